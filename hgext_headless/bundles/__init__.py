@@ -1,0 +1,1 @@
+"""Bundles: writing those that are stored, and looking into them."""

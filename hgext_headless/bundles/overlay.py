@@ -1,0 +1,96 @@
+"""Overlays: the repository with drafts laid over it, by Mercurial's bundle repository."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+from mercurial import bundle2, bundlerepo, exchange, ui as uimod, util
+
+from .. import hgcompat
+from ..model import Bundle, Corrupt
+from ..store import Store
+from . import changegroups
+
+_HOOKS = b'hooks'
+
+
+class Layer(NamedTuple):
+    """An uncompressed changegroup: its file and version."""
+
+    path: str
+    version: bytes
+
+
+def fetch(ui: Any, store: Store, bundle: Bundle, folder: str) -> Layer:
+    """Fetch a stored bundle into a folder, uncompressed, as a layer.
+
+    Raises `model.Corrupt` where size or format is not what was stored.
+    """
+    name = os.path.join(folder, bundle.key.rsplit('/', 1)[-1])
+    store.get(bundle.key, name)
+    if os.path.getsize(name) != bundle.size:
+        raise Corrupt(f'object {bundle.key} does not have the {bundle.size} bytes it was stored with')
+    plain = name + '.cg'
+    with open(name, 'rb') as source, open(plain, 'wb') as out:
+        unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
+        if unpacker.version != b'01':
+            raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
+        out.writelines(unpacker.getchunks())
+    os.unlink(name)
+    return Layer(plain, b'01')
+
+
+def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
+    """Write one bundle (HG20) that holds all layers, each building on those before."""
+    with contextlib.ExitStack() as stack:
+        unpackers = [stack.enter_context(_opened(layer)) for layer in layers]
+        container = bundle2.bundle20(ui)
+        part = container.newpart(b'changegroup', data=changegroups.spliced(unpackers))
+        part.addparam(b'version', b'02')
+        with open(path, 'wb') as out:
+            out.writelines(container.getchunks())
+
+
+@contextlib.contextmanager
+def _opened(layer: Layer) -> Iterator[Any]:
+    file: BinaryIO
+    with open(layer.path, 'rb') as file:
+        yield changegroups.unpack(file, layer.version)
+
+
+def lay(repo: Any, path: str) -> Any:
+    """The repository with the bundle at ``path`` over it, unfiltered.
+
+    The caller closes it. What is read from it is not checked against its node
+    unless it is read with `revision`.
+    """
+    overlay = bundlerepo.makebundlerepository(
+        repo.baseui, repo.root, hgcompat.to_bytes(path)
+    )
+    overlay.ui.environ = repo.ui.environ
+    return overlay.unfiltered()
+
+
+def silence_outgoing_hooks(ui: uimod.ui) -> None:
+    """Packing our own bundles is no outgoing exchange for the site's hooks."""
+    for name, _command in list(ui.configitems(_HOOKS)):
+        if name.split(b'.')[0] in (b'preoutgoing', b'outgoing'):
+            ui.setconfig(_HOOKS, name, b'', b'headless')
+
+
+def become(repo: Any, path: bytes) -> None:
+    """Lay a bundle over a repository object that exists already.
+
+    What `bundlerepo.makebundlerepository` does with the one it opens.
+    """
+
+    class overlaid(bundlerepo.bundlerepository, repo.__class__):  # type: ignore[misc, name-defined]
+        pass
+
+    repo.__class__ = overlaid
+    bundlerepo.bundlerepository.__init__(
+        repo, path, b'bundle:%s+%s' % (util.expandpath(repo.root), path), None
+    )

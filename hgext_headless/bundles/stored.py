@@ -1,0 +1,61 @@
+"""Writing the bundles that are stored.
+
+The format is HG10GZ, changegroup 01: the only one that bundle2's
+``remote-changegroup`` part takes (``hg help internals.bundle2``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from mercurial import bundle2, discovery
+from mercurial.node import nullid
+
+from .. import hgcompat
+from ..model import Bundle
+
+FORMAT = b'HG10GZ'
+
+
+def write(
+    overlay: Any, repository: str, head: bytes, bases: Iterable[bytes], folder: str
+) -> tuple[Bundle, str]:
+    """Write the bundle that ends with ``head`` into a folder.
+
+    It holds each ancestor of ``head`` that is no ancestor of ``bases``.
+    Returns it with its file's path; its name is its content's digest.
+    """
+    common = tuple(bases)
+    outgoing = discovery.outgoing(overlay, list(common) or [nullid], [head])
+    path = os.path.join(folder, 'stored.hg')
+    bundle2.writenewbundle(
+        overlay.ui, overlay, b'push', hgcompat.to_bytes(path), FORMAT, outgoing, {}
+    )
+    name, check, size = hashlib.sha256(), hashlib.sha512(), 0
+    with open(path, 'rb') as file:
+        for chunk in iter(lambda: file.read(1 << 20), b''):
+            name.update(chunk)
+            check.update(chunk)
+            size += len(chunk)
+    digest = name.hexdigest()
+    bundle = Bundle(
+        key=key(repository, digest),
+        size=size,
+        sha512=check.hexdigest(),
+        head=head,
+        bases=common,
+        nodes=tuple(outgoing.missing),
+    )
+    return bundle, path
+
+
+def key(repository: str, digest: str) -> str:
+    """The object's name: ``<repository>/<2 hex>/<sha256>.hg``."""
+    return f'{repository}/{digest[:2]}/{digest}.hg'
+
+
+def digest(key: str) -> str:
+    return key.rsplit('/', 1)[-1][: -len('.hg')]

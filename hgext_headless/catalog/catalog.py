@@ -1,0 +1,73 @@
+"""What the other rooms ask of the database, each question one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..model import Bundle, Push, Recorded
+from . import engine, reads, writes
+
+
+class Catalog:
+    """The facts about one repository. Every method raises `model.Temporary` where
+    the database can't answer within its deadline, and `model.Misconfigured`."""
+
+    def __init__(self, database: engine.Database, repository: str) -> None:
+        self._database = database
+        self._repository = repository
+
+    def check(self) -> None:
+        """That the database answers and has the right schema."""
+        with self._database.reading():
+            pass
+
+    def known(self, nodes: Iterable[bytes]) -> set[bytes]:
+        with self._database.reading() as connection:
+            return reads.known(connection, self._repository, nodes)
+
+    def with_prefix(self, prefix: str) -> tuple[bytes, ...]:
+        with self._database.reading() as connection:
+            return reads.with_prefix(connection, self._repository, prefix)
+
+    def bookmark(self, name: bytes) -> bytes | None:
+        with self._database.reading() as connection:
+            return reads.bookmark(connection, self._repository, name)
+
+    def bundles_with(self, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
+        with self._database.reading() as connection:
+            return reads.bundles_with(connection, self._repository, nodes)
+
+    def holders(self, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
+        with self._database.reading() as connection:
+            return reads.holders(connection, self._repository, nodes)
+
+    def record(self, push: Push) -> Recorded:
+        """Commit a push: after the return it is stored, whatever happens.
+
+        Where this raises, the push is not acknowledged; it may be stored all
+        the same if the connection was lost while committing, and the next
+        push of the same changesets then finds nothing to do.
+        """
+        with self._database.writing() as connection:
+            return writes.record(connection, self._repository, push)
+
+
+def open_catalog(url: str, repository: str, embedded_home: str | None = None) -> Catalog:
+    """The catalog at a SQLAlchemy URL.
+
+    With ``embedded_home`` the SQLite database is made there on first use;
+    otherwise nothing is opened yet.
+    """
+    database = engine.open_database(url)
+    if embedded_home is not None:
+        _make_embedded(database, embedded_home)
+    return Catalog(database, repository)
+
+
+def _make_embedded(database: engine.Database, home: str) -> None:
+    import os
+
+    if not os.path.exists(os.path.join(home, 'catalog.sqlite')):
+        from . import migrate
+
+        migrate.make_embedded(database, home)

@@ -1,0 +1,12 @@
+"""Alembic's environment: runs in the connection that `catalog.migrate` opened."""
+
+from alembic import context
+
+from hgext_headless.catalog import schema
+
+context.configure(
+    connection=context.config.attributes['connection'],
+    target_metadata=schema.metadata,
+    transactional_ddl=False,
+)
+context.run_migrations()

@@ -1,0 +1,147 @@
+"""Finding drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy
+from sqlalchemy import case, select
+
+from ..model import Bundle
+from . import encoding
+from .schema import (
+    LIVE,
+    bookmarks,
+    bundle_changesets,
+    bundles,
+    changesets,
+    repositories,
+    revisions,
+)
+from .writes import batches
+
+
+def _repository(name: str) -> sqlalchemy.ScalarSelect[int]:
+    return select(repositories.c.id).where(repositories.c.name == name).scalar_subquery()
+
+
+def _stored() -> sqlalchemy.Exists:
+    """That a changeset stands in a live bundle: only then it is known."""
+    return (
+        select(bundle_changesets.c.bundle_id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(bundle_changesets.c.changeset_id == changesets.c.id, bundles.c.state == LIVE)
+        .exists()
+    )
+
+
+def known(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> set[bytes]:
+    """Those of some nodes that are stored drafts."""
+    found: set[bytes] = set()
+    for batch in batches(sorted(set(nodes))):
+        query = select(changesets.c.node).where(
+            changesets.c.repository_id == _repository(repository),
+            changesets.c.node.in_(batch),
+            _stored(),
+        )
+        found.update(bytes(node) for node in connection.scalars(query))
+    return found
+
+
+def with_prefix(
+    connection: sqlalchemy.Connection, repository: str, prefix: str
+) -> tuple[bytes, ...]:
+    """The stored drafts whose hexadecimal node begins so; two are enough to know
+    that a prefix is ambiguous."""
+    low = bytes.fromhex(prefix.ljust(40, '0'))
+    high = bytes.fromhex(prefix.ljust(40, 'f'))
+    query = (
+        select(changesets.c.node)
+        .where(
+            changesets.c.repository_id == _repository(repository),
+            changesets.c.node.between(low, high),
+            _stored(),
+        )
+        .order_by(changesets.c.node)
+        .limit(2)
+    )
+    return tuple(bytes(node) for node in connection.scalars(query))
+
+
+def bookmark(connection: sqlalchemy.Connection, repository: str, name: bytes) -> bytes | None:
+    """The draft that a bookmark names."""
+    query = select(bookmarks.c.node).where(
+        bookmarks.c.repository_id == _repository(repository), bookmarks.c.name == name
+    )
+    node = connection.scalar(query)
+    return None if node is None else bytes(node)
+
+
+def bundles_with(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, Bundle]:
+    """For each node that is a stored draft: the newest live bundle that ends
+    with it, or else the newest that holds it."""
+    return {
+        node: _bundle(connection, rows[0])
+        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+    }
+
+
+def _bundle_rows(
+    connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
+) -> dict[bytes, list[sqlalchemy.Row]]:
+    found: dict[bytes, list[sqlalchemy.Row]] = {}
+    for batch in batches(nodes):
+        query = (
+            select(changesets.c.node, bundles)
+            .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+            .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+            .where(
+                changesets.c.repository_id == _repository(repository),
+                changesets.c.node.in_(batch),
+                bundles.c.state == LIVE,
+            )
+            .order_by(case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc())
+        )
+        for row in connection.execute(query):
+            found.setdefault(bytes(row.node), []).append(row)
+    return found
+
+
+def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row) -> Bundle:
+    query = (
+        select(changesets.c.node)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .where(bundle_changesets.c.bundle_id == row.id)
+        .order_by(bundle_changesets.c.position)
+    )
+    return Bundle(
+        key=row.key,
+        size=row.size,
+        sha512=row.sha512,
+        head=bytes(row.head),
+        bases=encoding.split_nodes(row.bases),
+        nodes=tuple(bytes(node) for node in connection.scalars(query)),
+    )
+
+
+def holders(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, bytes]:
+    """For revisions of the manifest and of files: a stored draft that each came with."""
+    found: dict[bytes, bytes] = {}
+    for batch in batches(sorted(set(nodes))):
+        query = (
+            select(revisions.c.node, changesets.c.node)
+            .join(changesets, changesets.c.id == revisions.c.changeset_id)
+            .where(
+                revisions.c.repository_id == _repository(repository),
+                revisions.c.node.in_(batch),
+                _stored(),
+            )
+        )
+        found.update((bytes(node), bytes(holder)) for node, holder in connection.execute(query))
+    return found

@@ -1,0 +1,140 @@
+"""The tables. `migrations` makes them; a test compares the two.
+
+Nodes are 20-byte binary columns. Text that Mercurial keeps as bytes is binary
+too: authors, branches, descriptions and file names need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+#: The Alembic revision that this code works with.
+REVISION = '0001'
+
+#: A bundle's ``state``. Only live ones are looked up.
+LIVE = 'live'
+
+metadata = MetaData(
+    naming_convention={
+        'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
+        'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
+        'fk': 'fk_%(table_name)s_%(column_0_N_name)s',
+        'pk': 'pk_%(table_name)s',
+    }
+)
+
+# SQLite numbers rows by itself only where the column is an INTEGER.
+_Id = BigInteger().with_variant(Integer(), 'sqlite')
+_Node = LargeBinary(20)
+
+repositories = Table(
+    'repositories',
+    metadata,
+    Column('id', Integer, primary_key=True),
+    Column('name', String(100), nullable=False, unique=True),
+    # The counter that push ids come from: see `writes.record`.
+    Column('last_push_id', BigInteger, nullable=False, server_default='0'),
+)
+
+pushes = Table(
+    'pushes',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('push_id', BigInteger, primary_key=True, autoincrement=False),
+    Column('user', LargeBinary, nullable=False),
+    # Seconds since the epoch. They need not rise with the ids: clocks jump.
+    Column('date', BigInteger, nullable=False),
+    Index(None, 'repository_id', 'date'),
+    Index(None, 'repository_id', 'user', 'push_id'),
+)
+
+changesets = Table(
+    'changesets',
+    metadata,
+    Column('id', _Id, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('node', _Node, nullable=False),
+    Column('p1', _Node, nullable=False),
+    Column('p2', _Node, nullable=False),
+    Column('branch', LargeBinary, nullable=False),
+    Column('author', LargeBinary, nullable=False),
+    Column('date', BigInteger, nullable=False),
+    Column('timezone', Integer, nullable=False),
+    Column('description', LargeBinary, nullable=False),
+    # Joined by NUL, which no file name can hold.
+    Column('files', LargeBinary, nullable=False),
+    # As Mercurial's changelog encodes them.
+    Column('extras', LargeBinary, nullable=False),
+    UniqueConstraint('repository_id', 'node'),
+)
+
+push_changesets = Table(
+    'push_changesets',
+    metadata,
+    Column('repository_id', Integer, primary_key=True),
+    Column('push_id', BigInteger, primary_key=True, autoincrement=False),
+    Column('position', Integer, primary_key=True, autoincrement=False),
+    # Unique: one push brought a changeset, and consumers expect exactly one.
+    Column('changeset_id', ForeignKey('changesets.id'), nullable=False, unique=True),
+    ForeignKeyConstraint(
+        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+    ),
+)
+
+bundles = Table(
+    'bundles',
+    metadata,
+    Column('id', _Id, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('key', String(255), nullable=False),
+    Column('size', BigInteger, nullable=False),
+    Column('sha512', String(128), nullable=False),
+    Column('head', _Node, nullable=False),
+    # Nodes, one after the other.
+    Column('bases', LargeBinary, nullable=False),
+    Column('created', BigInteger, nullable=False),
+    Column('state', String(16), nullable=False, server_default=LIVE),
+    UniqueConstraint('repository_id', 'key'),
+)
+
+bundle_changesets = Table(
+    'bundle_changesets',
+    metadata,
+    Column('bundle_id', ForeignKey('bundles.id'), primary_key=True),
+    Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
+    Column('position', Integer, nullable=False),
+    Column('is_head', Boolean, nullable=False),
+    Index(None, 'changeset_id', 'bundle_id'),
+)
+
+# Which draft a revision of the manifest or of a file came with. A client that
+# has that draft leaves the revision out of the next push, even of a draft that
+# does not descend from it (a graft, an amended message).
+revisions = Table(
+    'revisions',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('node', _Node, primary_key=True),
+    Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
+)
+
+bookmarks = Table(
+    'bookmarks',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('name', LargeBinary, primary_key=True),
+    Column('node', _Node, nullable=False),
+)

@@ -1,0 +1,208 @@
+"""Recording a push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..model import Bundle, Changeset, Push, Recorded
+from . import encoding
+from .schema import (
+    bookmarks,
+    bundle_changesets,
+    bundles,
+    changesets,
+    push_changesets,
+    pushes,
+    repositories,
+    revisions,
+)
+
+# Bound parameters a statement: SQLite takes 32,766.
+BATCH = 500
+
+
+def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
+
+
+def record(connection: sqlalchemy.Connection, repository: str, push: Push) -> Recorded:
+    """Write a push and all that belongs to it.
+
+    The counter of push ids is bumped after all rows that need no id, and its
+    row stays locked until the commit: so ids are consecutive, and no push is
+    seen before one with a lower id.
+    """
+    repository_id = _repository_id(connection, repository)
+    ids = _changeset_ids(connection, repository_id, push.changesets, push.bundles)
+    for bundle in push.bundles:
+        _record_bundle(connection, repository_id, bundle, ids, push.date)
+    for name, node in push.bookmarks:
+        _record_bookmark(connection, repository_id, name, node)
+    brought = _new_to_pushes(connection, [ids[c.node] for c in push.changesets])
+    if not brought:
+        return Recorded(None, 0)
+    push_id = connection.scalar(
+        update(repositories)
+        .where(repositories.c.id == repository_id)
+        .values(last_push_id=repositories.c.last_push_id + 1)
+        .returning(repositories.c.last_push_id)
+    )
+    connection.execute(
+        pushes.insert().values(
+            repository_id=repository_id,
+            push_id=push_id,
+            user=push.user.encode('utf-8', 'surrogateescape'),
+            date=push.date,
+        )
+    )
+    connection.execute(
+        push_changesets.insert(),
+        [
+            {
+                'repository_id': repository_id,
+                'push_id': push_id,
+                'position': position,
+                'changeset_id': changeset_id,
+            }
+            for position, changeset_id in enumerate(brought)
+        ],
+    )
+    return Recorded(push_id, len(brought))
+
+
+def _insert(connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: list[Any]) -> None:
+    """Insert rows that may be there already, in whatever order others insert them."""
+    if not rows:
+        return
+    insert = postgresql.insert if connection.dialect.name == 'postgresql' else sqlite.insert
+    connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def _repository_id(connection: sqlalchemy.Connection, name: str) -> int:
+    query = select(repositories.c.id).where(repositories.c.name == name)
+    found = connection.scalar(query)
+    if found is None:
+        _insert(connection, repositories, [{'name': name}])
+        found = connection.scalar(query)
+    assert isinstance(found, int)
+    return found
+
+
+def _changeset_ids(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    brought: Sequence[Changeset],
+    stored: Sequence[Bundle],
+) -> dict[bytes, int]:
+    """The ids of all changesets of a push and its bundles, inserted if new."""
+    # By node: pushes of the same changesets then wait for, and don't block, each other.
+    rows = sorted(
+        (
+            {
+                'repository_id': repository_id,
+                'node': c.node,
+                'p1': c.p1,
+                'p2': c.p2,
+                'branch': c.branch,
+                'author': c.author,
+                'date': c.date,
+                'timezone': c.timezone,
+                'description': c.description,
+                'files': encoding.join_files(c.files),
+                'extras': encoding.join_extras(c.extras),
+            }
+            for c in brought
+        ),
+        key=lambda row: row['node'],
+    )
+    _insert(connection, changesets, rows)
+    wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
+    ids: dict[bytes, int] = {}
+    for batch in batches(wanted):
+        query = select(changesets.c.node, changesets.c.id).where(
+            changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
+        )
+        ids.update((bytes(node), changeset_id) for node, changeset_id in connection.execute(query))
+    _insert(
+        connection,
+        revisions,
+        [
+            {'repository_id': repository_id, 'node': node, 'changeset_id': ids[c.node]}
+            for c in brought
+            for node in sorted(c.revisions)
+        ],
+    )
+    return ids
+
+
+def _record_bundle(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    bundle: Bundle,
+    ids: dict[bytes, int],
+    now: int,
+) -> None:
+    _insert(
+        connection,
+        bundles,
+        [
+            {
+                'repository_id': repository_id,
+                'key': bundle.key,
+                'size': bundle.size,
+                'sha512': bundle.sha512,
+                'head': bundle.head,
+                'bases': b''.join(bundle.bases),
+                'created': now,
+            }
+        ],
+    )
+    bundle_id = connection.scalar(
+        select(bundles.c.id).where(
+            bundles.c.repository_id == repository_id, bundles.c.key == bundle.key
+        )
+    )
+    _insert(
+        connection,
+        bundle_changesets,
+        [
+            {
+                'bundle_id': bundle_id,
+                'changeset_id': ids[node],
+                'position': position,
+                'is_head': node == bundle.head,
+            }
+            for position, node in enumerate(bundle.nodes)
+        ],
+    )
+
+
+def _record_bookmark(
+    connection: sqlalchemy.Connection, repository_id: int, name: bytes, node: bytes | None
+) -> None:
+    connection.execute(
+        delete(bookmarks).where(
+            bookmarks.c.repository_id == repository_id, bookmarks.c.name == bindparam('bookmark')
+        ),
+        {'bookmark': name},
+    )
+    if node is not None:
+        row = {'repository_id': repository_id, 'name': name, 'node': node}
+        connection.execute(bookmarks.insert(), [row])
+
+
+def _new_to_pushes(connection: sqlalchemy.Connection, ids: Sequence[int]) -> list[int]:
+    """Those of some changesets that no push has brought yet, in their order."""
+    seen: set[int] = set()
+    for batch in batches(ids):
+        query = select(push_changesets.c.changeset_id).where(
+            push_changesets.c.changeset_id.in_(batch)
+        )
+        seen.update(connection.scalars(query))
+    return [changeset_id for changeset_id in ids if changeset_id not in seen]

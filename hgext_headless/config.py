@@ -1,0 +1,202 @@
+"""The settings: registered, read, checked and typed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+from mercurial import encoding, error, requirements
+
+from .hgcompat import to_bytes, to_str
+from .model import Misconfigured
+
+SECTION = b'headless'
+
+#: (item, default), for both extensions.
+ITEMS: tuple[tuple[bytes, Any], ...] = (
+    (b'repository', None),
+    (b'database', None),
+    (b'store', None),
+    (b's3-endpoint-url', None),
+    (b's3-region', None),
+    (b'public', b'accept'),
+    (b'max-push-size', b'1 GB'),
+    (b'user-variable', b'USER'),
+    (b'bundle-url', None),
+    (b'link-secret', None),
+    (b'link-ttl', 3600),
+    (b'link-base', None),
+    (b'inline', b'auto'),
+)
+
+#: A bundle2 part's parameter is counted by one byte.
+MAX_LINK = 255
+#: SigV4's own limits, in seconds.
+LINK_TTL = range(1, 604801)
+_KEY_LENGTH = len('/ab/') + 64 + len('.hg')
+_ROUTE_LENGTH = len('/headless-bundle/') + 64 + len('?expires=1234567890&signature=') + 22
+
+
+def register(eh: Any) -> None:
+    """Declare every item on an extension's `exthelper`."""
+    for item, default in ITEMS:
+        eh.configitem(SECTION, item, default=default)
+
+
+def participates(repo: Any) -> bool:
+    """Whether a repository is headless. Cheap: it is asked on every command."""
+    config = repo.ui.config
+    return any(config(SECTION, item) for item in (b'repository', b'database', b'store'))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of ``[headless]`` for one repository. Durations in seconds, sizes in bytes."""
+
+    repository: str
+    database: str
+    embedded_database: bool
+    store: str
+    home: str
+    s3_endpoint_url: Optional[str]
+    s3_region: Optional[str]
+    accept_public: bool
+    max_push_size: int
+    user_variable: bytes
+    bundle_url: Optional[str]
+    link_secret: Optional[str]
+    link_ttl: int
+    link_base: Optional[str]
+    inline: str
+
+
+def settings(repo: Any) -> Settings:
+    """The settings of a repository that participates.
+
+    Raises `Misconfigured`, which names the item.
+    """
+    ui = repo.ui
+
+    def text(item: bytes) -> Optional[str]:
+        value = ui.config(SECTION, item)
+        return to_str(value).strip() or None if value is not None else None
+
+    def choice(item: bytes, allowed: tuple[str, ...]) -> str:
+        value = text(item) or ''
+        if value not in allowed:
+            raise wrong(item, f'"{value}" is not one of {", ".join(allowed)}')
+        return value
+
+    def url(item: bytes, overhead: int) -> Optional[str]:
+        value = text(item)
+        if value is None:
+            return None
+        value = value.rstrip('/')
+        parts = urlsplit(value)
+        if parts.scheme not in ('http', 'https') or not parts.netloc:
+            raise wrong(item, f'"{value}" is not an http or https URL')
+        if parts.query or parts.fragment:
+            raise wrong(item, f'"{value}" must have no query and no fragment')
+        if len(to_bytes(value)) + overhead > MAX_LINK:
+            raise wrong(
+                item,
+                f'the URL is too long: a link made from it would have more than {MAX_LINK} bytes',
+            )
+        return value
+
+    try:
+        max_push_size = ui.configbytes(SECTION, b'max-push-size')
+        link_ttl = ui.configint(SECTION, b'link-ttl')
+    except error.ConfigError as exc:
+        raise Misconfigured(to_str(exc.message)) from exc
+    if max_push_size <= 0:
+        raise wrong(b'max-push-size', 'must be more than 0')
+    if link_ttl not in LINK_TTL:
+        raise wrong(b'link-ttl', f'must be from {LINK_TTL.start} to {LINK_TTL.stop - 1} seconds')
+
+    database = text(b'database')
+    if database is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', database):
+        raise wrong(
+            b'database', 'must begin with postgresql+psycopg2:// (name the driver) or sqlite:///'
+        )
+    store = text(b'store')
+    if store is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', store):
+        raise wrong(b'store', f'"{store}" is neither s3://bucket/prefix nor file:///folder')
+    repository = text(b'repository')
+    if repository is None:
+        if database is not None:
+            raise wrong(b'repository', 'is required where headless.database is set')
+        repository = to_str(repo.root.rsplit(b'/', 1)[-1])
+    if not re.match(r'[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$', repository):
+        raise wrong(
+            b'repository',
+            f'"{repository}" may have only letters, digits, ".", "_", "-" and at most 100 of them',
+        )
+
+    bundle_url = url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH)
+    link_secret = text(b'link-secret')
+    inline = choice(b'inline', ('auto', 'always', 'never'))
+    home = to_str(repo.vfs.join(b'headless'))
+    return Settings(
+        repository=repository,
+        database=database or f'sqlite:///{home}/catalog.sqlite',
+        embedded_database=database is None,
+        store=store or f'file://{home}/store',
+        home=home,
+        s3_endpoint_url=text(b's3-endpoint-url'),
+        s3_region=text(b's3-region'),
+        accept_public=choice(b'public', ('accept', 'reject')) == 'accept',
+        max_push_size=max_push_size,
+        user_variable=to_bytes(text(b'user-variable') or 'USER'),
+        bundle_url=bundle_url,
+        link_secret=link_secret,
+        link_ttl=link_ttl,
+        link_base=url(b'link-base', _ROUTE_LENGTH),
+        inline=inline,
+    )
+
+
+def check_serving(settings: Settings) -> None:
+    """What only a server that hands out links needs. Raises `Misconfigured`."""
+    needs_secret = not (
+        settings.link_secret or settings.bundle_url or settings.inline == 'always'
+    )
+    if needs_secret and not settings.embedded_database:
+        raise wrong(
+            b'link-secret',
+            'is required where headless.database is set: all servers must sign alike '
+            '(or set headless.bundle-url, or headless.inline = always)',
+        )
+
+
+def check_repository(repo: Any) -> None:
+    """Refuse a repository whose changesets changegroup 01 can't carry.
+
+    Raises `Misconfigured`, which names the requirement.
+    """
+    for requirement, why in (
+        (requirements.TREEMANIFEST_REQUIREMENT, 'tree manifests'),
+        (b'lfs', 'LFS files'),
+        (requirements.NARROW_REQUIREMENT, 'a narrow clone'),
+        (requirements.REVLOGV2_REQUIREMENT, 'revlog version 2'),
+        (requirements.CHANGELOGV2_REQUIREMENT, 'changelog version 2'),
+    ):
+        if requirement in repo.requirements:
+            raise Misconfigured(
+                f'this repository has {why} (requirement "{to_str(requirement)}"), which the '
+                'bundle format of drafts (HG10, changegroup 01) cannot carry'
+            )
+
+
+def pusher(repo: Any, settings: Settings) -> str:
+    """Who pushes: REMOTE_USER over http, else the variable that is configured."""
+    environ = repo.ui.environ
+    if b'REQUEST_METHOD' in environ:
+        return to_str(environ.get(b'REMOTE_USER') or b'anonymous')
+    return to_str(encoding.environ.get(settings.user_variable) or b'anonymous')
+
+
+def wrong(item: bytes, why: str) -> Misconfigured:
+    return Misconfigured(f'{to_str(SECTION)}.{to_str(item)} {why}')

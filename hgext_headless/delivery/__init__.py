@@ -1,0 +1,1 @@
+"""Delivery: a draft on its way out."""

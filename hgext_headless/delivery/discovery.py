@@ -1,0 +1,98 @@
+"""What the server says of drafts before any data flows: `known`, `lookup`, `listkeys`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mercurial import error
+from mercurial.i18n import _
+from mercurial.node import hex, nullid
+
+from .. import config, hgcompat
+from ..model import HeadlessError
+from ..site import Site
+
+
+def known(orig: Any, repo: Any, nodes: Sequence[bytes]) -> list[bool]:
+    """Which nodes this server has: public ones, and drafts in the database.
+
+    Where the database fails, drafts are not known: a pull of public history
+    goes on, and a push is told by its own step.
+    """
+    answers: list[bool] = orig(repo, nodes)
+    if all(answers) or not config.participates(repo):
+        return answers
+    unknown = [node for node, answer in zip(nodes, answers) if not answer]
+    try:
+        stored = Site(repo).catalog.known(unknown)
+    except HeadlessError as exc:
+        repo.ui.log(b'headless', b'known: %s\n', hgcompat.to_bytes(exc.line()))
+        return answers
+    return [answer or node in stored for node, answer in zip(nodes, answers)]
+
+
+def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
+    """The node that a name, a hash or its unique prefix stands for.
+
+    Raises what stock hg raises where there is none, or more than one.
+    """
+    if not config.participates(repo):
+        return _node(orig(repo, key))
+    try:
+        node = _node(orig(repo, key))
+    except error.RepoLookupError as exc:
+        if isinstance(exc, error.FilteredRepoLookupError):
+            raise
+        with hgcompat.clear_errors():
+            found = _stored(repo, key)
+        if not found:
+            raise
+        if len(found) > 1:
+            raise _ambiguous(key) from None
+        return found[0]
+    if len(key) < 40 and hex(node).startswith(key):
+        try:
+            found = _stored(repo, key)
+        except HeadlessError:
+            return node  # public history is served without the database
+        if any(other != node for other in found):
+            raise _ambiguous(key)
+    return node
+
+
+def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
+    """Keys of public history; ``phases`` also names a draft root.
+
+    After a push an empty answer would mean "all that I have is public", and the
+    client would publish what it pushed. The null revision is the root of every
+    changeset, those with a root of their own included.
+    """
+    keys: dict[bytes, bytes] = orig(repo, namespace)
+    if namespace == b'phases' and config.participates(repo):
+        keys[hex(nullid)] = b'1'
+    return keys
+
+
+def _node(found: Any) -> bytes:
+    node: bytes = found
+    return node
+
+
+def _ambiguous(key: bytes) -> error.LookupError:
+    # As Mercurial's changelog says it of public changesets.
+    return error.AmbiguousPrefixLookupError(key, b'00changelog', _(b'ambiguous identifier'))
+
+
+def _stored(repo: Any, key: bytes) -> tuple[bytes, ...]:
+    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
+    catalog = Site(repo).catalog
+    if re.match(rb'[0-9a-f]{1,40}$', key):
+        found = catalog.with_prefix(key.decode('ascii'))
+        if found:
+            return found
+    if len(key) == 40:
+        return ()
+    marked = catalog.bookmark(key)
+    return () if marked is None else (marked,)

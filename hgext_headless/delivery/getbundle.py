@@ -1,0 +1,218 @@
+"""``getbundle`` for drafts: by link where the client can follow one, or inline."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Optional
+
+from mercurial import exchange
+from mercurial.node import nullid
+from mercurial.utils import urlutil
+
+from .. import config, hgcompat
+from ..bundles import overlay as overlays
+from ..model import Bundle, Corrupt, Refused, Temporary
+from ..site import Site
+from . import links
+
+#: The digest that the client checks; it knows md5, sha1 and sha512.
+_DIGEST = b'sha512'
+
+
+class Linked(NamedTuple):
+    """A bundle and the URL that a client fetches it from."""
+
+    bundle: Bundle
+    url: str
+
+
+def get_bundle_chunks(
+    orig: Any,
+    repo: Any,
+    source: bytes,
+    heads: Optional[Sequence[bytes]] = None,
+    common: Optional[Sequence[bytes]] = None,
+    bundlecaps: Any = None,
+    **kwargs: Any,
+) -> Any:
+    """`exchange.getbundlechunks`, whose ``heads`` and ``common`` may name drafts."""
+    kwargs.pop('headless', None)  # from a client it means nothing
+    has_node = repo.changelog.hasnode
+    drafts = [node for node in heads or () if not has_node(node)]
+    others = [node for node in common or () if not has_node(node)]
+    if not (drafts or others) or not config.participates(repo):
+        return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+    with hgcompat.no_traceback(repo.ui, 'the pull'):
+        site = Site(repo)
+        found = _bundles(site, repo, drafts, others)
+        if not drafts:
+            common = _translated(common, found)
+            return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+        if any(node not in found for node in drafts):
+            # Stock's own error for a changeset that is not there.
+            return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+        wanted = list({found[node].key: found[node] for node in drafts}.values())
+        _check_bases(repo, wanted)
+        linked = _links(site, repo, source, drafts, found, bundlecaps, kwargs)
+        if linked is not None:
+            public = _public_heads(repo, heads or (), linked, _translated(common, found))
+            if public:
+                return orig(
+                    repo,
+                    source,
+                    heads=public,
+                    common=_translated(common, found),
+                    bundlecaps=bundlecaps,
+                    headless=linked,
+                    **kwargs,
+                )
+        if site.settings.inline == 'never':
+            raise Refused('this client can follow no link, and headless.inline is never')
+        return _inline(orig, repo, site, wanted, source, heads, common, found, bundlecaps, kwargs)
+
+
+def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the changegroup part: the parts with links come after it.
+
+    The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
+    """
+    linked = kwargs.pop('headless', ())
+    result = orig(bundler, repo, source, **kwargs)
+    for bundle, url in linked:
+        part = bundler.newpart(b'remote-changegroup')
+        part.addparam(b'url', hgcompat.to_bytes(url))
+        part.addparam(b'size', b'%d' % bundle.size)
+        part.addparam(b'digests', _DIGEST)
+        part.addparam(b'digest:' + _DIGEST, hgcompat.to_bytes(bundle.sha512))
+    return result
+
+
+def _bundles(
+    site: Site, repo: Any, drafts: Sequence[bytes], others: Sequence[bytes]
+) -> dict[bytes, Bundle]:
+    try:
+        return site.catalog.bundles_with([*drafts, *others])
+    except Temporary:
+        if drafts:
+            raise
+        return {}  # only more than necessary is sent then
+
+
+def _translated(
+    common: Optional[Sequence[bytes]], found: dict[bytes, Bundle]
+) -> list[bytes]:
+    """``common`` with the public bases of the drafts in it: whoever has a draft has those."""
+    nodes = dict.fromkeys(common or ())
+    for node in list(nodes):
+        if node in found:
+            nodes.update(dict.fromkeys(found[node].bases))
+    return list(nodes)
+
+
+def _check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
+    has_node = repo.changelog.hasnode
+    for bundle in bundles:
+        if not all(has_node(base) for base in bundle.bases):
+            raise Temporary(
+                f'the public changesets that {bundle.head.hex()[:12]} builds on have not '
+                'reached this server yet'
+            )
+
+
+def _links(
+    site: Site,
+    repo: Any,
+    source: bytes,
+    drafts: Sequence[bytes],
+    found: dict[bytes, Bundle],
+    bundlecaps: Any,
+    kwargs: dict[str, Any],
+) -> Optional[list[Linked]]:
+    """A link for each draft; None where one of them, or the client, can't have one."""
+    settings = site.settings
+    if (
+        settings.inline == 'always'
+        or source != b'serve'  # a peer in this process has no server
+        or not exchange.bundle2requested(bundlecaps)
+        or not kwargs.get('cg', True)
+        # "hg incoming" keeps the reply as a file, and knows changegroup parts only.
+        or not (kwargs.get('phases') or kwargs.get('listkeys'))
+        or any(found[node].head != node for node in drafts)
+    ):
+        return None
+    capabilities = urlutil.b2_caps_from_bundle_caps(bundlecaps)
+    if _DIGEST not in capabilities.get(b'digests', ()):
+        return None
+    base = hgcompat.request_base(repo.ui) or settings.link_base
+    linked = []
+    for bundle in {found[node].key: found[node] for node in drafts}.values():
+        url = links.link(settings, bundle, base)
+        if url is None:
+            return None
+        scheme = hgcompat.to_bytes(url.split(':', 1)[0])
+        if scheme not in capabilities.get(b'remote-changegroup', ()):
+            return None
+        # A client has no second try: the object has to be there.
+        if site.store.size(bundle.key) != bundle.size:
+            raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
+        linked.append(Linked(bundle, url))
+    return linked
+
+
+def _public_heads(
+    repo: Any, heads: Sequence[bytes], linked: Sequence[Linked], common: Sequence[bytes]
+) -> list[bytes]:
+    """What to send of public history beside the links: what they build on, and
+    what of them has become public; at least something that the client has."""
+    has_node = repo.changelog.hasnode
+    public = {node for node in heads if has_node(node)}
+    for bundle, _url in linked:
+        public.update(bundle.bases)
+        public.update(node for node in bundle.nodes if has_node(node))
+    if not public:
+        public.update(node for node in common if node != nullid and has_node(node))
+    return sorted(public)
+
+
+def _inline(
+    orig: Any,
+    repo: Any,
+    site: Site,
+    wanted: Sequence[Bundle],
+    source: bytes,
+    heads: Optional[Sequence[bytes]],
+    common: Optional[Sequence[bytes]],
+    found: dict[bytes, Bundle],
+    bundlecaps: Any,
+    kwargs: dict[str, Any],
+) -> Any:
+    """The drafts in the reply itself, packed from an overlay."""
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix='hg-headless-')
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        layers = [overlays.fetch(repo.ui, site.store, bundle, folder) for bundle in wanted]
+        path = f'{folder}/overlay.hg'
+        overlays.write(repo.ui, layers, path)
+        overlay = overlays.lay(repo, path)
+        stack.callback(overlay.close)
+        has_node = overlay.changelog.hasnode
+        known = [node for node in common or () if has_node(node)]
+        unknown = [node for node in common or () if not has_node(node)]
+        info, chunks = orig(
+            overlay.filtered(repo.filtername) if repo.filtername else overlay,
+            source,
+            heads=heads,
+            common=known + [n for n in _translated(unknown, found) if has_node(n)],
+            bundlecaps=bundlecaps,
+            **kwargs,
+        )
+        return info, _closing(chunks, stack.pop_all())
+
+
+def _closing(chunks: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[bytes]:
+    # The reply streams after the handler has returned.
+    with stack:
+        yield from chunks

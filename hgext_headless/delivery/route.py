@@ -1,0 +1,87 @@
+"""The route behind the links: ``headless-bundle/<sha256>``.
+
+It needs no login, for the link carries its own token, and never answers 401:
+after a 401 hg sends the user's password on to the redirect's target.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial import util
+
+from .. import hgcompat
+from ..bundles import stored
+from ..model import Corrupt, HeadlessError, Refused
+from ..site import Site
+from . import links
+
+_STATUS = {
+    'refused': b'403 Forbidden',
+    'temporary': b'503 Service Unavailable',
+    'misconfigured': b'503 Service Unavailable',
+    'corrupt': b'404 Not Found',
+}
+
+
+def matches(req: Any) -> bool:
+    """Whether a request (hgweb's `parsedrequest`) is for this route."""
+    parts = req.dispatchparts
+    return bool(parts) and parts[0] == links.ROUTE.encode()
+
+
+def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
+    """The response: a redirect to the store, the bundle itself, or a line of text."""
+    try:
+        if req.method not in (b'GET', b'HEAD'):
+            raise Refused('only GET is served here')
+        _serve(Site(repo), req, res)
+    except HeadlessError as exc:
+        _text(res, _STATUS[exc.kind], exc.line())
+    except Exception as exc:
+        repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
+        _text(res, b'503 Service Unavailable', 'headless: temporary: try again later')
+    chunks: Iterator[bytes] = res.sendresponse()
+    return chunks
+
+
+def _serve(site: Site, req: Any, res: Any) -> None:
+    digest, expires, signature = (
+        hgcompat.to_str(value)
+        for value in (
+            b'/'.join(req.dispatchparts[1:]),
+            req.qsparams.get(b'expires', b''),
+            req.qsparams.get(b'signature', b''),
+        )
+    )
+    links.check(site.settings, digest, expires, signature)
+    key = stored.key(site.settings.repository, digest)
+    url = site.store.url(key, site.settings.link_ttl)
+    if url is not None:
+        res.status = b'302 Found'
+        res.headers[b'Location'] = hgcompat.to_bytes(url)
+        res.headers[b'Content-Type'] = b'text/plain'
+        res.headers[b'Cache-Control'] = b'no-store'
+        res.setbodybytes(b'')
+        return
+    path = site.store.local_path(key)
+    if path is None or not os.path.exists(path):
+        raise Corrupt('there is no such bundle')
+    file = util.posixfile(hgcompat.to_bytes(path), b'rb')
+    res.status = b'200 Script output follows'
+    res.headers[b'Content-Type'] = b'application/octet-stream'
+    res.headers[b'Content-Length'] = b'%d' % os.path.getsize(path)
+    res.setbodygen(_chunks(file))
+
+
+def _chunks(file: Any) -> Iterator[bytes]:
+    with file:
+        yield from util.filechunkiter(file)
+
+
+def _text(res: Any, status: bytes, text: str) -> None:
+    res.status = status
+    res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
+    res.setbodybytes(hgcompat.to_bytes(text + '\n'))

@@ -1,0 +1,175 @@
+"""The one room that knows versions of Mercurial, bytes and str, and demandimport.
+
+Everything that differs between Mercurial 6.9 and 7.2 is levelled here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import struct
+import zlib
+from typing import Any, Iterator, NamedTuple, Optional
+
+from mercurial import (
+    bundle2,
+    changegroup,
+    demandimport,
+    error,
+    extensions,
+    pycompat,
+    revlog,
+    util,
+)
+from mercurial.hgweb import request
+
+from .model import HeadlessError, Misconfigured, Temporary
+
+#: The versions of Mercurial that the tests run on.
+TESTED_WITH = b'6.9 7.1 7.2'
+MINIMUM_HG_VERSION = b'6.9'
+
+#: The bundle2 part handlers: the same dictionary in every version.
+part_handlers = bundle2.parthandlermapping
+
+_CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
+
+
+def load(name: str) -> Any:
+    """Import a module that imports third-party packages at its top.
+
+    SQLAlchemy can't be imported lazily ("Set changed size during iteration"),
+    and where it fails hg would go on without the extension.
+    """
+    try:
+        with demandimport.deactivated():
+            return importlib.import_module(name)
+    except ImportError as exc:
+        raise Misconfigured(f'a package is missing on the server: {exc}') from exc
+
+
+def to_str(text: bytes) -> str:
+    """Bytes as str, without loss: what is not UTF-8 becomes surrogates."""
+    return text.decode('utf-8', 'surrogateescape')
+
+
+def to_bytes(text: str) -> bytes:
+    return text.encode('utf-8', 'surrogateescape')
+
+
+def escaped(name: bytes) -> str:
+    """A name from a client, safe to show on a terminal and in a log."""
+    return pycompat.sysstr(pycompat.bytestr(repr(name)[2:-1]))
+
+
+def wrap_once(container: Any, name: str, wrapper: Any) -> None:
+    """`extensions.wrapfunction`, once, however many extensions ask for it."""
+    if wrapper not in extensions.getwrapperchain(container, name):
+        extensions.wrapfunction(container, name, wrapper)
+
+
+def _abort(exc: HeadlessError) -> error.Abort:
+    return error.Abort(to_bytes(exc.line()))
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn our errors into Mercurial's, which reach the client as one line."""
+    try:
+        yield
+    except HeadlessError as exc:
+        raise _abort(exc) from exc
+
+
+@contextlib.contextmanager
+def no_traceback(ui: Any, during: str) -> Iterator[None]:
+    """Like `clear_errors`; what nobody foresaw is logged and called temporary.
+
+    Nothing is acknowledged then, so that the client keeps what it has.
+    """
+    try:
+        with clear_errors():
+            yield
+    except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed):
+        raise
+    except Exception as exc:
+        ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
+        ui.traceback()
+        raise _abort(Temporary(f'{during} failed ({type(exc).__name__})')) from exc
+
+
+class Delta(NamedTuple):
+    """One entry of a group in a changegroup, its base explicit."""
+
+    node: bytes
+    p1: bytes
+    p2: bytes
+    base: bytes
+    link: bytes
+    flags: int
+    delta: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """The entry as changegroup 02 frames it."""
+        header = _CG2_HEADER.pack(self.node, self.p1, self.p2, self.base, self.link)
+        yield changegroup.chunkheader(len(header) + len(self.delta))
+        yield header
+        yield self.delta
+
+
+def deltas(unpacker: Any) -> Iterator[Delta]:
+    """The entries of the group at which a changegroup's unpacker stands."""
+    for entry in unpacker.deltaiter():
+        if isinstance(entry, tuple):  # until 7.0
+            node, p1, p2, link, base, delta, flags = entry[:7]
+            yield Delta(node, p1, p2, base, link, flags, delta)
+        else:
+            yield Delta(
+                entry.node,
+                entry.p1,
+                entry.p2,
+                entry.delta_base,
+                entry.link_node,
+                entry.flags,
+                entry.delta,
+            )
+
+
+def hgweb_class() -> Any:
+    """The class that answers requests for one repository."""
+    try:
+        inner = importlib.import_module('mercurial.hgweb.hgweb_mod_inner')
+    except ImportError:  # until 7.1
+        inner = importlib.import_module('mercurial.hgweb.hgweb_mod')
+    return inner.hgweb
+
+
+def request_base(ui: Any) -> Optional[str]:
+    """The absolute URL of the repository as the client of a web request sees it."""
+    environ = ui.environ
+    if b'REQUEST_METHOD' not in environ:
+        return None
+    alternative = ui.config(b'web', b'baseurl')
+    parsed = request.parserequestfromenv(environ, altbaseurl=alternative)
+    # Mercurial's "advertised" URL has the server's own name where no base URL
+    # is configured; the client's name for it is the one that works.
+    base = parsed.advertisedbaseurl if alternative else parsed.baseurl
+    return to_str(base + parsed.apppath.rstrip(b'/'))
+
+
+#: What reading a revision raises where its bytes do not make its node.
+UNREADABLE = (error.StorageError, error.CensoredNodeError, revlog.mdiff.mpatch.mpatchError)
+
+#: What Mercurial's readers raise where a stream is no bundle.
+GARBLED = (
+    struct.error,
+    zlib.error,
+    util.compengines[b'zstd']._module.ZstdError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)

@@ -1,0 +1,1 @@
+"""Intake: a push on its way in."""

@@ -1,0 +1,60 @@
+"""What has come in of a push: spooled to files, nothing of it applied."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
+from .. import hgcompat
+from ..bundles import changegroups
+from ..bundles.overlay import Layer
+from ..model import Refused
+from ..site import Site
+
+
+class Incoming:
+    """One push while it comes in. It hangs on the bundle2 operation.
+
+    ``entries`` are the changelog's entries of the changegroup, in their order.
+    ``public_heads`` are nodes that the client says are public, ``bookmarks``
+    pairs of name and node (None deletes), ``checks`` the client's assumptions
+    about public history: callables that take a bundle2 operation which holds
+    the lock, and raise `error.PushRaced`.
+    """
+
+    def __init__(self, repo: Any, site: Site, source: bytes, url: bytes, folder: str) -> None:
+        self.repo = repo
+        self.ui = repo.ui
+        self.site = site
+        self.source = source
+        self.url = url
+        self.folder = folder
+        self.entries: list[hgcompat.Delta] = []
+        self.layer: Optional[Layer] = None
+        self.public_heads: list[bytes] = []
+        self.bookmarks: list[tuple[bytes, Optional[bytes]]] = []
+        self.checks: list[Callable[[Any], None]] = []
+        self.markers: list[Callable[[Any], None]] = []
+
+    def receive(self, stream: Any, version: bytes) -> None:
+        """Spool the changegroup. Raises `Refused`."""
+        if self.layer is not None:
+            raise Refused('a push may have one changegroup')
+        path = os.path.join(self.folder, 'incoming.cg')
+        with open(path, 'wb') as spool:
+            spool.writelines(changegroups.normalized(stream, version, self.entries))
+        self.layer = Layer(path, b'02')
+
+
+@contextlib.contextmanager
+def opened(repo: Any, source: bytes, url: bytes) -> Iterator[Incoming]:
+    """An empty push, with a folder that is gone at the end."""
+    folder = tempfile.mkdtemp(prefix='hg-headless-')
+    try:
+        yield Incoming(repo, Site(repo), source, url, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

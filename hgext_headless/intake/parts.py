@@ -1,0 +1,158 @@
+"""The bundle2 parts of a push (``hg help internals.bundle2``).
+
+Each handler here replaces Mercurial's own, and leaves to it what comes to a
+repository that is not headless, or is no push. Nothing is applied yet: phases,
+for one, come after the changesets that they are about.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any, Optional
+
+from mercurial import bookmarks, phases, pushkey
+from mercurial.node import bin, nullid
+
+from .. import hgcompat
+from ..model import Refused
+from .incoming import Incoming
+
+Handler = Callable[..., Any]
+
+#: Bytes of a part that is kept in memory.
+_MAX_SMALL_PART = 16 * 1024 * 1024
+#: Parts that carry no data of the push.
+_HARMLESS = (b'replycaps', b'output', b'pushvars', b'cache:rev-branch-cache')
+
+
+def incoming_of(op: Any) -> Optional[Incoming]:
+    """The push that a bundle2 operation belongs to, if it is one of ours."""
+    return getattr(op, 'headless', None)
+
+
+def install() -> None:
+    """Replace the handlers in Mercurial's table of bundle2 parts."""
+    table = hgcompat.part_handlers
+    for kind, orig in list(table.items()):
+        if kind in _HARMLESS or kind.startswith((b'error:', b'reply:')):
+            continue
+        handler = functools.partial(_HANDLERS.get(kind, _refuse), orig)
+        handler.params = orig.params  # type: ignore[attr-defined]
+        table[kind] = handler
+
+
+def _small(part: Any) -> bytes:
+    data: bytes = part.read(_MAX_SMALL_PART)
+    if part.read(1):
+        raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
+    return data
+
+
+def _refuse(orig: Handler, op: Any, part: Any) -> None:
+    if incoming_of(op) is None:
+        return orig(op, part)
+    raise Refused(f'a push may not have a part {hgcompat.escaped(part.type)}')
+
+
+def _reply(op: Any, part: Any, kind: bytes, **params: bytes) -> None:
+    if op.reply is not None:
+        answer = op.reply.newpart(kind, mandatory=False)
+        answer.addparam(b'in-reply-to', b'%d' % part.id, mandatory=False)
+        for name, value in params.items():
+            answer.addparam(hgcompat.to_bytes(name), value, mandatory=False)
+
+
+def changegroup(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    if b'treemanifest' in part.params:
+        raise Refused('tree manifests are not supported')
+    incoming.receive(part, part.params.get(b'version', b'01'))
+    # What the reply says counts only if the push succeeds: an error replaces it.
+    _reply(op, part, b'reply:changegroup', **{'return': b'1'})
+
+
+def phase_heads(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    heads = phases.binarydecode(io.BytesIO(_small(part)))
+    incoming.public_heads += [n for n in heads[phases.public] if n != nullid]
+
+
+def check_heads(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    data = _small(part)
+    # For drafts it does not matter who else moved public history: they add no
+    # head. Mercurial's own check, which takes the lock, waits for the others.
+    incoming.checks.append(lambda locked: orig(locked, io.BytesIO(data)))
+
+
+def check_phases(orig: Handler, op: Any, part: Any) -> None:
+    if incoming_of(op) is None:
+        return orig(op, part)
+    # An echo of the draft roots that `delivery.discovery.listkeys` names.
+    _small(part)
+
+
+def check_bookmarks(orig: Handler, op: Any, part: Any) -> None:
+    # The repository's bookmarks, without the lock; those of drafts are not listed.
+    return orig(op, part)
+
+
+def set_bookmarks(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    incoming.bookmarks += bookmarks.binarydecode(op.repo, io.BytesIO(_small(part)))
+
+
+def push_key(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    namespace, key, new = (
+        pushkey.decode(part.params[name]) for name in (b'namespace', b'key', b'new')
+    )
+    if namespace == b'phases' and new == b'%d' % phases.public:
+        incoming.public_heads.append(bin(key))
+    elif namespace == b'bookmarks':
+        incoming.bookmarks.append((key, bin(new) if new else None))
+    else:
+        return orig(op, part)
+    _reply(op, part, b'reply:pushkey', **{'return': b'1'})
+
+
+def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    if op.repo.obsstore.readonly:
+        return None
+    data = _small(part)
+    mandatory = part.mandatory
+
+    class Marker(io.BytesIO):
+        pass
+
+    kept = Marker(data)
+    kept.mandatory = mandatory  # type: ignore[attr-defined]
+    incoming.markers.append(lambda locked: orig(locked, kept))
+
+
+_HANDLERS: dict[bytes, Handler] = {
+    b'changegroup': changegroup,
+    b'phase-heads': phase_heads,
+    b'check:heads': check_heads,
+    b'check:updated-heads': check_heads,
+    b'check:phases': check_phases,
+    b'check:bookmarks': check_bookmarks,
+    b'bookmarks': set_bookmarks,
+    b'pushkey': push_key,
+    b'obsmarkers': obsmarkers,
+}

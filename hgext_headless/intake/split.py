@@ -1,0 +1,149 @@
+"""The split: public changesets to the repository, drafts to the store.
+
+The order is store first, repository second, database last. A crash between any
+two steps leaves an object that nothing points at, or public history that was
+going to be public anyway; never a row without its object.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, NamedTuple, Optional
+
+from .. import config
+from ..bundles import stored
+from ..model import Bundle, Push, Recorded, Refused
+from . import repository
+from .incoming import Incoming
+from .quarantine import Quarantine
+
+
+class Divided(NamedTuple):
+    """A push, divided by phase. All nodes; ``public`` and ``drafts`` parents first."""
+
+    public: list[bytes]
+    public_heads: list[bytes]
+    drafts: list[bytes]
+    draft_heads: list[bytes]
+
+
+def divide(incoming: Incoming, overlay: Any) -> Divided:
+    """Divide what lies over the repository by phase.
+
+    Public is what the client names public, and its ancestors; stored drafts
+    may be among them. Drafts are only those that came in.
+    """
+    changelog = overlay.changelog
+    for node in incoming.public_heads:
+        if not changelog.hasnode(node):
+            raise Refused(f'{node.hex()} is unknown here')
+    applied = incoming.repo.unfiltered().changelog
+    public_revs = [
+        rev
+        for rev in overlay.revs(b'::%ln', incoming.public_heads)
+        if not applied.hasnode(changelog.node(rev))
+    ]
+    public = [changelog.node(rev) for rev in public_revs]
+    is_public = set(public)
+    drafts = [
+        entry.node
+        for entry in incoming.entries
+        if entry.node not in is_public and not applied.hasnode(entry.node)
+    ]
+    heads = overlay.revs(b'heads(%ln)', drafts)
+    return Divided(
+        public,
+        [changelog.node(rev) for rev in overlay.revs(b'heads(%ld)', public_revs)],
+        drafts,
+        [changelog.node(rev) for rev in heads],
+    )
+
+
+def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
+    """Do the work of a push; on return it is stored, and can be acknowledged.
+
+    Raises `Refused`, `Temporary` and `error.PushRaced`; then nothing that the
+    client could see has changed, but for public history in the repository
+    where the database failed after it.
+    """
+    site = incoming.site
+    overlay = quarantine.overlay
+    divided = divide(incoming, overlay)
+    if divided.public and not site.settings.accept_public:
+        raise Refused(
+            'this server takes no public changesets (headless.public = reject): '
+            f'{divided.public[0].hex()[:12]} is public'
+        )
+    draft_bookmarks, other_bookmarks = _divided_bookmarks(incoming, divided)
+    record = bool(quarantine.changesets or draft_bookmarks)
+    if record:
+        # Before anything is stored: a push that can't be recorded need not start.
+        site.catalog.check()
+    bundles = [_store(incoming, overlay, head, divided) for head in divided.draft_heads]
+    repository.apply(
+        incoming, overlay, divided.public, divided.public_heads, other_bookmarks
+    )
+    if not record:
+        return Recorded(None, 0)
+    return site.catalog.record(
+        Push(
+            user=config.pusher(incoming.repo, site.settings),
+            date=int(time.time()),
+            changesets=tuple(quarantine.changesets),
+            bundles=tuple(bundles),
+            bookmarks=tuple(draft_bookmarks),
+        )
+    )
+
+
+def _store(incoming: Incoming, overlay: Any, head: bytes, divided: Divided) -> Bundle:
+    """Write and upload the bundle that ends with a draft head."""
+    site = incoming.site
+    applied = incoming.repo.unfiltered().changelog
+    public = set(divided.public)
+    changelog = overlay.changelog
+    above = [
+        node
+        for node in map(changelog.node, overlay.revs(b'::%ln', [head]))
+        if node not in public and not applied.hasnode(node)
+    ]
+    inside = set(above)
+    bases = sorted(
+        {
+            parent
+            for node in above
+            for parent in changelog.parents(node)
+            if parent not in inside and parent != changelog.nullid
+        }
+    )
+    bundle, path = stored.write(
+        overlay, site.settings.repository, head, bases, incoming.folder
+    )
+    site.store.put(bundle.key, path)
+    os.unlink(path)
+    return bundle
+
+
+def _divided_bookmarks(
+    incoming: Incoming, divided: Divided
+) -> tuple[list[tuple[bytes, Optional[bytes]]], list[tuple[bytes, Optional[bytes]]]]:
+    """Bookmarks of drafts, for the database, and those for the repository.
+
+    One that moves from a draft to public history, or away, leaves the database.
+    """
+    applied = incoming.repo.unfiltered().changelog
+    in_repository = incoming.repo._bookmarks
+    becoming = set(divided.public)
+    for_database: list[tuple[bytes, Optional[bytes]]] = []
+    for_repository: list[tuple[bytes, Optional[bytes]]] = []
+    for name, node in incoming.bookmarks:
+        draft = node is not None and node not in becoming and not applied.hasnode(node)
+        for_database.append((name, node if draft else None))
+        if not draft:
+            if node is not None or name in in_repository:
+                for_repository.append((name, node))
+        elif name in in_repository:
+            for_repository.append((name, None))
+    return for_database, for_repository
+

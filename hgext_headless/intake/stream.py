@@ -1,0 +1,111 @@
+"""Reading a bundle2 stream that nobody trusts.
+
+Mercurial's own readers decompress whatever one read of the network brought: 58
+KB of zstd can make 1.8 GB. Here at most what was asked for is decompressed,
+all of it is counted, and no single read may be large.
+"""
+
+from __future__ import annotations
+
+import bz2
+import zlib
+from typing import Any, Protocol
+
+from mercurial import util
+
+from ..model import Refused, Temporary
+
+#: Bytes that one read may ask for. hg's own payload chunks have 32 KB.
+MAX_READ = 64 * 1024 * 1024
+_INPUT = 64 * 1024
+_ZSTD_WINDOW = 1 << 27
+
+
+class _Source(Protocol):
+    def read(self, size: int) -> bytes: ...
+
+
+class _Inflated:
+    """A decompressor of the zlib or bz2 kind as a stream, bounded by each read."""
+
+    def __init__(self, source: _Source, decompressor: Any) -> None:
+        self._source = source
+        self._decompressor = decompressor
+
+    def _more(self, size: int) -> bytes:
+        decompressor = self._decompressor
+        while not decompressor.eof:
+            pending = getattr(decompressor, 'unconsumed_tail', b'')
+            if not pending and getattr(decompressor, 'needs_input', True):
+                pending = self._source.read(_INPUT)
+                if not pending:
+                    break
+            data: bytes = decompressor.decompress(pending, size)
+            if data:
+                return data
+        return b''
+
+    def read(self, size: int) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            more = self._more(size - len(found))
+            if not more:
+                break
+            found += more
+        return bytes(found)
+
+
+def _zstd(source: _Source) -> _Source:
+    module = util.compengines[b'zstd']._module
+    reader: _Source = module.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(source)
+    return reader
+
+
+_READERS: dict[bytes, Any] = {
+    b'UN': lambda source: source,
+    b'GZ': lambda source: _Inflated(source, zlib.decompressobj()),
+    b'BZ': lambda source: _Inflated(source, bz2.BZ2Decompressor()),
+    b'ZS': _zstd,
+}
+
+
+class BoundedStream:
+    """The decompressed stream, counted. bundle2 always knows how many bytes come.
+
+    Raises `Refused` past the limits, and `Temporary` where the stream ends
+    early; and goes on raising, so that nothing behind that is ever read.
+    """
+
+    def __init__(self, source: _Source, compression: bytes, limit: int) -> None:
+        self._stream = _READERS[compression](source)
+        self._left = limit
+        self._limit = limit
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_READ:
+            self._left = -1
+            raise Refused(f'a single chunk of the stream has {size} bytes')
+        if size > self._left:
+            self._left = -1
+            raise Refused(
+                f'the push has more than headless.max-push-size ({self._limit} bytes)'
+            )
+        data: bytes = self._stream.read(size)
+        if len(data) < size:
+            self._left = -1
+            raise Temporary('the push broke off before its end')
+        self._left -= len(data)
+        return data
+
+
+class BoundedEngine:
+    """Stands in for the compression engine of a bundle2 stream (`bundle2.unbundle20`)."""
+
+    def __init__(self, compression: bytes, limit: int) -> None:
+        if compression not in _READERS:
+            raise Refused('the compression of the stream is not supported')
+        self._compression = compression
+        self._limit = limit
+
+    def decompressorreader(self, source: _Source) -> BoundedStream:
+        return BoundedStream(source, self._compression, self._limit)

@@ -1,0 +1,116 @@
+"""Plain value types, and the families of errors. Imports nothing.
+
+Text that Mercurial keeps as bytes (authors, descriptions, file names) stays
+bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+class HeadlessError(Exception):
+    """An error that has one clear line for the person at the other end.
+
+    ``kind`` is the word that scripts match.
+    """
+
+    kind = 'error'
+
+    def line(self) -> str:
+        return f'headless: {self.kind}: {self}'
+
+
+class Temporary(HeadlessError):
+    """Nothing is wrong with the request: the same one can succeed later."""
+
+    kind = 'temporary'
+
+    def line(self) -> str:
+        return f'{super().line()}; try again later'
+
+
+class Refused(HeadlessError):
+    """The request is not acceptable: the same one will never succeed."""
+
+    kind = 'refused'
+
+
+class Corrupt(HeadlessError):
+    """What is stored is not what was stored; an operator has to look."""
+
+    kind = 'corrupt'
+
+
+class Misconfigured(HeadlessError):
+    """A setting, or the schema, is wrong; the text names it."""
+
+    kind = 'misconfigured'
+
+
+@dataclass(frozen=True)
+class Changeset:
+    """What the pushlog shows of a changeset; bytes as they came.
+
+    ``date`` is seconds since the epoch and ``timezone`` seconds west of UTC,
+    as in Mercurial. ``files`` are sorted as in the changeset. ``revisions``
+    are the nodes of the manifest and file revisions that it uses and its
+    first parent does not: see `catalog.schema.revisions`.
+    """
+
+    node: bytes
+    p1: bytes
+    p2: bytes
+    branch: bytes
+    author: bytes
+    date: int
+    timezone: int
+    description: bytes
+    files: tuple[bytes, ...]
+    extras: tuple[tuple[bytes, bytes], ...]
+    revisions: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A stored bundle: an HG10 file that holds ``head`` and each draft ancestor.
+
+    ``key`` is the object's name in the store, ``size`` is in bytes, ``sha512``
+    is the hexadecimal digest of the object. ``bases`` are the public parents
+    of its changesets, ``nodes`` its changesets, parents first.
+    """
+
+    key: str
+    size: int
+    sha512: str
+    head: bytes
+    bases: tuple[bytes, ...]
+    nodes: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Push:
+    """A push that is about to be recorded.
+
+    ``changesets`` are all that it brought, parents first. ``bookmarks`` maps
+    names to nodes; None deletes. ``date`` is seconds since the epoch.
+    """
+
+    user: str
+    date: int
+    changesets: tuple[Changeset, ...]
+    bundles: tuple[Bundle, ...]
+    bookmarks: tuple[tuple[bytes, Optional[bytes]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a `Push`.
+
+    ``push_id`` is None where there was nothing new to list: another push had
+    brought each of its changesets. ``changesets`` counts those listed.
+    """
+
+    push_id: Optional[int]
+    changesets: int

@@ -1,0 +1,114 @@
+"""take pushes apart: public changesets to the repository, drafts to S3 and Postgres
+
+An extension for push servers. A draft that is pushed becomes a bundle in an
+object store with rows in a database; the repository grows by public changesets
+only. Clients run plain :hg:`push`. See :hg:`help headless`.
+
+    [extensions]
+    hgext_headless.push =
+    hgext_headless.push:required = yes
+    [headless]
+    repository = try
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from mercurial import (
+    bundle2,
+    encoding,
+    exchange,
+    exthelper,
+    localrepo,
+    wireprotov1server,
+)
+
+from . import admin, config, hgcompat, manual
+from .bundles import overlay
+from .delivery import discovery
+from .intake import flow, parts, quarantine
+from .model import Refused
+from .site import Site
+
+testedwith = hgcompat.TESTED_WITH
+minimumhgversion = hgcompat.MINIMUM_HG_VERSION
+
+eh = exthelper.exthelper()
+eh.merge(admin.eh)
+config.register(eh)
+configtable = eh.configtable
+cmdtable = eh.cmdtable
+uisetup = eh.finaluisetup
+extsetup = eh.finalextsetup
+reposetup = eh.finalreposetup
+
+#: ``pretxnchangegroup.headless`` in ``hg config hooks``. A push binds the split
+#: itself to this name while its hooks run; whatever else gets here is refused.
+split = flow.refuse_outside
+
+
+@eh.extsetup
+def _extsetup(ui: Any) -> None:
+    parts.install()
+    manual.install()
+    hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
+    hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
+    hgcompat.wrap_once(localrepo.localrepository, 'pushkey', flow.push_key)
+    hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
+
+
+@eh.reposetup
+def _reposetup(ui: Any, repo: Any) -> None:
+    if repo.local() is None or not config.participates(repo):
+        return
+    with hgcompat.clear_errors():
+        config.check_repository(repo)
+        config.settings(repo)
+    for section, item, value in (
+        (b'phases', b'publish', False),
+        (b'experimental', b'bundle2lazylocking', True),
+        (b'experimental', b'changegroup4', False),
+        (b'experimental', b'changegroup5', False),
+        (b'server', b'bundle1.push', False),
+        (b'server', b'bundle1gd.push', False),
+        (b'hooks', flow.HOOK, b'python:hgext_headless.push.split'),
+        (b'hooks', b'priority.' + flow.HOOK, b'%d' % flow.PRIORITY),
+    ):
+        repo.ui.setconfig(section, item, value, b'headless')
+    # A site's shell hook has started this hg, to look at the push.
+    path = quarantine.path_from_environment(
+        repo.root, encoding.environ.get(quarantine.VARIABLE, b'')
+    )
+    if path is not None:
+        overlay.become(repo, path)
+
+
+@eh.wrapfunction(exchange, 'unbundle')
+def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
+    if config.participates(repo):
+        if not isinstance(bundle, bundle2.unbundle20):
+            with hgcompat.clear_errors():
+                raise Refused('this server takes bundle2 only: upgrade Mercurial')
+        bundle.headless = (source, url)
+    return orig(repo, bundle, heads, source, url)
+
+
+@eh.wrapfunction(bundle2, 'processparts')
+def _processparts(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
+    origin = getattr(unbundler, 'headless', None)
+    if origin is None:
+        return orig(repo, op, unbundler)
+    return flow.process(orig, repo, op, unbundler, *origin)
+
+
+def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
+    if not config.participates(repo):
+        return orig(repo, proto, heads)
+    getpayload = proto.getpayload
+    proto.getpayload = functools.partial(flow.warmed, getpayload, Site(repo))
+    try:
+        return orig(repo, proto, heads)
+    finally:
+        proto.getpayload = getpayload

@@ -1,0 +1,57 @@
+"""A headless repository's settings, with its catalog and its store.
+
+SQLAlchemy and boto3 take longer to import than hg itself: they are imported,
+and connections opened, when a draft is really pushed or asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from . import config, hgcompat
+
+if TYPE_CHECKING:
+    from .catalog.catalog import Catalog
+    from .store import Store
+
+
+class Site:
+    """Made for one request or push, and passed on."""
+
+    def __init__(self, repo: Any) -> None:
+        self.settings = config.settings(repo)
+
+    @functools.cached_property
+    def catalog(self) -> Catalog:
+        """Raises `model.Misconfigured`, and `model.Temporary` where the embedded
+        database can't be made."""
+        settings = self.settings
+        module = hgcompat.load('hgext_headless.catalog.catalog')
+        catalog: Catalog = module.open_catalog(
+            settings.database,
+            settings.repository,
+            settings.home if settings.embedded_database else None,
+        )
+        return catalog
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Raises `model.Misconfigured`."""
+        settings = self.settings
+        module = hgcompat.load('hgext_headless.store.opening')
+        store: Store = module.open_store(
+            settings.store, settings.s3_endpoint_url, settings.s3_region
+        )
+        return store
+
+    def warm_up(self) -> None:
+        """Import and open what a push of drafts needs, while the client is still sending.
+
+        What fails here fails again, and is told, where it is needed.
+        """
+        for opened in ('catalog', 'store'):
+            try:
+                getattr(self, opened)
+            except Exception:  # told by the push itself
+                return

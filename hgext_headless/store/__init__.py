@@ -1,0 +1,31 @@
+"""The store: all that speaks object storage, the same few verbs for each back end."""
+
+from __future__ import annotations
+
+from typing import Optional, Protocol
+
+
+class Store(Protocol):
+    """Objects by key. Every method raises `model.Temporary` where the back end
+    can't answer within its deadline, and `model.Misconfigured`."""
+
+    def put(self, key: str, path: str) -> None:
+        """Store the file ``path`` durably; an object that is there already stays
+        as it is (a key is its content's digest)."""
+
+    def size(self, key: str) -> Optional[int]:
+        """The object's size in bytes; None without such an object."""
+
+    def get(self, key: str, path: str) -> None:
+        """Write the object to the file ``path``. Raises `model.Corrupt` where
+        there is no such object."""
+
+    def url(self, key: str, seconds: int) -> Optional[str]:
+        """A URL that anyone can read the object from, for so many seconds; None
+        where this process has to stream it (then `local_path` has it)."""
+
+    def local_path(self, key: str) -> Optional[str]:
+        """The object's file, where it is one."""
+
+    def check(self) -> None:
+        """That the back end answers, exists, and takes our credentials."""

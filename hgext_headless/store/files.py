@@ -1,0 +1,93 @@
+"""The file store: a folder, the embedded default."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Optional
+
+from ..model import Corrupt, Temporary
+
+
+class FileStore:
+    """Objects as files below a folder, written durably: fsync, then a link."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._root, *key.split('/'))
+
+    def put(self, key: str, path: str) -> None:
+        target = self._path(key)
+        folder = os.path.dirname(target)
+        with _clear_errors():
+            _make_folders(folder)
+            descriptor, temporary = tempfile.mkstemp(prefix='.tmp-', dir=folder)
+            try:
+                with os.fdopen(descriptor, 'wb') as out, open(path, 'rb') as source:
+                    shutil.copyfileobj(source, out, 1 << 20)
+                    out.flush()
+                    os.fsync(out.fileno())
+                os.chmod(temporary, 0o644)
+                # Create-only, as with S3's If-None-Match; the same key is the same content.
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, target)
+            finally:
+                os.unlink(temporary)
+            _sync_folder(folder)
+
+    def size(self, key: str) -> Optional[int]:
+        with _clear_errors():
+            try:
+                return os.stat(self._path(key)).st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def get(self, key: str, path: str) -> None:
+        with _clear_errors():
+            try:
+                shutil.copyfile(self._path(key), path)
+            except FileNotFoundError:
+                raise Corrupt(f'the store has no object {key}') from None
+
+    def url(self, key: str, seconds: int) -> Optional[str]:
+        return None
+
+    def local_path(self, key: str) -> Optional[str]:
+        return self._path(key)
+
+    def check(self) -> None:
+        with _clear_errors():
+            _make_folders(self._root)
+            tempfile.TemporaryFile(dir=self._root).close()
+
+
+def _make_folders(folder: str) -> None:
+    """`os.makedirs`, each new entry durable in its parent."""
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    _make_folders(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    _sync_folder(parent)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Temporary(f'the file store failed: {error.strerror}') from error

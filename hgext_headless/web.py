@@ -1,0 +1,63 @@
+"""serve drafts that live in S3 and Postgres, as if they were in the repository
+
+An extension for hgweb and ssh servers. Each server has a read-only replica of
+public history; drafts are found in the database and travel by link. See
+:hg:`help headless`.
+
+    [extensions]
+    hgext_headless.web =
+    hgext_headless.web:required = yes
+    [headless]
+    repository = try
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from mercurial import exchange, exthelper, localrepo
+
+from . import config, hgcompat, manual
+from .delivery import discovery, getbundle, route
+
+testedwith = hgcompat.TESTED_WITH
+minimumhgversion = hgcompat.MINIMUM_HG_VERSION
+
+eh = exthelper.exthelper()
+config.register(eh)
+configtable = eh.configtable
+uisetup = eh.finaluisetup
+extsetup = eh.finalextsetup
+reposetup = eh.finalreposetup
+
+
+@eh.extsetup
+def _extsetup(ui: Any) -> None:
+    manual.install()
+    hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
+    hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
+    hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
+    hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
+    parts = exchange.getbundle2partsmapping
+    parts[b'changegroup'] = functools.partial(
+        getbundle.changegroup_part, parts[b'changegroup']
+    )
+
+
+@eh.reposetup
+def _reposetup(ui: Any, repo: Any) -> None:
+    if repo.local() is None or not config.participates(repo):
+        return
+    with hgcompat.clear_errors():
+        config.check_repository(repo)
+        config.check_serving(config.settings(repo))
+    repo.ui.setconfig(b'phases', b'publish', False, b'headless')
+
+
+def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
+    # Before hgweb asks for a login.
+    if route.matches(req) and config.participates(repo):
+        return route.answer(repo, req, res)
+    return orig(self, req, res, repo)

@@ -1,0 +1,27 @@
+"""Packaging of hgext_headless."""
+
+from setuptools import find_packages, setup
+
+with open('README.rst', encoding='utf-8') as readme:
+    long_description = readme.read()
+
+setup(
+    name='hgext-headless',
+    version='0.1.0',
+    description='Headless repositories for Mercurial: drafts live in S3 and Postgres',
+    long_description=long_description,
+    long_description_content_type='text/x-rst',
+    license='GPL-2.0-or-later',
+    python_requires='>=3.9',
+    packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
+    install_requires=[
+        'mercurial>=6.9,<7.3',
+        'SQLAlchemy>=2.0,<2.2',
+        'alembic>=1.13',
+        'psycopg2-binary>=2.9',
+        'boto3>=1.36',
+    ],
+    entry_points={
+        'console_scripts': ['headless-quickstart = hgext_headless.quickstart:main'],
+    },
+)
