@@ -35,17 +35,25 @@ part_handlers = bundle2.parthandlermapping
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
 
-def load(name: str) -> Any:
-    """Import a module that imports third-party packages at its top.
+@contextlib.contextmanager
+def eager_imports() -> Iterator[None]:
+    """Import at once what is imported meanwhile, by whomever.
 
-    SQLAlchemy can't be imported lazily ("Set changed size during iteration"),
-    and where it fails hg would go on without the extension.
+    SQLAlchemy, Alembic and boto3 can't be imported lazily ("Set changed size
+    during iteration"), and import more when they are used first. Where that
+    failed hg would go on without the extension.
     """
     try:
         with demandimport.deactivated():
-            return importlib.import_module(name)
+            yield
     except ImportError as exc:
         raise Misconfigured(f'a package is missing on the server: {exc}') from exc
+
+
+def load(name: str) -> Any:
+    """Import a module of ours that imports third-party packages at its top."""
+    with eager_imports():
+        return importlib.import_module(name)
 
 
 def to_str(text: bytes) -> str:

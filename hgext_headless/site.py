@@ -27,22 +27,22 @@ class Site:
         """Raises `model.Misconfigured`, and `model.Temporary` where the embedded
         database can't be made."""
         settings = self.settings
-        module = hgcompat.load('hgext_headless.catalog.catalog')
-        catalog: Catalog = module.open_catalog(
-            settings.database,
-            settings.repository,
-            settings.home if settings.embedded_database else None,
-        )
+        with hgcompat.eager_imports():
+            catalog: Catalog = hgcompat.load('hgext_headless.catalog.catalog').open_catalog(
+                settings.database,
+                settings.repository,
+                settings.home if settings.embedded_database else None,
+            )
         return catalog
 
     @functools.cached_property
     def store(self) -> Store:
         """Raises `model.Misconfigured`."""
         settings = self.settings
-        module = hgcompat.load('hgext_headless.store.opening')
-        store: Store = module.open_store(
-            settings.store, settings.s3_endpoint_url, settings.s3_region
-        )
+        with hgcompat.eager_imports():
+            store: Store = hgcompat.load('hgext_headless.store.opening').open_store(
+                settings.store, settings.s3_endpoint_url, settings.s3_region
+            )
         return store
 
     def warm_up(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterable
 
-from ..model import Bundle, Push, Recorded
+from ..model import Bundle, Push, Recorded, Temporary
 from . import engine, reads, writes
 
 
@@ -59,15 +61,15 @@ def open_catalog(url: str, repository: str, embedded_home: str | None = None) ->
     otherwise nothing is opened yet.
     """
     database = engine.open_database(url)
+    catalog = Catalog(database, repository)
     if embedded_home is not None:
-        _make_embedded(database, embedded_home)
-    return Catalog(database, repository)
-
-
-def _make_embedded(database: engine.Database, home: str) -> None:
-    import os
-
-    if not os.path.exists(os.path.join(home, 'catalog.sqlite')):
-        from . import migrate
-
-        migrate.make_embedded(database, home)
+        try:
+            os.makedirs(embedded_home, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Temporary(f'the embedded database cannot be made: {error.strerror}') from error
+        try:
+            catalog.check()
+        except engine.NoSchema:
+            # Alembic takes longer to import than all the rest.
+            importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
+    return catalog

@@ -23,6 +23,10 @@ QUERY_TIMEOUT = 20
 _WRITES = 'headless_writes'
 
 
+class NoSchema(Misconfigured):
+    """The database is empty."""
+
+
 class Database:
     """One database, with a pool of connections for this process."""
 
@@ -65,7 +69,7 @@ def check_schema(connection: sqlalchemy.Connection) -> None:
     found = schema_revision(connection)
     hint = 'run "hg admin::headless-init"'
     if found is None:
-        raise Misconfigured(f'the database has no schema: {hint}')
+        raise NoSchema(f'the database has no schema: {hint}')
     if found < schema.REVISION:
         raise Misconfigured(
             f'the schema of the database is older ({found}) than this code '

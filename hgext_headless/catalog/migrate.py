@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 
 import alembic.command
 import alembic.config
 import sqlalchemy
 
+from .. import hgcompat
 from . import engine, schema
 
 # Any number that no other program uses for an advisory lock.
@@ -24,6 +22,7 @@ def upgrade(database: engine.Database) -> tuple[str | None, str]:
     where the schema is newer than the code.
     """
     with database.migrating() as connection:
+        # SQLite's write lock is held by now.
         if connection.dialect.name == 'postgresql':
             connection.execute(
                 sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_ADVISORY_LOCK))
@@ -37,19 +36,6 @@ def upgrade(database: engine.Database) -> tuple[str | None, str]:
                 'script_location', os.path.join(os.path.dirname(__file__), 'migrations')
             )
             config.attributes['connection'] = connection
-            alembic.command.upgrade(config, schema.REVISION)
+            with hgcompat.eager_imports():
+                alembic.command.upgrade(config, schema.REVISION)
         return before, schema.REVISION
-
-
-def make_embedded(database: engine.Database, home: str) -> None:
-    """Make the embedded database in the folder ``home`` on its first use."""
-    os.makedirs(home, mode=0o700, exist_ok=True)
-    with _locked(os.path.join(home, 'init.lock')):
-        upgrade(database)
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

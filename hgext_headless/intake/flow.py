@@ -92,14 +92,20 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
         # The name that VARIABLE has for a Python hook.
         args['headless_quarantine'] = quarantine.url()
         results: list[Recorded] = []
+        errors: list[Exception] = []
 
         def headless(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
-            results.append(split.split(push, quarantine))
+            try:
+                results.append(split.split(push, quarantine))
+            except Exception as exc:  # raised below: a hook's error has two lines
+                errors.append(exc)
             return False
 
         overlay = quarantine.overlay
         with push.ui.configoverride({(b'hooks', HOOK): headless}, b'headless'):
             hook.hook(push.ui, overlay, b'pretxnchangegroup', throw=True, **args)
+        for exc in errors:
+            raise exc
         if len(results) != 1:
             raise Temporary('the hooks of this server do not run; nothing was stored')
         report(push, results[0], nodes[-1])
