@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, exthelper, localrepo
+from mercurial import exchange, exthelper, localrepo, wireprotov1server
 
 from . import config, hgcompat, manual
 from .delivery import discovery, getbundle, route
@@ -35,6 +35,9 @@ reposetup = eh.finalreposetup
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
     manual.install()
+    hgcompat.wrap_once(wireprotov1server.commands[b'heads'], 'func', discovery.heads)
+    hgcompat.wrap_once(localrepo.localpeer, 'heads', discovery.peer_heads)
+    hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)

@@ -1,4 +1,4 @@
-"""What the server says of drafts before any data flows: `known`, `lookup`, `listkeys`."""
+"""What the server says of drafts before any data flows: `heads`, `known`, `lookup`, `listkeys`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,43 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mercurial import error
+from mercurial import error, wireprototypes
 from mercurial.i18n import _
 from mercurial.node import hex, nullid
 
 from .. import config, hgcompat
 from ..model import HeadlessError
 from ..site import Site
+
+
+def heads(orig: Any, repo: Any, proto: Any) -> Any:
+    """The wire command ``heads``."""
+    if not config.participates(repo):
+        return orig(repo, proto)
+    encoded = wireprototypes.encodelist(_advertised(repo.heads()))
+    return wireprototypes.bytesresponse(encoded + b'\n')
+
+
+def peer_heads(orig: Any, peer: Any) -> list[bytes]:
+    """``heads`` of a peer in this process (`localrepo.localpeer`)."""
+    found: list[bytes] = orig(peer)
+    return _advertised(found) if config.participates(peer._repo) else found
+
+
+def peer_local(orig: Any, peer: Any) -> Any:
+    """No repository behind a peer in this process, so that its client speaks the
+    protocol, and does not look for drafts in the repository itself."""
+    return None if config.participates(peer._repo) else orig(peer)
+
+
+def _advertised(public: list[bytes]) -> list[bytes]:
+    """Public heads and the null revision.
+
+    A client that has every head of the server asks no further, and takes its
+    drafts for unknown here (`setdiscovery.findcommonheads`). The null revision
+    is one that no client counts among those it has, and that everyone has.
+    """
+    return public if nullid in public else [*public, nullid]
 
 
 def known(orig: Any, repo: Any, nodes: Sequence[bytes]) -> list[bool]:

@@ -13,7 +13,7 @@ from mercurial.node import nullid
 from mercurial.utils import urlutil
 
 from .. import config, hgcompat
-from ..bundles import overlay as overlays
+from ..bundles import changegroups, overlay as overlays
 from ..model import Bundle, Corrupt, Refused, Temporary
 from ..site import Site
 from . import links
@@ -81,6 +81,11 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
     """
     linked = kwargs.pop('headless', ())
     result = orig(bundler, repo, source, **kwargs)
+    if not bundler.nbparts and _is_incoming(kwargs) and config.participates(repo):
+        # "hg incoming" wants a changegroup where the heads were not all known to
+        # it, and one of them never is (`discovery.heads`).
+        empty = bundler.newpart(b'changegroup', data=changegroups.empty())
+        empty.addparam(b'version', b'02')
     for bundle, url in linked:
         part = bundler.newpart(b'remote-changegroup')
         part.addparam(b'url', hgcompat.to_bytes(url))
@@ -88,6 +93,12 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
         part.addparam(b'digests', _DIGEST)
         part.addparam(b'digest:' + _DIGEST, hgcompat.to_bytes(bundle.sha512))
     return result
+
+
+def _is_incoming(kwargs: dict[str, Any]) -> bool:
+    """Whether "hg incoming" asks: it keeps the reply as a file, and knows
+    changegroup parts only."""
+    return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
 
 
 def _bundles(
@@ -138,8 +149,7 @@ def _links(
         or source != b'serve'  # a peer in this process has no server
         or not exchange.bundle2requested(bundlecaps)
         or not kwargs.get('cg', True)
-        # "hg incoming" keeps the reply as a file, and knows changegroup parts only.
-        or not (kwargs.get('phases') or kwargs.get('listkeys'))
+        or _is_incoming(kwargs)
         or any(found[node].head != node for node in drafts)
     ):
         return None
