@@ -143,6 +143,16 @@ def deltas(unpacker: Any) -> Iterator[Delta]:
             )
 
 
+def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
+    """What a client that asks for a bundle can read of bundle2."""
+    found: dict[bytes, Any] = {}
+    for capability in bundlecaps or ():
+        if capability.startswith(b'bundle2='):
+            blob = util.urlreq.unquote(capability[len(b'bundle2=') :])
+            found.update(bundle2.decodecaps(blob))
+    return found
+
+
 def hgweb_class() -> Any:
     """The class that answers requests for one repository."""
     try:

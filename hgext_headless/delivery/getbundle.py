@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Optional
 
 from mercurial import exchange
 from mercurial.node import nullid
-from mercurial.utils import urlutil
 
 from .. import config, hgcompat
 from ..bundles import changegroups, overlay as overlays
@@ -153,7 +152,7 @@ def _links(
         or any(found[node].head != node for node in drafts)
     ):
         return None
-    capabilities = urlutil.b2_caps_from_bundle_caps(bundlecaps)
+    capabilities = hgcompat.bundle2_capabilities(bundlecaps)
     if _DIGEST not in capabilities.get(b'digests', ()):
         return None
     base = hgcompat.request_base(repo.ui) or settings.link_base
