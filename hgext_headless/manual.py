@@ -1,5 +1,120 @@
 """``hg help headless`` and ``hg help config.headless``."""
+
 from __future__ import annotations
 
+from typing import Any
+
+from mercurial import help as helps
+from mercurial.i18n import _
+
+_TOPIC = b'headless'
+
+_MANUAL = b"""A headless repository looks to its clients like one repository with very many
+heads. On disk it has public history only: each draft that is pushed lives in a
+bundle in an object store, and the facts about it in a database. Clients need no
+extension.
+
+Pushing
+=======
+
+Drafts on a head of public history are pushed with a plain :hg:`push`. Where the
+client says that a push creates a new remote head (drafts on an older changeset,
+or on drafts that were pushed before) or a new branch, force it: the server
+grows no head. An alias saves the typing::
+
+  [alias]
+  try = push -f -r .
+
+The answer names the push and its address. Errors say of what kind they are:
+
+``headless: temporary: ...``
+    Nothing is wrong with the push. Try again later.
+``headless: refused: ...``
+    The same push will never be accepted.
+``headless: misconfigured: ...``, ``headless: corrupt: ...``
+    An operator has to look.
+
+Pulling
+=======
+
+:hg:`pull -r`, :hg:`clone -r`, :hg:`incoming -r` and :hg:`identify -r` take the
+hash of a draft, or a unique prefix. Without ``-r`` they bring public history
+only.
+
+Operating
+=========
+
+The settings are explained in :hg:`help config.headless`. On a server with a
+database of its own, :hg:`admin::headless-init` creates or upgrades the schema.
+Both extensions belong into the hgrc with ``:required = yes``: hg goes on
+without an extension that it cannot load, and drafts would enter the repository.
+"""
+
+_CONFIG = b"""
+``headless``
+------------
+
+Where drafts are kept, for the extensions ``hgext_headless.push`` and
+``hgext_headless.web``. They act only in a repository that has ``repository``,
+``database`` or ``store`` set.
+
+``repository``
+    The repository's name in the database and the store. Required where
+    ``database`` is set; otherwise the name of its folder.
+
+``database``
+    SQLAlchemy URL, for example ``postgresql+psycopg2://headless@db/headless``.
+    Without it, a SQLite database in ``.hg/headless``.
+
+``store``
+    ``s3://bucket/prefix`` or ``file:///folder``. Without it, a folder in
+    ``.hg/headless``. Credentials come from boto3's own configuration.
+
+``s3-endpoint-url``
+    Endpoint of the S3 service, where it is not Amazon's.
+
+``s3-region``
+    Region of the bucket, where boto3's own configuration has none.
+
+``public``
+    ``accept`` or ``reject``: whether a push may add public changesets.
+    (default: ``accept``)
+
+``max-push-size``
+    The most bytes that a push may have, decompressed. (default: ``1 GB``)
+
+``user-variable``
+    The environment variable that has the name of who pushes over ssh or by
+    path. Over http it is REMOTE_USER. (default: ``USER``)
+
+``bundle-url``
+    Where clients fetch bundles, without a signature: a public bucket or a CDN.
+    The object's name is appended. Without it, links lead through this server.
+
+``link-secret``
+    The key that signs those links, the same on all servers. Required where
+    ``database`` is set, links are signed, and ``inline`` is not ``always``.
+
+``link-ttl``
+    Seconds for which a link holds, at most 604800. (default: 3600)
+
+``link-base``
+    Absolute URL of the repository on hgweb, for links in answers over ssh.
+
+``inline``
+    ``auto``, ``always`` or ``never``: whether drafts come in the reply itself
+    and not by link. ``auto`` does so where a link can't be followed.
+    (default: ``auto``)
+"""
+
+
+def _with_config(ui: Any, topic: bytes, doc: bytes) -> bytes:
+    return doc + _CONFIG
+
+
 def install() -> None:
-    pass
+    """Add the texts to Mercurial's help, once, however many extensions ask for it."""
+    if any(_TOPIC in entry[0] for entry in helps.helptable):
+        return
+    helps.helptable.append(([_TOPIC], _(b'Headless Repositories'), lambda ui: _MANUAL))
+    helps.addtopichook(b'config', _with_config)

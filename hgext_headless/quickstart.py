@@ -1,0 +1,111 @@
+"""``headless-quickstart DIR``: a headless repository on localhost, to try it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from typing import Optional
+
+_HGRC = """\
+[extensions]
+hgext_headless.push =
+hgext_headless.push:required = yes
+hgext_headless.web =
+hgext_headless.web:required = yes
+[headless]
+repository = quickstart
+[web]
+name = quickstart
+allow-push = *
+push_ssl = no
+"""
+
+_WELCOME = """
+A headless repository is at {url} (stop it with Ctrl-C).
+Paste these into another terminal, in this folder:
+
+  {hg} clone {url} {work}
+  echo draft > {work}/draft.txt
+  {hg} -R {work} commit -A -m 'a draft' -u you
+  {hg} -R {work} push
+  {hg} -R {server} log
+  {hg} clone {url} {other}
+  {hg} -R {other} pull -r $({hg} -R {work} log -r . -T '{{node}}')
+  {hg} -R {other} log -G
+
+The draft is not in the server's own log, and the other clone has it all the same.
+"""
+
+
+def _hg() -> str:
+    """The hg of the environment that this runs in."""
+    beside = os.path.join(os.path.dirname(sys.executable), 'hg')
+    found = beside if os.path.exists(beside) else shutil.which('hg')
+    if found is None:
+        raise SystemExit('headless-quickstart: there is no hg')
+    return found
+
+
+def make(hg: str, server: str) -> None:
+    """Make a repository with some public history and both extensions."""
+
+    def run(*args: str) -> None:
+        subprocess.run([hg, *args], check=True, env={**os.environ, 'HGRCPATH': ''})
+
+    run('init', server)
+    for number in range(1, 4):
+        with open(os.path.join(server, 'history.txt'), 'a', encoding='utf-8') as file:
+            file.write(f'line {number}\n')
+        run('-R', server, 'commit', '-q', '-A', '-u', 'quickstart', '-m', f'public {number}')
+    run('-R', server, 'phase', '--public', '-r', 'tip')
+    with open(os.path.join(server, '.hg', 'hgrc'), 'w', encoding='utf-8') as file:
+        file.write(_HGRC)
+
+
+def _free_port(wanted: Optional[int]) -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', wanted or 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """The console script. Serves until it is interrupted."""
+    parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
+    parser.add_argument('folder', metavar='DIR', help='a folder to make')
+    parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')
+    args = parser.parse_args(argv)
+    if os.path.exists(args.folder) and os.listdir(args.folder):
+        parser.error(f'{args.folder} exists and is not empty')
+    try:
+        port = _free_port(args.port)
+    except OSError as error:
+        parser.error(f'port {args.port}: {error.strerror}')
+    hg = _hg()
+    os.makedirs(args.folder, exist_ok=True)
+    server = os.path.join(args.folder, 'server')
+    make(hg, server)
+    welcome = _WELCOME.format(
+        hg=hg,
+        url=f'http://127.0.0.1:{port}/',
+        server=server,
+        work=os.path.join(args.folder, 'work'),
+        other=os.path.join(args.folder, 'other'),
+    )
+    print(welcome, flush=True)
+    try:
+        return subprocess.call(
+            [hg, '-R', server, 'serve', '-a', '127.0.0.1', '-p', str(port)],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, 'HGRCPATH': ''},
+        )
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
