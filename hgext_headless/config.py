@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 from mercurial import encoding, error, requirements
@@ -60,15 +60,15 @@ class Settings:
     embedded_database: bool
     store: str
     home: str
-    s3_endpoint_url: Optional[str]
-    s3_region: Optional[str]
+    s3_endpoint_url: str | None
+    s3_region: str | None
     accept_public: bool
     max_push_size: int
     user_variable: bytes
-    bundle_url: Optional[str]
-    link_secret: Optional[str]
+    bundle_url: str | None
+    link_secret: str | None
     link_ttl: int
-    link_base: Optional[str]
+    link_base: str | None
     inline: str
 
 
@@ -79,7 +79,7 @@ def settings(repo: Any) -> Settings:
     """
     ui = repo.ui
 
-    def text(item: bytes) -> Optional[str]:
+    def text(item: bytes) -> str | None:
         value = ui.config(SECTION, item)
         return to_str(value).strip() or None if value is not None else None
 
@@ -89,7 +89,7 @@ def settings(repo: Any) -> Settings:
             raise wrong(item, f'"{value}" is not one of {", ".join(allowed)}')
         return value
 
-    def url(item: bytes, overhead: int) -> Optional[str]:
+    def url(item: bytes, overhead: int) -> str | None:
         value = text(item)
         if value is None:
             return None

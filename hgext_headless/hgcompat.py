@@ -9,7 +9,8 @@ import contextlib
 import importlib
 import struct
 import zlib
-from typing import Any, Iterator, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from mercurial import (
     bundle2,
@@ -162,7 +163,7 @@ def hgweb_class() -> Any:
     return inner.hgweb
 
 
-def request_base(ui: Any) -> Optional[str]:
+def request_base(ui: Any) -> str | None:
     """The absolute URL of the repository as the client of a web request sees it."""
     environ = ui.environ
     if b'REQUEST_METHOD' not in environ:

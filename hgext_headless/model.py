@@ -7,7 +7,6 @@ bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 
 class HeadlessError(Exception):
@@ -101,7 +100,7 @@ class Push:
     date: int
     changesets: tuple[Changeset, ...]
     bundles: tuple[Bundle, ...]
-    bookmarks: tuple[tuple[bytes, Optional[bytes]], ...] = ()
+    bookmarks: tuple[tuple[bytes, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,5 +111,5 @@ class Recorded:
     brought each of its changesets. ``changesets`` counts those listed.
     """
 
-    push_id: Optional[int]
+    push_id: int | None
     changesets: int

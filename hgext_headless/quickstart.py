@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from typing import Optional
 
 _HGRC = """\
 [extensions]
@@ -66,14 +65,14 @@ def make(hg: str, server: str) -> None:
         file.write(_HGRC)
 
 
-def _free_port(wanted: Optional[int]) -> int:
+def _free_port(wanted: int | None) -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', wanted or 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """The console script. Serves until it is interrupted."""
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
     parser.add_argument('folder', metavar='DIR', help='a folder to make')

@@ -126,10 +126,7 @@ def _open(url: str, pid: int) -> Database:
     # One pool a process: a forked child must not use its parent's sockets.
     try:
         parsed = sqlalchemy.make_url(url)
-        if parsed.get_backend_name() == 'sqlite':
-            engine = _sqlite(parsed)
-        else:
-            engine = _postgres(parsed)
+        engine = _sqlite(parsed) if parsed.get_backend_name() == 'sqlite' else _postgres(parsed)
     except (exc.ArgumentError, ValueError) as error:
         raise Misconfigured('headless.database is not a SQLAlchemy URL') from error
     return Database(engine)

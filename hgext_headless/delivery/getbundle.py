@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from mercurial import exchange
 from mercurial.node import nullid
@@ -32,8 +32,8 @@ def get_bundle_chunks(
     orig: Any,
     repo: Any,
     source: bytes,
-    heads: Optional[Sequence[bytes]] = None,
-    common: Optional[Sequence[bytes]] = None,
+    heads: Sequence[bytes] | None = None,
+    common: Sequence[bytes] | None = None,
     bundlecaps: Any = None,
     **kwargs: Any,
 ) -> Any:
@@ -112,7 +112,7 @@ def _bundles(
 
 
 def _translated(
-    common: Optional[Sequence[bytes]], found: dict[bytes, Bundle]
+    common: Sequence[bytes] | None, found: dict[bytes, Bundle]
 ) -> list[bytes]:
     """``common`` with the public bases of the drafts in it: whoever has a draft has those."""
     nodes = dict.fromkeys(common or ())
@@ -140,7 +140,7 @@ def _links(
     found: dict[bytes, Bundle],
     bundlecaps: Any,
     kwargs: dict[str, Any],
-) -> Optional[list[Linked]]:
+) -> list[Linked] | None:
     """A link for each draft; None where one of them, or the client, can't have one."""
     settings = site.settings
     if (
@@ -192,8 +192,8 @@ def _inline(
     site: Site,
     wanted: Sequence[Bundle],
     source: bytes,
-    heads: Optional[Sequence[bytes]],
-    common: Optional[Sequence[bytes]],
+    heads: Sequence[bytes] | None,
+    common: Sequence[bytes] | None,
     found: dict[bytes, Bundle],
     bundlecaps: Any,
     kwargs: dict[str, Any],

@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import time
-from typing import Optional
 
 from ..config import MAX_LINK, Settings
 from ..model import Bundle, Refused, Temporary
@@ -28,19 +27,19 @@ _DIGEST = re.compile(r'[0-9a-f]{64}')
 _EXPIRES = re.compile(r'[0-9]{1,10}')
 
 
-def link(settings: Settings, bundle: Bundle, base: Optional[str]) -> Optional[str]:
+def link(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     """The URL that a client shall fetch a bundle from; None where there is none.
 
     ``base`` is the absolute URL of the repository as the client sees it.
     """
     if settings.bundle_url:
-        url: Optional[str] = f'{settings.bundle_url}/{bundle.key}'
+        url: str | None = f'{settings.bundle_url}/{bundle.key}'
     else:
         url = _signed(settings, bundle, base)
     return url if url is not None and len(url.encode('utf-8')) <= MAX_LINK else None
 
 
-def _signed(settings: Settings, bundle: Bundle, base: Optional[str]) -> Optional[str]:
+def _signed(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     secret = _secret(settings, create=True)
     if base is None or secret is None:
         return None
@@ -68,7 +67,7 @@ def _signature(secret: bytes, repository: str, digest: str, expires: int) -> str
     return base64.urlsafe_b64encode(mac[:_SIGNATURE]).decode('ascii').rstrip('=')
 
 
-def _secret(settings: Settings, create: bool) -> Optional[bytes]:
+def _secret(settings: Settings, create: bool) -> bytes | None:
     """The key of the signatures; without a configured one, this repository's own."""
     if settings.link_secret:
         return settings.link_secret.encode('utf-8', 'surrogateescape')

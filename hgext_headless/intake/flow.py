@@ -77,13 +77,8 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
     if not push.entries:
         _without_changesets(push)
         return
-    hookargs.update(
-        source=push.source,
-        url=push.url,
-        bundle2=b'1',
-        txnname=b'push',
-    )
     args = {hgcompat.to_str(k) if isinstance(k, bytes) else k: v for k, v in hookargs.items()}
+    args.update(source=push.source, url=push.url, bundle2=b'1', txnname=b'push')
     repo = push.repo
     repo.hook(b'prechangegroup', throw=True, **args)
     with quarantines.opened(push) as quarantine:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 from .. import hgcompat
 from ..bundles import changegroups
@@ -34,9 +34,9 @@ class Incoming:
         self.url = url
         self.folder = folder
         self.entries: list[hgcompat.Delta] = []
-        self.layer: Optional[Layer] = None
+        self.layer: Layer | None = None
         self.public_heads: list[bytes] = []
-        self.bookmarks: list[tuple[bytes, Optional[bytes]]] = []
+        self.bookmarks: list[tuple[bytes, bytes | None]] = []
         self.checks: list[Callable[[Any], None]] = []
         self.markers: list[Callable[[Any], None]] = []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 from mercurial import bookmarks, phases, pushkey
 from mercurial.node import bin, nullid
@@ -27,7 +27,7 @@ _MAX_SMALL_PART = 16 * 1024 * 1024
 _HARMLESS = (b'replycaps', b'output', b'pushvars', b'cache:rev-branch-cache')
 
 
-def incoming_of(op: Any) -> Optional[Incoming]:
+def incoming_of(op: Any) -> Incoming | None:
     """The push that a bundle2 operation belongs to, if it is one of ours."""
     return getattr(op, 'headless', None)
 
@@ -48,6 +48,12 @@ def _small(part: Any) -> bytes:
     if part.read(1):
         raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
     return data
+
+
+class _Kept(io.BytesIO):
+    """A part's data, for Mercurial's own handler at a later time."""
+
+    mandatory = False
 
 
 def _refuse(orig: Handler, op: Any, part: Any) -> None:
@@ -134,15 +140,10 @@ def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
         return orig(op, part)
     if op.repo.obsstore.readonly:
         return None
-    data = _small(part)
-    mandatory = part.mandatory
-
-    class Marker(io.BytesIO):
-        pass
-
-    kept = Marker(data)
-    kept.mandatory = mandatory  # type: ignore[attr-defined]
+    kept = _Kept(_small(part))
+    kept.mandatory = part.mandatory
     incoming.markers.append(lambda locked: orig(locked, kept))
+    return None
 
 
 _HANDLERS: dict[bytes, Handler] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from mercurial import bookmarks, bundle2, changegroup, discovery, phases
 
@@ -19,7 +19,7 @@ def apply(
     overlay: Any,
     public: list[bytes],
     public_heads: list[bytes],
-    marks: list[tuple[bytes, Optional[bytes]]],
+    marks: list[tuple[bytes, bytes | None]],
 ) -> None:
     """Add public changesets, bookmarks of public changesets, and markers.
 
@@ -64,7 +64,7 @@ def _add(
 
 
 def _set_bookmarks(
-    repo: Any, transaction: Any, marks: list[tuple[bytes, Optional[bytes]]]
+    repo: Any, transaction: Any, marks: list[tuple[bytes, bytes | None]]
 ) -> None:
     for name, _node in marks:
         if bookmarks.isdivergent(name):

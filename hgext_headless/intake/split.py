@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .. import config
 from ..bundles import stored
@@ -127,7 +127,7 @@ def _store(incoming: Incoming, overlay: Any, head: bytes, divided: Divided) -> B
 
 def _divided_bookmarks(
     incoming: Incoming, divided: Divided
-) -> tuple[list[tuple[bytes, Optional[bytes]]], list[tuple[bytes, Optional[bytes]]]]:
+) -> tuple[list[tuple[bytes, bytes | None]], list[tuple[bytes, bytes | None]]]:
     """Bookmarks of drafts, for the database, and those for the repository.
 
     One that moves from a draft to public history, or away, leaves the database.
@@ -135,8 +135,8 @@ def _divided_bookmarks(
     applied = incoming.repo.unfiltered().changelog
     in_repository = incoming.repo._bookmarks
     becoming = set(divided.public)
-    for_database: list[tuple[bytes, Optional[bytes]]] = []
-    for_repository: list[tuple[bytes, Optional[bytes]]] = []
+    for_database: list[tuple[bytes, bytes | None]] = []
+    for_repository: list[tuple[bytes, bytes | None]] = []
     for name, node in incoming.bookmarks:
         draft = node is not None and node not in becoming and not applied.hasnode(node)
         for_database.append((name, node if draft else None))

@@ -13,18 +13,18 @@ class Store(Protocol):
         """Store the file ``path`` durably; an object that is there already stays
         as it is (a key is its content's digest)."""
 
-    def size(self, key: str) -> Optional[int]:
+    def size(self, key: str) -> int | None:
         """The object's size in bytes; None without such an object."""
 
     def get(self, key: str, path: str) -> None:
         """Write the object to the file ``path``. Raises `model.Corrupt` where
         there is no such object."""
 
-    def url(self, key: str, seconds: int) -> Optional[str]:
+    def url(self, key: str, seconds: int) -> str | None:
         """A URL that anyone can read the object from, for so many seconds; None
         where this process has to stream it (then `local_path` has it)."""
 
-    def local_path(self, key: str) -> Optional[str]:
+    def local_path(self, key: str) -> str | None:
         """The object's file, where it is one."""
 
     def check(self) -> None:

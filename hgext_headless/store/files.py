@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Optional
 
 from ..model import Corrupt, Temporary
 
@@ -40,7 +39,7 @@ class FileStore:
                 os.unlink(temporary)
             _sync_folder(folder)
 
-    def size(self, key: str) -> Optional[int]:
+    def size(self, key: str) -> int | None:
         with _clear_errors():
             try:
                 return os.stat(self._path(key)).st_size
@@ -54,10 +53,10 @@ class FileStore:
             except FileNotFoundError:
                 raise Corrupt(f'the store has no object {key}') from None
 
-    def url(self, key: str, seconds: int) -> Optional[str]:
+    def url(self, key: str, seconds: int) -> str | None:
         return None
 
-    def local_path(self, key: str) -> Optional[str]:
+    def local_path(self, key: str) -> str | None:
         return self._path(key)
 
     def check(self) -> None:

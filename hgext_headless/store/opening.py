@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Optional
 from urllib.parse import urlsplit
 
 from . import Store, files
 
 
 def open_store(
-    url: str, endpoint_url: Optional[str] = None, region: Optional[str] = None
+    url: str, endpoint_url: str | None = None, region: str | None = None
 ) -> Store:
     """The store at ``s3://bucket/prefix`` or ``file:///folder``; nothing is opened yet."""
     parts = urlsplit(url)

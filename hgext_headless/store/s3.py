@@ -8,7 +8,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 import boto3
 from botocore import exceptions
@@ -74,7 +74,7 @@ class S3Store:
                 if self.size(key) is None:
                     raise Temporary('the store is busy with the same object') from error
 
-    def size(self, key: str) -> Optional[int]:
+    def size(self, key: str) -> int | None:
         with _clear_errors():
             try:
                 answer = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
@@ -96,7 +96,7 @@ class S3Store:
             for chunk in answer['Body'].iter_chunks(1 << 20):
                 out.write(chunk)
 
-    def url(self, key: str, seconds: int) -> Optional[str]:
+    def url(self, key: str, seconds: int) -> str | None:
         with _clear_errors():
             url: str = self._client.generate_presigned_url(
                 'get_object',
@@ -105,7 +105,7 @@ class S3Store:
             )
             return url
 
-    def local_path(self, key: str) -> Optional[str]:
+    def local_path(self, key: str) -> str | None:
         return None
 
     def check(self) -> None:
@@ -114,13 +114,13 @@ class S3Store:
 
 
 def open_s3(
-    bucket: str, prefix: str, endpoint_url: Optional[str], region: Optional[str]
+    bucket: str, prefix: str, endpoint_url: str | None, region: str | None
 ) -> S3Store:
     return S3Store(_client(endpoint_url, region, os.getpid()), bucket, prefix)
 
 
 @functools.cache
-def _client(endpoint_url: Optional[str], region: Optional[str], pid: int) -> Any:
+def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
     # A client takes 0.2 s to make and may be shared by threads, not by forks.
     with _clear_errors():
         return boto3.session.Session().client(
