@@ -32,7 +32,7 @@ def fetch(ui: Any, store: Store, bundle: Bundle, folder: str) -> Layer:
     name = os.path.join(folder, bundle.key.rsplit('/', 1)[-1])
     store.get(bundle.key, name)
     if os.path.getsize(name) != bundle.size:
-        raise Corrupt(f'object {bundle.key} does not have the {bundle.size} bytes it was stored with')
+        raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
         unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
@@ -87,7 +87,7 @@ def become(repo: Any, path: bytes) -> None:
     What `bundlerepo.makebundlerepository` does with the one it opens.
     """
 
-    class overlaid(bundlerepo.bundlerepository, repo.__class__):  # type: ignore[misc, name-defined]
+    class overlaid(bundlerepo.bundlerepository, repo.__class__):  # type: ignore[misc]
         pass
 
     repo.__class__ = overlaid

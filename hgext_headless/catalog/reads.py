@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import case, select
@@ -92,8 +93,8 @@ def bundles_with(
 
 def _bundle_rows(
     connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
-) -> dict[bytes, list[sqlalchemy.Row]]:
-    found: dict[bytes, list[sqlalchemy.Row]] = {}
+) -> dict[bytes, list[sqlalchemy.Row[Any]]]:
+    found: dict[bytes, list[sqlalchemy.Row[Any]]] = {}
     for batch in batches(nodes):
         query = (
             select(changesets.c.node, bundles)
@@ -111,7 +112,7 @@ def _bundle_rows(
     return found
 
 
-def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row) -> Bundle:
+def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row[Any]) -> Bundle:
     query = (
         select(changesets.c.node)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)

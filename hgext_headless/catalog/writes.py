@@ -102,25 +102,22 @@ def _changeset_ids(
 ) -> dict[bytes, int]:
     """The ids of all changesets of a push and its bundles, inserted if new."""
     # By node: pushes of the same changesets then wait for, and don't block, each other.
-    rows = sorted(
-        (
-            {
-                'repository_id': repository_id,
-                'node': c.node,
-                'p1': c.p1,
-                'p2': c.p2,
-                'branch': c.branch,
-                'author': c.author,
-                'date': c.date,
-                'timezone': c.timezone,
-                'description': c.description,
-                'files': encoding.join_files(c.files),
-                'extras': encoding.join_extras(c.extras),
-            }
-            for c in brought
-        ),
-        key=lambda row: row['node'],
-    )
+    rows = [
+        {
+            'repository_id': repository_id,
+            'node': c.node,
+            'p1': c.p1,
+            'p2': c.p2,
+            'branch': c.branch,
+            'author': c.author,
+            'date': c.date,
+            'timezone': c.timezone,
+            'description': c.description,
+            'files': encoding.join_files(c.files),
+            'extras': encoding.join_extras(c.extras),
+        }
+        for c in sorted(brought, key=lambda c: c.node)
+    ]
     _insert(connection, changesets, rows)
     wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
     ids: dict[bytes, int] = {}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+import services as running
+from world import Server, World
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope='session')
+def services() -> Iterator[running.Services]:
+    """One Postgres and one SeaweedFS for each process of the test run."""
+    # Postgres runs as another user where we are root: the folder must be reachable.
+    folder = Path(tempfile.mkdtemp(prefix='headless-services-'))
+    folder.chmod(0o755)
+    pgdata, s3data = folder / 'pg', folder / 's3'
+    s3data.mkdir()
+    try:
+        with running.postgres(pgdata) as database, running.seaweed(s3data) as endpoint:
+            yield running.Services(database, endpoint)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def make_server(world: World, request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
+    """Servers; ``backend`` is 'services' (Postgres and S3) or 'embedded'."""
+    made: list[Server] = []
+
+    def make(backend: str = 'embedded', settings: str = '', **kwargs) -> Server:
+        if backend == 'services':
+            settings = fresh(world, request.getfixturevalue('services')) + settings
+        server = Server(world, settings=settings, **kwargs)
+        made.append(server)
+        if backend == 'services':
+            server.hg('admin::headless-init')
+        return server
+
+    yield make
+    for server in made:
+        server.stop()
+        errors = server.errors()
+        assert 'Traceback' not in errors, errors
+
+
+def fresh(world: World, services: running.Services) -> str:
+    """Settings for a database of its own."""
+    import psycopg2
+
+    name = f'test{os.getpid()}_{next(_numbers)}'
+    admin = services.database.format(name='postgres').replace('+psycopg2', '')
+    connection = psycopg2.connect(admin)
+    connection.autocommit = True
+    connection.cursor().execute(f'CREATE DATABASE {name}')
+    connection.close()
+    world.env.update(AWS_ACCESS_KEY_ID=running.ACCESS_KEY, AWS_SECRET_ACCESS_KEY=running.SECRET_KEY)
+    return (
+        f'database = {services.database.format(name=name)}\n'
+        f'store = s3://{running.BUCKET}/{name}\n'
+        f's3-endpoint-url = {services.endpoint}\ns3-region = us-east-1\n'
+        'link-secret = not-so-secret\n'
+    )
+
+
+@pytest.fixture(params=['services', 'embedded'])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=['path', 'http', 'ssh'])
+def transport(request: pytest.FixtureRequest) -> str:
+    return request.param

