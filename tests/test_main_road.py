@@ -80,8 +80,9 @@ def test_shapes(world, make_server, transport):
     alice.commit('sp ace/ümlaut %41 & "q" \'s\'.txt', 'odd')
     (alice.root / 'latin').write_bytes(b'caf\xe9')
     alice.hg('add', 'latin')
-    alice.hg('commit', '-m', b'caf\xe9 latin', '-u', b'Ren\xe9 <r@example.com>',
-             '--encoding', 'latin-1')
+    alice.hg(
+        'commit', '-m', b'caf\xe9 latin', '-u', b'Ren\xe9 <r@example.com>', '--encoding', 'latin-1'
+    )
     left = alice.node()
     alice.hg('update', '-q', '0')
     alice.commit('side')
@@ -99,7 +100,7 @@ def test_shapes(world, make_server, transport):
     alice.hg('update', '-q', 'null')
     rooted = alice.commit('own root', 'x')
     out = alice.hg('push', '-f')
-    assert 'headless: stored 11 changesets as push 1' in out
+    assert 'headless: stored 12 changesets as push 1' in out
     drafts_stay(server, alice)
     assert 'no changes found' in alice.hg('push', '-f', code=1)
     for number, node in enumerate((merged, rooted, closed, left)):
@@ -109,7 +110,7 @@ def test_shapes(world, make_server, transport):
     both = world.clone(url, 'both')
     both.hg('pull', '-f', '-q', '-r', merged, '-r', rooted)
     both.verified()
-    assert both.facts('sort(draft(), node)') == alice.facts('sort(draft(), node)')
+    assert both.facts('draft()') == alice.facts('draft()')
 
 
 def test_empty_repository(world, make_server, transport):
@@ -130,19 +131,18 @@ def test_many_changesets(world, make_server):
     server = make_server('services')
     url = server.url('http')
     alice = world.clone(url, 'alice')
-    script = ['import subprocess']
     base = alice.node('tip')
     stream = []
     for number in range(1000):
         stream.append(
-            f'# HG changeset patch\n# User u\n# Date {number} 0\n# Parent  {base}\nnumber {number}\n\n'
+            f'# HG changeset patch\n# User u\n# Date {number} 0\n'
+            f'# Parent  {base}\nnumber {number}\n\n'
             f'diff --git a/n{number % 7} b/n{number % 7}\n'
             + ('new file mode 100644\n--- /dev/null\n' if number < 7 else f'--- a/n{number % 7}\n')
             + f'+++ b/n{number % 7}\n'
             + ('@@ -0,0 +1,1 @@\n' if number < 7 else f'@@ -1,1 +1,1 @@\n-{number - 7}\n')
             + f'+{number}\n'
         )
-    del script
     (alice.root / 'patches').write_text('\n'.join(stream))
     alice.hg('import', '-q', 'patches')
     out = alice.hg('push')
@@ -173,9 +173,7 @@ def test_public_rejected(world, make_server, transport):
     alice.commit('public3')
     alice.hg('phase', '--public', '.')
     alice.commit('draft')
-    assert 'headless: refused: this server takes no public changesets' in alice.hg(
-        'push', code=255
-    )
+    assert 'headless: refused: this server takes no public changesets' in alice.hg('push', code=255)
     drafts_stay(server, alice)
 
 
@@ -232,6 +230,8 @@ def test_names(world, make_server, transport):
     for number in range(40):
         alice.hg('update', '-q', '0')
         node = alice.commit('same', f'{number}')
+        if not node[0].isalpha():  # a digit would be a revision's number
+            continue
         if node[0] in seen:
             pair = node[0]
             break

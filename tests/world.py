@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 TRANSPORTS = ('path', 'http', 'ssh')
@@ -51,9 +50,9 @@ class World:
     def hg(
         self,
         *args: str | bytes | Path,
-        cwd: Optional[Path] = None,
-        code: Optional[int] = 0,
-        env: Mapping[str, str] = {},  # noqa: B006 read only
+        cwd: Path | None = None,
+        code: int | None = 0,
+        env: Mapping[str, str] = {},
         timeout: float = 180,
     ) -> Result:
         """Run stock hg; fail unless it exits with ``code`` (None: whatever it is)."""
@@ -90,7 +89,7 @@ class Clone:
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
         return self.world.hg(*args, cwd=self.root, **kwargs)
 
-    def commit(self, name: str, content: Optional[str | bytes] = None, *args: str | bytes) -> str:
+    def commit(self, name: str, content: str | bytes | None = None, *args: str | bytes) -> str:
         """Write a file, commit it with its name as description, return the node."""
         data = (content if content is not None else name) or ''
         path = self.root / name
@@ -112,7 +111,8 @@ class Clone:
 
     def facts(self, revs: str) -> str:
         """All that makes a changeset: manifest, patch, extras."""
-        template = '{node} {manifest}\n{extras}\n{author}\n{date|rfc3339date}\n{desc}\n'
+        template = '{node} {manifest.node}\n{extras}\n{author}\n{date|rfc3339date}\n{desc}\n'
+        revs = f'sort({revs}, node)'
         log = self.hg('log', '-r', revs, '--debug', '-T', template)
         return log + self.hg('export', '--git', '-r', revs)
 
@@ -121,7 +121,11 @@ class Server(Clone):
     """A repository with public history and both extensions."""
 
     def __init__(
-        self, world: World, name: str = 'server', settings: str = '', public: int = 3,
+        self,
+        world: World,
+        name: str = 'server',
+        settings: str = '',
+        public: int = 3,
         extensions: tuple[str, ...] = ('push', 'web'),
     ) -> None:
         super().__init__(world, world.folder / name)
@@ -131,7 +135,7 @@ class Server(Clone):
         if public:
             self.hg('phase', '--public', '-r', 'tip')
             self.hg('update', '-q', 'null')
-        self._process: Optional[str] = None
+        self._process: str | None = None
         self._base = ''.join(
             f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
         )
@@ -158,9 +162,20 @@ class Server(Clone):
             return self._process
         self.pidfile = self.root / '.hg' / 'serve.pid'
         out = self.world.hg(
-            '-R', self.root, 'serve', '-d', '-a', '127.0.0.1', '-p', '0',
-            '--pid-file', self.pidfile,
-            '-A', self.root / '.hg' / 'access.log', '-E', self.root / '.hg' / 'error.log',
+            '-R',
+            self.root,
+            'serve',
+            '-d',
+            '-a',
+            '127.0.0.1',
+            '-p',
+            '0',
+            '--pid-file',
+            self.pidfile,
+            '-A',
+            self.root / '.hg' / 'access.log',
+            '-E',
+            self.root / '.hg' / 'error.log',
             env=self.extra_env,
         )
         found = re.search(r':(\d+)/', out)
