@@ -1,0 +1,163 @@
+"""How a draft travels: by link, or inline."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+def fetch(url: str) -> tuple[int, bytes, dict[str, str]]:
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(url, timeout=20) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), dict(error.headers)
+
+
+def pushed(world, server, transport='http'):
+    alice = world.clone(server.url(transport), 'alice')
+    return alice, alice.commit('a'), alice.hg('push')
+
+
+def links(server) -> list[str]:
+    log = (server.root / '.hg' / 'access.log').read_text()
+    return re.findall(r'"GET /(headless-bundle/\S+)', log)
+
+
+def pull(world, server, tip, name, transport='http', *args):
+    other = world.clone(server.url(transport), name)
+    other.hg('pull', '-q', '-r', tip, *args)
+    assert other.log('draft()') == [f'{tip} draft']
+    other.verified()
+    return other
+
+
+def test_link(world, make_server, backend):
+    server = make_server(backend)
+    _alice, tip, _out = pushed(world, server)
+    pull(world, server, tip, 'bob')
+    (link,) = links(server)
+    status, body, headers = fetch(server.start() + link)
+    if backend == 'services':
+        assert status == 302
+        status, body, _headers = fetch(headers['Location'])
+    assert status == 200
+    digest = re.search(r'[0-9a-f]{64}', link).group()
+    assert hashlib.sha256(body).hexdigest() == digest
+    assert body.startswith(b'HG10GZ')
+
+
+def test_forged_links(world, make_server):
+    server = make_server('embedded', settings='link-ttl = 60\n')
+    _alice, tip, _out = pushed(world, server)
+    pull(world, server, tip, 'bob')
+    base = server.start()
+    (link,) = links(server)
+    digest = re.search(r'[0-9a-f]{64}', link).group()
+    expires = re.search(r'expires=(\d+)', link).group(1)
+    forged = {
+        'signature': re.sub(r'signature=.{4}', 'signature=AAAA', link),
+        'none': link.split('&signature')[0],
+        'expires': link.replace(expires, str(int(expires) + 1)),
+        'digest': link.replace(digest, digest[::-1]),
+        'dots': link.replace(digest, '../../../etc/passwd'),
+        'encoded dots': link.replace(digest, '%2e%2e/' + digest),
+        'bare': 'headless-bundle/',
+    }
+    for what, path in forged.items():
+        status, body, _headers = fetch(base + path)
+        assert status in (403, 404), what
+        assert b'Traceback' not in body
+    assert fetch(base + link)[0] == 200
+
+
+def test_expired_link_and_missing_login(world, make_server):
+    server = make_server('embedded', settings='link-ttl = 1\n[web]\ndeny_read = nobody\n')
+    _alice, tip, _out = pushed(world, server)
+    pull(world, server, tip, 'bob')
+    (link,) = links(server)
+    time.sleep(2.1)
+    status, body, _headers = fetch(server.start() + link)
+    assert status == 403
+    assert b'expired' in body
+    # Where hgweb asks for a login, the link does not.
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[web]\nallow_read = somebody\n')
+    base = server.restart()
+    assert fetch(base)[0] == 401
+    assert fetch(base + link)[0] == 403
+
+
+def test_link_of_another_repository(world, make_server):
+    one = make_server('embedded', settings='link-secret = same\n')
+    two = make_server('embedded', name='two', settings='link-secret = same\nrepository = other\n')
+    _alice, tip, _out = pushed(world, one)
+    pull(world, one, tip, 'bob')
+    assert fetch(two.start() + links(one)[0])[0] in (403, 404)
+
+
+def test_inline_always(world, make_server):
+    server = make_server('embedded', settings='inline = always\n')
+    _alice, tip, _out = pushed(world, server)
+    pull(world, server, tip, 'bob')
+    assert links(server) == []
+
+
+def test_inline_never(world, make_server):
+    server = make_server('embedded', settings='inline = never\n')
+    _alice, tip, _out = pushed(world, server)
+    pull(world, server, tip, 'bob')
+    carol = world.clone(server.url('http'), 'carol')
+    out = carol.hg('incoming', '-r', tip, code=255)
+    assert 'headless: refused' in out
+
+
+def test_client_that_follows_no_link(world, make_server):
+    """And a changeset in the middle of a stack, which is no bundle's head."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    middle = alice.commit('a')
+    alice.commit('b')
+    alice.hg('push')
+    pull(world, server, middle, 'bob')
+    assert links(server) == []
+
+
+@pytest.mark.parametrize('transport', ['http', 'ssh'])
+def test_bundle_url(world, make_server, transport):
+    server = make_server('embedded')
+    _alice, tip, _out = pushed(world, server)
+    store = server.root / '.hg' / 'headless' / 'store'
+    handler = partial(SimpleHTTPRequestHandler, directory=str(store))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as cdn:
+        threading.Thread(target=cdn.serve_forever, daemon=True).start()
+        server.configure(f'bundle-url = http://127.0.0.1:{cdn.server_port}\n')
+        server.stop()
+        other = world.clone(server.url(transport), 'bob')
+        out = other.hg('pull', '-r', tip, '--debug')
+        assert f'127.0.0.1:{cdn.server_port}' in out or 'remote-changegroup' in out
+        assert other.log('draft()') == [f'{tip} draft']
+        cdn.shutdown()
+
+
+def test_link_over_ssh(world, make_server):
+    server = make_server('embedded')
+    base = server.start().rstrip('/')
+    server.configure(f'link-base = {base}\n')
+    _alice, tip, _out = pushed(world, server, 'ssh')
+    pull(world, server, tip, 'bob', 'ssh')
+    assert len(links(server)) == 1

@@ -1,0 +1,142 @@
+"""What an operator finds: texts, commands, the quickstart; and what stock users don't notice."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_hgrc_example_shows_every_item():
+    from hgext_headless import config
+
+    text = (ROOT / 'hgrc.example').read_text().partition('[headless]')[2]
+    shown = dict(re.findall(r'^#?([a-z0-9-]+) = (.*)$', text, re.M))
+    assert set(shown) == {item.decode() for item, _default in config.ITEMS}
+    for item, default in config.ITEMS:
+        if default is not None:
+            text_of = default.decode() if isinstance(default, bytes) else str(default)
+            assert shown[item.decode()] == text_of
+
+
+def test_help(world, make_server):
+    from hgext_headless import config
+
+    server = make_server('embedded')
+    assert 'Headless Repositories' in server.hg('help', 'headless')
+    text = server.hg('help', 'config.headless')
+    for item, _default in config.ITEMS:
+        assert f'"{item.decode()}"' in text
+    assert 'headless-init' in server.hg('help', 'admin::headless-init')
+
+
+def test_ordinary_repository(world):
+    """With the extensions loaded for all, a repository without settings is stock's."""
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write('[extensions]\nhgext_headless.push =\nhgext_headless.web =\n')
+    server = world.init('server')
+    server.commit('a')
+    server.hg('phase', '--public', '.')
+    alice = world.clone(str(server.root), 'alice')
+    (server.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
+    tip = alice.commit('b')
+    alice.hg('push')
+    assert server.log('tip') == [f'{tip} draft']
+    assert 'no changes found' in alice.hg('push', code=1)
+    assert not (server.root / '.hg' / 'headless').exists()
+    assert 'no [headless] settings' in server.hg('admin::headless-init', code=255)
+
+
+def test_no_imports_without_drafts(world, make_server):
+    server = make_server('embedded')
+    modules = world.folder / 'modules'
+    (world.folder / 'spy.py').write_text(
+        'import atexit, os, sys\n'
+        'def write():\n'
+        f'    with open({str(modules)!r} + str(os.getpid()), "w") as out:\n'
+        '        out.write("\\n".join(sys.modules))\n'
+        'atexit.register(write)\n'
+    )
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\nspy = {world.folder}/spy.py\n')
+
+    def imported() -> set[str]:
+        found: set[str] = set()
+        for path in world.folder.glob('modules*'):
+            found.update(path.read_text().split('\n'))
+            path.unlink()
+        return found
+
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.hg('pull')
+    alice.hg('incoming', code=1)
+    alice.hg('identify', 'default')
+    alice.hg('push', code=1)
+    seen = imported()
+    assert 'mercurial.wireprotoserver' in seen
+    assert not seen & {'sqlalchemy', 'boto3', 'botocore', 'alembic', 'psycopg2'}
+    alice.commit('a')
+    alice.hg('push')
+    assert 'sqlalchemy' in imported()
+
+
+@pytest.mark.parametrize('kind', ['sqlite', 'postgres'])
+def test_migrations_make_the_models(world, make_server, kind):
+    import sqlalchemy
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from hgext_headless.catalog import schema
+
+    server = make_server('services' if kind == 'postgres' else 'embedded')
+    server.hg('admin::headless-init')
+    url = re.search('^database = (.*)', (server.root / '.hg/hgrc').read_text(), re.M)
+    catalog = server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    engine = sqlalchemy.create_engine(url.group(1) if url else f'sqlite:///{catalog}')
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={'compare_server_default': False})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+def test_quickstart(world):
+    """The commands that it prints can be pasted, and work."""
+    quickstart = os.path.join(os.path.dirname(sys.executable), 'headless-quickstart')
+    process = subprocess.Popen(
+        [quickstart, 'quick'], cwd=world.folder, env=world.env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith('The draft is not'):
+                break
+        commands = [line for line in lines if line.startswith('  ')]
+        assert len(commands) == 8
+        time.sleep(1)
+        done = subprocess.run(
+            ['sh', '-ec', ''.join(commands)],
+            cwd=world.folder,
+            env={**world.env, 'HGRCPATH': '/dev/null'},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done
+        assert 'as push 1' in done.stdout
+        assert done.stdout.count('a draft') == 1
+    finally:
+        process.terminate()
+        process.wait()
+        subprocess.run(['pkill', '-f', str(world.folder)], check=False)
+    again = subprocess.run(
+        [quickstart, 'quick'], cwd=world.folder, env=world.env, capture_output=True, text=True
+    )
+    assert again.returncode == 2
+    assert 'not empty' in again.stderr

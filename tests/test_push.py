@@ -1,0 +1,122 @@
+"""A push next to others, with a site's hooks, and with bookmarks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from world import HG
+
+
+def objects(server) -> list[Path]:
+    return [p for p in (server.root / '.hg' / 'headless').rglob('*.hg') if p.is_file()]
+
+
+def test_drafts_take_no_lock(world, make_server, transport):
+    server = make_server('embedded', settings='[ui]\ntimeout = 1\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('a')
+    lock = server.root / '.hg' / 'store' / 'lock'
+    os.symlink(f'{socket.gethostname()}:{os.getpid()}', lock)
+    try:
+        assert 'as push 1' in alice.hg('push')
+        alice.hg('phase', '--public', '.')
+        out = alice.hg('push', code=None)
+        assert server.changesets() == 3, out  # public changesets do wait for it
+    finally:
+        lock.unlink()
+
+
+def test_twenty_pushes_at_once(world, make_server, backend):
+    server = make_server(backend)
+    url = server.url('http')
+    first = world.clone(url, 'first')
+    running = []
+    for number in range(20):
+        root = world.folder / f'clone{number}'
+        shutil.copytree(first.root, root)
+        env = {**world.env, 'HGUSER': f'user{number}'}
+        (root / f'f{number}').write_text('x')
+        subprocess.run([HG, 'commit', '-qAm', str(number)], cwd=root, env=env, check=True)
+    for number in range(20):
+        running.append(
+            subprocess.Popen(
+                [HG, 'push'],
+                cwd=world.folder / f'clone{number}',
+                env=world.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    outputs = [process.communicate(timeout=120)[0] for process in running]
+    ids = [int(i) for out in outputs for i in re.findall(r'as push (\d+)', out)]
+    assert sorted(ids) == list(range(1, 21)), outputs
+    assert server.changesets() == 3
+
+
+def test_site_hooks_see_the_whole_push(world, make_server, transport):
+    server = make_server('embedded')
+    (world.folder / 'sitehook.py').write_text(
+        'def seen(ui, repo, node, node_last, **kwargs):\n'
+        f"    with open({str(world.folder / 'python.out')!r}, 'ab') as out:\n"
+        "        out.write(b''.join(b'%s\\n' % c.hex() for c in repo.set(b'%s:', node)))\n"
+    )
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(
+            '[hooks]\n'
+            f'pretxnchangegroup.shell = {HG} log -r $HG_NODE: -T "{{node}}\\n" '
+            f'>> {world.folder}/shell.out\n'
+            f'pretxnchangegroup.python = python:{world.folder}/sitehook.py:seen\n'
+        )
+    assert 'pretxnchangegroup.headless' in server.hg('config', 'hooks')
+    alice = world.clone(server.url(transport), 'alice')
+    public = alice.commit('public3')
+    alice.hg('phase', '--public', '.')
+    nodes = [public, alice.commit('a'), alice.commit('b')]
+    alice.hg('push')
+    assert (world.folder / 'shell.out').read_text().split() == nodes
+    assert (world.folder / 'python.out').read_text().split() == nodes
+
+
+def test_failing_hook_leaves_nothing(world, make_server, transport):
+    server = make_server('embedded')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[hooks]\npretxnchangegroup.no = false\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('public3')
+    alice.hg('phase', '--public', '.')
+    tip = alice.commit('a')
+    out = alice.hg('push', code=255)
+    assert 'pretxnchangegroup.no hook' in out
+    assert server.changesets() == 3
+    assert objects(server) == []
+    assert 'unknown revision' in alice.hg('identify', '-r', tip, server.url(transport), code=255)
+    assert alice.log('draft()') == [f'{tip} draft']
+
+
+def test_bookmark_of_a_draft(world, make_server, transport):
+    server = make_server('embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    tip = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-B', 'mine')
+    assert server.hg('bookmarks').startswith('no bookmarks')
+    bob = world.clone(url, 'bob')
+    bob.hg('pull', '-q', '-r', 'mine')
+    assert bob.log('draft()') == [f'{tip} draft']
+
+
+def test_bundle1_is_refused(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    out = alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=None)
+    assert out.code
+    assert 'bundle2' in out
+    assert server.changesets() == 3
