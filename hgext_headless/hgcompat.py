@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -36,6 +37,10 @@ part_handlers = bundle2.parthandlermapping
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
 
+# What turns demandimport off and on again knows nothing of other threads.
+_importing = threading.RLock()
+
+
 @contextlib.contextmanager
 def eager_imports() -> Iterator[None]:
     """Import at once what is imported meanwhile, by whomever.
@@ -45,7 +50,7 @@ def eager_imports() -> Iterator[None]:
     failed hg would go on without the extension.
     """
     try:
-        with demandimport.deactivated():
+        with _importing, demandimport.deactivated():
             yield
     except ImportError as exc:
         raise Misconfigured(f'a package is missing on the server: {exc}') from exc

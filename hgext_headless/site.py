@@ -7,6 +7,7 @@ and connections opened, when a draft is really pushed or asked for.
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from . import config, hgcompat
@@ -14,6 +15,9 @@ from . import config, hgcompat
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
     from .store import Store
+
+
+_CATALOG = 'hgext_headless.catalog.catalog'
 
 
 class Site:
@@ -28,7 +32,7 @@ class Site:
         database can't be made."""
         settings = self.settings
         with hgcompat.eager_imports():
-            catalog: Catalog = hgcompat.load('hgext_headless.catalog.catalog').open_catalog(
+            catalog: Catalog = hgcompat.load(_CATALOG).open_catalog(
                 settings.database,
                 settings.repository,
                 settings.home if settings.embedded_database else None,
@@ -48,8 +52,11 @@ class Site:
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
 
-        What fails here fails again, and is told, where it is needed.
+        Not where discovery never asked for a draft: then none is coming. What
+        fails here fails again, and is told, where it is needed.
         """
+        if _CATALOG not in sys.modules:
+            return
         for opened in ('catalog', 'store'):
             try:
                 getattr(self, opened)
