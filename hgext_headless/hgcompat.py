@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -54,6 +55,25 @@ def eager_imports() -> Iterator[None]:
             yield
     except ImportError as exc:
         raise Misconfigured(f'a package is missing on the server: {exc}') from exc
+
+
+def settle() -> None:
+    """Load now what demandimport has put off, and put off nothing more.
+
+    For a web server: two threads that need the same module first would find it
+    half loaded, for the standard library's lazy modules know no threads before
+    Python 3.12.
+    """
+    with _importing:
+        if not demandimport.isenabled():
+            return
+        demandimport.disable()
+        seen: set[str] = set()
+        while new := [name for name in list(sys.modules) if name not in seen]:
+            seen.update(new)
+            for name in new:
+                with contextlib.suppress(Exception):  # as it would fail where it is used
+                    getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
 
 
 def load(name: str) -> Any:

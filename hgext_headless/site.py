@@ -24,6 +24,8 @@ class Site:
     """Made for one request or push, and passed on."""
 
     def __init__(self, repo: Any) -> None:
+        if b'REQUEST_METHOD' in repo.ui.environ:
+            hgcompat.settle()
         self.settings = config.settings(repo)
 
     @functools.cached_property

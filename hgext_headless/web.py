@@ -60,7 +60,8 @@ def _reposetup(ui: Any, repo: Any) -> None:
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
-    # Before hgweb asks for a login.
-    if route.matches(req) and config.participates(repo):
-        return route.answer(repo, req, res)
+    if config.participates(repo):
+        hgcompat.settle()
+        if route.matches(req):  # before hgweb asks for a login
+            return route.answer(repo, req, res)
     return orig(self, req, res, repo)
