@@ -140,6 +140,8 @@ def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
         return orig(op, part)
     if op.repo.obsstore.readonly:
         return None
+    if op.repo.obsstore.readonly:
+        return None
     kept = _Kept(_small(part))
     kept.mandatory = part.mandatory
     incoming.markers.append(lambda locked: orig(locked, kept))
