@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 
 def drafts_stay(server, clone, public=3):
     """The server has not one changeset more, and the client's drafts are drafts."""
@@ -11,6 +13,10 @@ def drafts_stay(server, clone, public=3):
     assert all(line.endswith('draft') for line in clone.log('not ::public()'))
 
 
+@pytest.mark.parametrize(
+    ('backend', 'transport'),
+    [('services', 'http'), ('services', 'ssh'), ('services', 'path'), ('embedded', 'http')],
+)
 def test_push_and_pull(world, make_server, backend, transport):
     server = make_server(backend)
     url = server.url(transport)
