@@ -16,9 +16,10 @@ from sqlalchemy import event, exc
 from ..model import HeadlessError, Misconfigured, Temporary
 from . import schema
 
-#: Seconds. Their sum stays below the 30 in which a client has to be told.
+#: Seconds. A push asks twice, in discovery and for itself: twice the longer one
+#: stays below the 30 in which a client has to be told.
 CONNECT_TIMEOUT = 5
-QUERY_TIMEOUT = 20
+QUERY_TIMEOUT = 12
 
 _WRITES = 'headless_writes'
 
@@ -160,7 +161,9 @@ def _wait(connection: Any) -> None:
     import psycopg2
     from psycopg2 import extensions
 
-    deadline = time.monotonic() + QUERY_TIMEOUT
+    # libpq's own connect_timeout does not count where a callback waits.
+    connecting = connection.status == extensions.STATUS_SETUP
+    deadline = time.monotonic() + (CONNECT_TIMEOUT if connecting else QUERY_TIMEOUT)
     while True:
         state = connection.poll()
         if state == extensions.POLL_OK:
