@@ -206,6 +206,22 @@ def test_draft_becomes_public(world, make_server, transport):
     assert bob.log() == alice.log()
 
 
+def test_draft_becomes_public_by_pushkey(world, make_server, transport):
+    """As a client does that speaks no bundle2 phases; and by a draft's child elsewhere."""
+    server = make_server('embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    tip = alice.commit('b')
+    alice.hg('push')
+    assert server.changesets() == 3
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', '--config', 'devel.legacy.exchange=phases', code=None)
+    assert server.log('tip') == [f'{tip} public']
+    assert server.changesets() == 5
+    server.verified()
+
+
 def test_siblings_share_revisions(world, make_server, transport):
     """A client leaves out what it knows another draft here to have."""
     server = make_server('services')
