@@ -29,6 +29,9 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'link-ttl', 3600),
     (b'link-base', None),
     (b'inline', b'auto'),
+    (b'cache-dir', None),
+    (b'cache-size', b'1 GB'),
+    (b'pushlog-limit', 10000),
 )
 
 #: A bundle2 part's parameter is counted by one byte.
@@ -70,6 +73,9 @@ class Settings:
     link_ttl: int
     link_base: str | None
     inline: str
+    cache_dir: str
+    cache_size: int
+    pushlog_limit: int
 
 
 def settings(repo: Any) -> Settings:
@@ -109,10 +115,15 @@ def settings(repo: Any) -> Settings:
     try:
         max_push_size = ui.configbytes(SECTION, b'max-push-size')
         link_ttl = ui.configint(SECTION, b'link-ttl')
+        cache_size = ui.configbytes(SECTION, b'cache-size')
+        pushlog_limit = ui.configint(SECTION, b'pushlog-limit')
     except error.ConfigError as exc:
         raise Misconfigured(to_str(exc.message)) from exc
     if max_push_size <= 0:
         raise wrong(b'max-push-size', 'must be more than 0')
+    for item, number in ((b'cache-size', cache_size), (b'pushlog-limit', pushlog_limit)):
+        if number < 0:
+            raise wrong(item, 'must not be less than 0')
     if link_ttl not in LINK_TTL:
         raise wrong(b'link-ttl', f'must be from {LINK_TTL.start} to {LINK_TTL.stop - 1} seconds')
 
@@ -155,6 +166,9 @@ def settings(repo: Any) -> Settings:
         link_ttl=link_ttl,
         link_base=url(b'link-base', _ROUTE_LENGTH),
         inline=inline,
+        cache_dir=text(b'cache-dir') or f'{home}/cache',
+        cache_size=cache_size,
+        pushlog_limit=pushlog_limit,
     )
 
 

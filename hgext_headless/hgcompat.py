@@ -91,6 +91,11 @@ def to_bytes(text: str) -> bytes:
     return text.encode('utf-8', 'surrogateescape')
 
 
+def escaped_bytes(name: bytes) -> bytes:
+    """A name from a client, safe in a line of text."""
+    return to_bytes(escaped(name))
+
+
 def escaped(name: bytes) -> str:
     """A name from a client, safe to show on a terminal and in a log."""
     return pycompat.sysstr(pycompat.bytestr(repr(name)[2:-1]))

@@ -105,6 +105,19 @@ Where drafts are kept, for the extensions ``hgext_headless.push`` and
     ``auto``, ``always`` or ``never``: whether drafts come in the reply itself
     and not by link. ``auto`` does so where a link can't be followed.
     (default: ``auto``)
+
+``cache-dir``
+    A folder in which hgweb keeps bundles that pages are made from, on a disk of
+    this server. Several processes may share it; where it can't be written to,
+    nothing is kept. (default: ``.hg/headless/cache``)
+
+``cache-size``
+    The most bytes that are kept there; 0 for none. What was used longest ago
+    goes first. (default: ``1 GB``)
+
+``pushlog-limit``
+    The most pushes in one answer of the pushlog; 0 for no limit. (default:
+    10000)
 """
 
 

@@ -113,3 +113,61 @@ class Recorded:
 
     push_id: int | None
     changesets: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pushes of the pushlog; conditions are ANDed, None is no condition.
+
+    ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and
+    ``before`` are dates in seconds since the epoch, both exclusive. ``users`` and
+    ``push_ids`` are alternatives.
+    """
+
+    after: int | None = None
+    upto: int | None = None
+    since: float | None = None
+    before: float | None = None
+    users: tuple[bytes, ...] | None = None
+    push_ids: tuple[int, ...] | None = None
+    branch: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A push of the pushlog, without its changesets. ``date`` is seconds since the epoch."""
+
+    push_id: int
+    user: bytes
+    date: int
+
+
+@dataclass(frozen=True)
+class Brought:
+    """The push that brought a changeset; ``base`` is the first changeset that it
+    brought and ``head`` the last."""
+
+    entry: Entry
+    base: bytes
+    head: bytes
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A changeset of a push, with what a server must have to serve it: its
+    parents, or where it is not in any bundle (public) the changeset itself."""
+
+    push_id: int
+    node: bytes
+    parents: tuple[bytes, ...]
+    bundled: bool
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """What some names stand for: for each name the nodes of drafts (two where it
+    is ambiguous), and for each node the newest bundle that holds it."""
+
+    nodes: dict[bytes, tuple[bytes, ...]]
+    bundles: dict[bytes, Bundle]
+    brought: dict[bytes, Brought]

@@ -11,10 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import config, hgcompat
+from .store import cache
 
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
-    from .store import Store
+    from .store import Source, Store
 
 
 _CATALOG = 'hgext_headless.catalog.catalog'
@@ -50,6 +51,15 @@ class Site:
                 settings.store, settings.s3_endpoint_url, settings.s3_region
             )
         return store
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The store with the local cache before it, where objects are read again and
+        again. Raises `model.Misconfigured`."""
+        settings = self.settings
+        if not settings.cache_size or self.store.local_path('') is not None:
+            return self.store
+        return cache.Cached(self.store, settings.cache_dir, settings.cache_size)
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.

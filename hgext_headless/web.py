@@ -19,7 +19,7 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, wireprotov1server
 
 from . import config, hgcompat, manual
-from .delivery import discovery, getbundle, route
+from .delivery import discovery, getbundle, pages, route
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -43,6 +43,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     parts = exchange.getbundle2partsmapping
     parts[b'changegroup'] = functools.partial(
         getbundle.changegroup_part, parts[b'changegroup']
@@ -64,4 +65,5 @@ def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
         hgcompat.settle()
         if route.matches(req):  # before hgweb asks for a login
             return route.answer(repo, req, res)
+        return pages.serve(orig, self, req, res, repo)
     return orig(self, req, res, repo)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from mercurial import bundle2, bundlerepo, exchange, ui as uimod, util
 
 from .. import hgcompat
-from ..model import Bundle, Corrupt
-from ..store import Store
+from ..model import Bundle, Corrupt, Temporary
+from ..store import Source, names
 from . import changegroups
 
 _HOOKS = b'hooks'
@@ -24,23 +27,61 @@ class Layer(NamedTuple):
     version: bytes
 
 
-def fetch(ui: Any, store: Store, bundle: Bundle, folder: str) -> Layer:
+def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
     """Fetch a stored bundle into a folder, uncompressed, as a layer.
 
-    Raises `model.Corrupt` where size or format is not what was stored.
+    Raises `model.Corrupt` where size, digest or format is not what was stored.
     """
-    name = os.path.join(folder, bundle.key.rsplit('/', 1)[-1])
+    name = os.path.join(folder, names.digest(bundle.key))
     store.get(bundle.key, name)
     if os.path.getsize(name) != bundle.size:
         raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
+        check = hashlib.sha512()
+        for chunk in iter(lambda: source.read(1 << 20), b''):
+            check.update(chunk)
+        if check.hexdigest() != bundle.sha512:
+            raise Corrupt(f'object {bundle.key} is not what was stored')
+        source.seek(0)
         unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
         if unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
     os.unlink(name)
     return Layer(plain, b'01')
+
+
+def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
+    """Raise `model.Temporary` where the repository lacks public changesets that
+    bundles build on: a replica lags."""
+    has_node = repo.unfiltered().changelog.hasnode
+    for bundle in bundles:
+        if not all(has_node(base) for base in bundle.bases):
+            raise Temporary(
+                f'the public changesets that {bundle.head.hex()[:12]} builds on have not '
+                'reached this server yet'
+            )
+
+
+@contextlib.contextmanager
+def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]:
+    """The repository with stored bundles laid over it, unfiltered.
+
+    Raises what `check_bases` and `fetch` raise.
+    """
+    check_bases(repo, bundles)
+    folder = tempfile.mkdtemp(prefix='hg-headless-')
+    try:
+        path = os.path.join(folder, 'overlay.hg')
+        write(repo.ui, [fetch(repo.ui, store, bundle, folder) for bundle in bundles], path)
+        overlay = lay(repo, path)
+        try:
+            yield overlay
+        finally:
+            overlay.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
@@ -72,6 +113,29 @@ def lay(repo: Any, path: str) -> Any:
     )
     overlay.ui.environ = repo.ui.environ
     return overlay.unfiltered()
+
+
+def name_public_history(overlay: Any, public: Any) -> None:
+    """Let tags and branch heads of an overlay be those of public history.
+
+    As if other drafts had come after those in it; and nothing is written to the
+    caches of the repository.
+    """
+
+    class named(overlay.__class__):  # type: ignore[misc]
+        def _findtags(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+            tags = dict(public.tags())
+            return tags, {name: public.tagtype(name) for name in tags}
+
+        def branchmap(self) -> Any:
+            return public.branchmap()
+
+        def __getitem__(self, changeid: Any) -> Any:
+            if changeid == b'tip':
+                changeid = public.changelog.tip()
+            return super().__getitem__(changeid)
+
+    overlay.__class__ = named
 
 
 def silence_outgoing_hooks(ui: uimod.ui) -> None:

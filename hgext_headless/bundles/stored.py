@@ -16,6 +16,7 @@ from mercurial.node import nullid
 
 from .. import hgcompat
 from ..model import Bundle
+from ..store import names
 
 FORMAT = b'HG10GZ'
 
@@ -42,7 +43,7 @@ def write(
             size += len(chunk)
     digest = name.hexdigest()
     bundle = Bundle(
-        key=key(repository, digest),
+        key=names.key(repository, digest),
         size=size,
         sha512=check.hexdigest(),
         head=head,
@@ -50,12 +51,3 @@ def write(
         nodes=tuple(outgoing.missing),
     )
     return bundle, path
-
-
-def key(repository: str, digest: str) -> str:
-    """The object's name: ``<repository>/<2 hex>/<sha256>.hg``."""
-    return f'{repository}/{digest[:2]}/{digest}.hg'
-
-
-def digest(key: str) -> str:
-    return key.rsplit('/', 1)[-1][: -len('.hg')]

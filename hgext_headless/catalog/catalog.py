@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ..model import Bundle, Push, Recorded, Temporary
-from . import engine, reads, writes
+from ..model import (
+    Brought,
+    Bundle,
+    Changeset,
+    Drafts,
+    Entry,
+    Needs,
+    Push,
+    Recorded,
+    Selection,
+    Temporary,
+)
+from . import engine, pushlog, reads, writes
 
 
 class Catalog:
@@ -27,13 +38,18 @@ class Catalog:
         with self._database.reading() as connection:
             return reads.known(connection, self._repository, nodes)
 
-    def with_prefix(self, prefix: str) -> tuple[bytes, ...]:
+    def named(self, name: bytes) -> tuple[bytes, ...]:
         with self._database.reading() as connection:
-            return reads.with_prefix(connection, self._repository, prefix)
+            return reads.named(connection, self._repository, name)
 
-    def bookmark(self, name: bytes) -> bytes | None:
+    def drafts(self, names: Iterable[bytes]) -> Drafts:
+        """All that the page of a draft needs."""
         with self._database.reading() as connection:
-            return reads.bookmark(connection, self._repository, name)
+            nodes = {name: reads.named(connection, self._repository, name) for name in names}
+            single = {found[0] for found in nodes.values() if len(found) == 1}
+            bundles = reads.bundles_holding(connection, self._repository, single)
+            brought = pushlog.brought(connection, self._repository, single)
+            return Drafts(nodes, bundles, brought)
 
     def bundles_with(self, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
         with self._database.reading() as connection:
@@ -42,6 +58,42 @@ class Catalog:
     def holders(self, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
         with self._database.reading() as connection:
             return reads.holders(connection, self._repository, nodes)
+
+    def last_push_id(self) -> int:
+        with self._database.reading() as connection:
+            return pushlog.last_push_id(connection, self._repository)
+
+    def entries(
+        self, selection: Selection, newest: bool, limit: int | None, offset: int = 0
+    ) -> list[Entry]:
+        with self._database.reading() as connection:
+            return pushlog.entries(
+                connection, self._repository, selection, newest, limit, offset
+            )
+
+    def has_branch(self, branch: bytes) -> bool:
+        with self._database.reading() as connection:
+            return pushlog.has_branch(connection, self._repository, branch)
+
+    def nodes_of(
+        self, push_ids: Sequence[int], tips_only: bool = False
+    ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
+        with self._database.reading() as connection:
+            return pushlog.nodes_of(connection, self._repository, push_ids, tips_only)
+
+    def changesets_of(
+        self, push_ids: Sequence[int], tips_only: bool = False
+    ) -> dict[int, list[Changeset]]:
+        with self._database.reading() as connection:
+            return pushlog.changesets_of(connection, self._repository, push_ids, tips_only)
+
+    def brought(self, nodes: Iterable[bytes]) -> dict[bytes, Brought]:
+        with self._database.reading() as connection:
+            return pushlog.brought(connection, self._repository, nodes)
+
+    def needs(self, push_ids: Sequence[int]) -> list[Needs]:
+        with self._database.reading() as connection:
+            return pushlog.needs(connection, self._repository, push_ids)
 
     def record(self, push: Push) -> Recorded:
         """Commit a push: after the return it is stored, whatever happens.

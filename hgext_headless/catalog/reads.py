@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from .schema import (
 from .writes import batches
 
 
-def _repository(name: str) -> sqlalchemy.ScalarSelect[int]:
+def repository_id(name: str) -> sqlalchemy.ScalarSelect[int]:
     return select(repositories.c.id).where(repositories.c.name == name).scalar_subquery()
 
 
@@ -43,7 +44,7 @@ def known(
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(changesets.c.node).where(
-            changesets.c.repository_id == _repository(repository),
+            changesets.c.repository_id == repository_id(repository),
             changesets.c.node.in_(batch),
             _stored(),
         )
@@ -61,7 +62,7 @@ def with_prefix(
     query = (
         select(changesets.c.node)
         .where(
-            changesets.c.repository_id == _repository(repository),
+            changesets.c.repository_id == repository_id(repository),
             changesets.c.node.between(low, high),
             _stored(),
         )
@@ -74,10 +75,22 @@ def with_prefix(
 def bookmark(connection: sqlalchemy.Connection, repository: str, name: bytes) -> bytes | None:
     """The draft that a bookmark names."""
     query = select(bookmarks.c.node).where(
-        bookmarks.c.repository_id == _repository(repository), bookmarks.c.name == name
+        bookmarks.c.repository_id == repository_id(repository), bookmarks.c.name == name
     )
     node = connection.scalar(query)
     return None if node is None else bytes(node)
+
+
+def named(connection: sqlalchemy.Connection, repository: str, name: bytes) -> tuple[bytes, ...]:
+    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
+    if re.match(rb'[0-9a-f]{1,40}$', name):
+        found = with_prefix(connection, repository, name.decode('ascii'))
+        if found:
+            return found
+    if len(name) == 40:
+        return ()
+    marked = bookmark(connection, repository, name)
+    return () if marked is None else (marked,)
 
 
 def bundles_with(
@@ -87,6 +100,17 @@ def bundles_with(
     with it, or else the newest that holds it."""
     return {
         node: _bundle(connection, rows[0])
+        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+    }
+
+
+def bundles_holding(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, Bundle]:
+    """For each node that is a stored draft: the newest live bundle that holds it,
+    so that its children are seen too where there are any."""
+    return {
+        node: _bundle(connection, max(rows, key=lambda row: row.id))
         for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
     }
 
@@ -101,7 +125,7 @@ def _bundle_rows(
             .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
             .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
             .where(
-                changesets.c.repository_id == _repository(repository),
+                changesets.c.repository_id == repository_id(repository),
                 changesets.c.node.in_(batch),
                 bundles.c.state == LIVE,
             )
@@ -139,7 +163,7 @@ def holders(
             select(revisions.c.node, changesets.c.node)
             .join(changesets, changesets.c.id == revisions.c.changeset_id)
             .where(
-                revisions.c.repository_id == _repository(repository),
+                revisions.c.repository_id == repository_id(repository),
                 revisions.c.node.in_(batch),
                 _stored(),
             )

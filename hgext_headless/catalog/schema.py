@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 #: The Alembic revision that this code works with.
-REVISION = '0001'
+REVISION = '0002'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
@@ -89,6 +89,18 @@ push_changesets = Table(
     Column('position', Integer, primary_key=True, autoincrement=False),
     # Unique: one push brought a changeset, and consumers expect exactly one.
     Column('changeset_id', ForeignKey('changesets.id'), nullable=False, unique=True),
+    ForeignKeyConstraint(
+        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+    ),
+)
+
+# The branches that the changesets of a push are on: the pushlog is asked for them.
+push_branches = Table(
+    'push_branches',
+    metadata,
+    Column('repository_id', Integer, primary_key=True),
+    Column('branch', LargeBinary, primary_key=True),
+    Column('push_id', BigInteger, primary_key=True, autoincrement=False),
     ForeignKeyConstraint(
         ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
     ),

@@ -16,6 +16,7 @@ from .schema import (
     bundle_changesets,
     bundles,
     changesets,
+    push_branches,
     push_changesets,
     pushes,
     repositories,
@@ -71,6 +72,14 @@ def record(connection: sqlalchemy.Connection, repository: str, push: Push) -> Re
                 'changeset_id': changeset_id,
             }
             for position, changeset_id in enumerate(brought)
+        ],
+    )
+    listed = set(brought)
+    connection.execute(
+        push_branches.insert(),
+        [
+            {'repository_id': repository_id, 'push_id': push_id, 'branch': branch}
+            for branch in sorted({c.branch for c in push.changesets if ids[c.node] in listed})
         ],
     )
     return Recorded(push_id, len(brought))

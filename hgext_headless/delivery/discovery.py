@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +75,7 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
         with hgcompat.clear_errors():
-            found = _stored(repo, key)
+            found = Site(repo).catalog.named(key)
         if not found:
             raise
         if len(found) > 1:
@@ -84,7 +83,7 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
         return found[0]
     if len(key) < 40 and hex(node).startswith(key):
         try:
-            found = _stored(repo, key)
+            found = Site(repo).catalog.named(key)
         except HeadlessError:
             return node  # public history is served without the database
         if any(other != node for other in found):
@@ -113,16 +112,3 @@ def _node(found: Any) -> bytes:
 def _ambiguous(key: bytes) -> error.LookupError:
     # As Mercurial's changelog says it of public changesets.
     return error.AmbiguousPrefixLookupError(key, b'00changelog', _(b'ambiguous identifier'))
-
-
-def _stored(repo: Any, key: bytes) -> tuple[bytes, ...]:
-    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
-    catalog = Site(repo).catalog
-    if re.match(rb'[0-9a-f]{1,40}$', key):
-        found = catalog.with_prefix(key.decode('ascii'))
-        if found:
-            return found
-    if len(key) == 40:
-        return ()
-    marked = catalog.bookmark(key)
-    return () if marked is None else (marked,)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +52,7 @@ def get_bundle_chunks(
             # Stock's own error for a changeset that is not there.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
         wanted = list({found[node].key: found[node] for node in drafts}.values())
-        _check_bases(repo, wanted)
+        overlays.check_bases(repo, wanted)
         linked = _links(site, repo, source, drafts, found, bundlecaps, kwargs)
         if linked is not None:
             public = _public_heads(repo, heads or (), linked, _translated(common, found))
@@ -120,16 +118,6 @@ def _translated(
         if node in found:
             nodes.update(dict.fromkeys(found[node].bases))
     return list(nodes)
-
-
-def _check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
-    has_node = repo.changelog.hasnode
-    for bundle in bundles:
-        if not all(has_node(base) for base in bundle.bases):
-            raise Temporary(
-                f'the public changesets that {bundle.head.hex()[:12]} builds on have not '
-                'reached this server yet'
-            )
 
 
 def _links(
@@ -200,13 +188,7 @@ def _inline(
 ) -> Any:
     """The drafts in the reply itself, packed from an overlay."""
     with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix='hg-headless-')
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        layers = [overlays.fetch(repo.ui, site.store, bundle, folder) for bundle in wanted]
-        path = f'{folder}/overlay.hg'
-        overlays.write(repo.ui, layers, path)
-        overlay = overlays.lay(repo, path)
-        stack.callback(overlay.close)
+        overlay = stack.enter_context(overlays.opened(repo, site.store, wanted))
         has_node = overlay.changelog.hasnode
         known = [node for node in common or () if has_node(node)]
         unknown = [node for node in common or () if not has_node(node)]

@@ -19,6 +19,7 @@ import time
 
 from ..config import MAX_LINK, Settings
 from ..model import Bundle, Refused, Temporary
+from ..store import names
 
 ROUTE = 'headless-bundle'
 #: Bytes of the HMAC-SHA256 that are kept: as many bits as an AES key has.
@@ -43,7 +44,7 @@ def _signed(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     secret = _secret(settings, create=True)
     if base is None or secret is None:
         return None
-    digest = bundle.key.rsplit('/', 1)[-1][: -len('.hg')]
+    digest = names.digest(bundle.key)
     expires = int(time.time()) + settings.link_ttl
     signature = _signature(secret, settings.repository, digest, expires)
     return f'{base}/{ROUTE}/{digest}?expires={expires}&signature={signature}'

@@ -13,9 +13,9 @@ from typing import Any
 from mercurial import util
 
 from .. import hgcompat
-from ..bundles import stored
 from ..model import Corrupt, HeadlessError, Refused
 from ..site import Site
+from ..store import names
 from . import links
 
 _STATUS = {
@@ -57,7 +57,7 @@ def _serve(site: Site, req: Any, res: Any) -> None:
         )
     )
     links.check(site.settings, digest, expires, signature)
-    key = stored.key(site.settings.repository, digest)
+    key = names.key(site.settings.repository, digest)
     url = site.store.url(key, site.settings.link_ttl)
     if url is not None:
         res.status = b'302 Found'

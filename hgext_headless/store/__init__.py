@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Store(Protocol):
+class Source(Protocol):
+    """Where objects are read from: a store, or a cache before it."""
+
+    def get(self, key: str, path: str) -> None:
+        """Write the object to the file ``path``. Raises `model.Corrupt` where
+        there is no such object."""
+
+
+class Store(Source, Protocol):
     """Objects by key. Every method raises `model.Temporary` where the back end
     can't answer within its deadline, and `model.Misconfigured`."""
 
@@ -15,10 +23,6 @@ class Store(Protocol):
 
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None without such an object."""
-
-    def get(self, key: str, path: str) -> None:
-        """Write the object to the file ``path``. Raises `model.Corrupt` where
-        there is no such object."""
 
     def url(self, key: str, seconds: int) -> str | None:
         """A URL that anyone can read the object from, for so many seconds; None

@@ -1,0 +1,206 @@
+"""Reading the pushlog. No question costs more the more pushes are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import func, or_, select
+
+from ..model import Brought, Changeset, Entry, Needs, Selection
+from . import encoding
+from .reads import repository_id
+from .schema import (
+    bundle_changesets,
+    changesets,
+    push_branches,
+    push_changesets,
+    pushes,
+    repositories,
+)
+from .writes import batches
+
+
+def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
+    """The highest push id; 0 without any push."""
+    query = select(repositories.c.last_push_id).where(repositories.c.name == repository)
+    return connection.scalar(query) or 0
+
+
+def entries(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    selection: Selection,
+    newest: bool,
+    limit: int | None,
+    offset: int = 0,
+) -> list[Entry]:
+    """The pushes that fit: the oldest first, or the newest."""
+    query = select(pushes.c.push_id, pushes.c.user, pushes.c.date)
+    push_id = pushes.c.push_id
+    if selection.branch is None:
+        query = query.where(pushes.c.repository_id == repository_id(repository))
+    else:
+        push_id = push_branches.c.push_id
+        query = query.join(
+            push_branches,
+            (push_branches.c.repository_id == pushes.c.repository_id)
+            & (push_branches.c.push_id == pushes.c.push_id),
+        ).where(
+            push_branches.c.repository_id == repository_id(repository),
+            push_branches.c.branch == selection.branch,
+        )
+    if selection.after is not None:
+        query = query.where(push_id > selection.after)
+    if selection.upto is not None:
+        query = query.where(push_id <= selection.upto)
+    if selection.since is not None:
+        query = query.where(pushes.c.date > selection.since)
+    if selection.before is not None:
+        query = query.where(pushes.c.date < selection.before)
+    if selection.users is not None:
+        query = query.where(pushes.c.user.in_(selection.users))
+    if selection.push_ids is not None:
+        query = query.where(push_id.in_(selection.push_ids))
+    query = query.order_by(push_id.desc() if newest else push_id).limit(limit).offset(offset)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def has_branch(connection: sqlalchemy.Connection, repository: str, branch: bytes) -> bool:
+    """Whether any push brought a changeset on a branch."""
+    query = select(push_branches.c.push_id).where(
+        push_branches.c.repository_id == repository_id(repository),
+        push_branches.c.branch == branch,
+    )
+    return connection.scalar(query.limit(1)) is not None
+
+
+def nodes_of(
+    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
+) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
+    """The changesets of some pushes, in order: node and extras."""
+    found: dict[int, list[tuple[bytes, dict[bytes, bytes]]]] = {i: [] for i in push_ids}
+    for batch in batches(push_ids):
+        query = _listed(
+            repository, batch, tips_only, (changesets.c.node, changesets.c.extras)
+        )
+        for row in connection.execute(query):
+            node = bytes(row.node), encoding.split_extras(row.extras)
+            found[row.push_id].append(node)
+    return found
+
+
+def changesets_of(
+    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
+) -> dict[int, list[Changeset]]:
+    """The changesets of some pushes, in order."""
+    found: dict[int, list[Changeset]] = {i: [] for i in push_ids}
+    for batch in batches(push_ids):
+        query = _listed(repository, batch, tips_only, tuple(changesets.c))
+        for row in connection.execute(query):
+            found[row.push_id].append(_changeset(row))
+    return found
+
+
+def _listed(
+    repository: str, push_ids: Sequence[int], tips_only: bool, columns: tuple[Any, ...]
+) -> sqlalchemy.Select[Any]:
+    query = (
+        select(push_changesets.c.push_id, push_changesets.c.position, *columns)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.push_id.in_(push_ids),
+        )
+        .order_by(push_changesets.c.push_id, push_changesets.c.position)
+    )
+    return query.where(push_changesets.c.position == _last_position()) if tips_only else query
+
+
+def _last_position() -> sqlalchemy.ScalarSelect[Any]:
+    """The position of the last changeset of the push of an outer query's row."""
+    others = push_changesets.alias('others')
+    return (
+        select(func.max(others.c.position))
+        .where(
+            others.c.repository_id == push_changesets.c.repository_id,
+            others.c.push_id == push_changesets.c.push_id,
+        )
+        .scalar_subquery()
+    )
+
+
+def brought(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, Brought]:
+    """For each changeset that a push brought: that push."""
+    found: dict[bytes, Entry] = {}
+    for batch in batches(sorted(set(nodes))):
+        query = (
+            select(changesets.c.node, pushes.c.push_id, pushes.c.user, pushes.c.date)
+            .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
+            .join(
+                pushes,
+                (pushes.c.repository_id == push_changesets.c.repository_id)
+                & (pushes.c.push_id == push_changesets.c.push_id),
+            )
+            .where(
+                changesets.c.repository_id == repository_id(repository),
+                changesets.c.node.in_(batch),
+            )
+        )
+        found.update((bytes(row.node), _entry(row)) for row in connection.execute(query))
+    ends = _ends(connection, repository, sorted({e.push_id for e in found.values()}))
+    return {node: Brought(entry, *ends[entry.push_id]) for node, entry in found.items()}
+
+
+def _ends(
+    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
+) -> dict[int, tuple[bytes, bytes]]:
+    """The first and the last changeset of some pushes."""
+    found: dict[int, list[bytes]] = {}
+    for batch in batches(push_ids):
+        query = _listed(repository, batch, False, (changesets.c.node,)).where(
+            or_(push_changesets.c.position == 0, push_changesets.c.position == _last_position())
+        )
+        for row in connection.execute(query):
+            found.setdefault(row.push_id, []).append(bytes(row.node))
+    return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
+
+
+def needs(
+    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
+) -> list[Needs]:
+    """What a server must have to serve some pushes, by push id."""
+    in_bundle = (
+        select(bundle_changesets.c.bundle_id)
+        .where(bundle_changesets.c.changeset_id == changesets.c.id)
+        .exists()
+        .label('bundled')
+    )
+    columns = (changesets.c.node, changesets.c.p1, changesets.c.p2, in_bundle)
+    return [
+        Needs(row.push_id, bytes(row.node), (bytes(row.p1), bytes(row.p2)), bool(row.bundled))
+        for batch in batches(push_ids)
+        for row in connection.execute(_listed(repository, batch, False, columns))
+    ]
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(row.push_id, bytes(row.user), row.date)
+
+
+def _changeset(row: Any) -> Changeset:
+    return Changeset(
+        node=bytes(row.node),
+        p1=bytes(row.p1),
+        p2=bytes(row.p2),
+        branch=bytes(row.branch),
+        author=bytes(row.author),
+        date=row.date,
+        timezone=row.timezone,
+        description=bytes(row.description),
+        files=encoding.split_files(row.files),
+        extras=tuple(encoding.split_extras(row.extras).items()),
+    )

@@ -1,0 +1,91 @@
+"""A local cache of objects, for servers that read the same ones again and again.
+
+One folder, shared by any number of processes: an entry is linked in whole, read
+through one open file, checked by the digest that is its name, and may vanish at
+any time. Where the folder can't be used, objects come from the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+
+from . import Source, names
+
+_TEMPORARY = '.tmp-'
+#: Seconds after which a temporary file has nobody who writes it.
+_ABANDONED = 3600
+
+
+class Cached:
+    """A store with a cache before it of at most ``limit`` bytes."""
+
+    def __init__(self, store: Source, folder: str, limit: int) -> None:
+        self._store = store
+        self._folder = folder
+        self._limit = limit
+
+    def get(self, key: str, path: str) -> None:
+        """As `Source.get`."""
+        digest = names.digest(key)
+        entry = os.path.join(self._folder, digest)
+        if self._copy(entry, digest, path):
+            return
+        self._store.get(key, path)
+        with contextlib.suppress(OSError):
+            self._add(entry, path)
+
+    def _copy(self, entry: str, digest: str, path: str) -> bool:
+        """Copy an entry, if it is there and is what its name says."""
+        found = hashlib.sha256()
+        try:
+            with open(entry, 'rb') as source, open(path, 'wb') as out:
+                for chunk in iter(lambda: source.read(1 << 20), b''):
+                    found.update(chunk)
+                    out.write(chunk)
+            if found.hexdigest() == digest:
+                os.utime(entry)  # used now
+                return True
+            os.unlink(entry)
+        except OSError:
+            pass
+        return False
+
+    def _add(self, entry: str, path: str) -> None:
+        if os.path.getsize(path) > self._limit:
+            return
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
+        try:
+            with os.fdopen(descriptor, 'wb') as out, open(path, 'rb') as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+            os.rename(temporary, entry)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        self._evict()
+
+    def _evict(self) -> None:
+        """Remove what was used longest ago until the rest is within the limit."""
+        entries = sorted(self._entries())
+        total = sum(size for _used, size, _path in entries)
+        for used, size, path in entries:
+            abandoned = (
+                os.path.basename(path).startswith(_TEMPORARY) and used < time.time() - _ABANDONED
+            )
+            if total <= self._limit and not abandoned:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            total -= size
+
+    def _entries(self) -> Iterator[tuple[float, int, str]]:
+        for entry in os.scandir(self._folder):
+            with contextlib.suppress(FileNotFoundError):
+                found = entry.stat()
+                yield found.st_mtime, found.st_size, entry.path
