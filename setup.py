@@ -14,12 +14,14 @@ setup(
     license='GPL-2.0-or-later',
     python_requires='>=3.9',
     packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
+    package_data={'hgext_headless.pushlog': ['templates/*/*.tmpl']},
     install_requires=[
         'mercurial>=6.9,<7.3',
         'SQLAlchemy>=2.0,<2.2',
         'alembic>=1.13',
         'psycopg2-binary>=2.9',
         'boto3>=1.36',
+        'parsedatetime>=2.6',
     ],
     entry_points={
         'console_scripts': ['headless-quickstart = hgext_headless.quickstart:main'],

@@ -193,6 +193,11 @@ def hgweb_class() -> Any:
     return inner.hgweb
 
 
+def request_context_class() -> Any:
+    """The class of what hgweb's commands are called with."""
+    return sys.modules[hgweb_class().__module__].requestcontext
+
+
 def request_base(ui: Any) -> str | None:
     """The absolute URL of the repository as the client of a web request sees it."""
     environ = ui.environ

@@ -17,9 +17,11 @@ import functools
 from typing import Any
 
 from mercurial import exchange, exthelper, localrepo, wireprotov1server
+from mercurial.hgweb import webutil
 
 from . import config, hgcompat, manual
 from .delivery import discovery, getbundle, pages, route
+from .pushlog import commands, keywords, styles
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -27,6 +29,7 @@ minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 eh = exthelper.exthelper()
 config.register(eh)
 configtable = eh.configtable
+eh.merge(keywords.eh)
 uisetup = eh.finaluisetup
 extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
@@ -44,6 +47,9 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', styles.templater)
+    hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
+    commands.install()
     parts = exchange.getbundle2partsmapping
     parts[b'changegroup'] = functools.partial(
         getbundle.changegroup_part, parts[b'changegroup']

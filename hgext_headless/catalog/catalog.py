@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..model import (
     Brought,
@@ -28,6 +29,11 @@ class Catalog:
     def __init__(self, database: engine.Database, repository: str) -> None:
         self._database = database
         self._repository = repository
+
+    def memory(self, *key: str | bytes) -> dict[str, Any]:
+        """What this process has learned of the repository; lost when it ends."""
+        memory: dict[str, Any] = self._database.memory.setdefault((self._repository, *key), {})
+        return memory
 
     def check(self) -> None:
         """That the database answers and has the right schema."""

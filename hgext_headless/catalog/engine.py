@@ -34,6 +34,7 @@ class Database:
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._engine = engine
         self._checked = False
+        self.memory: dict[Any, Any] = {}
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mercurial import error, wireprototypes
@@ -69,13 +70,18 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
     """
     if not config.participates(repo):
         return _node(orig(repo, key))
+    with hgcompat.clear_errors():
+        return resolve(functools.partial(orig, repo), repo, key)
+
+
+def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
+    """As `lookup`; ``public`` looks in public history. Raises our own errors too."""
     try:
-        node = _node(orig(repo, key))
+        node = _node(public(key))
     except error.RepoLookupError as exc:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
-        with hgcompat.clear_errors():
-            found = Site(repo).catalog.named(key)
+        found = Site(repo).catalog.named(key)
         if not found:
             raise
         if len(found) > 1:

@@ -1,0 +1,132 @@
+"""The pushlog as JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mercurial.node import hex, nullid
+
+from ..model import Changeset, Entry
+from ..site import Site
+from .query import Query
+
+#: Pushes whose changesets are in memory at a time.
+BATCH = 100
+
+
+def text(data: bytes) -> str:
+    return data.decode('utf-8', 'replace')
+
+
+def answer(
+    site: Site, repo: Any, query: Query, entries: Sequence[Entry], last: int
+) -> Iterator[bytes]:
+    """The chunks of the answer. What can fail fails before the first one."""
+    chunks = _chunks(site, repo, query, entries, last)
+    first = next(chunks)
+    return itertools.chain([first], chunks)
+
+
+def _chunks(
+    site: Site, repo: Any, query: Query, entries: Sequence[Entry], last: int
+) -> Iterator[bytes]:
+    prefix = '{' if query.version == 1 else f'{{"lastpushid": {last}, "pushes": {{'
+    for start in range(0, len(entries), BATCH):
+        batch = entries[start : start + BATCH]
+        pushes = _full(site, repo, query, batch) if query.full else _plain(site, repo, query, batch)
+        lines = (f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes))
+        yield (prefix + ', '.join(lines)).encode('ascii')
+        prefix = ', '
+    suffix = '}' if query.version == 1 else '}}'
+    yield ((prefix if not entries else '') + suffix).encode('ascii')
+
+
+def _plain(
+    site: Site, repo: Any, query: Query, batch: Sequence[Entry]
+) -> Iterator[dict[str, Any]]:
+    found = site.catalog.nodes_of([e.push_id for e in batch], query.tips_only)
+    for entry in batch:
+        listed = [
+            (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
+        ]
+        yield _push(repo, entry, listed)
+
+
+def _full(
+    site: Site, repo: Any, query: Query, batch: Sequence[Entry]
+) -> Iterator[dict[str, Any]]:
+    found = site.catalog.changesets_of([e.push_id for e in batch], query.tips_only)
+    commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
+    for entry in batch:
+        yield _push(
+            repo,
+            entry,
+            [(c.node, _changeset(repo, c, commits), commits[c.node]) for c in found[entry.push_id]],
+        )
+
+
+def _push(
+    repo: Any, entry: Entry, listed: Sequence[tuple[bytes, Any, str | None]]
+) -> dict[str, Any]:
+    shown = [item for item in listed if not _is_obsolete(repo, item[0])]
+    push: dict[str, Any] = {
+        'changesets': [changeset for _node, changeset, _commit in shown],
+        'date': entry.date,
+        'user': text(entry.user),
+    }
+    if shown:
+        push['git_changesets'] = [commit for _node, _changeset, commit in shown]
+    if len(shown) < len(listed):
+        push['obsoletechangesets'] = [
+            changeset for node, changeset, _commit in listed if _is_obsolete(repo, node)
+        ]
+    return push
+
+
+def _is_obsolete(repo: Any, node: bytes) -> bool:
+    """Whether a changeset is obsolete and hidden."""
+    if node not in repo.obsstore.successors:
+        return False
+    in_repository: bool = repo.unfiltered().changelog.hasnode(node)
+    return not in_repository or not repo.changelog.hasnode(node)
+
+
+def _changeset(
+    repo: Any, changeset: Changeset, commits: dict[bytes, str | None]
+) -> dict[str, Any]:
+    parents = [changeset.p1] if changeset.p2 == nullid else [changeset.p1, changeset.p2]
+    commit = commits[changeset.node]
+    entry: dict[str, Any] = {
+        'author': text(changeset.author),
+        'branch': text(changeset.branch),
+        'desc': text(changeset.description),
+        'files': sorted(map(text, changeset.files)),
+        'git_node': commit,
+        # Where a changeset came from git, so did its parents.
+        'git_parents': [commit and _parent_commit(repo, p, commits) for p in parents],
+        'node': changeset.node.hex(),
+        'parents': [parent.hex() for parent in parents],
+        'tags': [text(tag) for tag in repo.nodetags(changeset.node)],
+    }
+    markers = repo.obsstore.predecessors.get(changeset.node, ())
+    precursors = sorted({marker[0].hex() for marker in markers})
+    if precursors:
+        entry['precursors'] = precursors
+    return entry
+
+
+def _parent_commit(repo: Any, parent: bytes, commits: dict[bytes, str | None]) -> str | None:
+    if parent in commits:
+        return commits[parent]
+    changelog = repo.unfiltered().changelog
+    if parent == nullid or not changelog.hasnode(parent):
+        return None
+    return _git(changelog.changelogrevision(parent).extra)
+
+
+def _git(extras: dict[bytes, bytes]) -> str | None:
+    commit = extras.get(b'git_commit')
+    return None if commit is None else text(commit)

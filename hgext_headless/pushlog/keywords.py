@@ -1,0 +1,221 @@
+"""Template keywords and revsets: which push brought a changeset."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mercurial import encoding, exthelper, revset, scmutil, smartset, templateutil
+from mercurial.i18n import _
+from mercurial.node import hex
+from mercurial.utils import dateutil
+
+from .. import config, hgcompat
+from ..delivery import pages
+from ..model import Brought, HeadlessError
+from ..site import Site
+
+eh = exthelper.exthelper()
+
+_CACHE = b'headless_brought'
+#: Revisions that one question is about: pages and logs go through them in order.
+_WINDOW = 64
+_REVSET_WINDOW = 500
+#: Seconds for which a database that failed is not asked for what a page can go without.
+_PAUSE = 10
+
+
+def plain(name: str, brought: Brought | None) -> Any:
+    """A keyword's value for JSON; None where no push brought the changeset."""
+    if brought is None:
+        return None
+    entry = brought.entry
+    if name == 'pushid':
+        return entry.push_id
+    if name == 'pushuser':
+        return entry.user.decode('utf-8', 'replace')
+    if name == 'pushdate':
+        return [entry.date, 0]
+    return (brought.base if name == 'pushbasenode' else brought.head).hex()
+
+
+def _keyword(name: bytes, doc: str, value: Callable[[Brought], Any]) -> None:
+    def keyword(context: Any, mapping: Any) -> Any:
+        brought = _brought(context, mapping)
+        return None if brought is None else value(brought)
+
+    keyword.__doc__ = doc
+    eh.templatekeyword(name, requires={b'repo', b'ctx', b'cache'})(keyword)
+    KEYWORDS[name] = keyword
+
+
+#: The keywords by name.
+KEYWORDS: dict[bytes, Any] = {}
+
+_keyword(
+    b'pushid',
+    'Integer. The id of the push that brought the changeset.',
+    lambda brought: brought.entry.push_id,
+)
+_keyword(
+    b'pushuser',
+    'String. Who pushed the changeset.',
+    lambda brought: encoding.tolocal(brought.entry.user),
+)
+_keyword(
+    b'pushdate',
+    'Date information. When the changeset was pushed.',
+    lambda brought: templateutil.date((brought.entry.date, 0)),
+)
+_keyword(
+    b'pushbasenode',
+    'String. The first changeset that was pushed with the changeset.',
+    lambda brought: hex(brought.base),
+)
+_keyword(
+    b'pushheadnode',
+    'String. The last changeset that was pushed with the changeset.',
+    lambda brought: hex(brought.head),
+)
+
+
+def common_entry(orig: Any, repo: Any, context: Any) -> Any:
+    """hgweb's `webutil.commonentry`: what the templates know of a changeset."""
+    entry = orig(repo, context)
+    if config.participates(repo):
+        entry.update(KEYWORDS)
+    return entry
+
+
+def _brought(context: Any, mapping: Any) -> Brought | None:
+    repo = context.resource(mapping, b'repo')
+    if not config.participates(repo):
+        return None
+    cache = context.resource(mapping, b'cache')
+    if _CACHE not in cache:
+        cache[_CACHE] = dict(pages.already_brought(repo))
+    found: dict[bytes, Brought | None] = cache[_CACHE]
+    node = scmutil.binnode(context.resource(mapping, b'ctx'))
+    if node not in found:
+        changelog = repo.unfiltered().changelog
+        rev = changelog.rev(node)
+        nodes = [node, *map(changelog.node, range(max(0, rev - _WINDOW), rev))]
+        found.update(_asked(repo, nodes))
+    return found[node]
+
+
+def _asked(repo: Any, nodes: Sequence[bytes]) -> dict[bytes, Brought | None]:
+    """What the database says; nothing where it fails, for public pages go on."""
+    answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
+    catalog = Site(repo).catalog
+    memory = catalog.memory('keywords')
+    if time.monotonic() < memory.get('pause', 0):
+        return answer
+    try:
+        answer.update(catalog.brought(nodes))
+    except HeadlessError as exc:
+        memory['pause'] = time.monotonic() + _PAUSE
+        repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
+    return answer
+
+
+class _Pushes:
+    """The pushes that brought the revisions of a repository."""
+
+    def __init__(self, repo: Any) -> None:
+        self._catalog = Site(repo).catalog
+        self._changelog = repo.unfiltered().changelog
+        self._block = range(0)
+        self._found: dict[bytes, Brought] = {}
+
+    def of(self, rev: int) -> Brought | None:
+        if rev not in self._block:
+            start = rev - rev % _REVSET_WINDOW
+            self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
+            with hgcompat.clear_errors():
+                self._found = self._catalog.brought(map(self._changelog.node, self._block))
+        return self._found.get(self._changelog.node(rev))
+
+
+def _predicate(declaration: bytes) -> Callable[[Any], Any]:
+    """Register a revset; in a repository that does not take part it is empty."""
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def run(repo: Any, subset: Any, x: Any) -> Any:
+            if not config.participates(repo):
+                return smartset.baseset()
+            return function(repo, subset, x)
+
+        return eh.revsetpredicate(declaration)(run)
+
+    return decorate
+
+
+def _filtered(repo: Any, subset: Any, matches: Callable[[int, Brought], bool]) -> Any:
+    pushes = _Pushes(repo)
+
+    def condition(rev: int) -> bool:
+        brought = pushes.of(rev)
+        return brought is not None and matches(rev, brought)
+
+    return subset.filter(condition)
+
+
+@_predicate(b'pushhead()')
+def pushhead(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that were the last of the push that brought them."""
+    revset.getargs(x, 0, 0, _(b'pushhead takes no arguments'))
+    node = repo.unfiltered().changelog.node
+    return _filtered(repo, subset, lambda rev, brought: brought.head == node(rev))
+
+
+@_predicate(b'pushdate(interval)')
+def pushdate(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that were pushed within the interval, see :hg:`help dates`."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushdate requires one argument'))
+    matches = dateutil.matchdate(revset.getstring(argument, _(b'pushdate requires a string')))
+    return _filtered(repo, subset, lambda rev, brought: matches(brought.entry.date))
+
+
+@_predicate(b'pushuser(string)')
+def pushuser(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets whose pusher's name contains the string, whatever the case."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushuser requires one argument'))
+    wanted = encoding.lower(revset.getstring(argument, _(b'pushuser requires a string')))
+    return _filtered(
+        repo,
+        subset,
+        lambda rev, brought: wanted in encoding.lower(encoding.tolocal(brought.entry.user)),
+    )
+
+
+@_predicate(b'pushid(int)')
+def pushid(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that a push brought."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushid requires one argument'))
+    push_id = revset.getinteger(argument, _(b'pushid requires a number'))
+    return subset & _of_pushes(repo, [push_id])
+
+
+@_predicate(b'pushrev(set)')
+def pushrev(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that came with any changeset of the set."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
+    revs = revset.getset(repo, revset.fullreposet(repo), argument)
+    node = repo.unfiltered().changelog.node
+    with hgcompat.clear_errors():
+        brought = Site(repo).catalog.brought(map(node, revs))
+    return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
+
+
+def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
+    changelog = repo.changelog
+    with hgcompat.clear_errors():
+        found = Site(repo).catalog.nodes_of([i for i in push_ids if 0 < i < 2**62])
+    nodes = [node for listed in found.values() for node, _extras in listed]
+    return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
+
+

@@ -1,0 +1,106 @@
+"""What build tasks ask of a changeset: ``json-automationrelevance``, ``json-info``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial import encoding, scmutil
+from mercurial.hgweb import common
+from mercurial.node import hex
+
+from ..delivery import discovery, pages
+from ..model import Brought
+from ..site import Site
+from . import keywords
+
+
+def answer(web: Any) -> Iterator[bytes]:
+    """``json-automationrelevance``: the changesets of the push that brought a
+    changeset, up to it, and its draft ancestors; the oldest first.
+
+    Raises what `discovery.resolve` raises.
+    """
+    site = Site(web.repo)
+    name = _asked(web)[0]
+    repo = web.repo
+    node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
+    listed = _listed(site, node)
+    if not repo.changelog.hasnode(node):
+        drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
+        found = site.catalog.drafts(map(hex, drafts))
+        pages.lay(web, found, [n for n in drafts if n in found.bundles])
+        repo = web.repo
+    changelog = repo.changelog
+    revs = {changelog.rev(n) for n in listed if changelog.hasnode(n)}
+    revs.add(changelog.rev(node))
+    revs.update(repo.revs(b'draft() and ::%n', node))
+    contexts = [repo[rev] for rev in sorted(revs)]
+    brought = site.catalog.brought(context.node() for context in contexts)
+    entries = [_relevant(context, brought.get(context.node())) for context in contexts]
+    return iter([json.dumps({'changesets': entries, 'visible': True}).encode('ascii')])
+
+
+def _listed(site: Site, node: bytes) -> list[bytes]:
+    """The changesets of the push that brought a changeset, up to it."""
+    brought = site.catalog.brought([node])
+    if node not in brought:
+        return [node]
+    push_id = brought[node].entry.push_id
+    nodes = [n for n, _extras in site.catalog.nodes_of([push_id])[push_id]]
+    return nodes[: nodes.index(node) + 1]
+
+
+def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
+    seconds, timezone = context.date()
+    return {
+        'author': _text(context.user()),
+        'branch': _text(context.branch()),
+        'date': [seconds, timezone],
+        'desc': _text(context.description()),
+        'extra': {_text(k): _text(v) for k, v in context.extra().items()},
+        'files': sorted(map(_text, context.files())),
+        'node': context.hex().decode('ascii'),
+        'parents': _hexes(context.parents()),
+        'phase': context.phasestr().decode('ascii'),
+        'rev': context.rev(),
+        **{name: keywords.plain(name, brought) for name in ('pushid', 'pushuser', 'pushdate')},
+        'pushhead': keywords.plain('pushheadnode', brought),
+    }
+
+
+def info(web: Any) -> Iterator[bytes]:
+    """``json-info``: facts about changesets, by node."""
+    contexts = [scmutil.revsymbol(web.repo, name) for name in _asked(web)]
+    entries = {
+        context.hex().decode('ascii'): {
+            'branch': _text(context.branch()),
+            'children': _hexes(context.children()),
+            'date': list(context.date()),
+            'description': _text(context.description()),
+            'files': list(map(_text, context.files())),
+            'node': context.hex().decode('ascii'),
+            'parents': _hexes(context.parents()),
+            'rev': context.rev(),
+            'tags': list(map(_text, context.tags())),
+            'user': _text(context.user()),
+        }
+        for context in contexts
+    }
+    return iter([json.dumps(entries).encode('ascii')])
+
+
+def _asked(web: Any) -> list[bytes]:
+    names: list[bytes] = web.req.qsparams.getall(b'node')
+    if not names:
+        raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
+    return names
+
+
+def _text(local: bytes) -> str:
+    return encoding.fromlocal(local).decode('utf-8', 'replace')
+
+
+def _hexes(contexts: Any) -> list[str]:
+    return [context.hex().decode('ascii') for context in contexts]
