@@ -29,7 +29,8 @@ minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 eh = exthelper.exthelper()
 config.register(eh)
 configtable = eh.configtable
-eh.merge(keywords.eh)
+templatekeyword = keywords.eh.templatekeyword
+revsetpredicate = keywords.eh.revsetpredicate
 uisetup = eh.finaluisetup
 extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
@@ -45,6 +46,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', styles.templater)
@@ -64,6 +66,13 @@ def _reposetup(ui: Any, repo: Any) -> None:
         config.check_repository(repo)
         config.check_serving(config.settings(repo))
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
+
+
+def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    orig(self, *args, **kwargs)
+    with self._obtainrepo() as repo:
+        if config.participates(repo):
+            hgcompat.settle()  # while there is one thread
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

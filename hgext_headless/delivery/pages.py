@@ -144,12 +144,13 @@ def _public(repo: Any, name: bytes) -> bytes | None:
 
 def _replace_bookmarks(req: Any, drafts: Drafts) -> None:
     """Name a draft by its hash: the overlay knows no bookmark of the database."""
+    def replaced(name: bytes) -> bytes:
+        nodes = drafts.nodes.get(name, ())
+        return name if not nodes or hex(nodes[0]).startswith(name) else hex(nodes[0])
+
     for item in (b'node', b'filenode'):
-        if item not in req.qsparams:
-            continue
-        parts = req.qsparams[item].split(b':')
-        nodes = [drafts.nodes.get(part, ())[:1] for part in parts]
-        req.qsparams[item] = b':'.join(
-            hex(found[0]) if found and not hex(found[0]).startswith(part) else part
-            for part, found in zip(parts, nodes)
-        )
+        values = req.qsparams.getall(item)
+        if values:
+            del req.qsparams[item]
+        for value in values:
+            req.qsparams.add(item, b':'.join(map(replaced, value.split(b':'))))

@@ -71,7 +71,7 @@ def page(
     words = [_WORDS[kind] % value for kind, value in query.words]
     return {
         'pushes': templateutil.mappinggenerator(lambda context: pushes),
-        'count': len(entries),
+        'nothing': not entries,
         'query': b'Changes ' + b', '.join(words) if words else b'',
         'startdate': params.get(b'startdate', b''),
         'enddate': params.get(b'enddate', b''),
@@ -121,7 +121,8 @@ def _pushes(site: Site, web: Any, entries: Sequence[Entry]) -> Iterator[dict[byt
             b'changesets': templateutil.mappinglist(visible),
             b'merged': templateutil.mappinglist(rows[len(visible) :]),
             b'mergedcount': len(rows) - len(visible),
-            b'empty': not rows,
+            b'folded': len(visible) < len(rows),
+            b'gone': not rows,
         }
 
 

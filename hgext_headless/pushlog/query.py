@@ -68,11 +68,12 @@ def parse(site: Site, repo: Any, req: Any, last: int) -> Query:
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
 
+    bounds: list[tuple[bytes, bytes]] = []
     paged = True
     for item in (b'startdate', b'fromchange', b'startID'):
         if _is_given(params, item):
             selection = _bounded(selection, resolver, item, params[item])
-            words.append((item, params[item]))
+            bounds.append((item, params[item]))
             paged = False
             break
     paged = paged and not users and not named
@@ -80,13 +81,13 @@ def parse(site: Site, repo: Any, req: Any, last: int) -> Query:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
-                words.append((item, params[item]))
+                bounds.append((item, params[item]))
                 break
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
         page=_page(params) if paged else None,
-        words=tuple(words),
+        words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
@@ -119,16 +120,18 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
             seconds = dates.parse(hgcompat.to_str(value))
         except ValueError:
             raise _bad(b"%s is not a date: '%s'", item, value) from None
-        field = 'since' if item == b'startdate' else 'before'
-        return replace(selection, **{field: seconds})
+        if item == b'startdate':
+            return replace(selection, since=seconds)
+        return replace(selection, before=seconds)
     if item in (b'fromchange', b'tochange'):
         (push_id,) = resolver.push_ids([value])
     elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
         push_id = max(-1, min(_MAX_ID, int(value[:30])))
     else:
         raise _bad(b"%s must be an integer, not '%s'", item, value)
-    field = 'after' if item in (b'fromchange', b'startID') else 'upto'
-    return replace(selection, **{field: push_id})
+    if item in (b'fromchange', b'startID'):
+        return replace(selection, after=push_id)
+    return replace(selection, upto=push_id)
 
 
 def _page(params: Any) -> int:

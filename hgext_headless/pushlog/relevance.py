@@ -32,11 +32,11 @@ def answer(web: Any) -> Iterator[bytes]:
         found = site.catalog.drafts(map(hex, drafts))
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
-    changelog = repo.changelog
-    revs = {changelog.rev(n) for n in listed if changelog.hasnode(n)}
-    revs.add(changelog.rev(node))
-    revs.update(repo.revs(b'draft() and ::%n', node))
-    contexts = [repo[rev] for rev in sorted(revs)]
+    ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
+    came_with = set(listed)
+    # Earlier pushes brought the others.
+    contexts = [context for context in ancestors if context.node() not in came_with]
+    contexts += [repo[n] for n in listed if repo.changelog.hasnode(n)]
     brought = site.catalog.brought(context.node() for context in contexts)
     entries = [_relevant(context, brought.get(context.node())) for context in contexts]
     return iter([json.dumps({'changesets': entries, 'visible': True}).encode('ascii')])

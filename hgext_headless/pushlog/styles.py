@@ -11,8 +11,9 @@ from .. import config
 
 #: In JSON the fields follow the others of an object.
 _FIELDS = (
-    b',\n  "pushid": {pushid|json},\n  "pushuser": {pushuser|utf8|json},\n'
-    b'  "pushdate": {pushdate|json}\n  }'
+    b',\n"pushid": {pushid|json},\n'
+    b'"pushuser": {if(pushid, \'{pushuser|utf8|json}\', \'null\')},\n'
+    b'"pushdate": {pushdate|json}\n}'
 )
 #: The templates of the style ``json`` that are one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')

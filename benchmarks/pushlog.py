@@ -1,0 +1,207 @@
+"""The pushlog at 1,000 and at 1,000,000 pushes: times of its queries, their ratio,
+and a look at each query plan for a scan of a table.
+
+    python benchmarks/pushlog.py sqlite:////tmp/pushlog.sqlite
+    python benchmarks/pushlog.py postgresql+psycopg2://user@host/database
+
+The databases must be empty. Three changesets a push; 1,000 users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy
+from mercurial import encoding as hgencoding
+from sqlalchemy import event
+
+from hgext_headless.catalog import encoding, engine, migrate, schema
+from hgext_headless.catalog.catalog import Catalog
+from hgext_headless.model import Selection
+
+CHANGESETS = 3
+USERS = 1000
+START = 1_500_000_000
+ROUNDS = 40
+
+
+def node(name: str, push_id: int, position: int) -> bytes:
+    return hashlib.sha1(f'{name} {push_id} {position}'.encode()).digest()
+
+
+def user(push_id: int, pushes: int) -> bytes:
+    # Each of the users that are asked for has ten pushes, whatever the size.
+    return b'rare%d' % (push_id % (pushes // 10)) if pushes >= 10 else b'rare'
+
+
+def generate(database: engine.Database, name: str, pushes: int) -> None:
+    """Fill the tables of the pushlog; at ten thousand pushes a statement."""
+    extras = encoding.join_extras([(b'branch', b'default')])
+    with database.writing() as connection:
+        connection.execute(
+            schema.repositories.insert(), [{'name': name, 'last_push_id': pushes}]
+        )
+        repository_id = connection.scalar(
+            sqlalchemy.select(schema.repositories.c.id).where(schema.repositories.c.name == name)
+        )
+        first = 1 + (connection.scalar(sqlalchemy.func.max(schema.changesets.c.id)) or 0)
+    step = 10_000
+    for start in range(1, pushes + 1, step):
+        ids = range(start, min(pushes + 1, start + step))
+        rows: dict[sqlalchemy.Table, list[dict[str, Any]]] = {
+            schema.pushes: [
+                {'push_id': i, 'user': user(i, pushes), 'date': START + 60 * i} for i in ids
+            ],
+            schema.changesets: [
+                {
+                    'id': first + (i - 1) * CHANGESETS + p,
+                    'node': node(name, i, p),
+                    'p1': node(name, i, p - 1) if p else bytes(20),
+                    'p2': bytes(20),
+                    'branch': b'default',
+                    'author': b'Somebody <somebody@example.com>',
+                    'date': START + 60 * i,
+                    'timezone': 0,
+                    'description': b'Bug %d - a change of something, r=somebody\n\nBody.' % i,
+                    'files': b'dir/a.py\0dir/b.py\0dir/c.py',
+                    'extras': extras,
+                }
+                for i in ids
+                for p in range(CHANGESETS)
+            ],
+            schema.push_changesets: [
+                {'push_id': i, 'position': p, 'changeset_id': first + (i - 1) * CHANGESETS + p}
+                for i in ids
+                for p in range(CHANGESETS)
+            ],
+            schema.push_branches: [{'push_id': i, 'branch': b'default'} for i in ids],
+        }
+        with database.writing() as connection:
+            for table, values in rows.items():
+                connection.execute(
+                    table.insert(), [{'repository_id': repository_id, **v} for v in values]
+                )
+        print(f'\r{name}: {ids[-1]} pushes', end='', file=sys.stderr)
+    print(file=sys.stderr)
+    with database.writing() as connection:
+        connection.exec_driver_sql('ANALYZE')
+
+
+def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, Any]]:
+    """Each a function of the round, as a request of the pushlog asks the catalog."""
+
+    def entries(selection: Selection, newest: bool = False, limit: int = 10_000, **kwargs: Any):
+        found = catalog.entries(selection, newest=newest, limit=limit)
+        show = kwargs.pop('show', catalog.nodes_of)
+        return show([entry.push_id for entry in found], **kwargs)
+
+    def of(i: int) -> int:
+        return 1 + (i * 7919) % (pushes - 100)
+
+    def last_ten(i: int, **kwargs: Any):
+        catalog.last_push_id()
+        return entries(Selection(upto=pushes), newest=True, limit=10, **kwargs)
+
+    def changeset(i: int):
+        asked = node(name, of(i), 1)
+        push_id = catalog.brought([asked])[asked].entry.push_id
+        return entries(Selection(upto=pushes, push_ids=(push_id,)))
+
+    def date(i: int) -> float:
+        return START + 60 * of(i)
+
+    yield 'last ten', last_ten
+    yield 'last ten, full', lambda i: last_ten(i, show=catalog.changesets_of)
+    yield 'last ten, tipsonly', lambda i: last_ten(i, tips_only=True)
+    yield 'a page', lambda i: entries(Selection(upto=of(i) + 50), newest=True, limit=10)
+    yield 'startID', lambda i: entries(Selection(after=pushes - 3, upto=pushes))
+    yield (
+        'startID, endID',
+        lambda i: entries(Selection(after=of(i), upto=of(i) + 20)),
+    )
+    yield (
+        'startID, endID, full',
+        lambda i: entries(Selection(after=of(i), upto=of(i) + 20), show=catalog.changesets_of),
+    )
+    yield 'changeset', changeset
+    yield 'user', lambda i: entries(Selection(upto=pushes, users=(user(of(i), pushes),)))
+    yield (
+        'startdate, enddate',
+        lambda i: entries(Selection(upto=pushes, since=date(i), before=date(i) + 1200)),
+    )
+    yield (
+        'branch, last ten',
+        lambda i: entries(Selection(upto=pushes, branch=b'default'), newest=True, limit=10),
+    )
+    yield 'keywords of a page', lambda i: catalog.brought(
+        node(name, of(i) + n // 3, n % 3) for n in range(64)
+    )
+    yield 'horizon', lambda i: catalog.needs(range(pushes - 10, pushes + 1))
+
+
+def scans(database: engine.Database, catalog: Catalog, ask: Any) -> list[str]:
+    """Lines of the plans of a question's statements that scan a table."""
+    asked: list[tuple[str, Any]] = []
+    with database.reading() as connection:
+        sql_engine = connection.engine
+        postgres = connection.dialect.name == 'postgresql'
+
+    @event.listens_for(sql_engine, 'before_cursor_execute')
+    def remember(conn: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    ask(5)
+    event.remove(sql_engine, 'before_cursor_execute', remember)
+    found = []
+    with database.reading() as connection:
+        for statement, parameters in asked:
+            if not statement.lstrip().upper().startswith('SELECT') or 'alembic' in statement:
+                continue
+            explain = 'EXPLAIN ' if postgres else 'EXPLAIN QUERY PLAN '
+            for row in connection.exec_driver_sql(explain + statement, parameters):
+                line = str(row[0] if postgres else row[-1])
+                big = any(t in line for t in ('pushes', 'changesets', 'push_branches'))
+                if big and ('Seq Scan' in line or line.startswith('SCAN ')):
+                    found.append(line.strip())
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('database')
+    parser.add_argument('--pushes', type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    hgencoding.encoding = b'utf-8'
+    database = engine.open_database(arguments.database)
+    migrate.upgrade(database)
+    sizes = {'small': 1000, 'large': arguments.pushes}
+    for name, pushes in sizes.items():
+        if not Catalog(database, name).last_push_id():
+            generate(database, name, pushes)
+    bad = False
+    print(f'{"query":24}{"1,000":>10}{arguments.pushes:>12,}{"ratio":>8}   (ms, median)')
+    asked = {name: dict(questions(Catalog(database, name), name, n)) for name, n in sizes.items()}
+    for question in asked['small']:
+        times: dict[str, list[float]] = {name: [] for name in sizes}
+        for number in range(ROUNDS):
+            for name in sizes:  # in turns: whatever disturbs one disturbs the other
+                start = time.perf_counter()
+                asked[name][question](number)
+                times[name].append(time.perf_counter() - start)
+        small, large = (statistics.median(times[name]) * 1000 for name in sizes)
+        print(f'{question:24}{small:10.2f}{large:12.2f}{large / small:8.2f}')
+        for line in scans(database, Catalog(database, 'large'), asked['large'][question]):
+            print(f'    scans: {line}')
+            bad = True
+        bad = bad or large / small > 1.5
+    return bad
+
+
+if __name__ == '__main__':
+    sys.exit(main())

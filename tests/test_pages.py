@@ -1,0 +1,357 @@
+"""hgweb's pages of drafts."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import subprocess
+
+from web import fetch, fetch_json, fetch_page
+from world import Clone, Server
+
+_WEB = '[web]\nname = the repository\nallow-archive = zip gz bz2\n'
+#: What an ordinary repository's pages do not have.
+_PUSH_FIELDS = re.compile(rb',\s*"pushid": .*\s*"pushuser": .*\s*"pushdate": [^}]*?(?=\s*})')
+_PUSH_TAG = re.compile(
+    rb'<span class="tag(tag)?" title="pushed by [^>]*>push \d+</span> |<tr><th cl'
+    rb'ass="date">push:</th>.*\n'
+)
+
+
+def _stack(alice: Clone) -> list[str]:
+    """Drafts of all shapes, in one push."""
+    nodes = [alice.commit('d/f', 'one\ntwo\nthree\n')]
+    alice.hg('mv', 'd/f', 'd/g')
+    (alice.root / 'd' / 'g').write_text('one\n2\nthree\nfour <b>&amp;\n')
+    alice.hg('commit', '-m', 'moved & <b>changed</b> {node}\n\nbody é', '-u', 'Zoë "<x>" <z@e>')
+    nodes.append(alice.node())
+    alice.hg('cp', 'd/g', 'copy')
+    nodes.append(alice.commit('bin.dat', bytes(range(256))))
+    alice.hg('update', '-q', '.^')
+    alice.hg('rm', 'public0')
+    nodes.append(alice.commit('x', 'x'))
+    alice.hg('branch', '-q', 'feature')
+    alice.hg('merge', '-q', nodes[2])
+    nodes.append(alice.commit('run.sh', '#!/bin/sh\n', '-m', 'merge'))
+    return nodes
+
+
+def _twins(world, make_server, **kwargs) -> tuple[Server, Server, list[str]]:
+    """A headless server and an ordinary one with the same changesets."""
+    headless = make_server(**kwargs)
+    with open(headless.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(_WEB)
+    plain = Server(world, 'plain', public=0, extensions=())
+    (plain.root / '.hg' / 'hgrc').write_text(
+        '[phases]\npublish = no\n' + _WEB + 'push_ssl = no\nallow-push = *\n'
+    )
+    plain.hg('pull', '-q', headless.root)
+    alice = world.clone(str(headless.root), 'alice')
+    nodes = _stack(alice)
+    alice.hg('update', '-q', 'public()')
+    # So that none of the others is tip, or the tip of its branch.
+    alice.hg('branch', '-q', '-f', 'feature')
+    alice.commit('later')
+    alice.hg('branch', '-q', '-f', 'default')
+    alice.commit('last')
+    for server in (headless, plain):
+        alice.hg('push', '-q', '-f', '-r', nodes[-1], server.root)
+        alice.hg('push', '-q', '-f', '-r', 'tip', server.root)
+    return headless, plain, nodes
+
+
+def test_pages_like_those_of_an_ordinary_repository(world, make_server):
+    headless, plain, nodes = _twins(world, make_server)
+    one, two = headless.start(), plain.start()
+    first, moved, _binary, _x, tip = nodes
+    exact = [f'{kind}-rev/{node}' for kind in ('json', 'raw') for node in nodes]
+    exact += [f'raw-rev/{first}:{tip}', f'json-rev/{tip[:12]}']
+    for kind in ('json', 'raw'):
+        for path in (
+            f'file/{moved}/d/g',
+            f'file/{tip}/run.sh',
+            f'file/{tip[:9]}/d',
+            f'annotate/{moved}/d/g',
+            f'diff/{moved}/d/g',
+            f'manifest/{tip}',
+        ):
+            exact.append(f'{kind}-{path}')
+    exact += [
+        f'raw-file/{tip}/bin.dat',
+        f'json-comparison/{moved}/d/g',
+        f'json-filelog/{tip}/d/g',
+        f'json-log/{moved}/d/g',
+        f'json-log/{tip}',
+        f'json-changelog/{tip}',
+        f'json-shortlog/{tip}',
+        f'json-graph/{tip}',
+        f'raw-log/{moved}/d/g',
+        f'rss-log/{tip}',
+        f'atom-log/{tip}',
+        f'json-file/{"0" * 39}1/x',
+        f'?cmd=file&node={moved}&file=d/g&style=raw',
+    ]
+    exact += [f'archive/{tip}.{kind}' for kind in ('zip', 'tar.gz', 'tar.bz2')]
+    exact.append(f'archive/{tip}.zip/d')
+    html = [
+        f'{page}?style={style}'
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal')
+        for page in (
+            f'rev/{tip}',
+            f'rev/{moved}',
+            f'file/{moved}/d/g',
+            f'annotate/{moved}/d/g',
+            f'diff/{moved}/d/g',
+            f'log/{moved}/d/g',
+            f'shortlog/{tip}',
+            f'graph/{tip}',
+            f'file/{tip}',
+        )
+    ]
+    html.append(f'comparison/{moved}/d/g')
+    different = []
+    for path in exact + html:
+        status, body, headers = fetch(one + path)
+        wanted_status, wanted, wanted_headers = fetch(two + path)
+        if path.startswith(('rss', 'atom')) or path in html:
+            body = body.replace(one.encode(), two.encode())
+            body = re.sub(rb'http://[^/]*/', b'http://host/', body)
+            wanted = re.sub(rb'http://[^/]*/', b'http://host/', wanted)
+        assert status == wanted_status, path
+        assert headers['Content-Type'] == wanted_headers['Content-Type'], path
+        # The tip is one of the drafts there, and public here.
+        for pattern, same in (
+            (rb'"changeset_count": \d+', b'"changeset_count": 0'),
+            (rb'"tags": \["tip"\]', b'"tags": []'),
+            (rb'<span class="(tag|tagtag)"( title="tip")?>tip</span> ', b''),
+            (rb'<span class="branch(head|tag)"( title="default")?>default</span> ', b''),
+            (rb'\[(tip|default)\] ', b''),
+            (rb'<td>(tip|default)</td>', b'<td></td>'),
+        ):
+            body, wanted = re.sub(pattern, same, body), re.sub(pattern, same, wanted)
+        if path.startswith('archive') and 'gz' in path:
+            assert len(body) == len(wanted)  # gzip's header has a time
+            continue
+        if path.startswith('json') and status == 200:
+            json.loads(body)
+        body = _PUSH_TAG.sub(b'', _PUSH_FIELDS.sub(b'', body))
+        different += [
+            (path, a, b) for a, b in zip(body.splitlines(), wanted.splitlines()) if a != b
+        ][:2] or ([(path, len(body), len(wanted))] if len(body) != len(wanted) else [])
+    assert not different, "\n".join(map(str, different))
+    assert fetch_json(one + f'json-log?rev={tip}')['entries'][0]['node'] == tip
+    # The tip of the web, and its heads, are those of public history.
+    assert fetch_json(one + 'json-rev/tip')['phase'] == 'public'
+    assert fetch_json(one + f'json-rev/{tip}')['tags'] == []
+    plain.stop()
+
+
+def test_unknown_and_ambiguous(world, make_server):
+    server = make_server(public=1)
+    alice = world.clone(str(server.root), 'alice')
+    public = server.node('tip')
+    # Until a draft shares its first digit with a public changeset.
+    for number in range(40):
+        node = alice.commit('n', str(number))
+        if node[0] == public[0]:
+            break
+    alice.hg('push', '-q', '-r', 'tip')
+    others = [n for n in alice.log('draft()', '{node}\n') if n[0] == node[0]]
+    base = server.start()
+    assert fetch(base + f'json-rev/{"ab" * 20}')[0] == 404
+    status, body, _headers = fetch(base + f'json-rev/{node[0]}')
+    assert (status, len(others) >= 1) == (404, True)
+    assert b'ambiguous' in body
+    prefix = node[:10]
+    assert fetch_json(base + f'json-rev/{prefix}')['node'] == node
+    assert fetch(base + 'json-rev/no-such-name')[0] == 404
+
+
+def test_draft_bookmark(world, make_server):
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine')
+    base = server.start()
+    assert fetch_json(base + 'json-rev/mine')['node'] == node
+    assert fetch_page(base + 'raw-file/mine/a') == 'a'
+
+
+def test_children_of_a_growing_stack(world, make_server):
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    one = alice.commit('a')
+    alice.hg('push', '-q')
+    two = alice.commit('b')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    assert fetch_json(server.start() + f'json-rev/{one}')['children'] == [two]
+
+
+_THIRD_PARTY = """
+from mercurial.hgweb import webcommands, webutil
+def size(web):
+    ctx = webutil.changectx(web.repo, web.req)
+    web.res.setbodybytes(b'%s has %d files' % (ctx.hex(), len(ctx.files())))
+    return web.res.sendresponse()
+def extsetup(ui):
+    webcommands.size = size
+    webcommands.__all__.append('size')
+"""
+
+
+def test_third_party_command(world, make_server):
+    server = make_server()
+    extension = world.folder / 'third.py'
+    extension.write_text(_THIRD_PARTY)
+    server.configure('', f'[extensions]\nthird = {extension}\n')
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    assert fetch_page(server.start() + f'size/{node[:12]}') == f'{node} has 1 files'
+
+
+_COUNTER = """
+from mercurial import demandimport
+def extsetup(ui):
+    with demandimport.deactivated():
+        import sqlalchemy
+        from sqlalchemy import event
+    @event.listens_for(sqlalchemy.engine.Engine, 'begin')
+    def begin(connection):
+        with open(%r, 'a') as log:
+            log.write('x')
+"""
+
+
+def test_the_second_page_needs_one_question(world, make_server):
+    """And no object: the store is gone by then."""
+    server = make_server('services')
+    settings = re.search(
+        r'\[headless\]\nrepository = try\n(.*)\n\[web\]',
+        (server.root / '.hg' / 'hgrc').read_text(),
+        re.S,
+    ).group(1)
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a', 'content')
+    alice.hg('push', '-q')
+    assert fetch_page(server.start() + f'raw-file/{node}/a') == 'content'
+    log = world.folder / 'begins'
+    extension = world.folder / 'counter.py'
+    extension.write_text(_COUNTER % str(log))
+    gone = re.sub(r's3-endpoint-url = .*', 's3-endpoint-url = http://127.0.0.1:1', settings)
+    server.configure(gone, f'[extensions]\ncounter = {extension}\n')
+    base = server.restart()
+    for path in (
+        f'json-rev/{node}',
+        f'rev/{node}',
+        f'raw-file/{node}/a',
+        f'annotate/{node[:12]}/a',
+    ):
+        log.write_text('')
+        status, body, _headers = fetch(base + path)
+        assert status == 200, body
+        assert len(log.read_text()) <= 1, path
+    # What is in the cache is checked.
+    (entry,) = (server.root / '.hg' / 'headless' / 'cache').iterdir()
+    entry.write_bytes(entry.read_bytes()[:-1] + b'!')
+    assert fetch(base + f'rev/{node}')[0] == 503
+    server.configure(settings)
+    assert fetch_page(server.restart() + f'raw-file/{node}/a') == 'content'
+
+
+def test_services_down(world, make_server):
+    server = make_server('services')
+    hgrc = (server.root / '.hg' / 'hgrc').read_text()
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    for item, wrong in (
+        ('s3-endpoint-url', 'http://127.0.0.1:1'),
+        ('database', 'postgresql+psycopg2://x@127.0.0.1:1/x'),
+    ):
+        (server.root / '.hg' / 'hgrc').write_text(re.sub(f'{item} = .*', f'{item} = {wrong}', hgrc))
+        base = server.restart()
+        for page in ('shortlog', 'rev/tip', 'json-rev/tip', 'json-log', 'raw-file/tip/public0'):
+            assert fetch(base + page)[0] == 200, page
+        for style in ('', 'json-', 'raw-'):
+            page = fetch_page(base + f'{style}rev/{node}', 503)
+            assert 'headless: temporary: the ' in page
+            assert 'Traceback' not in page
+        if item == 'database':
+            assert 'temporary' in fetch_json(base + 'json-pushes', 503)['error']
+            assert 'temporary' in fetch_page(base + 'pushloghtml', 503)
+
+
+def test_many_threads_and_processes(world, make_server):
+    server = make_server('services', settings='cache-size = 3 kB\n')
+    alice = world.clone(str(server.root), 'alice')
+    wanted = {}
+    for number in range(12):
+        alice.hg('update', '-q', 'public()')
+        wanted[alice.commit('n', f'content {number}\n' * 9)] = f'content {number}\n' * 9
+    alice.hg('push', '-q', '-f')
+    bases = []
+    for number in range(4):
+        pid = server.root / '.hg' / f'pid{number}'
+        out = world.hg(
+            '-R',
+            server.root,
+            'serve',
+            '-d',
+            '-a',
+            '127.0.0.1',
+            '-p',
+            '0',
+            '--pid-file',
+            pid,
+            '-E',
+            server.root / '.hg' / 'error.log',
+        )
+        bases.append((re.search(r':(\d+)/', out).group(1), pid))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(10) as pool:
+            asked = [(port, node) for port, _pid in bases for node in wanted] * 3
+            pages = pool.map(
+                lambda a: fetch_page(f'http://127.0.0.1:{a[0]}/raw-file/{a[1]}/n'), asked
+            )
+            for (_port, node), page in zip(asked, pages):
+                assert page == wanted[node]
+    finally:
+        for _port, pid in bases:
+            subprocess.run(['kill', pid.read_text().strip()])
+    kept = list((server.root / '.hg' / 'headless' / 'cache').iterdir())
+    assert kept
+    assert sum(path.stat().st_size for path in kept) <= 3 * 1024
+
+
+def test_escaping(world, make_server):
+    """A draft whose names are markup, quotes, line ends and template syntax."""
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    evil = '<script>alert("1")</script>\'{node}&amp;'
+    name = 'f<img src=x>"\'&{rev}'
+    (alice.root / name).write_text(evil)
+    alice.hg('add', name)
+    alice.hg('branch', '-q', 'b<i>"\'')
+    alice.hg('commit', '-m', f'{evil}\r\nSet-Cookie: x', '-u', f'{evil} <a@b>')
+    node = alice.node()
+    alice.hg('push', '-q', '-f', '--new-branch', env={'USER': evil})
+    base = server.start()
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        for page in (f'rev/{node}', 'pushloghtml', f'shortlog/{node}'):
+            text = fetch_page(f'{base}{page}?style={style}')
+            assert '<script>alert' not in text
+            assert '<img src=x>' not in text
+            assert '<i>"' not in text
+            assert node[:12] in text
+            assert '{node}' in text or page.startswith('shortlog')
+    feed = fetch_page(base + 'pushlog')
+    assert '<script>' not in feed
+    assert '<img' not in feed
+    full = fetch_json(base + 'json-pushes?full=1&version=2')['pushes']['1']
+    assert full['user'] == evil
+    assert full['changesets'][0]['files'] == [name]
+    assert full['changesets'][0]['author'] == f'{evil} <a@b>'
+    assert full['changesets'][0]['branch'] == 'b<i>"\''

@@ -1,0 +1,418 @@
+"""The pushlog API, as its consumers call it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from web import fetch, fetch_json, fetch_page
+from world import HG, Clone, Server, World
+
+#: Seconds between the dates of two pushes; the first is at the start of 2020, UTC.
+HOUR = 3600
+START = 1577836800
+
+
+@dataclass
+class Log:
+    """A server with pushes: ``nodes[i]`` are what push ``i`` brought."""
+
+    server: Server
+    alice: Clone
+    base: str
+    nodes: dict[int, list[str]]
+
+    def ids(self, query: str = '', status: int = 200) -> list[int]:
+        return sorted(map(int, fetch_json(f'{self.base}json-pushes{query}', status)))
+
+
+@pytest.fixture(scope='module')
+def log(tmp_path_factory):
+    """Twelve pushes, an hour apart, by alice and bob; the fifth is public, the
+    seventh on a branch, the ninth ends with a merge."""
+    world = World(tmp_path_factory.mktemp('pushlog'))
+    server = Server(world)
+    alice = world.clone(str(server.root), 'alice')
+    nodes: dict[int, list[str]] = {}
+    for number in range(1, 13):
+        alice.hg('update', '-q', '-C', 'last(public())')
+        if number == 7:
+            alice.hg('branch', '-q', 'feature')
+        brought = [
+            alice.commit(f'p{number}.{i}', f'{i}', '-m', f'push {number} first\n\nbody {i}')
+            for i in range(2)
+        ]
+        if number == 5:
+            alice.hg('phase', '--public', '.')
+        if number == 9:
+            alice.hg('update', '-q', '.^')
+            brought.append(alice.commit('side'))
+            alice.hg('merge', '-q', brought[1])
+            alice.hg('commit', '-m', 'a merge')
+            brought.append(alice.node())
+        user = 'bob' if number % 4 == 0 else 'alice'
+        alice.hg('push', '-q', '-f', '--new-branch', '-r', '.', env={'USER': user})
+        nodes[number] = brought
+    database = sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
+    database.execute('UPDATE pushes SET date = ? + ? * push_id', (START, HOUR))
+    database.commit()
+    database.close()
+    yield Log(server, alice, server.start(), nodes)
+    server.stop()
+    assert 'Traceback' not in server.errors()
+
+
+def test_selection(log):
+    date = quote('2020-01-01 03:00')
+    node, public = log.nodes[3][0], log.alice.node('0')
+    for query, wanted in {
+        '': range(3, 13),
+        '/2': [1, 2],
+        '/3': [],
+        '/x': range(3, 13),
+        '?endID=3': range(3, 13),
+        '?startID=10': [11, 12],
+        '?startID=3&endID=5': [4, 5],
+        '?startID=-5': range(1, 13),
+        '?startID=999': [],
+        '?startID=8&endID=5': [],
+        f'?startdate={date}': range(4, 13),
+        f'?startdate={date}&enddate={quote("2020-01-01 06")}': [4, 5],
+        f'?startdate={START}&enddate={START + 3 * HOUR}': [1, 2],
+        '?startdate=2020-01-01%2011:30:00&enddate=now': [12],
+        '?startdate=1%20week%20ago': [],
+        f'?startdate={date}&startID=11': range(4, 13),
+        f'?fromchange={node}&tochange={log.nodes[6][1]}': [4, 5, 6],
+        f'?fromchange={public}&endID=2': [1, 2],
+        f'?changeset={node}': [3],
+        f'?changeset={node[:12]}&changeset={log.nodes[5][1]}': [3, 5],
+        f'?changeset={public}': [],
+        '?changeset=tip': [5],
+        '?user=bob': [4, 8, 12],
+        '?user=bob&user=alice&endID=4': [1, 2, 3, 4],
+        '?user=Bob': [],
+        '?user=bob&startID=4': [8, 12],
+        f'?user=bob&changeset={node}': [],
+        '?branch=feature': [7],
+        '?branch=feature&startID=7': [],
+        '?branch=default': [2, 3, 4, 5, 6, *range(8, 13)],
+        '?branch=default&startID=0&endID=2': [1, 2],
+        '?nonsense=1': range(3, 13),
+        '?startdate=&enddate=': range(3, 13),
+    }.items():
+        assert log.ids(query) == sorted(wanted), query
+    assert list(fetch_json(log.base + 'json-pushes?startID=8')) == ['9', '10', '11', '12']
+
+
+def test_errors(log):
+    for query, status, words in (
+        ('changeset=xyz', 404, "unknown revision 'xyz'"),
+        (f'fromchange={"ab" * 20}', 404, f"unknown revision '{'ab' * 20}'"),
+        ('startID=1&tochange=nope', 404, "unknown revision 'nope'"),
+        ('branch=nope', 404, "unknown branch 'nope'"),
+        ('version=3', 400, 'version'),
+        ('version=x', 400, 'version'),
+        ('startID=x', 400, 'startID'),
+        ('startID=1&endID=1.5', 400, 'endID'),
+        ('startID=', 400, 'startID'),
+        ('startdate=rubbish', 400, 'startdate'),
+        ('startID=1&enddate=2020-13-45', 400, 'enddate'),
+        ('changeset=%00%0d%0aSet-Cookie:x', 404, 'unknown revision'),
+    ):
+        error = fetch_json(f'{log.base}json-pushes?{query}', status)
+        assert list(error) == ['error']
+        assert words in error['error']
+        assert fetch(f'{log.base}pushloghtml?{query}')[0] == status
+        code, _body, headers = fetch(f'{log.base}pushlog?{query}')
+        assert (code, headers['Content-Type'][:20]) == (status, 'application/atom+xml')
+    assert fetch_json(log.base + f'json-pushes?startID={"9" * 60}') == {}
+    assert len(fetch_json(log.base + f'json-pushes?startID=-{"9" * 60}')) == 12
+    assert fetch(log.base + 'rss-pushloghtml')[0] == 404
+
+
+def test_versions_and_full(log):
+    one = fetch_json(log.base + 'json-pushes?startID=8&endID=9')
+    assert one == {
+        '9': {
+            'changesets': log.nodes[9],
+            'date': START + 9 * HOUR,
+            'user': 'alice',
+            'git_changesets': [None] * 4,
+        }
+    }
+    two = fetch_json(log.base + 'json-pushes?startID=8&endID=9&version=2')
+    assert two == {'lastpushid': 12, 'pushes': one}
+    (tip,) = fetch_json(log.base + 'json-pushes?startID=8&endID=9&tipsonly=1')['9']['changesets']
+    assert tip == log.nodes[9][-1]
+    assert len(fetch_json(log.base + 'json-pushes?startID=8&tipsonly=2')['9']['changesets']) == 4
+    push = fetch_json(log.base + 'json-pushes?startID=8&endID=9&full')['9']
+    first, merge = push['changesets'][0], push['changesets'][-1]
+    assert first == {
+        'node': log.nodes[9][0],
+        'git_node': None,
+        'author': 'Test <test@example.com>',
+        'desc': 'push 9 first\n\nbody 0',
+        'branch': 'default',
+        'parents': [log.nodes[5][1]],
+        'git_parents': [None],
+        'tags': [],
+        'files': ['p9.0'],
+    }
+    assert merge['parents'] == [log.nodes[9][2], log.nodes[9][1]]
+    assert merge['git_parents'] == [None, None]
+    five = fetch_json(log.base + f'json-pushes?changeset={log.nodes[5][1]}&full=1')['5']
+    assert five['changesets'][1]['tags'] == ['tip']
+
+
+def test_consumers(log):
+    """Treeherder, Taskcluster's decision task, mozregression, build tasks."""
+    node = log.nodes[9][1]
+    pushes = fetch_json(log.base + 'json-pushes/?full=1&version=2&startID=10')
+    assert pushes['lastpushid'] == 12
+    assert sorted(pushes['pushes']) == ['11', '12']
+    decision = fetch_json(log.base + f'json-pushes?version=2&changeset={node}&tipsonly=1&full=1')
+    ((push_id, push),) = decision['pushes'].items()
+    assert (push_id, push['changesets'][0]['node']) == ('9', log.nodes[9][-1])
+    relevant = fetch_json(log.base + f'json-automationrelevance/{node}')['changesets']
+    assert [c['node'] for c in relevant] == log.nodes[9][:2]
+    assert relevant[1]['pushhead'] == log.nodes[9][-1]
+    assert relevant[1]['pushid'] == 9
+    assert relevant[1]['pushdate'] == [START + 9 * HOUR, 0]
+    assert relevant[1]['pushuser'] == 'alice'
+    assert relevant[1]['phase'] == 'draft'
+    assert relevant[1]['desc'] == 'push 9 first\n\nbody 1'
+    assert relevant[1]['extra'] == {'branch': 'default'}
+    assert relevant[1]['parents'] == [log.nodes[9][0]]
+    assert {'rev', 'author', 'date', 'branch', 'files'} <= set(relevant[1])
+    public = fetch_json(log.base + f'json-automationrelevance/{log.nodes[5][1]}')['changesets']
+    assert [c['node'] for c in public] == log.nodes[5]
+    assert fetch(log.base + 'json-automationrelevance/nope')[0] == 404
+    info = fetch_json(log.base + f'json-info?node={node}&node=tip')
+    assert sorted(info) == sorted([node, log.nodes[5][1]])
+    assert info[node]['description'] == 'push 9 first\n\nbody 1'
+
+
+def test_automationrelevance_of_a_growing_stack(world, make_server):
+    """Draft ancestors that earlier pushes brought, and a sibling head of the push."""
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    one = alice.commit('a')
+    alice.hg('push', '-q')
+    two = alice.commit('b')
+    alice.hg('update', '-q', one)
+    three = alice.commit('c')
+    alice.hg('push', '-q', '-f')
+    found = fetch_json(server.start() + f'json-automationrelevance/{three}')['changesets']
+    assert [c['node'] for c in found] == [one, two, three]
+    assert [c['pushid'] for c in found] == [1, 2, 2]
+
+
+def test_keywords_and_revsets(log):
+    base, node = log.base, log.nodes[9][1]
+    for page in (f'json-rev/{node}', f'json-rev/{node[:12]}'):
+        entry = fetch_json(base + page)
+        assert (entry['pushid'], entry['pushuser']) == (9, 'alice')
+        assert entry['pushdate'] == [START + 9 * HOUR, 0]
+    public = fetch_json(base + 'json-rev/0')
+    assert (public['pushid'], public['pushuser'], public['pushdate']) == (None, None, None)
+    entries = fetch_json(base + f'json-log/{node}')['changesets']
+    assert [e['pushid'] for e in entries][:4] == [9, 9, 5, 5]
+    assert [e['pushid'] for e in fetch_json(base + 'json-log/tip')['changesets']] == [
+        5,
+        5,
+        None,
+        None,
+        None,
+    ]
+    server = log.server
+    template = '{pushid} {pushuser} {pushdate|hgdate} {pushbasenode|short} {pushheadnode|short}\n'
+    shown = server.hg('log', '-r', 'tip', '-T', template).split()
+    head = log.nodes[5][1]
+    assert shown == ['5', 'alice', str(START + 5 * HOUR), '0', log.nodes[5][0][:12], head[:12]]
+    for revset, wanted in {
+        'pushhead()': [head],
+        'pushid(5)': log.nodes[5],
+        'pushid(6)': [],
+        f'pushrev({head})': log.nodes[5],
+        'pushrev(0)': [],
+        "pushuser('ALI')": log.nodes[5],
+        "pushuser('bob')": [],
+        "pushdate('2020-01-01')": log.nodes[5],
+        "pushdate('>2020-01-02')": [],
+    }.items():
+        assert server.log(revset, '{node}\n') == wanted, revset
+
+
+def test_atom(log):
+    status, body, headers = fetch(log.base + 'pushlog')
+    assert (status, headers['Content-Type'][:20]) == (200, 'application/atom+xml')
+    names = {'a': 'http://www.w3.org/2005/Atom', 'x': 'http://www.w3.org/1999/xhtml'}
+    feed = ET.fromstring(body)
+    entries = feed.findall('a:entry', names)
+    assert len(entries) == sum(len(log.nodes[i]) for i in range(3, 13))
+    assert feed.findtext('a:updated', None, names) == '2020-01-01T12:00:00Z'
+    assert feed.findtext('a:id', None, names).endswith('/pushlog')
+    links = {link.get('rel'): link.get('href') for link in feed.findall('a:link', names)}
+    assert links['self'].endswith('/pushlog')
+    assert links['alternate'].endswith('/pushloghtml')
+    first = entries[0]
+    tip = log.nodes[12][-1]
+    assert first.findtext('a:title', None, names) == f'Changeset {tip}'
+    assert first.findtext('a:id', None, names).endswith(f'/#changeset-{tip}')
+    assert first.find('a:link', names).get('href').endswith(f'/rev/{tip}')
+    assert first.findtext('a:author/a:name', None, names) == 'bob'
+    files = first.findall('.//x:ul[@class="filelist"]/x:li[@class="file"]', names)
+    assert [item.text for item in files] == ['p12.1']
+    one = ET.fromstring(fetch(log.base + 'pushlog?startID=3&endID=4&tipsonly=1')[1])
+    assert len(one.findall('a:entry', names)) == 1
+
+
+def test_html(log):
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        page = fetch_page(f'{log.base}pushloghtml?style={style}')
+        shown = re.findall(r'class="pushlogid"[^>]*>(\d+)<', page)
+        assert shown == [str(i) for i in range(12, 2, -1)]
+        rows = re.findall(r'/rev/([0-9a-f]{12})[^>]*>[0-9a-f]', page)
+        assert rows[:4] == [n[:12] for n in (*log.nodes[12][::-1], *log.nodes[11][::-1])]
+        assert 'merge of 3 changesets' in page
+        assert 'feature' in page
+        assert '>tip<' in page
+        assert 'body' not in re.sub(r'</?(t?body|head)|[a-z] body', '', page.split('<table')[-1])
+        labels = re.findall(r'pushlognav">(.*?)</div>', page, re.S)[0]
+        assert re.findall(r'>(\w+)<', labels) == ['1', '2', 'Next', 'Last']
+        assert f'/pushloghtml/2?style={style}' in labels
+        last = fetch_page(f'{log.base}pushloghtml/2?style={style}')
+        assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', last) == ['2', '1']
+        assert re.findall(r'>(First|Prev)<', last)[:2] == ['First', 'Prev']
+    query = fetch_page(log.base + 'pushloghtml?startdate=2020-01-01%2004:00&user=bob')
+    assert "Changes pushed after '2020-01-01 04:00', by user bob" in query
+    assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', query) == ['12', '8']
+    assert 'name="startdate"' in query
+    assert 'value="2020-01-01 04:00"' in query
+    assert 'No pushes.' in fetch_page(log.base + 'pushloghtml?startID=99')
+
+
+def test_limit(log, tmp_path):
+    twin = tmp_path / 'twin'
+    shutil.copytree(log.server.root, twin)
+    with open(twin / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[headless]\npushlog-limit = 4\n')
+    server = log.server
+    out = server.hg(
+        '-R', twin, 'serve', '-d', '-p', '0', '-a', '127.0.0.1', '--pid-file', tmp_path / 'pid'
+    )
+    base = 'http://127.0.0.1:' + re.search(r':(\d+)/', out).group(1)
+    try:
+        assert list(fetch_json(base + '/json-pushes?startID=2')) == ['3', '4', '5', '6']
+        assert list(fetch_json(base + '/json-pushes?user=alice&user=bob')) == ['1', '2', '3', '4']
+        assert len(fetch_json(base + '/json-pushes')) == 10
+    finally:
+        subprocess.run(['kill', (tmp_path / 'pid').read_text().strip()])
+
+
+def test_empty_and_ordinary_repositories(world, make_server):
+    server = make_server(public=0)
+    base = server.start()
+    assert fetch_json(base + 'json-pushes') == {}
+    assert fetch_json(base + 'json-pushes?version=2') == {'lastpushid': 0, 'pushes': {}}
+    assert 'No pushes.' in fetch_page(base + 'pushloghtml')
+    assert b'<entry>' not in fetch(base + 'pushlog')[1]
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write('[extensions]\nhgext_headless.push =\nhgext_headless.web =\n')
+    plain = Server(world, 'plain', extensions=())
+    (plain.root / '.hg' / 'hgrc').write_text('')
+    base = plain.start()
+    for page in ('json-pushes', 'pushlog', 'pushloghtml', 'json-automationrelevance/tip'):
+        assert fetch(base + page)[0] == 400
+    assert 'pushid' not in fetch_page(base + 'json-rev/tip')
+    plain.stop()
+
+
+def test_an_answer_is_not_kept_by_the_browser(world, make_server):
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    base = server.start()
+    tag = fetch(base + 'shortlog')[2]['ETag']
+    alice.commit('a')
+    alice.hg('push', '-q')
+    for page in ('json-pushes', 'pushloghtml', 'pushlog'):
+        status, _body, headers = fetch(base + page, **{'If-None-Match': tag})
+        assert status == 200
+        assert 'ETag' not in headers
+
+
+def test_lagging_replica(world, make_server):
+    """It shows no push that it can't serve, nor any after it, until it has caught up."""
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    home = server.root / '.hg' / 'headless'
+    replica = Server(world, 'replica', public=0)
+    replica.configure(
+        f'database = sqlite:///{home}/catalog.sqlite\nstore = file://{home}/store\n'
+        'link-secret = x\n'
+    )
+    replica.hg('pull', '-q', server.root)
+    base = replica.start()
+    assert fetch_json(base + 'json-pushes?version=2')['lastpushid'] == 1
+    old = alice.node('0')
+    # Public history that reaches the push server alone, by a push and without one.
+    alice.hg('update', '-q', 'last(public())')
+    alice.commit('b')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    draft = alice.commit('c')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg('update', '-q', old)
+    alice.commit('d')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    assert fetch_json(server.start() + 'json-pushes?version=2')['lastpushid'] == 4
+    shown = fetch_json(base + 'json-pushes?version=2&startID=0')
+    assert (shown['lastpushid'], list(shown['pushes'])) == (1, ['1'])
+    assert 'unknown revision' in fetch_json(base + f'json-pushes?changeset={draft}', 404)['error']
+    assert 'have not reached this server yet' in fetch_page(base + f'raw-rev/{draft}', 503)
+    replica.hg('pull', '-q', server.root)
+    shown = fetch_json(base + 'json-pushes?version=2&startID=1')
+    assert (shown['lastpushid'], list(shown['pushes'])) == (4, ['2', '3', '4'])
+    replica.stop()
+
+
+@pytest.mark.parametrize('pushes', [16, pytest.param(200, marks=pytest.mark.slow)])
+def test_pollers_during_concurrent_pushes(world, make_server, pushes):
+    server = make_server('services')
+    base = server.start()
+    alice = world.clone(str(server.root), 'alice')
+    for number in range(pushes):
+        alice.hg('update', '-q', 'public()')
+        alice.commit('n', str(number))
+    nodes = alice.log('draft()', '{node}\n')
+    waiting = list(nodes)
+    running: list[subprocess.Popen[bytes]] = []
+    seen: list[list[str]] = [[], []]
+    last = [0, 0]
+    deadline = time.monotonic() + 60 + pushes * 3
+    while (waiting or running or len(seen[0]) < pushes or len(seen[1]) < pushes) and (
+        time.monotonic() < deadline
+    ):
+        running = [p for p in running if p.poll() is None]
+        while waiting and len(running) < 8:
+            command = [HG, 'push', '-q', '-f', '-r', waiting.pop(), server.root]
+            running.append(subprocess.Popen(command, cwd=alice.root, env=world.env))
+        for poller in range(2):
+            answer = fetch_json(f'{base}json-pushes?version=2&startID={last[poller]}')
+            for push_id in sorted(map(int, answer['pushes'])):
+                assert push_id == last[poller] + 1
+                last[poller] = push_id
+                seen[poller] += answer['pushes'][str(push_id)]['changesets']
+            assert answer['lastpushid'] >= last[poller]
+    assert sorted(seen[0]) == sorted(nodes)
+    assert sorted(seen[1]) == sorted(nodes)
+    assert last == [pushes, pushes]
