@@ -41,6 +41,15 @@ Pulling
 hash of a draft, or a unique prefix. Without ``-r`` they bring public history
 only.
 
+On the web
+==========
+
+hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
+(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. Templates know
+``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and
+there are the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and
+``pushrev()``.
+
 Operating
 =========
 

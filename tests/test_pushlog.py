@@ -20,6 +20,10 @@ HOUR = 3600
 START = 1577836800
 
 
+#: Tests of one server run in one process.
+together = pytest.mark.xdist_group('log')
+
+
 @dataclass
 class Log:
     """A server with pushes: ``nodes[i]`` are what push ``i`` brought."""
@@ -69,6 +73,7 @@ def log(tmp_path_factory):
     assert 'Traceback' not in server.errors()
 
 
+@together
 def test_selection(log):
     date = quote('2020-01-01 03:00')
     node, public = log.nodes[3][0], log.alice.node('0')
@@ -111,6 +116,7 @@ def test_selection(log):
     assert list(fetch_json(log.base + 'json-pushes?startID=8')) == ['9', '10', '11', '12']
 
 
+@together
 def test_errors(log):
     for query, status, words in (
         ('changeset=xyz', 404, "unknown revision 'xyz'"),
@@ -137,6 +143,7 @@ def test_errors(log):
     assert fetch(log.base + 'rss-pushloghtml')[0] == 404
 
 
+@together
 def test_versions_and_full(log):
     one = fetch_json(log.base + 'json-pushes?startID=8&endID=9')
     assert one == {
@@ -171,6 +178,7 @@ def test_versions_and_full(log):
     assert five['changesets'][1]['tags'] == ['tip']
 
 
+@together
 def test_consumers(log):
     """Treeherder, Taskcluster's decision task, mozregression, build tasks."""
     node = log.nodes[9][1]
@@ -214,6 +222,7 @@ def test_automationrelevance_of_a_growing_stack(world, make_server):
     assert [c['pushid'] for c in found] == [1, 2, 2]
 
 
+@together
 def test_keywords_and_revsets(log):
     base, node = log.base, log.nodes[9][1]
     for page in (f'json-rev/{node}', f'json-rev/{node[:12]}'):
@@ -250,6 +259,7 @@ def test_keywords_and_revsets(log):
         assert server.log(revset, '{node}\n') == wanted, revset
 
 
+@together
 def test_atom(log):
     status, body, headers = fetch(log.base + 'pushlog')
     assert (status, headers['Content-Type'][:20]) == (200, 'application/atom+xml')
@@ -274,6 +284,7 @@ def test_atom(log):
     assert len(one.findall('a:entry', names)) == 1
 
 
+@together
 def test_html(log):
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         page = fetch_page(f'{log.base}pushloghtml?style={style}')
@@ -299,6 +310,7 @@ def test_html(log):
     assert 'No pushes.' in fetch_page(log.base + 'pushloghtml?startID=99')
 
 
+@together
 def test_limit(log, tmp_path):
     twin = tmp_path / 'twin'
     shutil.copytree(log.server.root, twin)
@@ -385,7 +397,7 @@ def test_lagging_replica(world, make_server):
     replica.stop()
 
 
-@pytest.mark.parametrize('pushes', [16, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('pushes', [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_pollers_during_concurrent_pushes(world, make_server, pushes):
     server = make_server('services')
     base = server.start()

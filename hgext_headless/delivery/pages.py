@@ -51,12 +51,10 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     orig(app, rctx, req, operation)
     repo = rctx.repo
     command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
-    if (
-        operation is not None
-        or command in _WITHOUT_NODE
-        or not config.participates(repo)
-        or getattr(getattr(webcommands, command, None), 'headless', False)
-    ):
+    if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
+        return
+    if getattr(getattr(webcommands, command, None), 'headless', False):
+        _forget_tag(req)
         return
     public = {name: _public(repo, name) for name in _names(req)}
     asked = [
@@ -95,8 +93,12 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     overlay.headless_brought = drafts.brought
     rctx.repo = overlay.filtered(repo.filtername) if repo.filtername else overlay
     rctx.tmpl = rctx.templater(rctx.req)
-    # hgweb's tag tells how old the repository is, not how old the draft's page.
-    del rctx.req.headers[b'If-None-Match']
+    _forget_tag(rctx.req)
+
+
+def _forget_tag(req: Any) -> None:
+    """hgweb's ETag tells how old the repository is, not what the database has."""
+    del req.headers[b'If-None-Match']
 
 
 def already_brought(repo: Any) -> dict[bytes, Brought]:
