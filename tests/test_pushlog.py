@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import sqlite3
@@ -18,10 +19,6 @@ from world import HG, Clone, Server, World
 #: Seconds between the dates of two pushes; the first is at the start of 2020, UTC.
 HOUR = 3600
 START = 1577836800
-
-
-#: Tests of one server run in one process.
-together = pytest.mark.xdist_group('log')
 
 
 @dataclass
@@ -43,37 +40,42 @@ def log(tmp_path_factory):
     seventh on a branch, the ninth ends with a merge."""
     world = World(tmp_path_factory.mktemp('pushlog'))
     server = Server(world)
-    alice = world.clone(str(server.root), 'alice')
+    base = server.start()
+    alice = world.clone(base, 'alice')
     nodes: dict[int, list[str]] = {}
+    seen = alice.node('tip')
+
+    def commit(name: str, *args: str) -> None:
+        (alice.root / name).write_text(name)
+        alice.hg('commit', '-q', '-A', *args)
+
     for number in range(1, 13):
         alice.hg('update', '-q', '-C', 'last(public())')
         if number == 7:
             alice.hg('branch', '-q', 'feature')
-        brought = [
-            alice.commit(f'p{number}.{i}', f'{i}', '-m', f'push {number} first\n\nbody {i}')
-            for i in range(2)
-        ]
+        for i in range(2):
+            commit(f'p{number}.{i}', '-m', f'push {number} first\n\nbody {i}')
         if number == 5:
             alice.hg('phase', '--public', '.')
         if number == 9:
             alice.hg('update', '-q', '.^')
-            brought.append(alice.commit('side'))
-            alice.hg('merge', '-q', brought[1])
-            alice.hg('commit', '-m', 'a merge')
-            brought.append(alice.node())
-        user = 'bob' if number % 4 == 0 else 'alice'
-        alice.hg('push', '-q', '-f', '--new-branch', '-r', '.', env={'USER': user})
-        nodes[number] = brought
-    database = sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
-    database.execute('UPDATE pushes SET date = ? + ? * push_id', (START, HOUR))
-    database.commit()
-    database.close()
-    yield Log(server, alice, server.start(), nodes)
+            commit('side', '-m', 'side')
+            alice.hg('merge', '-q', 'children(.^) - .')
+            commit('merged', '-m', 'a merge')
+        alice.hg('push', '-q', '-f', '--new-branch', '-r', '.')
+        nodes[number] = alice.log(f'sort(only(., {seen}), rev)', '{node}\n')
+        seen = nodes[5][1] if number == 5 else seen
+    with contextlib.closing(
+        sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
+    ) as database, database:
+        database.execute('UPDATE pushes SET date = ? + ? * push_id', (START, HOUR))
+        database.execute("UPDATE pushes SET user = CAST('alice' AS BLOB)")
+        database.execute("UPDATE pushes SET user = CAST('bob' AS BLOB) WHERE push_id % 4 = 0")
+    yield Log(server, alice, base, nodes)
     server.stop()
     assert 'Traceback' not in server.errors()
 
 
-@together
 def test_selection(log):
     date = quote('2020-01-01 03:00')
     node, public = log.nodes[3][0], log.alice.node('0')
@@ -116,7 +118,6 @@ def test_selection(log):
     assert list(fetch_json(log.base + 'json-pushes?startID=8')) == ['9', '10', '11', '12']
 
 
-@together
 def test_errors(log):
     for query, status, words in (
         ('changeset=xyz', 404, "unknown revision 'xyz'"),
@@ -143,7 +144,6 @@ def test_errors(log):
     assert fetch(log.base + 'rss-pushloghtml')[0] == 404
 
 
-@together
 def test_versions_and_full(log):
     one = fetch_json(log.base + 'json-pushes?startID=8&endID=9')
     assert one == {
@@ -178,7 +178,6 @@ def test_versions_and_full(log):
     assert five['changesets'][1]['tags'] == ['tip']
 
 
-@together
 def test_consumers(log):
     """Treeherder, Taskcluster's decision task, mozregression, build tasks."""
     node = log.nodes[9][1]
@@ -222,7 +221,6 @@ def test_automationrelevance_of_a_growing_stack(world, make_server):
     assert [c['pushid'] for c in found] == [1, 2, 2]
 
 
-@together
 def test_keywords_and_revsets(log):
     base, node = log.base, log.nodes[9][1]
     for page in (f'json-rev/{node}', f'json-rev/{node[:12]}'):
@@ -245,6 +243,7 @@ def test_keywords_and_revsets(log):
     shown = server.hg('log', '-r', 'tip', '-T', template).split()
     head = log.nodes[5][1]
     assert shown == ['5', 'alice', str(START + 5 * HOUR), '0', log.nodes[5][0][:12], head[:12]]
+    assert server.hg('log', '-r', 'wdir()', '-T', '[{pushid}]') == '[]'
     for revset, wanted in {
         'pushhead()': [head],
         'pushid(5)': log.nodes[5],
@@ -259,7 +258,6 @@ def test_keywords_and_revsets(log):
         assert server.log(revset, '{node}\n') == wanted, revset
 
 
-@together
 def test_atom(log):
     status, body, headers = fetch(log.base + 'pushlog')
     assert (status, headers['Content-Type'][:20]) == (200, 'application/atom+xml')
@@ -284,7 +282,6 @@ def test_atom(log):
     assert len(one.findall('a:entry', names)) == 1
 
 
-@together
 def test_html(log):
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         page = fetch_page(f'{log.base}pushloghtml?style={style}')
@@ -310,7 +307,6 @@ def test_html(log):
     assert 'No pushes.' in fetch_page(log.base + 'pushloghtml?startID=99')
 
 
-@together
 def test_limit(log, tmp_path):
     twin = tmp_path / 'twin'
     shutil.copytree(log.server.root, twin)

@@ -100,6 +100,8 @@ def _brought(context: Any, mapping: Any) -> Brought | None:
     node = scmutil.binnode(context.resource(mapping, b'ctx'))
     if node not in found:
         changelog = repo.unfiltered().changelog
+        if not changelog.hasnode(node):
+            return None  # the working directory
         rev = changelog.rev(node)
         nodes = [node, *map(changelog.node, range(max(0, rev - _WINDOW), rev))]
         found.update(_asked(repo, nodes))
@@ -109,12 +111,12 @@ def _brought(context: Any, mapping: Any) -> Brought | None:
 def _asked(repo: Any, nodes: Sequence[bytes]) -> dict[bytes, Brought | None]:
     """What the database says; nothing where it fails, for public pages go on."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
-    catalog = Site(repo).catalog
-    memory = catalog.memory('keywords')
-    if time.monotonic() < memory.get('pause', 0):
-        return answer
+    memory: dict[str, Any] = {}
     try:
-        answer.update(catalog.brought(nodes))
+        catalog = Site(repo).catalog
+        memory = catalog.memory('keywords')
+        if memory.get('pause', 0) < time.monotonic():
+            answer.update(catalog.brought(nodes))
     except HeadlessError as exc:
         memory['pause'] = time.monotonic() + _PAUSE
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
