@@ -166,6 +166,8 @@ def test_unknown_and_ambiguous(world, make_server):
     for node in nodes.values():
         assert fetch_json(base + f'json-rev/{node[:3]}')['node'] == node
         assert len(fetch_json(base + f'json-pushes?changeset={node[:3]}')) == 1
+    # A number is a revision number first.
+    assert fetch_json(base + 'json-rev/0')['node'] == nodes['1']
     assert fetch(base + f'json-rev/{"ab" * 20}')[0] == 404
     assert fetch(base + 'json-rev/no-such-name')[0] == 404
 

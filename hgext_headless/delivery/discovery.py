@@ -87,7 +87,7 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         if len(found) > 1:
             raise _ambiguous(key) from None
         return found[0]
-    if len(key) < 40 and hex(node).startswith(key):
+    if len(key) < 40 and is_prefix(repo, key, node):
         try:
             found = Site(repo).catalog.named(key)
         except HeadlessError:
@@ -95,6 +95,12 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         if any(other != node for other in found):
             raise _ambiguous(key)
     return node
+
+
+def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
+    """Whether a name stands for a public changeset as a prefix of its hash."""
+    number = key.isdigit() and repo.changelog.rev(node) == int(key)
+    return not number and hex(node).startswith(key)
 
 
 def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:

@@ -16,6 +16,7 @@ from .. import config, hgcompat
 from ..bundles import overlay as overlays
 from ..model import Brought, Drafts, HeadlessError
 from ..site import Site
+from . import discovery
 
 #: Hexadecimal digits that hgweb's own links have. So long a prefix of a public
 #: changeset is taken for it without a question to the database.
@@ -60,7 +61,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     asked = [
         name
         for name, node in public.items()
-        if node is None or (len(name) < _SHORT and hex(node).startswith(name))
+        if node is None or (len(name) < _SHORT and discovery.is_prefix(repo, name, node))
     ]
     if not asked:
         return
