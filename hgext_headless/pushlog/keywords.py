@@ -97,11 +97,12 @@ def _brought(context: Any, mapping: Any) -> Brought | None:
     if _CACHE not in cache:
         cache[_CACHE] = dict(pages.already_brought(repo))
     found: dict[bytes, Brought | None] = cache[_CACHE]
-    node = scmutil.binnode(context.resource(mapping, b'ctx'))
+    changed = context.resource(mapping, b'ctx')
+    if changed.rev() is None:
+        return None  # the working directory
+    node = scmutil.binnode(changed)
     if node not in found:
         changelog = repo.unfiltered().changelog
-        if not changelog.hasnode(node):
-            return None  # the working directory
         rev = changelog.rev(node)
         nodes = [node, *map(changelog.node, range(max(0, rev - _WINDOW), rev))]
         found.update(_asked(repo, nodes))
