@@ -123,6 +123,7 @@ def test_errors(log):
         ('changeset=xyz', 404, "unknown revision 'xyz'"),
         (f'fromchange={"ab" * 20}', 404, f"unknown revision '{'ab' * 20}'"),
         ('startID=1&tochange=nope', 404, "unknown revision 'nope'"),
+        (f'changeset={"f" * 40}', 404, 'unknown revision'),
         ('branch=nope', 404, "unknown branch 'nope'"),
         ('version=3', 400, 'version'),
         ('version=x', 400, 'version'),
@@ -200,7 +201,9 @@ def test_consumers(log):
     assert {'rev', 'author', 'date', 'branch', 'files'} <= set(relevant[1])
     public = fetch_json(log.base + f'json-automationrelevance/{log.nodes[5][1]}')['changesets']
     assert [c['node'] for c in public] == log.nodes[5]
-    assert fetch(log.base + 'json-automationrelevance/nope')[0] == 404
+    for name in ('nope', 'f' * 40, 'ab' * 20):
+        error = fetch_json(log.base + f'json-automationrelevance/{name}', 404)['error']
+        assert f"unknown revision '{name}'" in error
     info = fetch_json(log.base + f'json-info?node={node}&node=tip')
     assert sorted(info) == sorted([node, log.nodes[5][1]])
     assert info[node]['description'] == 'push 9 first\n\nbody 1'

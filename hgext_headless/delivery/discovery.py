@@ -87,6 +87,8 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         if len(found) > 1:
             raise _ambiguous(key) from None
         return found[0]
+    if node is None:  # the working directory
+        raise unknown(key)
     if len(key) < 40 and is_prefix(repo, key, node):
         try:
             found = Site(repo).catalog.named(key)
@@ -114,6 +116,11 @@ def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
     if namespace == b'phases' and config.participates(repo):
         keys[hex(nullid)] = b'1'
     return keys
+
+
+def unknown(name: bytes) -> error.RepoLookupError:
+    """Mercurial's error for a name that nothing has, in its words: consumers look for them."""
+    return error.RepoLookupError(_(b"unknown revision '%s'") % hgcompat.escaped_bytes(name))
 
 
 def _node(found: Any) -> bytes:

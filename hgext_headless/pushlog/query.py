@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mercurial import error, scmutil
+from mercurial import scmutil
 from mercurial.hgweb import common
-from mercurial.i18n import _
 from mercurial.node import bin
 
 from .. import hgcompat
@@ -176,14 +175,12 @@ class _Resolver:
         has_node = self._repo.changelog.hasnode
         for name, node in nodes.items():
             push_id = brought[node].entry.push_id if node in brought else 0
-            if not has_node(node) and not 0 < push_id <= self._last:
-                raise error.RepoLookupError(
-                    _(b"unknown revision '%s'") % hgcompat.escaped_bytes(name)
-                )
+            if not 0 < push_id <= self._last and not has_node(node):
+                raise discovery.unknown(name)
             yield push_id
 
     def _node(self, name: bytes) -> bytes:
-        if re.fullmatch(rb'[0-9a-f]{40}', name):
-            return bin(name)  # what nobody has, no push brought
         repo = self._repo
+        if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != repo.nodeconstants.wdirid:
+            return bin(name)  # what nobody has, no push brought
         return discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
