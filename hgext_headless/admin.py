@@ -30,7 +30,7 @@ def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
         engine = hgcompat.load('hgext_headless.catalog.engine')
         migrate = hgcompat.load('hgext_headless.catalog.migrate')
         if site.settings.embedded_database:
-            site.catalog.check()
+            hgcompat.load('hgext_headless.catalog.catalog').make_home(site.settings.home)
         before, after = migrate.upgrade(engine.open_database(site.settings.database))
         if before is None:
             ui.status(b'created the schema (%s)\n' % hgcompat.to_bytes(after))

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 ROOT = Path(__file__).parent.parent
 
@@ -140,3 +141,36 @@ def test_quickstart(world):
     )
     assert again.returncode == 2
     assert 'not empty' in again.stderr
+
+
+def test_upgrade_of_the_schema(world, make_server, backend):
+    """From the first one, with pushes in it."""
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('branch', '-q', 'feature')
+    alice.commit('b')
+    alice.hg('push', '-q', '--new-branch')
+    hgrc = (server.root / '.hg' / 'hgrc').read_text()
+    configured = re.search(r'^database = (.*)$', hgrc, re.M)
+    embedded = f'sqlite:///{server.root}/.hg/headless/catalog.sqlite'
+    engine = sqlalchemy.create_engine(configured.group(1) if configured else embedded)
+    read = sqlalchemy.text('SELECT branch, push_id FROM push_branches ORDER BY branch')
+
+    def rows():
+        with engine.begin() as connection:
+            return [(bytes(branch), push_id) for branch, push_id in connection.execute(read)]
+
+    before = rows()
+    assert before == [(b'default', 1), (b'feature', 1)]
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text('DROP TABLE push_branches'))
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '0001'"))
+    alice.commit('c')
+    assert 'schema of the database is older' in alice.hg('push', '-f', '-r', '.', code=255)
+    assert 'upgraded the schema from 0001 to 0002' in server.hg('admin::headless-init')
+    assert 'up to date' in server.hg('admin::headless-init')
+    assert rows() == before
+    alice.hg('push', '-q', '-f', '-r', '.')
+    assert rows() == [*before, (b'feature', 2)]
+    engine.dispose()

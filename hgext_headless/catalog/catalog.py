@@ -121,13 +121,18 @@ def open_catalog(url: str, repository: str, embedded_home: str | None = None) ->
     database = engine.open_database(url)
     catalog = Catalog(database, repository)
     if embedded_home is not None:
-        try:
-            os.makedirs(embedded_home, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise Temporary(f'the embedded database cannot be made: {error.strerror}') from error
+        make_home(embedded_home)
         try:
             catalog.check()
         except engine.NoSchema:
             # Alembic takes longer to import than all the rest.
             importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
     return catalog
+
+
+def make_home(folder: str) -> None:
+    """Make the folder of the embedded database. Raises `model.Temporary`."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Temporary(f'the embedded database cannot be made: {error.strerror}') from error
