@@ -32,6 +32,7 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'cache-dir', None),
     (b'cache-size', b'1 GB'),
     (b'pushlog-limit', 10000),
+    (b'listed-bookmarks', 100),
 )
 
 #: A bundle2 part's parameter is counted by one byte.
@@ -76,6 +77,7 @@ class Settings:
     cache_dir: str
     cache_size: int
     pushlog_limit: int
+    listed_bookmarks: int
 
 
 def settings(repo: Any) -> Settings:
@@ -117,11 +119,16 @@ def settings(repo: Any) -> Settings:
         link_ttl = ui.configint(SECTION, b'link-ttl')
         cache_size = ui.configbytes(SECTION, b'cache-size')
         pushlog_limit = ui.configint(SECTION, b'pushlog-limit')
+        listed_bookmarks = ui.configint(SECTION, b'listed-bookmarks')
     except error.ConfigError as exc:
         raise Misconfigured(to_str(exc.message)) from exc
     if max_push_size <= 0:
         raise wrong(b'max-push-size', 'must be more than 0')
-    for item, number in ((b'cache-size', cache_size), (b'pushlog-limit', pushlog_limit)):
+    for item, number in (
+        (b'cache-size', cache_size),
+        (b'pushlog-limit', pushlog_limit),
+        (b'listed-bookmarks', listed_bookmarks),
+    ):
         if number < 0:
             raise wrong(item, 'must not be less than 0')
     if link_ttl not in LINK_TTL:
@@ -169,6 +176,7 @@ def settings(repo: Any) -> Settings:
         cache_dir=text(b'cache-dir') or f'{home}/cache',
         cache_size=cache_size,
         pushlog_limit=pushlog_limit,
+        listed_bookmarks=listed_bookmarks,
     )
 
 

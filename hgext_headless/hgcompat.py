@@ -121,15 +121,18 @@ def clear_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_traceback(ui: Any, during: str) -> Iterator[None]:
+def no_traceback(
+    ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Like `clear_errors`; what nobody foresaw is logged and called temporary.
 
-    Nothing is acknowledged then, so that the client keeps what it has.
+    Nothing is acknowledged then, so that the client keeps what it has. Errors in
+    ``passing`` are left to Mercurial.
     """
     try:
         with clear_errors():
             yield
-    except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed):
+    except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed, *passing):
         raise
     except Exception as exc:
         ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))

@@ -127,6 +127,11 @@ Where drafts are kept, for the extensions ``hgext_headless.push`` and
 ``pushlog-limit``
     The most pushes in one answer of the pushlog; 0 for no limit. (default:
     10000)
+
+``listed-bookmarks``
+    How many bookmarks of drafts clients are told of, the newest ones: those that
+    :hg:`pull -B` and :hg:`push -B` can find, move and delete; :hg:`pull -r` finds all.
+    0 for none. (default: 100)
 """
 
 

@@ -26,7 +26,8 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import admin, config, hgcompat, manual
+from . import config, hgcompat, manual
+from .admin import commands
 from .bundles import overlay
 from .delivery import discovery
 from .intake import flow, parts, quarantine
@@ -37,7 +38,7 @@ testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 
 eh = exthelper.exthelper()
-eh.merge(admin.eh)
+eh.merge(commands.eh)
 config.register(eh)
 configtable = eh.configtable
 cmdtable = eh.cmdtable

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy
 
 from ..model import (
     Brought,
@@ -21,6 +23,12 @@ from ..model import (
 )
 from . import engine, pushlog, reads, writes
 
+if TYPE_CHECKING:
+    from typing import Concatenate, ParamSpec
+
+    P = ParamSpec('P')
+T = TypeVar('T')
+
 
 class Catalog:
     """The facts about one repository. Every method raises `model.Temporary` where
@@ -34,6 +42,27 @@ class Catalog:
         """What this process has learned of the repository; lost when it ends."""
         memory: dict[str, Any] = self._database.memory.setdefault((self._repository, *key), {})
         return memory
+
+    def read(
+        self,
+        question: Callable[Concatenate[sqlalchemy.Connection, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """A question of an operator's command: a function of this room, in one transaction."""
+        with self._database.reading() as connection:
+            return question(connection, self._repository, *args, **kwargs)
+
+    def write(
+        self,
+        change: Callable[Concatenate[sqlalchemy.Connection, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """A change by an operator's command, committed on return. On an error nothing
+        of it has happened, unless the connection was lost while committing."""
+        with self._database.writing() as connection:
+            return change(connection, self._repository, *args, **kwargs)
 
     def check(self) -> None:
         """That the database answers and has the right schema."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 #: The Alembic revision that this code works with.
-REVISION = '0002'
+REVISION = '0003'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
@@ -47,6 +47,8 @@ repositories = Table(
     Column('name', String(100), nullable=False, unique=True),
     # The counter that push ids come from: see `writes.record`.
     Column('last_push_id', BigInteger, nullable=False, server_default='0'),
+    # The highest id that came from an older pushlog: up to it there may be gaps.
+    Column('imported_push_id', BigInteger, nullable=False, server_default='0'),
 )
 
 pushes = Table(
@@ -120,6 +122,8 @@ bundles = Table(
     Column('created', BigInteger, nullable=False),
     Column('state', String(16), nullable=False, server_default=LIVE),
     UniqueConstraint('repository_id', 'key'),
+    Index(None, 'repository_id', 'head'),
+    Index(None, 'repository_id', 'created'),
 )
 
 bundle_changesets = Table(
@@ -149,4 +153,75 @@ bookmarks = Table(
     Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
     Column('name', LargeBinary, primary_key=True),
     Column('node', _Node, nullable=False),
+    # Seconds since the epoch: only the newest ones are listed to clients.
+    Column('updated', BigInteger, nullable=False, server_default='0'),
+    Index(None, 'repository_id', 'updated'),
+)
+
+# Obsolescence markers of drafts, as Mercurial's obsstore encodes one (version 1).
+markers = Table(
+    'markers',
+    metadata,
+    Column('id', _Id, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    # SHA-256 of ``data``.
+    Column('digest', LargeBinary(32), nullable=False),
+    Column('predecessor', _Node, nullable=False),
+    Column('data', LargeBinary, nullable=False),
+    UniqueConstraint('repository_id', 'digest'),
+    Index(None, 'repository_id', 'predecessor'),
+)
+
+# The changesets with which a marker is exchanged: its successors, or where it has
+# none its predecessor and that one's parents.
+marker_nodes = Table(
+    'marker_nodes',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('node', _Node, primary_key=True),
+    Column('marker_id', ForeignKey('markers.id'), primary_key=True),
+    Index(None, 'marker_id'),
+)
+
+# The names of changesets that a push brought and that are gone: expired or
+# forgotten drafts, and what an older pushlog named and nobody has any more.
+tombstones = Table(
+    'tombstones',
+    metadata,
+    Column('repository_id', Integer, primary_key=True),
+    Column('push_id', BigInteger, primary_key=True, autoincrement=False),
+    Column('position', Integer, primary_key=True, autoincrement=False),
+    Column('node', _Node, nullable=False),
+    Column('p1', _Node, nullable=False),
+    Column('p2', _Node, nullable=False),
+    ForeignKeyConstraint(
+        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+    ),
+    Index(None, 'repository_id', 'node'),
+)
+
+# Objects that are being deleted, or have been lately: see `doom`.
+doomed = Table(
+    'doomed',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('key', String(255), primary_key=True),
+    # Seconds since the epoch.
+    Column('since', BigInteger, nullable=False),
+    # False while somebody may still be deleting it.
+    Column('deleted', Boolean, nullable=False),
+)
+
+# What operators did for good. ``subject`` is a node where it is about a changeset.
+audit = Table(
+    'audit',
+    metadata,
+    Column('id', _Id, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('date', BigInteger, nullable=False),
+    Column('user', LargeBinary, nullable=False),
+    Column('action', String(16), nullable=False),
+    Column('subject', LargeBinary, nullable=False),
+    Column('reason', LargeBinary, nullable=False),
+    Index(None, 'repository_id', 'action', 'subject'),
 )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Object(NamedTuple):
+    """What a store lists: ``size`` in bytes, ``modified`` in seconds since the epoch."""
+
+    key: str
+    size: int
+    modified: float
 
 
 class Source(Protocol):
@@ -30,6 +39,16 @@ class Store(Source, Protocol):
 
     def local_path(self, key: str) -> str | None:
         """The object's file, where it is one."""
+
+    def objects(self, prefix: str) -> Iterator[Object]:
+        """The objects whose keys begin so, in no order. ``prefix`` ends with a slash."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+
+    def remove_abandoned(self, repository: str, before: float) -> int:
+        """Remove what writers that died before then (seconds since the epoch) have left
+        behind in the store; return how many things."""
 
     def check(self) -> None:
         """That the back end answers, exists, and takes our credentials."""

@@ -6,9 +6,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..model import Corrupt, Temporary
+from . import Object
+
+_TEMPORARY = '.tmp-'
 
 
 class FileStore:
@@ -25,7 +28,7 @@ class FileStore:
         folder = os.path.dirname(target)
         with _clear_errors():
             _make_folders(folder)
-            descriptor, temporary = tempfile.mkstemp(prefix='.tmp-', dir=folder)
+            descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
             try:
                 with os.fdopen(descriptor, 'wb') as out, open(path, 'rb') as source:
                     shutil.copyfileobj(source, out, 1 << 20)
@@ -58,6 +61,39 @@ class FileStore:
 
     def local_path(self, key: str) -> str | None:
         return self._path(key)
+
+    def objects(self, prefix: str) -> Iterator[Object]:
+        with _clear_errors():
+            for entry in self._files(prefix):
+                if not entry.name.startswith(_TEMPORARY):
+                    found = entry.stat()
+                    key = os.path.relpath(entry.path, self._root).replace(os.sep, '/')
+                    yield Object(key, found.st_size, found.st_mtime)
+
+    def _files(self, prefix: str) -> Iterator[os.DirEntry[str]]:
+        folders = [self._path(prefix)]
+        while folders:
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except FileNotFoundError:
+                continue
+            folders += [entry.path for entry in entries if entry.is_dir()]
+            yield from (entry for entry in entries if entry.is_file())
+
+    def delete(self, keys: Sequence[str]) -> None:
+        with _clear_errors():
+            for key in keys:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path(key))
+
+    def remove_abandoned(self, repository: str, before: float) -> int:
+        removed = 0
+        with _clear_errors():
+            for entry in self._files(repository):
+                if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime < before:
+                    os.unlink(entry.path)
+                    removed += 1
+        return removed
 
     def check(self) -> None:
         with _clear_errors():

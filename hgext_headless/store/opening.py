@@ -8,9 +8,7 @@ from urllib.parse import urlsplit
 from . import Store, files
 
 
-def open_store(
-    url: str, endpoint_url: str | None = None, region: str | None = None
-) -> Store:
+def open_store(url: str, endpoint_url: str | None = None, region: str | None = None) -> Store:
     """The store at ``s3://bucket/prefix`` or ``file:///folder``; nothing is opened yet."""
     parts = urlsplit(url)
     if parts.scheme == 's3':

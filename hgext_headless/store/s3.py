@@ -7,7 +7,7 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -15,6 +15,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from ..model import Corrupt, Misconfigured, Temporary
+from . import Object
 
 #: Seconds; with two attempts they stay below the 30 in which a client has to be told.
 CONNECT_TIMEOUT = 4
@@ -23,6 +24,9 @@ ATTEMPTS = 2
 
 #: What one PUT takes; the largest bundle that can be stored.
 MAX_OBJECT = 5 * 1024**3
+
+#: Keys that one DeleteObjects takes.
+_DELETED_AT_ONCE = 1000
 
 _ABSENT = {'404', 'NoSuchKey', 'NotFound'}
 _CREDENTIALS = {
@@ -108,14 +112,39 @@ class S3Store:
     def local_path(self, key: str) -> str | None:
         return None
 
+    def objects(self, prefix: str) -> Iterator[Object]:
+        with _clear_errors():
+            pages = self._client.get_paginator('list_objects_v2').paginate(
+                Bucket=self._bucket, Prefix=self._key(prefix)
+            )
+            for page in pages:
+                for entry in page.get('Contents', ()):
+                    key = entry['Key'][len(self._key('')) :]
+                    yield Object(key, entry['Size'], entry['LastModified'].timestamp())
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            named = [{'Key': self._key(key)} for key in keys[start : start + _DELETED_AT_ONCE]]
+            with _clear_errors():
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={'Objects': named, 'Quiet': True}
+                )
+            failed = answer.get('Errors', ())
+            if failed:
+                raise Temporary(
+                    f'the store did not delete {len(failed)} objects '
+                    f'({failed[0].get("Code", "unknown error")})'
+                )
+
+    def remove_abandoned(self, repository: str, before: float) -> int:
+        return 0  # a PUT is there whole or not at all
+
     def check(self) -> None:
         with _clear_errors():
             self._client.head_bucket(Bucket=self._bucket)
 
 
-def open_s3(
-    bucket: str, prefix: str, endpoint_url: str | None, region: str | None
-) -> S3Store:
+def open_s3(bucket: str, prefix: str, endpoint_url: str | None, region: str | None) -> S3Store:
     return S3Store(_client(endpoint_url, region, os.getpid()), bucket, prefix)
 
 

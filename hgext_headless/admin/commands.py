@@ -1,0 +1,244 @@
+"""The operators' commands as ``hg help`` shows them, in Mercurial's ``admin::`` namespace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial import cmdutil, error, exthelper, registrar
+
+from .. import config, hgcompat
+from ..model import Refused
+from ..site import Site
+
+eh = exthelper.exthelper()
+
+_FORMATTER = cmdutil.formatteropts
+_DRY_RUN = cmdutil.dryrunopts
+_CATEGORY = registrar.command.CATEGORY_MAINTENANCE
+
+
+def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
+    """Call ``run`` of a module of this package for a repository that takes part."""
+    with hgcompat.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
+        if not config.participates(repo):
+            raise Refused('this repository has no [headless] settings')
+        site = Site(repo)
+        status: int = hgcompat.load(f'{__package__}.{module}').run(ui, repo, site, *args, **opts)
+        return status
+
+
+@eh.command(b'admin::headless-init', [], b'hg admin::headless-init', helpcategory=_CATEGORY)
+def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
+    """create or upgrade the database's schema, and check the store
+
+    Run it once on a push server before the first push, and again after each
+    upgrade of hgext_headless. It needs a database role that may create tables.
+    Running it again changes nothing.
+
+    Returns 0 on success.
+    """
+    return _run('init', ui, repo)
+
+
+@eh.command(
+    b'admin::headless-import',
+    [
+        (b'r', b'rev', [], b'drafts to import, with their draft ancestors', b'REV'),
+        (b'', b'into', b'', b'write a clone with the public history to a new folder', b'DIR'),
+        *_DRY_RUN,
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-import [-r REV]... [--into DIR]',
+    helpcategory=_CATEGORY,
+)
+def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
+    """store the drafts of this repository as bundles and rows
+
+    The repository is an ordinary one, with a head for each draft that was pushed;
+    it is left as it is. Each draft head becomes a bundle that stands alone. All
+    drafts are imported unless some are named with -r/--rev; secret and hidden
+    changesets are not.
+
+    With --into, a clone that has the public history only is written to that folder,
+    with the settings that headless repositories need: the one to serve from now
+    on. Where the database or the store is the embedded one, it is the clone's.
+
+    Whatever stops it, run it again: it goes on from where it was, and what is
+    stored already is passed over.
+
+    No push is recorded: see :hg:`admin::headless-import-pushlog`.
+
+    Returns 0 on success.
+    """
+    return _run('importing', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-import-pushlog',
+    [*_DRY_RUN, *_FORMATTER],
+    b'hg admin::headless-import-pushlog [FILE]',
+    helpcategory=_CATEGORY,
+)
+def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opts: Any) -> int:
+    """take over the pushes of an older pushlog
+
+    FILE is the SQLite database of hg.mozilla.org's pushlog extension, by default
+    ``.hg/pushlog2.db``. Ids, users and dates stay what they are, so that whoever polls
+    goes on from where it was. Run it before the first push to the headless repository,
+    where the changesets are that were pushed: in the old repository, or in one
+    into whose database they were imported. Changesets that nobody has any more
+    stay in the pushlog by name.
+
+    Whatever stops it, run it again; a second run changes nothing. A push that
+    clashes with what is recorded is listed, and left out.
+
+    Returns 0 on success, 1 if there were clashes.
+    """
+    return _run('importing_pushlog', ui, repo, path, **opts)
+
+
+@eh.command(
+    b'admin::headless-export',
+    [
+        (b'r', b'rev', [], b'drafts to export, with their draft ancestors', b'REV'),
+        (b'', b'push', [], b'pushes whose drafts to export', b'ID'),
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-export [-r REV]... [--push ID]... DEST',
+    helpcategory=_CATEGORY,
+)
+def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
+    """give drafts and pushlog back to an ordinary repository, or to a folder
+
+    Where DEST is a repository, it gets the public history, the drafts as drafts, and
+    the pushlog as ``.hg/pushlog2.db``. Otherwise DEST becomes a folder with a bundle
+    for each draft head, named after it, and ``pushlog2.db``. Everything is exported
+    unless drafts or pushes are named.
+
+    Whatever stops it, run it again: it goes on from where it was.
+
+    Returns 0 on success.
+    """
+    return _run('exporting', ui, repo, dest, **opts)
+
+
+@eh.command(
+    b'admin::headless-verify',
+    [
+        (b'', b'full', None, b'read every object, and compare its digests'),
+        (b'', b'repair', None, b'repair what can be'),
+        (b'', b'since', b'', b'only what was stored or pushed since then', b'DATE'),
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-verify [--full] [--repair] [--since DATE]',
+    helpcategory=_CATEGORY,
+)
+def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
+    """check that database, store and repository agree
+
+    Every row has its object, with the right size, and with --full the right
+    content; every object belongs to a row; the public changesets that drafts build
+    on, and those that pushes brought, are in the repository; push ids have no gap.
+
+    --since takes a date (see :hg:`help dates`) or an age like 7d or 12h.
+
+    With --repair, drafts whose object is lost or spoiled are forgotten, so that
+    they can be pushed again; and a counter or an index that disagrees with its rows is
+    set right. Objects without a row are left to :hg:`admin::headless-gc`.
+
+    Returns 0 if all is well or was repaired, 1 if not.
+    """
+    return _run('verifying', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-expire',
+    [
+        (b'', b'older-than', b'', b'pushes that are older, like 90d', b'AGE'),
+        (b'u', b'user', [], b'pushes of this user', b'USER'),
+        (b'', b'push', [], b'pushes by id', b'ID'),
+        (b'r', b'rev', [], b'drafts by revset', b'REV'),
+        *_DRY_RUN,
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-expire [--older-than AGE] [-u USER]... [--push ID]... [-r REV]...',
+    helpcategory=_CATEGORY,
+)
+def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
+    """let drafts go
+
+    The drafts of the pushes that fit all options, or those among them that -r/--rev
+    names, are removed with their bundles. Their pushes stay in the pushlog, with the
+    names of what they brought; pages of the drafts say "410 Gone", and the drafts can
+    be pushed again. A draft on which another one builds stays until that one goes.
+
+    The revset of -r/--rev may name drafts; it sees public history and the drafts of
+    the pushes that fit or, without another option, those that it names and the ones
+    that they came with.
+
+    Returns 0 on success.
+    """
+    return _run('expiring', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-forget',
+    [(b'', b'reason', b'', b'why: it stays in the audit table', b'TEXT'), *_FORMATTER],
+    b'hg admin::headless-forget --reason TEXT NODE',
+    helpcategory=_CATEGORY,
+)
+def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
+    """remove one draft everywhere, at once and for good
+
+    The draft, and the drafts that build on it, are removed from every bundle, the
+    database, and this server's cache; what else was in the bundles is stored anew.
+    A row in the table ``audit`` says who did it, when and why. From then on a push
+    that brings the draft is refused.
+
+    Returns 0 on success.
+    """
+    return _run('forgetting', ui, repo, node, **opts)
+
+
+@eh.command(
+    b'admin::headless-gc',
+    [
+        (b'', b'grace', b'1d', b'leave alone what is younger', b'AGE'),
+        *_DRY_RUN,
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-gc [--grace AGE]',
+    helpcategory=_CATEGORY,
+)
+def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
+    """remove objects that nothing points at, and what else was left behind
+
+    Objects without a row in the database, temporary files of pushes and pulls that died,
+    and entries of the local cache that nobody can ask for. It may run beside
+    pushes, and says nothing unless it is asked with -v/--verbose: made for cron.
+
+    Returns 0 on success, 1 if another one is running (then nothing was done) or if
+    something could not be removed.
+    """
+    return _run('collecting', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-stats',
+    [
+        (b'', b'days', 30, b'the last days to list', b'N'),
+        (b'', b'prometheus', b'', b'write metrics to a file', b'FILE'),
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-stats [--days N] [--prometheus FILE]',
+    helpcategory=_CATEGORY,
+)
+def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
+    """count pushes, changesets and bytes, by day and by user
+
+    --prometheus writes the totals for the textfile collector of the node exporter;
+    it needs the package prometheus-client.
+
+    Returns 0 on success.
+    """
+    return _run('counting', ui, repo, **opts)

@@ -1,0 +1,68 @@
+"""What the operators' commands share: ages, progress with its rate, who runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial.utils import dateutil, procutil
+
+from .. import hgcompat
+from ..model import Refused
+
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
+
+
+def age(option: str, text: bytes) -> int:
+    """An age like ``90d``, ``12h`` or ``2w`` in seconds. Raises `Refused`."""
+    found = re.fullmatch(r'([0-9]{1,9})([smhdw])', hgcompat.to_str(text).strip())
+    if not found:
+        raise Refused(
+            f'--{option} takes an age like 90d, 12h or 2w, not "{hgcompat.escaped(text)}"'
+        )
+    return int(found.group(1)) * _UNITS[found.group(2)]
+
+
+def moment(option: str, text: bytes) -> float:
+    """An age, or a date of ``hg help dates``, in seconds since the epoch. Raises `Refused`."""
+    with contextlib.suppress(Refused):
+        return time.time() - age(option, text)
+    try:
+        seconds: float = dateutil.parsedate(text)[0]
+    except Exception as exc:
+        raise Refused(f'--{option} takes a date or an age like 7d: {exc}') from exc
+    return seconds
+
+
+def push_ids(option: str, values: list[bytes]) -> list[int]:
+    """Raises `Refused`."""
+    for value in values:
+        if not re.fullmatch(rb'[0-9]{1,18}', value):
+            raise Refused(f'--{option} takes the id of a push, not "{hgcompat.escaped(value)}"')
+    return sorted({int(value) for value in values})
+
+
+def operator() -> str:
+    """Who runs the command, for the audit table."""
+    return hgcompat.to_str(procutil.getuser() or b'')
+
+
+@contextlib.contextmanager
+def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Iterator[Any]:
+    """Mercurial's progress bar, with the rate and the remaining time unless the user
+    has set another ``progress.format``."""
+    overrides: dict[Any, Any] = {}
+    if ui.configsource(b'progress', b'format') in (b'', b'none', None):
+        overrides[b'progress', b'format'] = [
+            b'topic',
+            b'bar',
+            b'number',
+            b'speed',
+            b'estimate',
+        ]
+    with ui.configoverride(overrides, b'headless'):
+        with ui.makeprogress(topic, unit=unit, total=total) as bar:
+            yield bar
