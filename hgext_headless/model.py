@@ -6,6 +6,7 @@ bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -28,6 +29,14 @@ class Temporary(HeadlessError):
 
     def line(self) -> str:
         return f'{super().line()}; try again later'
+
+
+class Vanished(Temporary):
+    """Objects were deleted after they had been found in the store: ``keys``."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        super().__init__('an object was deleted from the store meanwhile')
+        self.keys = frozenset(keys)
 
 
 class Refused(HeadlessError):

@@ -31,7 +31,7 @@ def write(
     """
     common = tuple(bases)
     outgoing = discovery.outgoing(overlay, list(common) or [nullid], [head])
-    path = os.path.join(folder, 'stored.hg')
+    path = os.path.join(folder, f'stored-{head.hex()}.hg')
     bundle2.writenewbundle(
         overlay.ui, overlay, b'push', hgcompat.to_bytes(path), FORMAT, outgoing, {}
     )

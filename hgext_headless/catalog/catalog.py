@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -130,15 +130,18 @@ class Catalog:
         with self._database.reading() as connection:
             return pushlog.needs(connection, self._repository, push_ids)
 
-    def record(self, push: Push) -> Recorded:
+    def record(self, push: Push, stored_again: Collection[str] = ()) -> Recorded:
         """Commit a push: after the return it is stored, whatever happens.
+
+        Raises `model.Vanished` where objects of it were deleted since they were
+        stored, unless they are in ``stored_again``.
 
         Where this raises, the push is not acknowledged; it may be stored all
         the same if the connection was lost while committing, and the next
         push of the same changesets then finds nothing to do.
         """
         with self._database.writing() as connection:
-            return writes.record(connection, self._repository, push)
+            return writes.record(connection, self._repository, push, stored_again)
 
 
 def open_catalog(url: str, repository: str, embedded_home: str | None = None) -> Catalog:

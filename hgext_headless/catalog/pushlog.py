@@ -10,6 +10,7 @@ from sqlalchemy import func, or_, select
 
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
+from .batching import batches
 from .reads import repository_id
 from .schema import (
     bundle_changesets,
@@ -19,7 +20,6 @@ from .schema import (
     pushes,
     repositories,
 )
-from .writes import batches
 
 
 def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:

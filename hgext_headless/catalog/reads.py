@@ -11,6 +11,7 @@ from sqlalchemy import case, select
 
 from ..model import Bundle
 from . import encoding
+from .batching import batches
 from .schema import (
     LIVE,
     bookmarks,
@@ -20,7 +21,6 @@ from .schema import (
     repositories,
     revisions,
 )
-from .writes import batches
 
 
 def repository_id(name: str) -> sqlalchemy.ScalarSelect[int]:

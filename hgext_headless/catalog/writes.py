@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import sqlalchemy
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from ..model import Bundle, Changeset, Push, Recorded
-from . import encoding
+from ..model import Bundle, Changeset, Push, Recorded, Temporary
+from . import doom, encoding
+from .batching import batches, insert_new
 from .schema import (
     bookmarks,
     bundle_changesets,
@@ -23,28 +22,33 @@ from .schema import (
     revisions,
 )
 
-# Bound parameters a statement: SQLite takes 32,766.
-BATCH = 500
 
-
-def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
-
-
-def record(connection: sqlalchemy.Connection, repository: str, push: Push) -> Recorded:
+def record(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    push: Push,
+    stored_again: Collection[str],
+) -> Recorded:
     """Write a push and all that belongs to it.
 
     The counter of push ids is bumped after all rows that need no id, and its
     row stays locked until the commit: so ids are consecutive, and no push is
     seen before one with a lower id.
     """
-    repository_id = _repository_id(connection, repository)
-    ids = _changeset_ids(connection, repository_id, push.changesets, push.bundles)
+    repository_id = ensure_repository(connection, repository)
+    ids = changeset_ids(connection, repository_id, push.changesets, push.bundles)
     for bundle in push.bundles:
-        _record_bundle(connection, repository_id, bundle, ids, push.date)
+        record_bundle(connection, repository_id, bundle, ids, push.date)
     for name, node in push.bookmarks:
         _record_bookmark(connection, repository_id, name, node)
+    recorded = _record_push(connection, repository_id, push, ids)
+    doom.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
+    return recorded
+
+
+def _record_push(
+    connection: sqlalchemy.Connection, repository_id: int, push: Push, ids: dict[bytes, int]
+) -> Recorded:
     brought = _new_to_pushes(connection, [ids[c.node] for c in push.changesets])
     if not brought:
         return Recorded(None, 0)
@@ -85,25 +89,17 @@ def record(connection: sqlalchemy.Connection, repository: str, push: Push) -> Re
     return Recorded(push_id, len(brought))
 
 
-def _insert(connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: list[Any]) -> None:
-    """Insert rows that may be there already, in whatever order others insert them."""
-    if not rows:
-        return
-    insert = postgresql.insert if connection.dialect.name == 'postgresql' else sqlite.insert
-    connection.execute(insert(table).on_conflict_do_nothing(), rows)
-
-
-def _repository_id(connection: sqlalchemy.Connection, name: str) -> int:
+def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
     query = select(repositories.c.id).where(repositories.c.name == name)
     found = connection.scalar(query)
     if found is None:
-        _insert(connection, repositories, [{'name': name}])
+        insert_new(connection, repositories, [{'name': name}])
         found = connection.scalar(query)
     assert isinstance(found, int)
     return found
 
 
-def _changeset_ids(
+def changeset_ids(
     connection: sqlalchemy.Connection,
     repository_id: int,
     brought: Sequence[Changeset],
@@ -127,7 +123,7 @@ def _changeset_ids(
         }
         for c in sorted(brought, key=lambda c: c.node)
     ]
-    _insert(connection, changesets, rows)
+    insert_new(connection, changesets, rows)
     wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
     ids: dict[bytes, int] = {}
     for batch in batches(wanted):
@@ -135,7 +131,9 @@ def _changeset_ids(
             changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
         )
         ids.update((bytes(node), changeset_id) for node, changeset_id in connection.execute(query))
-    _insert(
+    if len(ids) < len(wanted):
+        raise Temporary('a draft that this builds on is gone by now')
+    insert_new(
         connection,
         revisions,
         [
@@ -147,14 +145,14 @@ def _changeset_ids(
     return ids
 
 
-def _record_bundle(
+def record_bundle(
     connection: sqlalchemy.Connection,
     repository_id: int,
     bundle: Bundle,
     ids: dict[bytes, int],
     now: int,
 ) -> None:
-    _insert(
+    insert_new(
         connection,
         bundles,
         [
@@ -174,7 +172,7 @@ def _record_bundle(
             bundles.c.repository_id == repository_id, bundles.c.key == bundle.key
         )
     )
-    _insert(
+    insert_new(
         connection,
         bundle_changesets,
         [

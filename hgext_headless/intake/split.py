@@ -7,12 +7,12 @@ going to be public anyway; never a row without its object.
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from .. import config
-from ..bundles import stored
+from ..bundles import keeping, stored
 from ..model import Bundle, Push, Recorded, Refused
 from . import repository
 from .incoming import Incoming
@@ -80,25 +80,32 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     if record:
         # Before anything is stored: a push that can't be recorded need not start.
         site.catalog.check()
-    bundles = [_store(incoming, overlay, head, divided) for head in divided.draft_heads]
-    repository.apply(
-        incoming, overlay, divided.public, divided.public_heads, other_bookmarks
-    )
-    if not record:
-        return Recorded(None, 0)
-    return site.catalog.record(
-        Push(
+    files = [_write(incoming, overlay, head, divided) for head in divided.draft_heads]
+
+    def apply() -> None:
+        repository.apply(
+            incoming, overlay, divided.public, divided.public_heads, other_bookmarks
+        )
+
+    def commit(stored_again: Collection[str]) -> Recorded:
+        if not record:
+            return Recorded(None, 0)
+        push = Push(
             user=config.pusher(incoming.repo, site.settings),
             date=int(time.time()),
             changesets=tuple(quarantine.changesets),
-            bundles=tuple(bundles),
+            bundles=tuple(bundle for bundle, _path in files),
             bookmarks=tuple(draft_bookmarks),
         )
-    )
+        return site.catalog.record(push, stored_again)
+
+    return keeping.keep(site, files, commit, between=apply)
 
 
-def _store(incoming: Incoming, overlay: Any, head: bytes, divided: Divided) -> Bundle:
-    """Write and upload the bundle that ends with a draft head."""
+def _write(
+    incoming: Incoming, overlay: Any, head: bytes, divided: Divided
+) -> tuple[Bundle, str]:
+    """Write the bundle that ends with a draft head; returns its file too."""
     site = incoming.site
     applied = incoming.repo.unfiltered().changelog
     public = set(divided.public)
@@ -117,12 +124,9 @@ def _store(incoming: Incoming, overlay: Any, head: bytes, divided: Divided) -> B
             if parent not in inside and parent != changelog.nullid
         }
     )
-    bundle, path = stored.write(
+    return stored.write(
         overlay, site.settings.repository, head, bases, incoming.folder
     )
-    site.store.put(bundle.key, path)
-    os.unlink(path)
-    return bundle
 
 
 def _divided_bookmarks(
