@@ -101,6 +101,17 @@ def escaped(name: bytes) -> str:
     return pycompat.sysstr(pycompat.bytestr(repr(name)[2:-1]))
 
 
+def byte_count(size: int) -> bytes:
+    """A number of bytes for people, as Mercurial writes it."""
+    text: bytes = util.bytecount(size)
+    return text
+
+
+def formatter_options(opts: dict[str, Any]) -> dict[bytes, Any]:
+    """A command's options as ``ui.formatter`` takes them."""
+    return {to_bytes(name): value for name, value in opts.items()}
+
+
 def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """`extensions.wrapfunction`, once, however many extensions ask for it."""
     if wrapper not in extensions.getwrapperchain(container, name):

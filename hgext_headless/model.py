@@ -175,8 +175,10 @@ class Needs:
 @dataclass(frozen=True)
 class Drafts:
     """What some names stand for: for each name the nodes of drafts (two where it
-    is ambiguous), and for each node the newest bundle that holds it."""
+    is ambiguous), and for each node the newest bundle that holds it. ``gone`` are the
+    names of drafts that expired or were forgotten."""
 
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]
     brought: dict[bytes, Brought]
+    gone: frozenset[bytes] = frozenset()

@@ -56,10 +56,14 @@ class Site:
     def source(self) -> Source:
         """The store with the local cache before it, where objects are read again and
         again. Raises `model.Misconfigured`."""
-        settings = self.settings
-        if not settings.cache_size or self.store.local_path('') is not None:
+        if not self.settings.cache_size or self.store.local_path('') is not None:
             return self.store
-        return cache.Cached(self.store, settings.cache_dir, settings.cache_size)
+        return self.cache
+
+    @functools.cached_property
+    def cache(self) -> cache.Cached:
+        """Raises `model.Misconfigured`."""
+        return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.

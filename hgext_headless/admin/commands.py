@@ -140,7 +140,8 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     content; every object belongs to a row; the public changesets that drafts build
     on, and those that pushes brought, are in the repository; push ids have no gap.
 
-    --since takes a date (see :hg:`help dates`) or an age like 7d or 12h.
+    --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
+    without a row are looked for only without it, and only those older than a day.
 
     With --repair, drafts whose object is lost or spoiled are forgotten, so that
     they can be pushed again; and a counter or an index that disagrees with its rows is

@@ -19,6 +19,9 @@ from . import changegroups
 
 _HOOKS = b'hooks'
 
+#: What the folders of pushes and pulls are called, while they last.
+FOLDER_PREFIX = 'hg-headless-'
+
 
 class Layer(NamedTuple):
     """An uncompressed changegroup: its file and version."""
@@ -71,7 +74,7 @@ def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]
     Raises what `check_bases` and `fetch` raise.
     """
     check_bases(repo, bundles)
-    folder = tempfile.mkdtemp(prefix='hg-headless-')
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         path = os.path.join(folder, 'overlay.hg')
         write(repo.ui, [fetch(repo.ui, store, bundle, folder) for bundle in bundles], path)

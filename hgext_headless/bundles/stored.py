@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mercurial import bundle2, discovery
@@ -19,6 +19,29 @@ from ..model import Bundle
 from ..store import names
 
 FORMAT = b'HG10GZ'
+
+
+def write_head(
+    overlay: Any, repository: str, head: bytes, is_public: Callable[[bytes], bool], folder: str
+) -> tuple[Bundle, str]:
+    """Write the bundle that ends with ``head``: it and all its draft ancestors.
+
+    As `write`; public is what a server of the bundle has.
+    """
+    changelog = overlay.changelog
+    above = [
+        node
+        for node in map(changelog.node, overlay.revs(b'::%ln', [head]))
+        if not is_public(node)
+    ]
+    inside = set(above)
+    bases = {
+        parent
+        for node in above
+        for parent in changelog.parents(node)
+        if parent not in inside and parent != nullid
+    }
+    return write(overlay, repository, head, sorted(bases), folder)
 
 
 def write(

@@ -1,4 +1,4 @@
-"""Many rows at a time, in portions that both databases take."""
+"""What both databases take alike: many rows at a time, insertions, a lock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from .schema import repositories
 
 # Bound parameters a statement: SQLite takes 32,766.
 BATCH = 500
@@ -29,3 +32,22 @@ def insert_new(
     """Insert rows that may be there already, in whatever order others insert them."""
     if rows:
         connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
+    """Lock the repository's row until the end of the transaction: recording a push ends
+    with it."""
+    # SQLite has one writer at a time anyway, and no such clause.
+    query = select(repositories.c.id).where(repositories.c.id == repository_id)
+    connection.execute(query.with_for_update())
+
+
+def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
+    """The id of a repository, which gets its row at its first push."""
+    query = select(repositories.c.id).where(repositories.c.name == name)
+    found = connection.scalar(query)
+    if found is None:
+        insert_new(connection, repositories, [{'name': name}])
+        found = connection.scalar(query)
+    assert isinstance(found, int)
+    return found

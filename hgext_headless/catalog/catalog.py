@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -64,6 +65,13 @@ class Catalog:
         with self._database.writing() as connection:
             return change(connection, self._repository, *args, **kwargs)
 
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
+        """A lock on something of this repository, for as long as this process lives;
+        None where another process has it."""
+        with self._database.exclusive(f'{self._repository} {name}') as lock:
+            yield lock
+
     def check(self) -> None:
         """That the database answers and has the right schema."""
         with self._database.reading():
@@ -84,7 +92,9 @@ class Catalog:
             single = {found[0] for found in nodes.values() if len(found) == 1}
             bundles = reads.bundles_holding(connection, self._repository, single)
             brought = pushlog.brought(connection, self._repository, single)
-            return Drafts(nodes, bundles, brought)
+            nameless = [name for name, found in nodes.items() if not found]
+            gone = pushlog.gone(connection, self._repository, nameless)
+            return Drafts(nodes, bundles, brought, gone)
 
     def bundles_with(self, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
         with self._database.reading() as connection:
@@ -125,6 +135,10 @@ class Catalog:
     def brought(self, nodes: Iterable[bytes]) -> dict[bytes, Brought]:
         with self._database.reading() as connection:
             return pushlog.brought(connection, self._repository, nodes)
+
+    def buried(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
+        with self._database.reading() as connection:
+            return pushlog.buried(connection, self._repository, nodes)
 
     def needs(self, push_ids: Sequence[int]) -> list[Needs]:
         with self._database.reading() as connection:

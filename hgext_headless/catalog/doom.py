@@ -14,9 +14,9 @@ import sqlalchemy
 from sqlalchemy import delete, select, update
 
 from ..model import Temporary, Vanished
-from .batching import batches, upsert
+from .batching import batches, lock, upsert
 from .reads import repository_id
-from .schema import bundles, doomed, repositories
+from .schema import bundles, doomed
 
 
 def check(
@@ -25,14 +25,14 @@ def check(
     keys: Collection[str],
     stored_again: Collection[str],
 ) -> None:
-    """That no object of a push is doomed: the last thing before the commit.
+    """That no object of a push is doomed: the last thing before the commit, with the
+    repository's row locked.
 
     Raises `Temporary` where one is being deleted, and `Vanished` where some have been,
     unless they are in ``stored_again``.
     """
     if not keys:
         return
-    _lock(connection, repository_id)
     mine = (doomed.c.repository_id == repository_id) & doomed.c.key.in_(sorted(keys))
     found = {row.key: row.deleted for row in connection.execute(select(doomed).where(mine))}
     if not all(found.values()):
@@ -52,7 +52,7 @@ def doom(
     owner = connection.scalar(select(repository_id(repository)))
     if owner is None:
         return []
-    _lock(connection, owner)
+    lock(connection, owner)
     free: list[str] = []
     for batch in batches(sorted(set(keys))):
         held = set(
@@ -104,9 +104,3 @@ def purge(connection: sqlalchemy.Connection, repository: str, before: int) -> No
             doomed.c.since < before,
         )
     )
-
-
-def _lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
-    # SQLite has one writer at a time anyway, and no such clause.
-    query = select(repositories.c.id).where(repositories.c.id == repository_id)
-    connection.execute(query.with_for_update())

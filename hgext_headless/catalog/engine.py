@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import select
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy
@@ -26,6 +28,10 @@ _WRITES = 'headless_writes'
 
 class NoSchema(Misconfigured):
     """The database is empty."""
+
+
+#: Called by whoever has a lock, before what needs it; raises `Temporary` where it is lost.
+Lock = Callable[[], None]
 
 
 class Database:
@@ -58,12 +64,59 @@ class Database:
         self._checked = False
 
     @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[Lock | None]:
+        """A lock that one process at a time has, and that ends with it; None where
+        another one has it."""
+        if self._engine.dialect.name == 'postgresql':
+            locked = _advisory_lock(self._engine, name)
+        else:
+            locked = _file_lock(f'{self._engine.url.database}.lock')
+        with locked as lock:
+            yield lock
+
+    @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
         with clear_errors(), engine.begin() as connection:
             if not self._checked:
                 check_schema(connection)
                 self._checked = True
             yield connection
+
+
+@contextlib.contextmanager
+def _advisory_lock(engine: sqlalchemy.Engine, name: str) -> Iterator[Lock | None]:
+    key = zlib.crc32(f'hgext_headless {name}'.encode())
+    function = sqlalchemy.func
+    with clear_errors(), engine.connect() as connection:
+        connection = connection.execution_options(isolation_level='AUTOCOMMIT')
+        if not connection.scalar(sqlalchemy.select(function.pg_try_advisory_lock(key))):
+            yield None
+            return
+
+        def still_held() -> None:
+            with clear_errors():
+                connection.execute(sqlalchemy.select(1))
+
+        try:
+            yield still_held
+        finally:
+            with contextlib.suppress(exc.SQLAlchemyError):  # it ends with the connection anyway
+                connection.execute(sqlalchemy.select(function.pg_advisory_unlock(key)))
+
+
+@contextlib.contextmanager
+def _file_lock(path: str) -> Iterator[Lock | None]:
+    try:
+        file = open(path, 'ab')
+    except OSError as error:
+        raise Temporary(f'the lock file cannot be opened: {error.strerror}') from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield None
+            return
+        yield lambda: None
 
 
 def check_schema(connection: sqlalchemy.Connection) -> None:

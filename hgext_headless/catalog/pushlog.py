@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import func, or_, select
@@ -11,7 +12,7 @@ from sqlalchemy import func, or_, select
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
 from .batching import batches
-from .reads import repository_id
+from .reads import prefix_range, repository_id
 from .schema import (
     bundle_changesets,
     changesets,
@@ -19,7 +20,13 @@ from .schema import (
     push_changesets,
     pushes,
     repositories,
+    tombstones,
 )
+
+T = TypeVar('T')
+
+#: Not so short that it is likely to be meant for something else.
+_LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
@@ -79,28 +86,54 @@ def has_branch(connection: sqlalchemy.Connection, repository: str, branch: bytes
 def nodes_of(
     connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
 ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
-    """The changesets of some pushes, in order: node and extras."""
-    found: dict[int, list[tuple[bytes, dict[bytes, bytes]]]] = {i: [] for i in push_ids}
-    for batch in batches(push_ids):
-        query = _listed(
-            repository, batch, tips_only, (changesets.c.node, changesets.c.extras)
-        )
-        for row in connection.execute(query):
-            node = bytes(row.node), encoding.split_extras(row.extras)
-            found[row.push_id].append(node)
-    return found
+    """The changesets of some pushes, in order: node and extras (none of one that is gone)."""
+    columns = (changesets.c.node, changesets.c.extras)
+    return _in_order(
+        connection,
+        repository,
+        push_ids,
+        tips_only,
+        columns,
+        lambda row: (bytes(row.node), encoding.split_extras(row.extras)),
+        lambda row: (bytes(row.node), {}),
+    )
 
 
 def changesets_of(
     connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
 ) -> dict[int, list[Changeset]]:
-    """The changesets of some pushes, in order."""
-    found: dict[int, list[Changeset]] = {i: [] for i in push_ids}
+    """The changesets of some pushes, in order; of one that is gone no more than its
+    and its parents' names."""
+    return _in_order(
+        connection, repository, push_ids, tips_only, tuple(changesets.c), _changeset, _nameonly
+    )
+
+
+def _in_order(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    push_ids: Sequence[int],
+    tips_only: bool,
+    columns: tuple[Any, ...],
+    live: Callable[[Any], T],
+    buried: Callable[[Any], T],
+) -> dict[int, list[T]]:
+    """What pushes brought, those that are gone at their places."""
+    found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
     for batch in batches(push_ids):
-        query = _listed(repository, batch, tips_only, tuple(changesets.c))
+        for row in connection.execute(_listed(repository, batch, tips_only, columns)):
+            found[row.push_id][row.position] = live(row)
+        query = select(tombstones).where(
+            tombstones.c.repository_id == repository_id(repository),
+            tombstones.c.push_id.in_(batch),
+        )
         for row in connection.execute(query):
-            found[row.push_id].append(_changeset(row))
-    return found
+            found[row.push_id][row.position] = buried(row)
+    last = -1 if tips_only else None
+    return {
+        push_id: [places[position] for position in sorted(places)][last:]
+        for push_id, places in found.items()
+    }
 
 
 def _listed(
@@ -115,14 +148,16 @@ def _listed(
         )
         .order_by(push_changesets.c.push_id, push_changesets.c.position)
     )
-    return query.where(push_changesets.c.position == _last_position()) if tips_only else query
+    if not tips_only:
+        return query
+    return query.where(push_changesets.c.position == _end_position(func.max))
 
 
-def _last_position() -> sqlalchemy.ScalarSelect[Any]:
-    """The position of the last changeset of the push of an outer query's row."""
+def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
+    """The position of the first or the last changeset of the push of an outer query's row."""
     others = push_changesets.alias('others')
     return (
-        select(func.max(others.c.position))
+        select(end(others.c.position))
         .where(
             others.c.repository_id == push_changesets.c.repository_id,
             others.c.push_id == push_changesets.c.push_id,
@@ -158,15 +193,53 @@ def brought(
 def _ends(
     connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
 ) -> dict[int, tuple[bytes, bytes]]:
-    """The first and the last changeset of some pushes."""
+    """The first and the last changeset of some pushes that is not gone."""
     found: dict[int, list[bytes]] = {}
     for batch in batches(push_ids):
         query = _listed(repository, batch, False, (changesets.c.node,)).where(
-            or_(push_changesets.c.position == 0, push_changesets.c.position == _last_position())
+            or_(
+                push_changesets.c.position == _end_position(func.min),
+                push_changesets.c.position == _end_position(func.max),
+            )
         )
         for row in connection.execute(query):
             found.setdefault(row.push_id, []).append(bytes(row.node))
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
+
+
+def buried(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, int]:
+    """For each changeset that is gone: the id of the latest push that brought it."""
+    found: dict[bytes, int] = {}
+    for batch in batches(sorted(set(nodes))):
+        query = (
+            select(tombstones.c.node, tombstones.c.push_id)
+            .where(
+                tombstones.c.repository_id == repository_id(repository),
+                tombstones.c.node.in_(batch),
+            )
+            .order_by(tombstones.c.push_id)
+        )
+        found.update((bytes(row.node), row.push_id) for row in connection.execute(query))
+    return found
+
+
+def gone(
+    connection: sqlalchemy.Connection, repository: str, names: Iterable[bytes]
+) -> frozenset[bytes]:
+    """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
+    found = set()
+    for name in names:
+        if re.fullmatch(_LONG_PREFIX, name):
+            low, high = prefix_range(name.decode('ascii'))
+            query = select(tombstones.c.node).where(
+                tombstones.c.repository_id == repository_id(repository),
+                tombstones.c.node.between(low, high),
+            )
+            if connection.scalar(query.limit(1)) is not None:
+                found.add(name)
+    return frozenset(found)
 
 
 def needs(
@@ -189,6 +262,12 @@ def needs(
 
 def _entry(row: Any) -> Entry:
     return Entry(row.push_id, bytes(row.user), row.date)
+
+
+def _nameonly(row: Any) -> Changeset:
+    return Changeset(
+        bytes(row.node), bytes(row.p1), bytes(row.p2), b'', b'', 0, 0, b'', files=(), extras=()
+    )
 
 
 def _changeset(row: Any) -> Changeset:

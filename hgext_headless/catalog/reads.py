@@ -52,13 +52,17 @@ def known(
     return found
 
 
+def prefix_range(prefix: str) -> tuple[bytes, bytes]:
+    """The lowest and the highest node whose hexadecimal form begins so."""
+    return bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f'))
+
+
 def with_prefix(
     connection: sqlalchemy.Connection, repository: str, prefix: str
 ) -> tuple[bytes, ...]:
     """The stored drafts whose hexadecimal node begins so; two are enough to know
     that a prefix is ambiguous."""
-    low = bytes.fromhex(prefix.ljust(40, '0'))
-    high = bytes.fromhex(prefix.ljust(40, 'f'))
+    low, high = prefix_range(prefix)
     query = (
         select(changesets.c.node)
         .where(

@@ -8,8 +8,8 @@ import sqlalchemy
 from sqlalchemy import bindparam, delete, select, update
 
 from ..model import Bundle, Changeset, Push, Recorded, Temporary
-from . import doom, encoding
-from .batching import batches, insert_new
+from . import doom, encoding, forgotten
+from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bookmarks,
     bundle_changesets,
@@ -42,6 +42,8 @@ def record(
     for name, node in push.bookmarks:
         _record_bookmark(connection, repository_id, name, node)
     recorded = _record_push(connection, repository_id, push, ids)
+    lock(connection, repository_id)
+    forgotten.refuse(connection, repository_id, [c.node for c in push.changesets])
     doom.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
     return recorded
 
@@ -87,16 +89,6 @@ def _record_push(
         ],
     )
     return Recorded(push_id, len(brought))
-
-
-def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
-    query = select(repositories.c.id).where(repositories.c.name == name)
-    found = connection.scalar(query)
-    if found is None:
-        insert_new(connection, repositories, [{'name': name}])
-        found = connection.scalar(query)
-    assert isinstance(found, int)
-    return found
 
 
 def changeset_ids(

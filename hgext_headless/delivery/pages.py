@@ -29,6 +29,9 @@ _STATUS = {
     'corrupt': common.HTTP_SERVER_ERROR,
 }
 
+#: hgweb has no name for it.
+_GONE = 410
+
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
 
@@ -75,6 +78,10 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
         for name, nodes in drafts.nodes.items():
             if len({*nodes, public[name]} - {None}) > 1:
                 raise ambiguous(name)
+            if public[name] is None and name in drafts.gone:
+                raise common.ErrorResponse(
+                    _GONE, b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
+                )
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         if found:

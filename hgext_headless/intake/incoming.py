@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import hgcompat
 from ..bundles import changegroups
-from ..bundles.overlay import Layer
+from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..model import Refused
 from ..site import Site
 
@@ -53,7 +53,7 @@ class Incoming:
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes) -> Iterator[Incoming]:
     """An empty push, with a folder that is gone at the end."""
-    folder = tempfile.mkdtemp(prefix='hg-headless-')
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         yield Incoming(repo, Site(repo), source, url, folder)
     finally:

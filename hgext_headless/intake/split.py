@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .. import config
 from ..bundles import keeping, stored
-from ..model import Bundle, Push, Recorded, Refused
+from ..model import Push, Recorded, Refused
 from . import repository
 from .incoming import Incoming
 from .quarantine import Quarantine
@@ -80,7 +80,18 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     if record:
         # Before anything is stored: a push that can't be recorded need not start.
         site.catalog.check()
-    files = [_write(incoming, overlay, head, divided) for head in divided.draft_heads]
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    becoming = set(divided.public)
+    files = [
+        stored.write_head(
+            overlay,
+            site.settings.repository,
+            head,
+            lambda node: node in becoming or has_node(node),
+            incoming.folder,
+        )
+        for head in divided.draft_heads
+    ]
 
     def apply() -> None:
         repository.apply(
@@ -100,33 +111,6 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
         return site.catalog.record(push, stored_again)
 
     return keeping.keep(site, files, commit, between=apply)
-
-
-def _write(
-    incoming: Incoming, overlay: Any, head: bytes, divided: Divided
-) -> tuple[Bundle, str]:
-    """Write the bundle that ends with a draft head; returns its file too."""
-    site = incoming.site
-    applied = incoming.repo.unfiltered().changelog
-    public = set(divided.public)
-    changelog = overlay.changelog
-    above = [
-        node
-        for node in map(changelog.node, overlay.revs(b'::%ln', [head]))
-        if node not in public and not applied.hasnode(node)
-    ]
-    inside = set(above)
-    bases = sorted(
-        {
-            parent
-            for node in above
-            for parent in changelog.parents(node)
-            if parent not in inside and parent != changelog.nullid
-        }
-    )
-    return stored.write(
-        overlay, site.settings.repository, head, bases, incoming.folder
-    )
 
 
 def _divided_bookmarks(

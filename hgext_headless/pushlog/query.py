@@ -171,10 +171,13 @@ class _Resolver:
         return list(self._ids(dict(zip(names, map(self._node, names)))))
 
     def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
-        brought = self._site.catalog.brought(nodes.values())
+        catalog = self._site.catalog
+        brought = catalog.brought(nodes.values())
         has_node = self._repo.changelog.hasnode
+        unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
+        buried = catalog.buried(unknown) if unknown else {}
         for name, node in nodes.items():
-            push_id = brought[node].entry.push_id if node in brought else 0
+            push_id = brought[node].entry.push_id if node in brought else buried.get(node, 0)
             if not 0 < push_id <= self._last and not has_node(node):
                 raise discovery.unknown(name)
             yield push_id

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from . import Source, names
 
@@ -39,6 +39,26 @@ class Cached:
         self._store.get(key, path)
         with contextlib.suppress(OSError):
             self._add(entry, path)
+
+    def collect(self, is_live: Callable[[list[str]], set[str]], before: float) -> int:
+        """Remove what writers left behind before then (seconds since the epoch), and
+        entries that nobody has used since and that ``is_live``, a function of digests,
+        does not know. Returns how many."""
+        try:
+            old = [path for used, _size, path in self._entries() if used < before]
+        except FileNotFoundError:
+            return 0
+        by_digest = {os.path.basename(path): path for path in old}
+        live = is_live([digest for digest in by_digest if not digest.startswith(_TEMPORARY)])
+        for digest in set(by_digest) - live:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(by_digest[digest])
+        return len(set(by_digest) - live)
+
+    def forget(self, key: str) -> None:
+        """Remove an entry, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._folder, names.digest(key)))
 
     def _copy(self, entry: str, digest: str, path: str) -> bool:
         """Copy an entry, if it is there and is what its name says."""

@@ -1,0 +1,108 @@
+"""``admin::headless-gc``: what nothing points at, and what was left behind."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from .. import hgcompat
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import doom, holdings
+from ..site import Site
+from ..store import Object, names
+from . import console, removal
+
+#: Seconds for which temporary files, and the rows of deleted objects, are kept at least.
+_LONGEST_PUSH = 86400
+
+
+def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
+    now = time.time()
+    before = now - console.age('grace', opts['grace'])
+    dry_run = bool(opts['dry_run'])
+    with removal.opened(site) as remover:
+        if remover is None:
+            ui.note(b'another gc, expire or forget is running in this repository\n')
+            return 1
+        with ui.formatter(b'headless-gc', hgcompat.formatter_options(opts)) as fm:
+            listing = _Listing(ui, fm)
+            if not dry_run:
+                remover.finish()
+            _objects(ui, site, remover, before, dry_run, listing)
+            if not dry_run:
+                abandoned = min(before, now - _LONGEST_PUSH)
+                listing.count(b'temporary files', _temporary_folders(abandoned))
+                listing.count(
+                    b'temporary files in the store',
+                    site.store.remove_abandoned(site.settings.repository, abandoned),
+                )
+                listing.count(b'entries of the cache', _cache(site, before))
+                site.catalog.write(doom.purge, int(now - _LONGEST_PUSH))
+    return 0
+
+
+class _Listing:
+    """What was removed: quiet, unless it is asked for."""
+
+    def __init__(self, ui: Any, fm: Any) -> None:
+        self._ui = ui
+        self._fm = fm
+
+    def object(self, found: Object) -> None:
+        key = hgcompat.to_bytes(found.key)
+        if self._fm.isplain():
+            self._ui.note(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
+        else:
+            self._fm.startitem()
+            self._fm.data(object=key, size=found.size)
+
+    def count(self, what: bytes, number: int) -> None:
+        if number:
+            self._ui.note(b'%d %s\n' % (number, what))
+
+
+def _objects(
+    ui: Any, site: Site, remover: removal.Remover, before: float, dry_run: bool, listing: _Listing
+) -> None:
+    """Remove objects without a row that are older than the grace time."""
+    parts = list(names.prefixes(site.settings.repository))
+    with console.progress(ui, b'collecting', b'parts', len(parts)) as bar:
+        for number, prefix in enumerate(parts):
+            bar.update(number)
+            old = {
+                found.key: found
+                for found in site.store.objects(prefix)
+                if found.modified < before and names.is_key(found.key)
+            }
+            free = site.catalog.read(holdings.without_row, list(old))
+            for key in free if dry_run else remover.remove(free):
+                listing.object(old[key])
+
+
+def _temporary_folders(before: float) -> int:
+    """Remove the folders of pushes and pulls that died, of this user and this machine."""
+    removed = 0
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), FOLDER_PREFIX + '*')):
+        try:
+            entries = [folder, *(entry.path for entry in os.scandir(folder))]
+            newest = max(os.lstat(path).st_mtime for path in entries)
+            if newest < before and os.lstat(folder).st_uid == os.geteuid():
+                shutil.rmtree(folder)
+                removed += 1
+        except OSError:  # it is being used, or removed by somebody else
+            continue
+    return removed
+
+
+def _cache(site: Site, before: float) -> int:
+    repository = site.settings.repository
+
+    def is_live(digests: list[str]) -> set[str]:
+        keys = {names.key(repository, digest): digest for digest in digests}
+        return {keys[key] for key in site.catalog.read(holdings.with_row, list(keys))}
+
+    return site.cache.collect(is_live, before)

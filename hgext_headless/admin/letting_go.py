@@ -1,0 +1,97 @@
+"""Letting bundles go, and storing anew what in them stays."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from ..bundles import keeping, overlay as overlays, stored
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import expiry
+from ..catalog.expiry import Going
+from ..model import Bundle
+from ..site import Site
+from .removal import Remover
+
+
+class Plan(NamedTuple):
+    """``gone`` are drafts that no bundle holds then. ``stays`` are drafts that have to be
+    stored anew: heads are enough."""
+
+    keys: set[str]
+    size: int
+    gone: set[bytes]
+    stays: list[bytes]
+
+
+def plan(repo: Any, site: Site, goings: Sequence[Going], chosen: Collection[bytes]) -> Plan:
+    """What becomes of the drafts in some bundles, of which some are chosen to go.
+
+    What is public stays, and is not stored anew; what stands in another bundle stays too;
+    and so does what a draft that stays builds on.
+    """
+    has_node = repo.unfiltered().changelog.hasnode
+    keys = {going.bundle.key for going in goings}
+    drafts = {n for going in goings for n in going.bundle.nodes if not has_node(n)}
+    drafts -= site.catalog.read(expiry.held_elsewhere, drafts, keys)
+    parents = site.catalog.read(expiry.parents, drafts)
+    stays: set[bytes] = set()
+    inner: set[bytes] = set()
+    pending = sorted(drafts - set(chosen))
+    while pending:
+        node = pending.pop()
+        if node not in stays:
+            stays.add(node)
+            above = [parent for parent in parents[node] if parent in drafts]
+            inner.update(above)
+            pending += above
+    size = sum(going.bundle.size for going in goings)
+    return Plan(keys, size, drafts - stays, sorted(stays - inner))
+
+
+def carry_out(
+    repo: Any, site: Site, remover: Remover, goings: Sequence[Going], planned: Plan
+) -> list[bytes]:
+    """Store anew what stays, drop the rows, then the objects; return what is gone.
+
+    Where it is interrupted, either nothing has happened yet, or objects are left that
+    nothing points at.
+    """
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        files = _written(repo, site, goings, planned.stays, folder)
+
+        def record(stored_again: Collection[str]) -> list[bytes]:
+            return site.catalog.write(
+                expiry.let_go,
+                planned.keys,
+                planned.gone,
+                [bundle for bundle, _path in files],
+                stored_again,
+                int(time.time()),
+            )
+
+        gone = keeping.keep(site, files, record)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    remover.remove(sorted(planned.keys))
+    for key in planned.keys:
+        site.cache.forget(key)
+    return gone
+
+
+def _written(
+    repo: Any, site: Site, goings: Sequence[Going], heads: Sequence[bytes], folder: str
+) -> list[tuple[Bundle, str]]:
+    if not heads:
+        return []
+    needed = [going.bundle for going in goings if not set(heads).isdisjoint(going.bundle.nodes)]
+    has_node = repo.unfiltered().changelog.hasnode
+    with overlays.opened(repo, site.source, needed) as overlay:
+        return [
+            stored.write_head(overlay, site.settings.repository, head, has_node, folder)
+            for head in heads
+        ]

@@ -1,0 +1,251 @@
+"""Letting drafts go: which ones, and what stays of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import and_, delete, func, insert, literal, select
+
+from ..model import Bundle
+from . import doom, encoding
+from .batching import batches, lock
+from .reads import repository_id
+from .schema import (
+    LIVE,
+    bookmarks,
+    bundle_changesets,
+    bundles,
+    changesets,
+    push_changesets,
+    pushes,
+    revisions,
+    tombstones,
+)
+from .writes import changeset_ids, record_bundle
+
+#: Bundles that are let go in one transaction.
+STEP = 100
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which drafts, by the pushes that brought them; conditions are ANDed, and None is
+    no condition. ``before`` is in seconds since the epoch. A draft that came with no push
+    has the date of its bundle."""
+
+    before: float | None = None
+    users: tuple[bytes, ...] | None = None
+    push_ids: tuple[int, ...] | None = None
+
+    def fits(self) -> Any:
+        """The condition, on rows that have a bundle and, maybe, a push."""
+        conditions: list[Any] = [sqlalchemy.true()]
+        if self.before is not None:
+            conditions.append(func.coalesce(pushes.c.date, bundles.c.created) < self.before)
+        if self.users is not None:
+            conditions.append(pushes.c.user.in_(self.users))
+        if self.push_ids is not None:
+            conditions.append(pushes.c.push_id.in_(self.push_ids))
+        return and_(*conditions)
+
+
+@dataclass(frozen=True)
+class Going:
+    """A bundle whose head fits a choice; ``chosen`` are those of its nodes that do."""
+
+    bundle_id: int
+    bundle: Bundle
+    chosen: frozenset[bytes]
+
+
+def choose(
+    connection: sqlalchemy.Connection, repository: str, choice: Choice, after: int
+) -> list[Going]:
+    """The next live bundles whose heads fit, with an id above ``after``."""
+    head = changesets.alias('head')
+    candidates = (
+        select(bundles.c.id)
+        .join(
+            head,
+            (head.c.repository_id == bundles.c.repository_id) & (head.c.node == bundles.c.head),
+        )
+        .outerjoin(push_changesets, push_changesets.c.changeset_id == head.c.id)
+        .outerjoin(pushes, _same_push())
+        .where(
+            bundles.c.repository_id == repository_id(repository),
+            bundles.c.state == LIVE,
+            bundles.c.id > after,
+            choice.fits(),
+        )
+        .order_by(bundles.c.id)
+        .limit(STEP)
+    )
+    return _going(connection, list(connection.scalars(candidates)), choice)
+
+
+def holding(
+    connection: sqlalchemy.Connection, repository: str, nodes: Collection[bytes]
+) -> list[Going]:
+    """Every live bundle that holds one of some drafts; all of its nodes count as chosen."""
+    found: set[int] = set()
+    for batch in batches(sorted(nodes)):
+        query = (
+            select(bundles.c.id)
+            .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
+            .join(changesets, changesets.c.id == bundle_changesets.c.changeset_id)
+            .where(
+                changesets.c.repository_id == repository_id(repository),
+                changesets.c.node.in_(batch),
+                bundles.c.state == LIVE,
+            )
+        )
+        found.update(connection.scalars(query))
+    return [
+        going for batch in batches(sorted(found)) for going in _going(connection, batch, Choice())
+    ]
+
+
+def _same_push() -> Any:
+    return (pushes.c.repository_id == push_changesets.c.repository_id) & (
+        pushes.c.push_id == push_changesets.c.push_id
+    )
+
+
+def _going(
+    connection: sqlalchemy.Connection, bundle_ids: Sequence[int], choice: Choice
+) -> list[Going]:
+    query = (
+        select(bundles, changesets.c.node, choice.fits().label('fits'))
+        .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
+        .join(changesets, changesets.c.id == bundle_changesets.c.changeset_id)
+        .outerjoin(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
+        .outerjoin(pushes, _same_push())
+        .where(bundles.c.id.in_(bundle_ids))
+        .order_by(bundles.c.id, bundle_changesets.c.position)
+    )
+    rows: dict[int, list[Any]] = {}
+    for row in connection.execute(query):
+        rows.setdefault(row.id, []).append(row)
+    return [
+        Going(
+            bundle_id,
+            Bundle(
+                key=held[0].key,
+                size=held[0].size,
+                sha512=held[0].sha512,
+                head=bytes(held[0].head),
+                bases=encoding.split_nodes(held[0].bases),
+                nodes=tuple(bytes(row.node) for row in held),
+            ),
+            frozenset(bytes(row.node) for row in held if row.fits),
+        )
+        for bundle_id, held in rows.items()
+    ]
+
+
+def held_elsewhere(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    nodes: Collection[bytes],
+    keys: Collection[str],
+) -> set[bytes]:
+    """Those of some drafts that stand in a live bundle that is none of some."""
+    found: set[bytes] = set()
+    for batch in batches(sorted(nodes)):
+        query = (
+            select(changesets.c.node, bundles.c.key)
+            .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+            .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+            .where(
+                changesets.c.repository_id == repository_id(repository),
+                changesets.c.node.in_(batch),
+                bundles.c.state == LIVE,
+            )
+        )
+        found.update(bytes(node) for node, key in connection.execute(query) if key not in keys)
+    return found
+
+
+def let_go(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    keys: Collection[str],
+    nodes: Collection[bytes],
+    replacements: Sequence[Bundle],
+    stored_again: Collection[str],
+    now: int,
+) -> list[bytes]:
+    """Drop the rows of some bundles, and bury those of some drafts that no live bundle
+    holds then; return these. ``replacements`` are recorded for what else they held."""
+    owner = connection.scalar(select(repository_id(repository)))
+    assert owner is not None
+    ids = changeset_ids(connection, owner, (), replacements)
+    for bundle in replacements:
+        record_bundle(connection, owner, bundle, ids, now)
+    for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
+        doomed_ids = list(
+            connection.scalars(
+                select(bundles.c.id).where(
+                    bundles.c.repository_id == owner, bundles.c.key.in_(keys_batch)
+                )
+            )
+        )
+        connection.execute(
+            delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(doomed_ids))
+        )
+        connection.execute(delete(bundles).where(bundles.c.id.in_(doomed_ids)))
+    # Somebody may have pushed on them meanwhile.
+    held = held_elsewhere(connection, repository, nodes, ())
+    buried = sorted(set(nodes) - held)
+    for batch in batches(buried):
+        _bury(connection, owner, batch)
+    lock(connection, owner)
+    doom.check(connection, owner, [bundle.key for bundle in replacements], stored_again)
+    return buried
+
+
+def _bury(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
+    """Leave no more of some changesets than their names in the pushlog."""
+    mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
+    ids = select(changesets.c.id).where(mine)
+    connection.execute(
+        insert(tombstones).from_select(
+            ['repository_id', 'push_id', 'position', 'node', 'p1', 'p2'],
+            select(
+                literal(owner),
+                push_changesets.c.push_id,
+                push_changesets.c.position,
+                changesets.c.node,
+                changesets.c.p1,
+                changesets.c.p2,
+            )
+            .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+            .where(mine),
+        )
+    )
+    # Not from `bundle_changesets`: where a push has just put one into a bundle, the
+    # database refuses what follows.
+    for table in (push_changesets, revisions):
+        connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
+    connection.execute(delete(changesets).where(mine))
+    connection.execute(
+        delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(nodes))
+    )
+
+
+def parents(
+    connection: sqlalchemy.Connection, repository: str, nodes: Collection[bytes]
+) -> dict[bytes, tuple[bytes, bytes]]:
+    """The parents of changesets that have a row."""
+    found: dict[bytes, tuple[bytes, bytes]] = {}
+    for batch in batches(sorted(nodes)):
+        query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(
+            changesets.c.repository_id == repository_id(repository),
+            changesets.c.node.in_(batch),
+        )
+        for row in connection.execute(query):
+            found[bytes(row.node)] = bytes(row.p1), bytes(row.p2)
+    return found

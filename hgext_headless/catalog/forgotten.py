@@ -1,0 +1,60 @@
+"""Drafts that were removed for good, with who did it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy
+from sqlalchemy import insert, select
+
+from ..model import Refused
+from .batching import batches, ensure_repository, lock
+from .schema import audit
+
+#: The ``action`` of audit rows.
+FORGET = 'forget'
+
+
+def record(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    user: str,
+    nodes: Iterable[bytes],
+    reason: bytes,
+    now: int,
+) -> None:
+    """Note that drafts are forgotten: from then on a push that brings one is refused."""
+    owner = ensure_repository(connection, repository)
+    lock(connection, owner)
+    connection.execute(
+        insert(audit),
+        [
+            {
+                'repository_id': owner,
+                'date': now,
+                'user': user.encode('utf-8', 'surrogateescape'),
+                'action': FORGET,
+                'subject': node,
+                'reason': reason,
+            }
+            for node in nodes
+        ],
+    )
+
+
+def refuse(
+    connection: sqlalchemy.Connection, repository_id: int, nodes: Sequence[bytes]
+) -> None:
+    """Raise `Refused` where one of some changesets has been forgotten. The repository's
+    row is locked: nobody forgets one meanwhile."""
+    for batch in batches(sorted(nodes)):
+        query = select(audit.c.subject).where(
+            audit.c.repository_id == repository_id,
+            audit.c.action == FORGET,
+            audit.c.subject.in_(batch),
+        )
+        found = connection.scalar(query.limit(1))
+        if found is not None:
+            raise Refused(
+                f'changeset {bytes(found).hex()[:12]} was removed from this server for good'
+            )

@@ -1,0 +1,359 @@
+"""An operator's house: verify, expire, forget, gc."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from web import fetch, fetch_json
+from world import HG, Server
+
+
+def store_of(server: Server) -> Path:
+    return server.root / '.hg' / 'headless' / 'store'
+
+
+def objects(server: Server) -> list[Path]:
+    return sorted(p for p in store_of(server).rglob('*.hg'))
+
+
+def rows(server: Server, query: str) -> list[tuple]:
+    with sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite') as database:
+        return database.execute(query).fetchall()
+
+
+def change(server: Server, statement: str) -> None:
+    with sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite') as database:
+        database.execute(statement)
+
+
+def make_old(server: Server, seconds: int = 10 * 86400) -> None:
+    """As if all had been stored so long ago."""
+    for path in [*objects(server), *store_of(server).rglob('.tmp-*')]:
+        os.utime(path, (time.time() - seconds,) * 2)
+    change(server, f'UPDATE pushes SET date = date - {seconds}')
+    change(server, f'UPDATE bundles SET created = created - {seconds}')
+
+
+@pytest.fixture
+def embedded(world, make_server):
+    """A server with a stack of two pushes, by alice and bob, and a push of two more."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    nodes = [alice.commit('a')]
+    alice.hg('push', '-q')
+    nodes.append(alice.commit('b'))
+    alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'bob'})
+    alice.hg('update', '-q', '0')
+    nodes += [alice.commit('c'), alice.commit('d')]
+    alice.hg('push', '-q', '-f', '-r', '.')
+    return server, alice, nodes
+
+
+def known(server: Server, clone, *nodes: str) -> list[bool]:
+    """Which the server has, as a stock client asks."""
+    return [
+        clone.hg('identify', '-r', node, str(server.root), code=None).code == 0 for node in nodes
+    ]
+
+
+def test_verify_all_is_well(embedded):
+    server, _alice, _nodes = embedded
+    assert '3 bundles and 3 pushes checked, all is well' in server.hg('admin::headless-verify')
+    assert 'all is well' in server.hg('admin::headless-verify', '--full', '--since', '1d')
+    assert json.loads(server.hg('admin::headless-verify', '-Tjson')) == []
+    assert 'takes a date' in server.hg('admin::headless-verify', '--since', 'soon', code=255)
+
+
+def test_verify_and_repair(embedded):
+    server, alice, (a, b, c, d) = embedded
+    # The object of a+b is lost, that of c+d has other bytes of the same number.
+    ((lost,), (spoiled,)) = rows(
+        server, f"SELECT key FROM bundles WHERE head IN (x'{b}', x'{d}') ORDER BY id"
+    )
+    (store_of(server) / lost).unlink()
+    path = store_of(server) / spoiled
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    change(server, 'UPDATE repositories SET last_push_id = 2')
+    change(server, 'DELETE FROM push_branches WHERE push_id = 1')
+    out = server.hg('admin::headless-verify', code=1)
+    assert f'object: {lost}: the object is not in the store' in out
+    assert 'counter: 2: is below the highest push id, 3' in out
+    assert 'branch: default: is not listed for push 1' in out
+    assert spoiled not in out
+    found = json.loads(server.hg('admin::headless-verify', '--full', '-Tjson', code=1))
+    assert {(f['kind'], f['repaired']) for f in found} == {
+        ('object', False),
+        ('counter', False),
+        ('branch', False),
+    }
+    assert sum(f['item'] == spoiled for f in found) == 1
+    assert '4 problems, 4 repaired' in server.hg('admin::headless-verify', '--full', '--repair')
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    # What another bundle holds is still there; the rest can be pushed again.
+    assert known(server, alice, a, b, c, d) == [True, False, False, False]
+    assert 'as push 4' in alice.hg('push', '-f', '-r', b)
+    assert known(server, alice, a, b) == [True, True]
+
+
+def test_verify_what_cannot_be_repaired(embedded):
+    server, alice, (a, *_rest) = embedded
+    alice.hg('phase', '--public', a)
+    alice.hg('push', '-q', '-f', '-r', a, code=None)
+    assert server.changesets() == 4
+    assert 'all is well' in server.hg('admin::headless-verify')
+    server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', 'tip')
+    server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', '0')
+    change(server, 'DELETE FROM push_changesets WHERE push_id = 3')
+    change(server, 'DELETE FROM push_branches WHERE push_id = 3')
+    change(server, 'DELETE FROM pushes WHERE push_id = 3')
+    orphan = objects(server)[0].parent / ('0' * 64 + '.hg')
+    orphan = store_of(server) / 'try' / '00' / orphan.name
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b'x')
+    make_old(server)
+    out = server.hg('admin::headless-verify', '--repair', code=1)
+    assert 'which it builds on, is not in the repository' in out
+    assert 'push: 3: there is no push with this id' in out
+    assert f'orphan: try/00/{orphan.name}: no row points at it' in out
+
+
+def test_verify_does_not_repair_against_another_store(embedded):
+    server, alice, nodes = embedded
+    empty = server.root.parent / 'empty'
+    out = server.hg(
+        'admin::headless-verify', '--repair', '--config', f'headless.store=file://{empty}', code=1
+    )
+    assert 'nothing is repaired' in out
+    assert known(server, alice, *nodes) == [True] * 4
+
+
+def test_expire_by_age(world, embedded):
+    server, alice, nodes = embedded
+    make_old(server)
+    alice.hg('update', '-q', nodes[1])
+    young = alice.commit('young')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    base = server.start()
+    would = server.hg('admin::headless-expire', '--older-than', '9d', '--dry-run')
+    assert would.startswith('would expire 2 drafts, and 3 bundles')
+    assert len(objects(server)) == 4
+    out = server.hg('admin::headless-expire', '--older-than', '9d', '-Tjson')
+    assert sorted(item['node'] for item in json.loads(out)) == sorted(nodes[2:])
+    # What the young one builds on stays.
+    assert known(server, alice, *nodes, young) == [True, True, False, False, True]
+    assert len(objects(server)) == 1
+    for node in nodes[2:]:
+        for page in ('rev', 'raw-rev', 'json-rev', 'file'):
+            status, body, _headers = fetch(f'{base}{page}/{node[:12]}')
+            assert status == 410, (page, status)
+            assert b'is gone' in body
+    assert fetch(f'{base}rev/{nodes[0]}')[0] == 200
+    bob = world.clone(base, 'bob')
+    assert 'unknown revision' in bob.hg('pull', '-r', nodes[3], code=255)
+    bob.hg('pull', '-q', '-r', young)
+    bob.verified()
+    # The push is still told, by name.
+    pushes = fetch_json(f'{base}json-pushes?startID=2&endID=3')
+    assert pushes['3']['changesets'] == nodes[2:]
+    full = fetch_json(f'{base}json-pushes?changeset={nodes[3]}&full=1&tipsonly=1&version=2')
+    (push,) = full['pushes'].values()
+    assert [(c['node'], c['parents'], c['desc']) for c in push['changesets']] == [
+        (nodes[3], [nodes[2]], '')
+    ]
+    assert fetch(f'{base}pushloghtml')[0] == 200
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    # Pushed again it is new.
+    alice.hg('update', '-q', nodes[3])
+    assert 'stored 2 changesets as push 5' in alice.hg('push', '-f', '-r', '.')
+    assert fetch(f'{base}rev/{nodes[3]}')[0] == 200
+    found = fetch_json(f'{base}json-pushes?changeset={nodes[3]}')
+    assert list(found) == ['5']
+
+
+def test_expire_by_user_push_and_revset(embedded):
+    server, alice, (a, b, c, d) = embedded
+    assert 'nothing is chosen' in server.hg('admin::headless-expire', code=255)
+    assert 'takes an age' in server.hg('admin::headless-expire', '--older-than', '9', code=255)
+    out = server.hg('admin::headless-expire', '-r', 'deadbeef', code=255)
+    assert 'no stored draft is named' in out
+    # c is only in the bundle of d: it is stored anew.
+    out = server.hg('admin::headless-expire', '-r', f'{d[:12]} and desc("d")')
+    assert out.startswith('expired 1 drafts, and 1 bundles')
+    assert known(server, alice, a, b, c, d) == [True, True, True, False]
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    server.hg('admin::headless-expire', '--user', 'bob')
+    assert known(server, alice, a, b, c) == [True, False, True]
+    server.hg('admin::headless-expire', '--push', '1', '--push', '2')
+    assert known(server, alice, a, c) == [False, True]
+    server.hg('admin::headless-expire', '--push', '3', '-r', 'desc("nothing")')
+    assert known(server, alice, c) == [True]
+
+
+def test_published_drafts_stay_in_the_pushlog(embedded):
+    server, alice, (a, *_rest) = embedded
+    alice.hg('phase', '--public', a)
+    alice.hg('push', '-f', '-r', a, code=None)
+    make_old(server)
+    server.hg('admin::headless-expire', '--older-than', '1d')
+    assert objects(server) == []
+    assert fetch_json(f'{server.start()}json-pushes?changeset={a}&full=1')['1']['changesets'][0][
+        'desc'
+    ] == 'a'
+    assert 'all is well' in server.hg('admin::headless-verify')
+
+
+def test_forget(world, embedded):
+    server, alice, (a, b, c, d) = embedded
+    assert '--reason is required' in server.hg('admin::headless-forget', c, code=255)
+    assert 'no draft "nonsense"' in server.hg(
+        'admin::headless-forget', 'nonsense', '--reason', 'x', code=255
+    )
+    assert 'is public' in server.hg(
+        'admin::headless-forget', alice.node('0'), '--reason', 'x', code=255
+    )
+    out = server.hg('admin::headless-forget', b[:12], '--reason', 'court order 17')
+    assert out == f'forgot {b}\n'
+    assert known(server, alice, a, b, c, d) == [True, False, True, True]
+    assert len(objects(server)) == 2
+    audit = rows(server, 'SELECT hex(subject), action, reason FROM audit')
+    assert audit == [(b.upper(), 'forget', b'court order 17')]
+    text = (server.root / '.hg' / 'headless' / 'catalog.sqlite').read_bytes()
+    assert len(rows(server, f"SELECT * FROM changesets WHERE node = x'{b}'")) == 0, text[:0]
+    assert fetch(f'{server.start()}rev/{b}')[0] == 410
+    # It does not come back, nor below another draft.
+    alice.hg('update', '-q', b)
+    alice.commit('on it')
+    out = alice.hg('push', '-f', '-r', '.', code=255)
+    assert f'headless: refused: changeset {b[:12]} was removed' in out
+    # What builds on it goes with it, what it builds on stays.
+    out = server.hg('admin::headless-forget', c, '--reason', 'again', '-Tjson')
+    assert {item['node'] for item in json.loads(out)} == {c, d}
+    assert known(server, alice, a, c, d) == [True, False, False]
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
+def test_gc(world, embedded):
+    server, alice, nodes = embedded
+    kept = objects(server)
+    orphan = store_of(server) / 'try' / 'ab' / ('ab' * 32 + '.hg')
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(b'x')
+    foreign = orphan.parent / 'README'
+    foreign.write_text('not ours')
+    abandoned = orphan.parent / '.tmp-x'
+    abandoned.write_bytes(b'x')
+    folders = [world.folder / 'tmp' / f'hg-headless-{name}' for name in ('old', 'young')]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / 'incoming.cg').write_bytes(b'x')
+    cached = server.root / '.hg' / 'headless' / 'cache'
+    cached.mkdir()
+    (cached / ('cd' * 32)).write_bytes(b'x')
+    env = {'TMPDIR': str(world.folder / 'tmp')}
+    assert server.hg('admin::headless-gc', env=env) == ''
+    assert orphan.exists()  # too young
+    make_old(server)
+    for path in (foreign, cached / ('cd' * 32), folders[0] / 'incoming.cg', folders[0]):
+        os.utime(path, (time.time() - 10 * 86400,) * 2)
+    listed = json.loads(server.hg('admin::headless-gc', '--dry-run', '-Tjson', env=env))
+    assert [item['object'] for item in listed] == [f'try/ab/{orphan.name}']
+    assert orphan.exists()
+    assert server.hg('admin::headless-gc', env=env) == ''
+    assert not orphan.exists()
+    assert not abandoned.exists()
+    assert foreign.exists()
+    assert objects(server) == kept
+    assert [folder.exists() for folder in folders] == [False, True]
+    assert list(cached.iterdir()) == []
+    assert known(server, alice, *nodes) == [True] * 4
+    assert 'takes an age' in server.hg('admin::headless-gc', '--grace', 'x', code=255)
+
+
+def test_one_gc_at_a_time(world, make_server, backend):
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    (world.folder / 'holds.py').write_text(
+        'from hgext_headless.site import Site\n'
+        'from mercurial import registrar\n'
+        'cmdtable = {}\n'
+        'command = registrar.command(cmdtable)\n'
+        "@command(b'holdlock')\n"
+        'def holdlock(ui, repo):\n'
+        "    with Site(repo).catalog.exclusive('removal') as lock:\n"
+        "        ui.write(b'locked %d\\n' % bool(lock))\n"
+        '        ui.flush()\n'
+        '        ui.fin.read()\n'
+    )
+    holder = subprocess.Popen(
+        [HG, '-R', server.root, '--config', f'extensions.x={world.folder}/holds.py', 'holdlock'],
+        env=world.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b'locked 1\n'
+        assert server.hg('admin::headless-gc', code=1) == ''
+        out = server.hg('admin::headless-expire', '--older-than', '1d', code=255)
+        assert 'headless: temporary: another gc' in out
+    finally:
+        holder.send_signal(signal.SIGKILL)  # the lock ends with its process
+        holder.wait()
+    deadline = time.monotonic() + 10
+    while server.hg('admin::headless-gc', code=None).code and time.monotonic() < deadline:
+        time.sleep(0.1)
+    server.hg('admin::headless-gc')
+
+
+def test_gc_beside_a_push(world, make_server, backend):
+    """A push finds its object, gc removes it, the push acknowledges: it must be there."""
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    tip = alice.commit('a')
+    # The object is in the store, without a row, and old enough.
+    alice.hg('push', '-q')
+    server.hg('admin::headless-expire', '--user', 'alice', '--config', 'extensions.k=' + keeper(world))
+    gc = f'{HG} -R {server.root} admin::headless-gc --grace 0s -v >> {world.folder}/gc.out 2>&1'
+    (world.folder / 'slow.py').write_text(
+        'import subprocess\n'
+        'from hgext_headless.catalog import catalog\n'
+        'from mercurial import extensions\n'
+        'def record(orig, self, push, *args):\n'
+        f'    subprocess.run({gc!r}, shell=True, check=True)\n'
+        '    return orig(self, push, *args)\n'
+        "extensions.wrapfunction(catalog.Catalog, 'record', record)\n"
+    )
+    out = server.hg('log', '-r', 'null', '-T', 'x')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\nslow = {world.folder}/slow.py\n')
+    out = alice.hg('push', '--config', f'extensions.slow={world.folder}/slow.py')
+    assert 'as push 2' in out
+    text = (world.folder / 'gc.out').read_text()
+    assert re.search(r'try/../[0-9a-f]{64}\.hg', text), text
+    server.hg('log', '-r', 'null', '--config', 'extensions.slow=!')
+    out = server.hg('admin::headless-verify', '--full', '--config', 'extensions.slow=!')
+    assert 'all is well' in out
+    bob = world.clone(str(server.root), 'bob', '--config', 'extensions.slow=!')
+    bob.hg('pull', '-q', '-r', tip, str(server.root))
+    assert bob.log('draft()') == [f'{tip} draft']
+
+
+def keeper(world) -> str:
+    """An extension with which let-go objects stay in the store, as after a kill."""
+    path = world.folder / 'keeper.py'
+    path.write_text(
+        'from hgext_headless import hgcompat\n'
+        "removal = hgcompat.load('hgext_headless.admin.removal')\n"
+        'removal.Remover.remove = lambda self, keys: []\n'
+    )
+    return str(path)
