@@ -6,7 +6,7 @@ bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -31,12 +31,16 @@ class Temporary(HeadlessError):
         return f'{super().line()}; try again later'
 
 
-class Vanished(Temporary):
-    """Objects were deleted after they had been found in the store: ``keys``."""
+#: Deletions of objects, by key: when each was (see `catalog.schema.doomed`).
+Deletions = Mapping[str, int]
 
-    def __init__(self, keys: Collection[str]) -> None:
+
+class Vanished(Temporary):
+    """Objects were deleted after they had been found in the store."""
+
+    def __init__(self, deletions: Deletions) -> None:
         super().__init__('an object was deleted from the store meanwhile')
-        self.keys = frozenset(keys)
+        self.deletions = deletions
 
 
 class Refused(HeadlessError):

@@ -12,7 +12,7 @@ from ..bundles import keeping, overlay as overlays, stored
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import expiry
 from ..catalog.expiry import Going
-from ..model import Bundle
+from ..model import Bundle, Deletions
 from ..site import Site
 from .removal import Remover
 
@@ -64,7 +64,7 @@ def carry_out(
     try:
         files = _written(repo, site, goings, planned.stays, folder)
 
-        def record(stored_again: Collection[str]) -> list[bytes]:
+        def record(stored_again: Deletions) -> list[bytes]:
             return site.catalog.write(
                 expiry.let_go,
                 planned.keys,

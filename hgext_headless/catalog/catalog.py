@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -14,6 +14,7 @@ from ..model import (
     Brought,
     Bundle,
     Changeset,
+    Deletions,
     Drafts,
     Entry,
     Needs,
@@ -144,11 +145,11 @@ class Catalog:
         with self._database.reading() as connection:
             return pushlog.needs(connection, self._repository, push_ids)
 
-    def record(self, push: Push, stored_again: Collection[str] = ()) -> Recorded:
+    def record(self, push: Push, stored_again: Deletions) -> Recorded:
         """Commit a push: after the return it is stored, whatever happens.
 
         Raises `model.Vanished` where objects of it were deleted since they were
-        stored, unless they are in ``stored_again``.
+        stored, but for the deletions in ``stored_again``.
 
         Where this raises, the push is not acknowledged; it may be stored all
         the same if the connection was lost while committing, and the next

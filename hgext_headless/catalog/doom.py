@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import sqlalchemy
-from sqlalchemy import delete, select, update
+from sqlalchemy import case, delete, select, update
 
-from ..model import Temporary, Vanished
+from ..model import Deletions, Temporary, Vanished
 from .batching import batches, lock, upsert
 from .reads import repository_id
 from .schema import bundles, doomed
@@ -23,23 +23,22 @@ def check(
     connection: sqlalchemy.Connection,
     repository_id: int,
     keys: Collection[str],
-    stored_again: Collection[str],
+    stored_again: Deletions,
 ) -> None:
     """That no object of a push is doomed: the last thing before the commit, with the
     repository's row locked.
 
     Raises `Temporary` where one is being deleted, and `Vanished` where some have been,
-    unless they are in ``stored_again``.
+    but for the deletions in ``stored_again``, after which they were stored once more.
     """
     if not keys:
         return
     mine = (doomed.c.repository_id == repository_id) & doomed.c.key.in_(sorted(keys))
-    found = {row.key: row.deleted for row in connection.execute(select(doomed).where(mine))}
-    if not all(found.values()):
+    found = list(connection.execute(select(doomed).where(mine)))
+    if not all(row.deleted for row in found):
         raise Temporary('the store is deleting an object of the same content')
-    vanished = set(found) - set(stored_again)
-    if vanished:
-        raise Vanished(vanished)
+    if any(stored_again.get(row.key) != row.since for row in found):
+        raise Vanished({row.key: row.since for row in found})
     if found:
         connection.execute(delete(doomed).where(mine))
 
@@ -68,7 +67,14 @@ def doom(
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[doomed.c.repository_id, doomed.c.key],
-                set_={'since': statement.excluded.since, 'deleted': False},
+                set_={
+                    # A number of its own for each deletion of an object: see `check`.
+                    'since': case(
+                        (statement.excluded.since > doomed.c.since, statement.excluded.since),
+                        else_=doomed.c.since + 1,
+                    ),
+                    'deleted': False,
+                },
             ),
             [{'repository_id': owner, 'key': key, 'since': now, 'deleted': False} for key in free],
         )

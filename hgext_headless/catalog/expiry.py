@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import and_, delete, func, insert, literal, select
 
-from ..model import Bundle
+from ..model import Bundle, Deletions
 from . import doom, encoding
 from .batching import batches, lock
 from .reads import repository_id
@@ -175,7 +175,7 @@ def let_go(
     keys: Collection[str],
     nodes: Collection[bytes],
     replacements: Sequence[Bundle],
-    stored_again: Collection[str],
+    stored_again: Deletions,
     now: int,
 ) -> list[bytes]:
     """Drop the rows of some bundles, and bury those of some drafts that no live bundle

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy
 from sqlalchemy import bindparam, delete, select, update
 
-from ..model import Bundle, Changeset, Push, Recorded, Temporary
+from ..model import Bundle, Changeset, Deletions, Push, Recorded, Temporary
 from . import doom, encoding, forgotten
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
@@ -27,7 +27,7 @@ def record(
     connection: sqlalchemy.Connection,
     repository: str,
     push: Push,
-    stored_again: Collection[str],
+    stored_again: Deletions,
 ) -> Recorded:
     """Write a push and all that belongs to it.
 

@@ -8,12 +8,11 @@ going to be public anyway; never a row without its object.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from .. import config
 from ..bundles import keeping, stored
-from ..model import Push, Recorded, Refused
+from ..model import Deletions, Push, Recorded, Refused
 from . import repository
 from .incoming import Incoming
 from .quarantine import Quarantine
@@ -98,7 +97,7 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             incoming, overlay, divided.public, divided.public_heads, other_bookmarks
         )
 
-    def commit(stored_again: Collection[str]) -> Recorded:
+    def commit(stored_again: Deletions) -> Recorded:
         if not record:
             return Recorded(None, 0)
         push = Push(
