@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 ACCESS_KEY = 'headlesskey'
 SECRET_KEY = 'headlesssecret'
+#: May read the bucket, and no more.
+READER_KEY = 'readerkey'
 BUCKET = 'drafts'
 
 
@@ -66,7 +68,12 @@ def seaweed(folder: Path) -> Iterator[str]:
                         'name': 'headless',
                         'credentials': [{'accessKey': ACCESS_KEY, 'secretKey': SECRET_KEY}],
                         'actions': ['Admin', 'Read', 'Write', 'List', 'Tagging'],
-                    }
+                    },
+                    {
+                        'name': 'reader',
+                        'credentials': [{'accessKey': READER_KEY, 'secretKey': SECRET_KEY}],
+                        'actions': [f'Read:{BUCKET}', f'List:{BUCKET}'],
+                    },
                 ]
             }
         )

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 TRANSPORTS = ('path', 'http', 'ssh')
+
+
+def free_url() -> tuple[str, int]:
+    """A URL on a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port: int = probe.getsockname()[1]
+    return f'http://127.0.0.1:{port}/', port
 
 
 class Result(str):
@@ -70,6 +83,18 @@ class World:
         assert 'Traceback' not in result, result
         return result
 
+    def wait_for(self, url: str) -> None:
+        """Wait until somebody listens there."""
+        host, port = url.split('/')[2].split(':')
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, f'nobody listens at {url}'
+                time.sleep(0.05)
+
     def clone(self, source: str, name: str, *args: str) -> Clone:
         self.hg('clone', '-q', *args, source, name)
         return Clone(self, self.folder / name)
@@ -117,6 +142,20 @@ class Clone:
         return log + self.hg('export', '--git', '-r', revs)
 
 
+@functools.cache
+def _history(public: int) -> Path:
+    """A repository with some public history, made once for each process of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix='headless-history-'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = World(folder).init('made')
+    for number in range(public):
+        made.commit(f'public{number}')
+    if public:
+        made.hg('phase', '--public', '-r', 'tip')
+        made.hg('update', '-q', 'null')
+    return made.root
+
+
 class Server(Clone):
     """A repository with public history and both extensions."""
 
@@ -129,12 +168,7 @@ class Server(Clone):
         extensions: tuple[str, ...] = ('push', 'web'),
     ) -> None:
         super().__init__(world, world.folder / name)
-        world.hg('init', name)
-        for number in range(public):
-            self.commit(f'public{number}')
-        if public:
-            self.hg('phase', '--public', '-r', 'tip')
-            self.hg('update', '-q', 'null')
+        shutil.copytree(_history(public), self.root)
         self._process: str | None = None
         self._base = ''.join(
             f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
