@@ -41,6 +41,9 @@ Pulling
 hash of a draft, or a unique prefix. Without ``-r`` they bring public history
 only.
 
+Bookmarks of drafts are pushed and pulled with ``-B``. Of very many only the newest
+are listed, as many as ``headless.listed-bookmarks`` says; :hg:`pull -r` finds all.
+
 On the web
 ==========
 
@@ -55,6 +58,9 @@ Operating
 
 The settings are explained in :hg:`help config.headless`. On a server with a
 database of its own, :hg:`admin::headless-init` creates or upgrades the schema.
+:hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` take over an
+ordinary repository, :hg:`admin::headless-export` gives one back. In between
+:hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house.
 Both extensions belong into the hgrc with ``:required = yes``: hg goes on
 without an extension that it cannot load, and drafts would enter the repository.
 """
