@@ -358,3 +358,50 @@ def keeper(world) -> str:
         'removal.Remover.remove = lambda self, keys: []\n'
     )
     return str(path)
+
+
+def killer(world, place: str, before: bool) -> tuple[str, str]:
+    """An extension that kills its process as it comes to a place."""
+    module, name = place.rsplit(':')
+    owner, method = name.split('.')
+    path = world.folder / 'killer.py'
+    path.write_text(
+        'import os\n'
+        'from hgext_headless import hgcompat\n'
+        'from mercurial import extensions\n'
+        f'module = hgcompat.load({module!r})\n'
+        'def die(orig, *args, **kwargs):\n'
+        f'    {"pass" if before else "orig(*args, **kwargs)"}\n'
+        '    os.kill(os.getpid(), 9)\n'
+        f'extensions.wrapfunction(module.{owner}, {method!r}, die)\n'
+    )
+    return '--config', f'extensions.killer={path}'
+
+
+@pytest.mark.parametrize(
+    ('place', 'before'),
+    [
+        ('hgext_headless.catalog.catalog:Catalog.write', True),
+        ('hgext_headless.catalog.catalog:Catalog.write', False),
+        ('hgext_headless.store.files:FileStore.delete', True),
+        ('hgext_headless.store.files:FileStore.delete', False),
+    ],
+)
+def test_killed_expire(world, embedded, place, before):
+    """Whatever it had done, the house is in order, and it can be run again."""
+    server, alice, (a, b, c, d) = embedded
+    dies = killer(world, place, before)
+    assert server.hg('admin::headless-expire', '-r', d, *dies, code=None).code == -9
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert known(server, alice, a, b, c) == [True, True, True]
+    if known(server, alice, d) == [True]:
+        server.hg('admin::headless-expire', '-r', d)
+    elif 'delete' in place and not before:
+        # Its object may be gone, and is not, or no longer, there to be taken for it.
+        out = alice.hg('push', '-f', '-r', d, code=255)
+        assert 'headless: temporary: the store is deleting an object' in out
+    server.hg('admin::headless-gc', '--grace', '0s')
+    assert len(objects(server)) == 3
+    assert 'as push 4' in alice.hg('push', '-f', '-r', d)
+    assert known(server, alice, a, b, c, d) == [True] * 4
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
