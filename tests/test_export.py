@@ -215,6 +215,13 @@ def test_killed(world, server, alice):
     write(world.folder / 'older.db', [(i, b'old', i, []) for i in range(10, 30_000)])
     server.hg('admin::headless-import-pushlog', world.folder / 'older.db')
     ordinary = world.init('ordinary')
+    hgrc = ordinary.root / '.hg' / 'hgrc'
+    hgrc.write_text(
+        '[hooks]\npretxnclose = test "$HG_TXNNAME" != headless-export || kill -9 $PPID\n'
+    )
+    server.hg('admin::headless-export', ordinary.root, code=-signal.SIGKILL)
+    assert ordinary.log('all()', '{phase}') == ['public' * 4]
+    hgrc.unlink()
     running = subprocess.Popen(
         [HG, 'admin::headless-export', ordinary.root], cwd=server.root, env=world.env
     )

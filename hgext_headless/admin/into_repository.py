@@ -47,6 +47,9 @@ class RepositoryTarget:
 
     def begin(self) -> None:
         """Pull public history. Raises Mercurial's own error where the two are unrelated."""
+        if self._repo.svfs.exists(b'journal'):
+            # What stopped the last export may have left a transaction.
+            self._repo.recover()
         exchange.pull(self._repo, self._source.peer(), heads=self._source.heads())
 
     def has(self, bundle: Bundle) -> bool:
