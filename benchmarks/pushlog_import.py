@@ -21,6 +21,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mercurial import hg, metadata, ui
+from mercurial.node import nullid
+
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 SCHEMA = """
 CREATE TABLE changesets (pushid INTEGER, rev INTEGER, node text);
@@ -35,17 +38,28 @@ EACH = 3
 
 
 def make_repository(root: Path, changesets: int, database: str) -> Iterator[str]:
-    """Changesets without files; their hashes."""
+    """Public changesets without files; their hashes."""
     subprocess.run([HG, 'init', root], check=True)
-    subprocess.run([HG, '-R', root, 'debugbuilddag', f'+{changesets}'], check=True)
+    repo = hg.repository(ui.ui.load(), os.fsencode(root))
+    node = nullid
+    with repo.lock(), repo.transaction(b'benchmark') as transaction:
+        for number in range(changesets):
+            user = b'user%d <user%d@example.com>' % (number % 1000, number % 1000)
+            node = repo.changelog.add(
+                nullid,
+                metadata.ChangingFiles(),
+                b'Bug %d - a change of something, r=somebody\n\nBody.' % number,
+                transaction,
+                node,
+                nullid,
+                user,
+                b'%d 0' % (1_500_000_000 + number),
+            )
+            yield node.hex()
     (root / '.hg' / 'hgrc').write_text(
         '[extensions]\nhgext_headless.push =\nhgext_headless.push:required = yes\n'
         f'[headless]\nrepository = import\ndatabase = {database}\n'
     )
-    log = [HG, '-R', root, 'log', '-r', 'all()', '-T', '{node}\n']
-    with subprocess.Popen(log, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield from map(str.rstrip, process.stdout)
 
 
 def make_pushlog(path: Path, pushes: int, nodes: Iterator[str]) -> None:
@@ -68,13 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('database')
     parser.add_argument('--pushes', type=int, default=1_000_000)
-    parser.add_argument('--changesets', type=int, default=300_000)
+    parser.add_argument('--changesets', type=int, default=3_000_000)
     arguments = parser.parse_args()
     os.environ['HGRCPATH'] = ''
     with tempfile.TemporaryDirectory() as folder:
         root, older = Path(folder) / 'repository', Path(folder) / 'pushlog2.db'
-        nodes = make_repository(root, arguments.changesets, arguments.database)
-        make_pushlog(older, arguments.pushes, nodes)
+        nodes = list(make_repository(root, arguments.changesets, arguments.database))
+        make_pushlog(older, arguments.pushes, iter(nodes))
         subprocess.run([HG, '-R', root, 'admin::headless-init'], check=True)
         for what in ('import', 'import again'):
             started = time.perf_counter()
