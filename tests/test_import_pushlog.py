@@ -173,7 +173,7 @@ def test_bad_files(world, make_server):
 
 def test_killed(world, make_server):
     server = make_server('embedded')
-    count = 20_000
+    count = 8_000
     public = server.log('all()', '{node}\n')
     older = [
         (i, b'user%d' % (i % 10), i, [f'{i:020x}{n:020x}' for n in range(3)])
