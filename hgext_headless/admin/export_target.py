@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..catalog import pushlog2
+from ..catalog import pushlog2_writing
 from ..model import Bundle, Clash, PastPush
 
 
@@ -27,5 +27,7 @@ class Target(Protocol):
     def mark(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
         """Set those bookmarks (name and node) whose drafts it has."""
 
-    def add_pushes(self, file: pushlog2.File, pushes: Sequence[PastPush]) -> list[Clash]:
-        """Add pushes to its pushlog, as `pushlog2.File.add`."""
+    def add_pushes(
+        self, file: pushlog2_writing.WritableFile, pushes: Sequence[PastPush]
+    ) -> list[Clash]:
+        """Add pushes to its pushlog, as `pushlog2_writing.WritableFile.add`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,8 +11,8 @@ from mercurial import pycompat
 from mercurial.utils import urlutil
 
 from .. import hgcompat
-from ..catalog import exports, past, pushlog2
-from ..model import Bundle, Refused, Selection
+from ..catalog import exports, past, pushlog2_writing
+from ..model import Bundle, PastPush, Refused, Selection
 from ..site import Site
 from . import clashes, console, naming
 from .export_target import Target
@@ -150,11 +151,24 @@ def _export_bookmarks(site: Site, target: Target) -> None:
 def _export_pushes(
     ui: Any, fm: Any, site: Site, target: Target, wanted: _Wanted, counts: dict[str, int]
 ) -> None:
-    with pushlog2.writing(target.pushlog) as file:
+    with pushlog2_writing.writing(target.pushlog) as file:
         with console.progress(ui, b'pushes', b'pushes', wanted.push_count) as bar:
             for push_ids in wanted.pushes():
-                clashing = target.add_pushes(file, site.catalog.read(past.past_pushes, push_ids))
+                clashing = target.add_pushes(file, _pushes(site, push_ids))
                 clashes.show(fm, clashing, b'exported was')
                 counts['clashes'] += len(clashing)
                 counts['pushes'] += len(push_ids) - len(clashing)
                 bar.increment(len(push_ids))
+
+
+def _pushes(site: Site, push_ids: Sequence[int]) -> list[PastPush]:
+    """Pushes without the tombstones of what came again since: one push brought it."""
+    pushes = site.catalog.read(past.past_pushes, push_ids)
+    gone = {node for push in pushes for node in push.gone}
+    again = set(site.catalog.brought(gone)) if gone else set()
+    return [
+        dataclasses.replace(
+            push, nodes=tuple(n for n in push.nodes if n not in push.gone or n not in again)
+        )
+        for push in pushes
+    ]

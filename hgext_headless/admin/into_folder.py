@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ..bundles import overlay
-from ..catalog import pushlog2
+from ..catalog import pushlog2_writing
 from ..model import Bundle, Clash, Corrupt, PastPush, Refused, Temporary
 from ..site import Site
 
@@ -52,5 +52,7 @@ class FolderTarget:
     def mark(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
         """A folder has no place for bookmarks."""
 
-    def add_pushes(self, file: pushlog2.File, pushes: Sequence[PastPush]) -> list[Clash]:
+    def add_pushes(
+        self, file: pushlog2_writing.WritableFile, pushes: Sequence[PastPush]
+    ) -> list[Clash]:
         return file.add(pushes, None)

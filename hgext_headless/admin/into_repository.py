@@ -12,7 +12,7 @@ from mercurial import changegroup, exchange, hg, util
 
 from .. import config, hgcompat
 from ..bundles import changegroups, overlay
-from ..catalog import pushlog2
+from ..catalog import pushlog2_writing
 from ..model import Bundle, Clash, Corrupt, PastPush, Refused
 from ..site import Site
 
@@ -100,5 +100,7 @@ class RepositoryTarget:
                 with self._repo.transaction(b'headless-export') as transaction:
                     self._repo._bookmarks.applychanges(self._repo, transaction, marks)
 
-    def add_pushes(self, file: pushlog2.File, pushes: Sequence[PastPush]) -> list[Clash]:
+    def add_pushes(
+        self, file: pushlog2_writing.WritableFile, pushes: Sequence[PastPush]
+    ) -> list[Clash]:
         return file.add(pushes, self._repo.changelog.index.get_rev)

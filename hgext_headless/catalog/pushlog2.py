@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
-    bindparam,
     cast,
     exc,
     func,
@@ -31,14 +29,13 @@ from sqlalchemy import (
     select,
 )
 
-from ..model import Clash, PastPush, Refused, Temporary
-from .batching import batches
+from ..model import PastPush, Refused, Temporary
 
-_metadata = MetaData()
+metadata = MetaData()
 
-_pushlog = Table(
+pushlog = Table(
     'pushlog',
-    _metadata,
+    metadata,
     Column('id', Integer, primary_key=True),
     Column('user', Text),
     Column('date', Integer),
@@ -47,9 +44,9 @@ _pushlog = Table(
     sqlite_autoincrement=True,
 )
 
-_changesets = Table(
+changesets = Table(
     'changesets',
-    _metadata,
+    metadata,
     Column('pushid', Integer),
     Column('rev', Integer),
     Column('node', Text),
@@ -59,7 +56,7 @@ _changesets = Table(
 )
 
 # SQLite lets any type stand in a column.
-_entries = select(_pushlog.c.id, cast(_pushlog.c.user, Text).label('user'), _pushlog.c.date)
+entries = select(pushlog.c.id, cast(pushlog.c.user, Text).label('user'), pushlog.c.date)
 
 #: Pushes that are handed out at once, and changesets after which it is enough.
 PUSHES, CHANGESETS = 500, 5000
@@ -75,7 +72,9 @@ class File:
         self._path = path
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlalchemy.Connection]:
+    def connected(self) -> Iterator[sqlalchemy.Connection]:
+        """One transaction. Raises `Refused` where this is no pushlog2.db, and `Temporary`
+        where it is locked or can't be written."""
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -86,20 +85,15 @@ class File:
         except exc.DatabaseError as error:
             raise Refused(f'{self._path} is no pushlog2.db: {error.orig}') from error
 
-    def make(self) -> None:
-        """Make the tables that are missing."""
-        with self._connected() as connection:
-            _metadata.create_all(connection)
-
     def check(self) -> tuple[int, int]:
         """How many pushes there are, and the highest id. Raises `Refused` where a row
         makes no sense."""
-        id, date, node = _pushlog.c.id, _pushlog.c.date, _changesets.c.node
+        id, date, node = pushlog.c.id, pushlog.c.date, changesets.c.node
         number = ('integer', 'real')
         bad_push = select(id).where(
             or_(func.typeof(id) != 'integer', id < 1, func.typeof(date).not_in(number))
         )
-        bad_node = select(_changesets.c.pushid, node).where(
+        bad_node = select(changesets.c.pushid, node).where(
             or_(
                 node.is_(None),
                 func.length(node) != 40,
@@ -107,7 +101,7 @@ class File:
                 node.in_([nullid.hex(), wdirid.hex()]),
             )
         )
-        with self._connected() as connection:
+        with self.connected() as connection:
             for (push_id,) in connection.execute(bad_push.limit(1)):
                 raise Refused(f'{self._path}: push {push_id} has a bad id or date')
             for push_id, name in connection.execute(bad_node.limit(1)):
@@ -136,11 +130,11 @@ class File:
         seen = 0
         while True:
             page = (
-                _entries.where(_pushlog.c.id > seen, _pushlog.c.id <= upto)
-                .order_by(_pushlog.c.id)
+                entries.where(pushlog.c.id > seen, pushlog.c.id <= upto)
+                .order_by(pushlog.c.id)
                 .limit(PUSHES)
             )
-            with self._connected() as connection:
+            with self.connected() as connection:
                 rows = connection.execute(page).all()
                 if not rows:
                     return
@@ -151,23 +145,11 @@ class File:
         self, connection: sqlalchemy.Connection, first: int, last: int
     ) -> Iterator[tuple[int, Iterator[Any]]]:
         query = (
-            select(_changesets.c.pushid, _changesets.c.node)
-            .where(_changesets.c.pushid.between(first, last))
-            .order_by(_changesets.c.pushid, _changesets.c.rev)
+            select(changesets.c.pushid, changesets.c.node)
+            .where(changesets.c.pushid.between(first, last))
+            .order_by(changesets.c.pushid, changesets.c.rev)
         )
         return itertools.groupby(connection.execute(query), lambda row: row.pushid)
-
-    def add(
-        self, pushes: Sequence[PastPush], rev: Callable[[bytes], int | None] | None
-    ) -> list[Clash]:
-        """Write pushes in one transaction, but those that are there. Returns those that
-        clash with what is there.
-
-        ``rev`` tells a changeset's number; without one the changeset is left out.
-        None: they are numbered as they come.
-        """
-        with self._connected() as connection:
-            return _add(connection, pushes, rev)
 
 
 def _with_names(
@@ -182,88 +164,17 @@ def _with_names(
         yield PastPush(row.id, row.user or b'', int(row.date), tuple(nodes))
 
 
-def _add(
-    connection: sqlalchemy.Connection,
-    pushes: Sequence[PastPush],
-    rev: Callable[[bytes], int | None] | None,
-) -> list[Clash]:
-    if rev is None:
-        top = connection.scalar(select(func.max(_changesets.c.rev)))
-        numbers = itertools.count(0 if top is None else top + 1)
-    there = _there(connection, [push.push_id for push in pushes])
-    owners = _owners(connection, [node for push in pushes for node in push.nodes])
-    clashes: list[Clash] = []
-    entries: list[dict[str, Any]] = []
-    names: list[dict[str, Any]] = []
-    for push in pushes:
-        user, date = there.get(push.push_id, (push.user, push.date))
-        if (user, date) != (push.user, push.date):
-            clashes.append(Clash(push, recorded=PastPush(push.push_id, user, date, ())))
-            continue
-        # A tombstone's name may have come again since, with another push.
-        others = [n for n in push.nodes if owners.get(n, push.push_id) != push.push_id]
-        taken = next((n for n in others if n not in push.gone), None)
-        if taken is not None:
-            clashes.append(Clash(push, node=taken, owner=owners[taken]))
-            continue
-        if push.push_id not in there:
-            entries.append({'id': push.push_id, 'name': user, 'date': date})
-        for node in push.nodes:
-            if node in owners:
-                continue
-            number = next(numbers) if rev is None else rev(node)
-            if number is not None:
-                owners[node] = push.push_id
-                names.append({'pushid': push.push_id, 'rev': number, 'node': node.hex()})
-    if entries:
-        # Users need not be UTF-8, and have to be text all the same.
-        user_text = cast(bindparam('name', type_=LargeBinary), Text)
-        connection.execute(_pushlog.insert().values(user=user_text), entries)
-    if names:
-        connection.execute(_changesets.insert(), names)
-    return clashes
-
-
-def _there(
-    connection: sqlalchemy.Connection, push_ids: Sequence[int]
-) -> dict[int, tuple[bytes, int]]:
-    """User and date of those pushes that the file has."""
-    return {
-        row.id: (row.user or b'', int(row.date))
-        for batch in batches(push_ids)
-        for row in connection.execute(_entries.where(_pushlog.c.id.in_(batch)))
-    }
-
-
-def _owners(connection: sqlalchemy.Connection, nodes: Sequence[bytes]) -> dict[bytes, int]:
-    """For each changeset that the file has: its push."""
-    return {
-        bytes.fromhex(row.node.decode('ascii')): row.pushid
-        for batch in batches(nodes)
-        for row in connection.execute(
-            select(_changesets).where(_changesets.c.node.in_([node.hex() for node in batch]))
-        )
-    }
-
-
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[File]:
     """The pushlog2.db at a path, never written to. What is done with it raises
     `model.Refused` where it is none, and `model.Temporary` where it is locked."""
-    with _opened(path, 'ro') as file:
-        yield file
+    with opened_engine(path, 'ro') as engine:
+        yield File(engine, path)
 
 
 @contextlib.contextmanager
-def writing(path: str) -> Iterator[File]:
-    """As `reading`, to write to it; made where there is none."""
-    with _opened(path, 'rwc') as file:
-        file.make()
-        yield file
-
-
-@contextlib.contextmanager
-def _opened(path: str, mode: str) -> Iterator[File]:
+def opened_engine(path: str, mode: str) -> Iterator[sqlalchemy.Engine]:
+    """The file at a path, in one of SQLite's modes of opening."""
     url = f'{Path(path).absolute().as_uri()}?mode={mode}'
 
     def connect() -> sqlite3.Connection:
@@ -273,6 +184,6 @@ def _opened(path: str, mode: str) -> Iterator[File]:
 
     engine = sqlalchemy.create_engine('sqlite://', creator=connect, poolclass=pool.StaticPool)
     try:
-        yield File(engine, path)
+        yield engine
     finally:
         engine.dispose()
