@@ -7,7 +7,7 @@ bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class HeadlessError(Exception):
@@ -153,6 +153,32 @@ class Entry:
     push_id: int
     user: bytes
     date: int
+
+
+@dataclass(frozen=True)
+class PastPush:
+    """A push with the names of all that it brought, in order: what a pushlog2.db keeps.
+
+    ``gone`` are those of ``nodes`` that are tombstones here; it is no part of what
+    makes two of them equal. ``date`` is seconds since the epoch.
+    """
+
+    push_id: int
+    user: bytes
+    date: int
+    nodes: tuple[bytes, ...]
+    gone: frozenset[bytes] = field(default=frozenset(), compare=False)
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A push that is recorded as another one (``recorded``), or one whose changeset
+    ``node`` another push (``owner``, an id) has brought."""
+
+    push: PastPush
+    recorded: PastPush | None = None
+    node: bytes = b''
+    owner: int = 0
 
 
 @dataclass(frozen=True)

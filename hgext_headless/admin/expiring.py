@@ -68,13 +68,14 @@ def _chosen(
         after = goings[-1].bundle_id
         chosen = {node for going in goings for node in going.chosen}
         if revs:
-            chosen &= naming.drafts_named(repo, site, revs, [going.bundle for going in goings])
+            bundles = [going.bundle for going in goings]
+            chosen.intersection_update(naming.drafts_named(repo, site, revs, bundles))
         yield [going for going in goings if going.bundle.head in chosen], chosen
 
 
 def _named(
     repo: Any, site: Site, revs: Sequence[bytes]
 ) -> Iterator[tuple[list[Going], set[bytes]]]:
-    chosen = naming.drafts_named(repo, site, revs)
+    chosen = set(naming.drafts_named(repo, site, revs))
     goings = site.catalog.read(expiry.holding, chosen)
     yield [going for going in goings if going.bundle.head in chosen], chosen

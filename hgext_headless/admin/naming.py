@@ -16,9 +16,9 @@ from ..site import Site
 
 def drafts_named(
     repo: Any, site: Site, revs: Sequence[bytes], beside: Iterable[Bundle] = ()
-) -> set[bytes]:
-    """The drafts that revsets name. They see public history, and the drafts in the bundles
-    ``beside`` and in those that hold a draft which is named in them.
+) -> list[bytes]:
+    """The drafts that revsets name, parents first. They see public history, and the
+    drafts in the bundles ``beside`` and in those that hold a draft which is named in them.
 
     Raises `Refused` where a name is ambiguous, or none is a draft's and there is nothing
     beside; and what Mercurial raises for a revset that it can't make sense of.
@@ -40,7 +40,8 @@ def drafts_named(
     has_node = repo.unfiltered().changelog.hasnode
     with overlays.opened(repo, site.source, list(bundles.values())) as overlay:
         revisions = scmutil.revrange(overlay, named, localalias=aliases)
-        return {n for n in map(overlay.changelog.node, revisions) if not has_node(n)}
+        named_nodes = map(overlay.changelog.node, sorted(revisions))
+        return [node for node in named_nodes if not has_node(node)]
 
 
 def _symbols(tree: Any) -> Iterator[bytes]:

@@ -36,23 +36,31 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
     Raises `model.Corrupt` where size, digest or format is not what was stored.
     """
     name = os.path.join(folder, names.digest(bundle.key))
-    store.get(bundle.key, name)
-    if os.path.getsize(name) != bundle.size:
-        raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
+    fetch_as_stored(store, bundle, name)
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
-        check = hashlib.sha512()
-        for chunk in iter(lambda: source.read(1 << 20), b''):
-            check.update(chunk)
-        if check.hexdigest() != bundle.sha512:
-            raise Corrupt(f'object {bundle.key} is not what was stored')
-        source.seek(0)
         unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
         if unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
     os.unlink(name)
     return Layer(plain, b'01')
+
+
+def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
+    """Fetch a stored bundle to a file, as it is in the store.
+
+    Raises `model.Corrupt` where size or digest is not what was stored.
+    """
+    store.get(bundle.key, path)
+    if os.path.getsize(path) != bundle.size:
+        raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
+    check = hashlib.sha512()
+    with open(path, 'rb') as file:
+        for chunk in iter(lambda: file.read(1 << 20), b''):
+            check.update(chunk)
+    if check.hexdigest() != bundle.sha512:
+        raise Corrupt(f'object {bundle.key} is not what was stored')
 
 
 def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
@@ -90,7 +98,7 @@ def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]
 def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
     """Write one bundle (HG20) that holds all layers, each building on those before."""
     with contextlib.ExitStack() as stack:
-        unpackers = [stack.enter_context(_opened(layer)) for layer in layers]
+        unpackers = [stack.enter_context(unpacked(layer)) for layer in layers]
         container = bundle2.bundle20(ui)
         part = container.newpart(b'changegroup', data=changegroups.spliced(unpackers))
         part.addparam(b'version', b'02')
@@ -99,7 +107,8 @@ def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(layer: Layer) -> Iterator[Any]:
+def unpacked(layer: Layer) -> Iterator[Any]:
+    """An unpacker over a layer; its file is open meanwhile."""
     file: BinaryIO
     with open(layer.path, 'rb') as file:
         yield changegroups.unpack(file, layer.version)

@@ -1,0 +1,80 @@
+"""``admin::headless-import-pushlog``: the pushes of an older pushlog."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from mercurial import pycompat
+
+from .. import hgcompat
+from ..bundles import facts
+from ..catalog import pushlog2, pushlog_import
+from ..model import Changeset, Refused
+from ..site import Site
+from . import clashes, console
+
+
+def run(
+    ui: Any, repo: Any, site: Site, path: bytes | None, dry_run: bool = False, **opts: Any
+) -> int:
+    file = os.path.abspath(hgcompat.to_str(path or repo.vfs.join(b'pushlog2.db')))
+    if not os.path.isfile(file):
+        raise Refused(f'there is no file {file}')
+    of_changeset = _reader(repo)
+    counts = dict.fromkeys(('recorded', 'there', 'clashes', 'unknown'), 0)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(pushlog2.reading(file))
+        fm = stack.enter_context(
+            ui.formatter(b'headless-import-pushlog', pycompat.byteskwargs(opts))
+        )
+        total, last = source.check()
+        if not dry_run:
+            site.catalog.write(pushlog_import.reserve, last)
+        with console.progress(ui, b'pushes', b'pushes', total) as bar:
+            for batch in source.pushes(last):
+                if dry_run:
+                    compared = site.catalog.read(pushlog_import.compare, batch)
+                    unknown = site.catalog.read(
+                        pushlog_import.unknown, compared.new, of_changeset
+                    )
+                else:
+                    compared, unknown = site.catalog.write(
+                        pushlog_import.record, batch, of_changeset
+                    )
+                clashes.show(fm, compared.clashes, b'the file says')
+                counts['recorded'] += len(compared.new)
+                counts['there'] += compared.there
+                counts['clashes'] += len(compared.clashes)
+                counts['unknown'] += unknown
+                bar.increment(len(batch))
+        fm.startitem()
+        fm.data(kind=b'total', dryrun=dry_run, **counts)
+        fm.plain(
+            b'%s %d pushes; %d were there already, %d clash\n'
+            % (
+                b'would record' if dry_run else b'recorded',
+                counts['recorded'],
+                counts['there'],
+                counts['clashes'],
+            )
+        )
+        if counts['unknown']:
+            fm.plain(
+                b'%d changesets are not in this repository: '
+                b'the pushlog has nothing but their names\n' % counts['unknown']
+            )
+    return 1 if counts['clashes'] else 0
+
+
+def _reader(repo: Any) -> pushlog_import.Facts:
+    # What is hidden or secret is not imported, and no server has it: a changeset of
+    # which more than the name is recorded is waited for until it can be served.
+    served = repo.filtered(b'served')
+    has_node = served.changelog.hasnode
+
+    def read(node: bytes) -> Changeset | None:
+        return facts.of_changelog(served, node) if has_node(node) else None
+
+    return read

@@ -1,0 +1,74 @@
+"""What there is to export, some at a time."""
+
+from __future__ import annotations
+
+import sqlalchemy
+from sqlalchemy import func, select
+
+from ..model import Bundle
+from . import encoding
+from .reads import repository_id
+from .schema import LIVE, bookmarks, bundles, pushes
+
+
+def _newest(repository: str) -> sqlalchemy.ColumnElement[bool]:
+    """That a bundle is the newest live one that ends with its head."""
+    newer = bundles.alias('newer')
+    return (
+        (bundles.c.repository_id == repository_id(repository))
+        & (bundles.c.state == LIVE)
+        & ~(
+            select(newer.c.id)
+            .where(
+                newer.c.repository_id == bundles.c.repository_id,
+                newer.c.head == bundles.c.head,
+                newer.c.state == LIVE,
+                newer.c.id > bundles.c.id,
+            )
+            .exists()
+        )
+    )
+
+
+def bundle_count(connection: sqlalchemy.Connection, repository: str) -> int:
+    """How many bundles `bundles_after` gives in all."""
+    return connection.scalar(select(func.count()).where(_newest(repository))) or 0
+
+
+def bundles_after(
+    connection: sqlalchemy.Connection, repository: str, after: int, limit: int
+) -> tuple[int, list[Bundle]]:
+    """Live bundles, the oldest first, one for each head, without their ``nodes``.
+
+    ``after`` is 0, or what the last question returned.
+    """
+    query = (
+        select(bundles)
+        .where(_newest(repository), bundles.c.id > after)
+        .order_by(bundles.c.id)
+        .limit(limit)
+    )
+    found: list[Bundle] = []
+    for row in connection.execute(query):
+        after = row.id
+        bases = encoding.split_nodes(row.bases)
+        found.append(Bundle(row.key, row.size, row.sha512, bytes(row.head), bases))
+    return after, found
+
+
+def push_count(connection: sqlalchemy.Connection, repository: str) -> int:
+    query = select(func.count()).where(pushes.c.repository_id == repository_id(repository))
+    return connection.scalar(query) or 0
+
+
+def bookmarks_after(
+    connection: sqlalchemy.Connection, repository: str, after: bytes, limit: int
+) -> list[tuple[bytes, bytes]]:
+    """Bookmarks of drafts by name: name and node."""
+    query = (
+        select(bookmarks.c.name, bookmarks.c.node)
+        .where(bookmarks.c.repository_id == repository_id(repository), bookmarks.c.name > after)
+        .order_by(bookmarks.c.name)
+        .limit(limit)
+    )
+    return [(bytes(row.name), bytes(row.node)) for row in connection.execute(query)]

@@ -1,0 +1,202 @@
+"""Recording the pushes of an older pushlog, with the ids that they have."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import case, select, update
+
+from ..model import Changeset, Clash, PastPush
+from . import past
+from .batching import BATCH, batches, ensure_repository
+from .reads import repository_id
+from .schema import (
+    changesets,
+    push_branches,
+    push_changesets,
+    pushes,
+    repositories,
+    tombstones,
+)
+from .writes import changeset_ids
+
+#: The parent of a changeset of which nothing but the name is known.
+_UNKNOWN = bytes(20)
+
+Facts = Callable[[bytes], 'Changeset | None']
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Some pushes against what is recorded: those that are ``new``, how many are
+    recorded already just so, and those that clash."""
+
+    new: list[PastPush]
+    there: int
+    clashes: list[Clash]
+
+
+def reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
+    """Let ids up to ``last`` be an older pushlog's: the next push gets a higher one."""
+    imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
+    connection.execute(
+        update(repositories)
+        .where(repositories.c.id == ensure_repository(connection, repository))
+        .values(
+            imported_push_id=case((imported < last, last), else_=imported),
+            last_push_id=case((newest < last, last), else_=newest),
+        )
+    )
+
+
+def compare(
+    connection: sqlalchemy.Connection, repository: str, older: Sequence[PastPush]
+) -> Compared:
+    """Where pushes of an older pushlog stand. A changeset has one push that brought it."""
+    recorded = {
+        push.push_id: push
+        for push in past.past_pushes(connection, repository, [p.push_id for p in older])
+    }
+    unknown = [push for push in older if push.push_id not in recorded]
+    owners = _owners(connection, repository, unknown)
+    new: list[PastPush] = []
+    clashes: list[Clash] = []
+    for push in older:
+        if push.push_id in recorded:
+            if push != recorded[push.push_id]:
+                clashes.append(Clash(push, recorded[push.push_id]))
+            continue
+        taken = next((node for node in push.nodes if node in owners), None)
+        twice = _repeated(push.nodes)
+        if taken is not None:
+            clashes.append(Clash(push, node=taken, owner=owners[taken]))
+        elif twice is not None:
+            clashes.append(Clash(push, node=twice, owner=push.push_id))
+        else:
+            new.append(push)
+            owners.update(dict.fromkeys(push.nodes, push.push_id))
+    return Compared(new, len(older) - len(new) - len(clashes), clashes)
+
+
+def _repeated(nodes: Sequence[bytes]) -> bytes | None:
+    if len(set(nodes)) == len(nodes):
+        return None
+    return next(node for i, node in enumerate(nodes) if node in nodes[:i])
+
+
+def _owners(
+    connection: sqlalchemy.Connection, repository: str, older: Iterable[PastPush]
+) -> dict[bytes, int]:
+    """For those of the changesets that a recorded push has brought: its id."""
+    owners: dict[bytes, int] = {}
+    for portion in _portions(node for push in older for node in push.nodes):
+        owner = repository_id(repository)
+        listed = (
+            select(changesets.c.node, push_changesets.c.push_id)
+            .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
+            .where(changesets.c.repository_id == owner, changesets.c.node.in_(portion))
+        )
+        gone = select(tombstones.c.node, tombstones.c.push_id).where(
+            tombstones.c.repository_id == owner, tombstones.c.node.in_(portion)
+        )
+        for query in (gone, listed):
+            owners.update((bytes(n), push_id) for n, push_id in connection.execute(query))
+    return owners
+
+
+def unknown(
+    connection: sqlalchemy.Connection, repository: str, older: Iterable[PastPush], facts: Facts
+) -> int:
+    """How many changesets would have nothing but their name."""
+    missing = 0
+    for portion in _portions(node for push in older for node in push.nodes):
+        there = _rows(connection, repository, portion)
+        missing += sum(node not in there and facts(node) is None for node in portion)
+    return missing
+
+
+def record(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    older: Sequence[PastPush],
+    facts: Facts,
+) -> tuple[Compared, int]:
+    """Record those pushes that are new. Returns what `compare` found, and how many
+    changesets have become tombstones.
+
+    What the catalog does not know of a changeset, ``facts`` tells, or None.
+    """
+    compared = compare(connection, repository, older)
+    if not compared.new:
+        return compared, 0
+    owner = ensure_repository(connection, repository)
+    connection.execute(
+        pushes.insert(),
+        [
+            {'repository_id': owner, 'push_id': p.push_id, 'user': p.user, 'date': p.date}
+            for p in compared.new
+        ],
+    )
+    gone = 0
+    branches: set[tuple[int, bytes]] = set()
+    places = (
+        (push.push_id, position, node)
+        for push in compared.new
+        for position, node in enumerate(push.nodes)
+    )
+    for portion in _portions(places):
+        known = _known(connection, repository, owner, [node for *_place, node in portion], facts)
+        listed: list[dict[str, Any]] = []
+        buried: list[dict[str, Any]] = []
+        for push_id, position, node in portion:
+            row = {'repository_id': owner, 'push_id': push_id, 'position': position}
+            if node in known:
+                changeset_id, branch = known[node]
+                listed.append({**row, 'changeset_id': changeset_id})
+                branches.add((push_id, branch))
+            else:
+                buried.append({**row, 'node': node, 'p1': _UNKNOWN, 'p2': _UNKNOWN})
+        if listed:
+            connection.execute(push_changesets.insert(), listed)
+        if buried:
+            connection.execute(tombstones.insert(), buried)
+        gone += len(buried)
+    for batch in batches(sorted(branches)):
+        connection.execute(
+            push_branches.insert(),
+            [{'repository_id': owner, 'push_id': i, 'branch': branch} for i, branch in batch],
+        )
+    return compared, gone
+
+
+def _known(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    owner: int,
+    nodes: Sequence[bytes],
+    facts: Facts,
+) -> dict[bytes, tuple[int, bytes]]:
+    """Row and branch of those changesets that are more than a name."""
+    found = _rows(connection, repository, nodes)
+    fresh = [c for c in (facts(node) for node in nodes if node not in found) if c is not None]
+    ids = changeset_ids(connection, owner, fresh, ())
+    found.update((c.node, (ids[c.node], c.branch)) for c in fresh)
+    return found
+
+
+def _rows(
+    connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
+) -> dict[bytes, tuple[int, bytes]]:
+    query = select(changesets.c.node, changesets.c.id, changesets.c.branch).where(
+        changesets.c.repository_id == repository_id(repository), changesets.c.node.in_(nodes)
+    )
+    return {bytes(row.node): (row.id, bytes(row.branch)) for row in connection.execute(query)}
+
+
+def _portions(items: Iterable[Any]) -> Iterator[list[Any]]:
+    items = iter(items)
+    return iter(lambda: list(itertools.islice(items, BATCH)), [])
