@@ -151,6 +151,7 @@ DROP TABLE tombstones
 DROP TABLE doomed
 DROP TABLE audit
 DROP INDEX ix_bookmarks_repository_id_updated
+DROP INDEX ix_bookmarks_repository_id_node
 DROP INDEX ix_bundles_repository_id_head
 DROP INDEX ix_bundles_repository_id_created
 ALTER TABLE bookmarks DROP COLUMN updated

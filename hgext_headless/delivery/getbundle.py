@@ -26,6 +26,15 @@ class Linked(NamedTuple):
     url: str
 
 
+class Served(NamedTuple):
+    """The drafts of an answer: their bundles, and links where they come by link. The
+    parts of the answer get it as their argument ``headless``."""
+
+    site: Site
+    bundles: Sequence[Bundle]
+    linked: Sequence[Linked] = ()
+
+
 def get_bundle_chunks(
     orig: Any,
     repo: Any,
@@ -63,7 +72,7 @@ def get_bundle_chunks(
                     heads=public,
                     common=_translated(common, found),
                     bundlecaps=bundlecaps,
-                    headless=linked,
+                    headless=Served(site, wanted, linked),
                     **kwargs,
                 )
         if site.settings.inline == 'never':
@@ -76,14 +85,14 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 
     The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
     """
-    linked = kwargs.pop('headless', ())
+    served: Served | None = kwargs.pop('headless', None)
     result = orig(bundler, repo, source, **kwargs)
     if not bundler.nbparts and _is_incoming(kwargs) and config.participates(repo):
         # "hg incoming" wants a changegroup where the heads were not all known to
         # it, and one of them never is (`discovery.heads`).
         empty = bundler.newpart(b'changegroup', data=changegroups.empty())
         empty.addparam(b'version', b'02')
-    for bundle, url in linked:
+    for bundle, url in served.linked if served else ():
         part = bundler.newpart(b'remote-changegroup')
         part.addparam(b'url', hgcompat.to_bytes(url))
         part.addparam(b'size', b'%d' % bundle.size)
@@ -190,6 +199,8 @@ def _inline(
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, site.store, wanted))
         has_node = overlay.changelog.hasnode
+        if exchange.bundle2requested(bundlecaps):
+            kwargs['headless'] = Served(site, wanted)
         known = [node for node in common or () if has_node(node)]
         unknown = [node for node in common or () if not has_node(node)]
         info, chunks = orig(
