@@ -50,8 +50,8 @@ def test_life_of_a_bookmark(world, make_server, transport):
     assert server.changesets() == 3
 
 
-def test_to_public_and_back(world, make_server, backend):
-    server = make_server(backend)
+def test_to_public_and_back(world, make_server):
+    server = make_server('services')
     url = server.url('path')
     alice = world.clone(url, 'alice')
     draft = alice.commit('a')
@@ -95,9 +95,9 @@ bookmarks.plan = planned
 """
 
 
-def test_race(world, make_server, backend):
+def test_race(world, make_server):
     """Of two who move a bookmark at once, the second is told."""
-    server = make_server(backend)
+    server = make_server('services')
     url = server.url('path')
     alice = world.clone(url, 'alice')
     bob = world.clone(url, 'bob')
@@ -162,9 +162,9 @@ def test_legacy_exchange(world, make_server):
     assert listed(alice, url) == {}
 
 
-def test_few_are_listed(world, make_server, backend):
+def test_few_are_listed(world, make_server):
     """The newest; the others are found by `pull -r`."""
-    server = make_server(backend, 'listed-bookmarks = 2\n')
+    server = make_server('embedded', 'listed-bookmarks = 2\n')
     url = server.url('path')
     alice = world.clone(url, 'alice')
     alice.commit('a')
