@@ -55,6 +55,7 @@ def _extsetup(ui: Any) -> None:
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
+        (b'listkeys', getbundle.listkeys_part),
         (b'obsmarkers', markers.part),
     ):
         parts[kind] = functools.partial(wrapper, parts[kind])

@@ -32,8 +32,8 @@ def evolving(world: World, make_server):
     return make
 
 
-def amended(clone: Clone) -> str:
-    clone.hg('commit', '-q', '--amend', '-m', clone.node())
+def amended(clone: Clone, message: str = 'amended') -> str:
+    clone.hg('commit', '-q', '--amend', '-m', message)
     return clone.node()
 
 
@@ -56,7 +56,7 @@ def test_amended_draft(world, evolving, backend, transport):
     alice.hg('push', '-q', '-r', '.')
     bob.hg('pull', '-q', '-r', first)
     second = amended(alice)
-    third = amended(alice)
+    third = amended(alice, 'again')
     out = alice.hg('push', '-f', '-r', '.')
     assert '2 new obsolescence markers' in out
     assert 'headless: stored 1 changeset' in out
@@ -117,7 +117,7 @@ def test_draft_becomes_public(world, evolving):
     server, url, alice = evolving('services', 'ssh')
     first = alice.commit('a')
     second = amended(alice)
-    third = amended(alice)
+    third = amended(alice, 'again')
     alice.hg('push', '-q')
     alice.hg('update', '-q', 'last(public())')
     alice.commit('other')

@@ -101,6 +101,18 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
     return result
 
 
+def listkeys_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the ``listkeys`` parts: without ``bookmarks`` for who asks for
+    the part of that name too, and takes that one.
+
+    Every plain pull does, and would ask the database for nothing.
+    """
+    if kwargs.get('bookmarks') and config.participates(repo):
+        asked = kwargs.get('listkeys', ())
+        kwargs['listkeys'] = [namespace for namespace in asked if namespace != b'bookmarks']
+    return orig(bundler, repo, source, **kwargs)
+
+
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
     """Whether "hg incoming" asks: it keeps the reply as a file, and knows
     changegroup parts only."""
