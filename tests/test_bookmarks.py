@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from world import HG
 
 
@@ -10,6 +11,7 @@ def listed(alice, url: str) -> dict[str, str]:
     return dict(line.split('\t') for line in lines)
 
 
+@pytest.mark.parametrize('transport', ['http', 'ssh'])  # by path: the other tests
 def test_life_of_a_bookmark(world, make_server, transport):
     """New, moved, pulled, deleted; on drafts only, so that the repository has none of it."""
     server = make_server('services' if transport == 'http' else 'embedded')

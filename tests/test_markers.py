@@ -110,6 +110,13 @@ def test_pruned_draft(world, evolving):
     assert obsstore(server) == 0
     bob.hg('pull', '-q', '-r', base)
     assert bob.log('draft()') == [f'{base} draft']
+    # That parent is public now: everyone who pulls public history gets it.
+    alice.hg('update', '-q', 'last(public())')
+    alice.hg('debugobsolete', '--record-parents', base)
+    alice.hg('push', '-q', code=1)
+    assert obsstore(server) > 0
+    bob.hg('pull', '-q')
+    assert bob.log('draft()') == []
 
 
 def test_draft_becomes_public(world, evolving):
