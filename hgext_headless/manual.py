@@ -38,8 +38,12 @@ Pulling
 =======
 
 :hg:`pull -r`, :hg:`clone -r`, :hg:`incoming -r` and :hg:`identify -r` take the
-hash of a draft, or a unique prefix. Without ``-r`` they bring public history
-only.
+hash of a draft, a unique prefix, or a bookmark that was pushed with :hg:`push -B`.
+Without ``-r`` they bring public history only. :hg:`pull -B` finds the bookmarks that
+were moved last (see ``listed-bookmarks`` in :hg:`help config.headless`).
+
+Where client and server have ``experimental.evolution=exchange``, obsolescence
+markers of drafts are kept and given back with them.
 
 Bookmarks of drafts are pushed and pulled with ``-B``. Of very many only the newest
 are listed, as many as ``headless.listed-bookmarks`` says; :hg:`pull -r` finds all.

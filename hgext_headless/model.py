@@ -49,6 +49,18 @@ class Refused(HeadlessError):
     kind = 'refused'
 
 
+class Raced(HeadlessError):
+    """A bookmark is not where a push expects it: somebody else moved it. None is nowhere."""
+
+    kind = 'temporary'
+
+    def __init__(self, name: bytes, expected: bytes | None, found: bytes | None) -> None:
+        super().__init__('a bookmark was moved meanwhile')
+        self.name = name
+        self.expected = expected
+        self.found = found
+
+
 class Corrupt(HeadlessError):
     """What is stored is not what was stored; an operator has to look."""
 
@@ -102,18 +114,38 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class BookmarkMove:
+    """A bookmark of the database: the draft that it names, and the one that it shall
+    name. None is no bookmark."""
+
+    name: bytes
+    old: bytes | None
+    new: bytes | None
+
+
+@dataclass(frozen=True)
+class Marker:
+    """An obsolescence marker: see `catalog.schema.markers` and ``marker_nodes``."""
+
+    predecessor: bytes
+    nodes: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Push:
     """A push that is about to be recorded.
 
-    ``changesets`` are all that it brought, parents first. ``bookmarks`` maps
-    names to nodes; None deletes. ``date`` is seconds since the epoch.
+    ``changesets`` are all that it brought, parents first. ``date`` is seconds
+    since the epoch.
     """
 
     user: str
     date: int
     changesets: tuple[Changeset, ...]
     bundles: tuple[Bundle, ...]
-    bookmarks: tuple[tuple[bytes, bytes | None], ...] = ()
+    bookmarks: tuple[BookmarkMove, ...] = ()
+    markers: tuple[Marker, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,11 +153,13 @@ class Recorded:
     """What became of a `Push`.
 
     ``push_id`` is None where there was nothing new to list: another push had
-    brought each of its changesets. ``changesets`` counts those listed.
+    brought each of its changesets. ``changesets`` counts those listed, ``markers``
+    the obsolescence markers that were not stored before.
     """
 
     push_id: int | None
     changesets: int
+    markers: int = 0
 
 
 @dataclass(frozen=True)

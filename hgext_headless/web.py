@@ -20,7 +20,7 @@ from mercurial import exchange, exthelper, localrepo, wireprotov1server
 from mercurial.hgweb import webutil
 
 from . import config, hgcompat, manual
-from .delivery import discovery, getbundle, pages, route
+from .delivery import discovery, getbundle, markers, pages, route
 from .pushlog import commands, keywords, styles
 
 testedwith = hgcompat.TESTED_WITH
@@ -53,9 +53,12 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     commands.install()
     parts = exchange.getbundle2partsmapping
-    parts[b'changegroup'] = functools.partial(
-        getbundle.changegroup_part, parts[b'changegroup']
-    )
+    for kind, wrapper in (
+        (b'changegroup', getbundle.changegroup_part),
+        (b'listkeys', getbundle.listkeys_part),
+        (b'obsmarkers', markers.part),
+    ):
+        parts[kind] = functools.partial(wrapper, parts[kind])
 
 
 @eh.reposetup

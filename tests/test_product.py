@@ -78,11 +78,18 @@ def test_no_imports_without_drafts(world, make_server):
     alice = world.clone(server.url('ssh'), 'alice')
     alice.hg('pull')
     alice.hg('incoming', code=1)
-    alice.hg('identify', 'default')
-    alice.hg('push', code=1)
+    alice.hg('identify', '--id', 'default')
     seen = imported()
     assert 'mercurial.wireprotoserver' in seen
     assert seen & {'sqlalchemy', 'boto3', 'botocore', 'alembic', 'psycopg2'} == set()
+    # Clients ask for the list of bookmarks first, whatever they push.
+    alice.hg('push', code=1)
+    assert 'sqlalchemy' in imported()
+    server.configure('listed-bookmarks = 0\n')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\nspy = {world.folder}/spy.py\n')
+    alice.hg('push', code=1)
+    assert 'sqlalchemy' not in imported()
     alice.commit('a')
     alice.hg('push')
     assert 'sqlalchemy' in imported()
@@ -151,6 +158,7 @@ DROP TABLE tombstones
 DROP TABLE doomed
 DROP TABLE audit
 DROP INDEX ix_bookmarks_repository_id_updated
+DROP INDEX ix_bookmarks_repository_id_node
 DROP INDEX ix_bundles_repository_id_head
 DROP INDEX ix_bundles_repository_id_created
 ALTER TABLE bookmarks DROP COLUMN updated

@@ -23,7 +23,7 @@ from ..model import (
     Selection,
     Temporary,
 )
-from . import engine, pushlog, reads, writes
+from . import bookmarks, engine, markers, pushlog, reads, writes
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -84,12 +84,36 @@ class Catalog:
 
     def named(self, name: bytes) -> tuple[bytes, ...]:
         with self._database.reading() as connection:
-            return reads.named(connection, self._repository, name)
+            return bookmarks.named(connection, self._repository, name)
+
+    def bookmarks(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
+        with self._database.reading() as connection:
+            return bookmarks.places(connection, self._repository, names)
+
+    def bookmarks_at(self, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
+        with self._database.reading() as connection:
+            return bookmarks.at(connection, self._repository, nodes)
+
+    def newest_bookmarks(self, limit: int) -> dict[bytes, bytes]:
+        with self._database.reading() as connection:
+            return bookmarks.newest(connection, self._repository, limit)
+
+    def relevant_markers(self, nodes: Iterable[bytes]) -> list[bytes]:
+        with self._database.reading() as connection:
+            return markers.relevant(connection, self._repository, nodes)
+
+    def obsolete(self, nodes: Iterable[bytes]) -> set[bytes]:
+        with self._database.reading() as connection:
+            return markers.obsolete(connection, self._repository, nodes)
+
+    def markers_with(self, nodes: Iterable[bytes]) -> list[bytes]:
+        with self._database.reading() as connection:
+            return markers.exchanged_with(connection, self._repository, nodes)
 
     def drafts(self, names: Iterable[bytes]) -> Drafts:
         """All that the page of a draft needs."""
         with self._database.reading() as connection:
-            nodes = {name: reads.named(connection, self._repository, name) for name in names}
+            nodes = {name: bookmarks.named(connection, self._repository, name) for name in names}
             single = {found[0] for found in nodes.values() if len(found) == 1}
             bundles = reads.bundles_holding(connection, self._repository, single)
             brought = pushlog.brought(connection, self._repository, single)
@@ -149,7 +173,8 @@ class Catalog:
         """Commit a push: after the return it is stored, whatever happens.
 
         Raises `model.Vanished` where objects of it were deleted since they were
-        stored, but for the deletions in ``stored_again``.
+        stored, but for the deletions in ``stored_again``; `model.Raced` where a bookmark
+        was moved meanwhile, and `model.Refused` where one names no stored draft.
 
         Where this raises, the push is not acknowledged; it may be stored all
         the same if the connection was lost while committing, and the next

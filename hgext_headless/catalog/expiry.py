@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy import and_, delete, func, insert, literal, select
 
 from ..model import Bundle, Deletions
-from . import doom, encoding
+from . import doom, encoding, markers
 from .batching import batches, lock
 from .reads import repository_id
 from .schema import (
@@ -234,6 +234,7 @@ def _bury(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes])
     connection.execute(
         delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(nodes))
     )
+    markers.forget(connection, owner, nodes)
 
 
 def parents(

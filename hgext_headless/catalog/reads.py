@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from . import encoding
 from .batching import batches
 from .schema import (
     LIVE,
-    bookmarks,
     bundle_changesets,
     bundles,
     changesets,
@@ -74,27 +72,6 @@ def with_prefix(
         .limit(2)
     )
     return tuple(bytes(node) for node in connection.scalars(query))
-
-
-def bookmark(connection: sqlalchemy.Connection, repository: str, name: bytes) -> bytes | None:
-    """The draft that a bookmark names."""
-    query = select(bookmarks.c.node).where(
-        bookmarks.c.repository_id == repository_id(repository), bookmarks.c.name == name
-    )
-    node = connection.scalar(query)
-    return None if node is None else bytes(node)
-
-
-def named(connection: sqlalchemy.Connection, repository: str, name: bytes) -> tuple[bytes, ...]:
-    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
-    if re.match(rb'[0-9a-f]{1,40}$', name):
-        found = with_prefix(connection, repository, name.decode('ascii'))
-        if found:
-            return found
-    if len(name) == 40:
-        return ()
-    marked = bookmark(connection, repository, name)
-    return () if marked is None else (marked,)
 
 
 def bundles_with(

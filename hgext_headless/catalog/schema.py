@@ -156,6 +156,7 @@ bookmarks = Table(
     # Seconds since the epoch: only the newest ones are listed to clients.
     Column('updated', BigInteger, nullable=False, server_default='0'),
     Index(None, 'repository_id', 'updated'),
+    Index(None, 'repository_id', 'node'),
 )
 
 # Obsolescence markers of drafts, as Mercurial's obsstore encodes one (version 1).

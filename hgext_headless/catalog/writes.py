@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import select, update
 
 from ..model import Bundle, Changeset, Deletions, Push, Recorded, Temporary
-from . import doom, encoding, forgotten
+from . import bookmarks, doom, encoding, forgotten, markers
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
-    bookmarks,
     bundle_changesets,
     bundles,
     changesets,
@@ -39,13 +39,13 @@ def record(
     ids = changeset_ids(connection, repository_id, push.changesets, push.bundles)
     for bundle in push.bundles:
         record_bundle(connection, repository_id, bundle, ids, push.date)
-    for name, node in push.bookmarks:
-        _record_bookmark(connection, repository_id, name, node)
+    bookmarks.move(connection, repository, push.bookmarks, push.date)
+    new_markers = markers.record(connection, repository_id, push.markers)
     recorded = _record_push(connection, repository_id, push, ids)
     lock(connection, repository_id)
     forgotten.refuse(connection, repository_id, [c.node for c in push.changesets])
     doom.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
-    return recorded
+    return replace(recorded, markers=new_markers)
 
 
 def _record_push(
@@ -177,20 +177,6 @@ def record_bundle(
             for position, node in enumerate(bundle.nodes)
         ],
     )
-
-
-def _record_bookmark(
-    connection: sqlalchemy.Connection, repository_id: int, name: bytes, node: bytes | None
-) -> None:
-    connection.execute(
-        delete(bookmarks).where(
-            bookmarks.c.repository_id == repository_id, bookmarks.c.name == bindparam('bookmark')
-        ),
-        {'bookmark': name},
-    )
-    if node is not None:
-        row = {'repository_id': repository_id, 'name': name, 'node': node}
-        connection.execute(bookmarks.insert(), [row])
 
 
 def _new_to_pushes(connection: sqlalchemy.Connection, ids: Sequence[int]) -> list[int]:

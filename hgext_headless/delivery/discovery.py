@@ -106,7 +106,8 @@ def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
 
 
 def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
-    """Keys of public history; ``phases`` also names a draft root.
+    """Keys of public history; ``phases`` also names a draft root, and ``bookmarks``
+    the newest bookmarks of drafts.
 
     After a push an empty answer would mean "all that I have is public", and the
     client would publish what it pushed. The null revision is the root of every
@@ -115,7 +116,24 @@ def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
     keys: dict[bytes, bytes] = orig(repo, namespace)
     if namespace == b'phases' and config.participates(repo):
         keys[hex(nullid)] = b'1'
+    if namespace == b'bookmarks' and config.participates(repo):
+        return {**_draft_bookmarks(repo), **keys}
     return keys
+
+
+def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
+    """Those that a client is told of: one that it is not told of, it neither pulls nor
+    moves by name. None where the database fails: public history is served."""
+    with hgcompat.clear_errors():
+        site = Site(repo)
+    if not site.settings.listed_bookmarks:
+        return {}
+    try:
+        found = site.catalog.newest_bookmarks(site.settings.listed_bookmarks)
+    except HeadlessError as exc:
+        repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))
+        return {}
+    return {name: hex(node) for name, node in found.items()}
 
 
 def unknown(name: bytes) -> error.RepoLookupError:

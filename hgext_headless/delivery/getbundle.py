@@ -26,6 +26,15 @@ class Linked(NamedTuple):
     url: str
 
 
+class Served(NamedTuple):
+    """The drafts of an answer: their bundles, and links where they come by link. The
+    parts of the answer get it as their argument ``headless``."""
+
+    site: Site
+    bundles: Sequence[Bundle]
+    linked: Sequence[Linked] = ()
+
+
 def get_bundle_chunks(
     orig: Any,
     repo: Any,
@@ -63,7 +72,7 @@ def get_bundle_chunks(
                     heads=public,
                     common=_translated(common, found),
                     bundlecaps=bundlecaps,
-                    headless=linked,
+                    headless=Served(site, wanted, linked),
                     **kwargs,
                 )
         if site.settings.inline == 'never':
@@ -76,20 +85,32 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 
     The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
     """
-    linked = kwargs.pop('headless', ())
+    served: Served | None = kwargs.pop('headless', None)
     result = orig(bundler, repo, source, **kwargs)
     if not bundler.nbparts and _is_incoming(kwargs) and config.participates(repo):
         # "hg incoming" wants a changegroup where the heads were not all known to
         # it, and one of them never is (`discovery.heads`).
         empty = bundler.newpart(b'changegroup', data=changegroups.empty())
         empty.addparam(b'version', b'02')
-    for bundle, url in linked:
+    for bundle, url in served.linked if served else ():
         part = bundler.newpart(b'remote-changegroup')
         part.addparam(b'url', hgcompat.to_bytes(url))
         part.addparam(b'size', b'%d' % bundle.size)
         part.addparam(b'digests', _DIGEST)
         part.addparam(b'digest:' + _DIGEST, hgcompat.to_bytes(bundle.sha512))
     return result
+
+
+def listkeys_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the ``listkeys`` parts: without ``bookmarks`` for who asks for
+    the part of that name too, and takes that one.
+
+    Every plain pull does, and would ask the database for nothing.
+    """
+    if kwargs.get('bookmarks') and config.participates(repo):
+        asked = kwargs.get('listkeys', ())
+        kwargs['listkeys'] = [namespace for namespace in asked if namespace != b'bookmarks']
+    return orig(bundler, repo, source, **kwargs)
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
@@ -190,6 +211,8 @@ def _inline(
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, site.store, wanted))
         has_node = overlay.changelog.hasnode
+        if exchange.bundle2requested(bundlecaps):
+            kwargs['headless'] = Served(site, wanted)
         known = [node for node in common or () if has_node(node)]
         unknown = [node for node in common or () if not has_node(node)]
         info, chunks = orig(

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mercurial import error, hook, phases
-from mercurial.node import bin, hex
+from mercurial.i18n import _
+from mercurial.node import hex
 
 from .. import config, hgcompat
 from ..model import HeadlessError, Recorded, Refused, Temporary
 from ..site import Site
-from . import incoming as incomings, quarantine as quarantines, split
+from . import incoming as incomings, keys, quarantine as quarantines, split
 from .incoming import Incoming
 from .stream import BoundedEngine
 
@@ -113,17 +114,18 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
 
 
 def _without_changesets(push: Incoming) -> None:
-    """Phases and bookmarks alone: only what changes anything is looked at."""
+    """Phases, bookmarks and markers alone: only what changes anything is looked at."""
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     if push.public_heads or push.bookmarks or push.markers:
         with quarantines.opened(push) as quarantine:
-            split.split(push, quarantine)
+            _report_markers(push, split.split(push, quarantine))
 
 
 def report(push: Incoming, recorded: Recorded, tip: bytes) -> None:
     """Tell the client what was stored, as what, and where to see it."""
     status = push.ui.status
+    _report_markers(push, recorded)
     if recorded.push_id is None:
         status(b'headless: all changesets had been pushed before\n')
         return
@@ -136,6 +138,12 @@ def report(push: Incoming, recorded: Recorded, tip: bytes) -> None:
     status(b'headless: see %s\n' % (b'%s/%s' % (base.encode('utf-8'), page) if base else page))
 
 
+def _report_markers(push: Incoming, recorded: Recorded) -> None:
+    if recorded.markers:
+        # Mercurial's own words.
+        push.ui.status(_(b'%i new obsolescence markers\n') % recorded.markers)
+
+
 def push_key(
     orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes
 ) -> Any:
@@ -143,20 +151,25 @@ def push_key(
 
     ``phases`` of what is public here already must not take the lock.
     """
-    if namespace != b'phases' or not config.participates(repo):
+    if namespace not in keys.NAMESPACES or not config.participates(repo):
         return orig(repo, namespace, key, old, new)
     with hgcompat.no_traceback(repo.ui, 'the push'):
-        node = bin(key)
-        if int(new) != phases.public:
-            return False
-        unfiltered = repo.unfiltered()
-        if unfiltered.changelog.hasnode(node):
-            if unfiltered[node].phase() == phases.public:
-                return True
-            return orig(repo, namespace, key, old, new)
         with incomings.opened(repo, b'push', repo.url()) as push:
-            push.public_heads = [node]
-            _without_changesets(push)
+            with _readable():
+                taken = keys.take(push, namespace, key, old, new)
+            unfiltered = repo.unfiltered()
+            draft_here = any(
+                unfiltered.changelog.hasnode(node) and unfiltered[node].phase() != phases.public
+                for node in push.public_heads
+            )
+            if draft_here:
+                return orig(repo, namespace, key, old, new)
+            if not taken:
+                return False
+            try:
+                _without_changesets(push)
+            except error.PushRaced:
+                return False
         return True
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import hgcompat
 from ..bundles import changegroups
+from ..bundles.markers import Raw
 from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..model import Refused
 from ..site import Site
@@ -21,9 +22,10 @@ class Incoming:
 
     ``entries`` are the changelog's entries of the changegroup, in their order.
     ``public_heads`` are nodes that the client says are public, ``bookmarks``
-    pairs of name and node (None deletes), ``checks`` the client's assumptions
-    about public history: callables that take a bundle2 operation which holds
-    the lock, and raise `error.PushRaced`.
+    pairs of name and node (None deletes), ``expected`` where the client takes them
+    to be now: any of some nodes. ``checks`` are its assumptions about public
+    history: callables that take a bundle2 operation which holds the lock, and
+    raise `error.PushRaced`. ``markers`` are obsolescence markers.
     """
 
     def __init__(self, repo: Any, site: Site, source: bytes, url: bytes, folder: str) -> None:
@@ -37,8 +39,9 @@ class Incoming:
         self.layer: Layer | None = None
         self.public_heads: list[bytes] = []
         self.bookmarks: list[tuple[bytes, bytes | None]] = []
+        self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
         self.checks: list[Callable[[Any], None]] = []
-        self.markers: list[Callable[[Any], None]] = []
+        self.markers: list[Raw] = []
 
     def receive(self, stream: Any, version: bytes) -> None:
         """Spool the changegroup. Raises `Refused`."""

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mercurial import bookmarks, phases, pushkey
-from mercurial.node import bin, nullid
+from mercurial.node import nullid
 
 from .. import hgcompat
+from ..bundles import markers
 from ..model import Refused
+from . import keys
 from .incoming import Incoming
 
 Handler = Callable[..., Any]
@@ -48,12 +50,6 @@ def _small(part: Any) -> bytes:
     if part.read(1):
         raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
     return data
-
-
-class _Kept(io.BytesIO):
-    """A part's data, for Mercurial's own handler at a later time."""
-
-    mandatory = False
 
 
 def _refuse(orig: Handler, op: Any, part: Any) -> None:
@@ -107,8 +103,11 @@ def check_phases(orig: Handler, op: Any, part: Any) -> None:
 
 
 def check_bookmarks(orig: Handler, op: Any, part: Any) -> None:
-    # The repository's bookmarks, without the lock; those of drafts are not listed.
-    return orig(op, part)
+    incoming = incoming_of(op)
+    if incoming is None:
+        return orig(op, part)
+    for name, node in bookmarks.binarydecode(op.repo, io.BytesIO(_small(part))):
+        incoming.expected[name] = (node,)
 
 
 def set_bookmarks(orig: Handler, op: Any, part: Any) -> None:
@@ -122,14 +121,8 @@ def push_key(orig: Handler, op: Any, part: Any) -> None:
     incoming = incoming_of(op)
     if incoming is None:
         return orig(op, part)
-    namespace, key, new = (
-        pushkey.decode(part.params[name]) for name in (b'namespace', b'key', b'new')
-    )
-    if namespace == b'phases' and new == b'%d' % phases.public:
-        incoming.public_heads.append(bin(key))
-    elif namespace == b'bookmarks':
-        incoming.bookmarks.append((key, bin(new) if new else None))
-    else:
+    params = (b'namespace', b'key', b'old', b'new')
+    if not keys.take(incoming, *(pushkey.decode(part.params[name]) for name in params)):
         return orig(op, part)
     _reply(op, part, b'reply:pushkey', **{'return': b'1'})
 
@@ -138,14 +131,8 @@ def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
     incoming = incoming_of(op)
     if incoming is None:
         return orig(op, part)
-    if op.repo.obsstore.readonly:
-        return None
-    if op.repo.obsstore.readonly:
-        return None
-    kept = _Kept(_small(part))
-    kept.mandatory = part.mandatory
-    incoming.markers.append(lambda locked: orig(locked, kept))
-    return None
+    if not op.repo.obsstore.readonly:
+        incoming.markers += markers.read(_small(part))
 
 
 _HANDLERS: dict[bytes, Handler] = {

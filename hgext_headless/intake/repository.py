@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-from mercurial import bookmarks, bundle2, changegroup, discovery, phases
+from mercurial import bundle2, changegroup, discovery, phases
 
-from ..model import Refused
+from ..bundles.markers import Raw
+from . import bookmarks
 from .incoming import Incoming
 
 _HOOKS = b'hooks'
@@ -19,14 +22,15 @@ def apply(
     overlay: Any,
     public: list[bytes],
     public_heads: list[bytes],
-    marks: list[tuple[bytes, bytes | None]],
+    plan: bookmarks.Plan,
+    markers: list[Raw],
 ) -> None:
-    """Add public changesets, bookmarks of public changesets, and markers.
+    """Add public changesets, and bookmarks and markers of public changesets.
 
     Without any of them nothing is locked. Raises `error.PushRaced` where
     public history moved under the client.
     """
-    if not (public or marks or incoming.markers):
+    if not (public or plan.applied or markers):
         return
     repo = incoming.repo.unfiltered()
     ui = repo.ui
@@ -47,9 +51,32 @@ def apply(
                 check(operation)
             if public:
                 _add(repo, overlay, transaction, incoming, public_heads)
-            _set_bookmarks(repo, transaction, marks)
-            for marker in incoming.markers:
-                marker(operation)
+            if plan.applied:
+                bookmarks.check(repo, plan.seen)
+                repo._bookmarks.applychanges(repo, transaction, plan.applied)
+            if markers:
+                repo.obsstore.add(transaction, markers)
+                repo.invalidatevolatilesets()
+
+
+@contextlib.contextmanager
+def giving_up(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
+    """Keep the lock while bookmarks that move to drafts are recorded, and remove them then.
+
+    Without any nothing is locked. Raises `error.PushRaced`.
+    """
+    if not plan.leaving:
+        yield
+        return
+    repo = incoming.repo.unfiltered()
+    with repo.wlock(), repo.lock():
+        seen = dict(plan.seen)
+        seen.update((name, node) for name, node in plan.applied if name in seen)
+        bookmarks.check(repo, seen)
+        yield
+        with repo.transaction(b'push') as transaction:
+            changes = [(name, None) for name in plan.leaving]
+            repo._bookmarks.applychanges(repo, transaction, changes)
 
 
 def _add(
@@ -61,13 +88,3 @@ def _add(
     packed.apply(repo, transaction, incoming.source, incoming.url)
     # A changegroup that comes to a non-publishing repository lands as draft.
     phases.advanceboundary(repo, transaction, phases.public, heads)
-
-
-def _set_bookmarks(
-    repo: Any, transaction: Any, marks: list[tuple[bytes, bytes | None]]
-) -> None:
-    for name, _node in marks:
-        if bookmarks.isdivergent(name):
-            raise Refused(f'bookmark "{name.decode("utf-8", "replace")}" is divergent')
-    if marks:
-        repo._bookmarks.applychanges(repo, transaction, marks)

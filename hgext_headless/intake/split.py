@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from .. import config
 from ..bundles import keeping, stored
-from ..model import Deletions, Push, Recorded, Refused
-from . import repository
+from ..model import Deletions, Push, Raced, Recorded, Refused
+from . import bookmarks, markers, repository
 from .incoming import Incoming
 from .quarantine import Quarantine
 
@@ -74,8 +74,9 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             'this server takes no public changesets (headless.public = reject): '
             f'{divided.public[0].hex()[:12]} is public'
         )
-    draft_bookmarks, other_bookmarks = _divided_bookmarks(incoming, divided)
-    record = bool(quarantine.changesets or draft_bookmarks)
+    plan = bookmarks.plan(incoming, divided.public)
+    marks = markers.divide(incoming, divided.public)
+    record = bool(quarantine.changesets or plan.stored or plan.leaving or marks.stored)
     if record:
         # Before anything is stored: a push that can't be recorded need not start.
         site.catalog.check()
@@ -94,7 +95,7 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
 
     def apply() -> None:
         repository.apply(
-            incoming, overlay, divided.public, divided.public_heads, other_bookmarks
+            incoming, overlay, divided.public, divided.public_heads, plan, marks.applied
         )
 
     def commit(stored_again: Deletions) -> Recorded:
@@ -105,32 +106,15 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             date=int(time.time()),
             changesets=tuple(quarantine.changesets),
             bundles=tuple(bundle for bundle, _path in files),
-            bookmarks=tuple(draft_bookmarks),
+            bookmarks=tuple(plan.stored),
+            markers=tuple(marks.stored),
         )
-        return site.catalog.record(push, stored_again)
+        with repository.giving_up(incoming, plan):
+            return site.catalog.record(push, stored_again)
 
-    return keeping.keep(site, files, commit, between=apply)
+    try:
+        return keeping.keep(site, files, commit, between=apply)
+    except Raced as exc:
+        raise bookmarks.raced(exc) from exc
 
-
-def _divided_bookmarks(
-    incoming: Incoming, divided: Divided
-) -> tuple[list[tuple[bytes, bytes | None]], list[tuple[bytes, bytes | None]]]:
-    """Bookmarks of drafts, for the database, and those for the repository.
-
-    One that moves from a draft to public history, or away, leaves the database.
-    """
-    applied = incoming.repo.unfiltered().changelog
-    in_repository = incoming.repo._bookmarks
-    becoming = set(divided.public)
-    for_database: list[tuple[bytes, bytes | None]] = []
-    for_repository: list[tuple[bytes, bytes | None]] = []
-    for name, node in incoming.bookmarks:
-        draft = node is not None and node not in becoming and not applied.hasnode(node)
-        for_database.append((name, node if draft else None))
-        if not draft:
-            if node is not None or name in in_repository:
-                for_repository.append((name, node))
-        elif name in in_repository:
-            for_repository.append((name, None))
-    return for_database, for_repository
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from mercurial.node import hex, nullid
 
+from ..bundles import markers
 from ..model import Changeset, Entry
 from ..site import Site
 from .query import Query
@@ -48,11 +49,12 @@ def _plain(
     site: Site, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     found = site.catalog.nodes_of([e.push_id for e in batch], query.tips_only)
+    obsolete = _obsolete(site, repo, (node for listed in found.values() for node, _ in listed))
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
         ]
-        yield _push(repo, entry, listed)
+        yield _push(entry, listed, obsolete)
 
 
 def _full(
@@ -60,18 +62,20 @@ def _full(
 ) -> Iterator[dict[str, Any]]:
     found = site.catalog.changesets_of([e.push_id for e in batch], query.tips_only)
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
+    obsolete = _obsolete(site, repo, commits)
+    precursors = _precursors(site, repo, commits)
     for entry in batch:
-        yield _push(
-            repo,
-            entry,
-            [(c.node, _changeset(repo, c, commits), commits[c.node]) for c in found[entry.push_id]],
-        )
+        listed = [
+            (c.node, _changeset(repo, c, commits, precursors.get(c.node)), commits[c.node])
+            for c in found[entry.push_id]
+        ]
+        yield _push(entry, listed, obsolete)
 
 
 def _push(
-    repo: Any, entry: Entry, listed: Sequence[tuple[bytes, Any, str | None]]
+    entry: Entry, listed: Sequence[tuple[bytes, Any, str | None]], obsolete: set[bytes]
 ) -> dict[str, Any]:
-    shown = [item for item in listed if not _is_obsolete(repo, item[0])]
+    shown = [item for item in listed if item[0] not in obsolete]
     push: dict[str, Any] = {
         'changesets': [changeset for _node, changeset, _commit in shown],
         'date': entry.date,
@@ -81,21 +85,36 @@ def _push(
         push['git_changesets'] = [commit for _node, _changeset, commit in shown]
     if len(shown) < len(listed):
         push['obsoletechangesets'] = [
-            changeset for node, changeset, _commit in listed if _is_obsolete(repo, node)
+            changeset for node, changeset, _commit in listed if node in obsolete
         ]
     return push
 
 
-def _is_obsolete(repo: Any, node: bytes) -> bool:
-    """Whether a changeset is obsolete and hidden."""
-    if node not in repo.obsstore.successors:
-        return False
-    in_repository: bool = repo.unfiltered().changelog.hasnode(node)
-    return not in_repository or not repo.changelog.hasnode(node)
+def _obsolete(site: Site, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+    """Those of some changesets that are obsolete, by the repository's markers or by
+    those of drafts, and hidden."""
+    asked = set(nodes)
+    successors = repo.obsstore.successors
+    marked = site.catalog.obsolete(asked) | {node for node in asked if node in successors}
+    return {node for node in marked if not repo.changelog.hasnode(node)}
+
+
+def _precursors(site: Site, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
+    """The changesets that some changesets replace: hexadecimal."""
+    found: dict[bytes, set[str]] = {}
+    stored = map(markers.unpack, site.catalog.markers_with(nodes))
+    own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
+    for predecessor, successors, *_rest in itertools.chain(stored, own):
+        for node in successors:
+            found.setdefault(node, set()).add(predecessor.hex())
+    return found
 
 
 def _changeset(
-    repo: Any, changeset: Changeset, commits: dict[bytes, str | None]
+    repo: Any,
+    changeset: Changeset,
+    commits: dict[bytes, str | None],
+    precursors: set[str] | None,
 ) -> dict[str, Any]:
     parents = [changeset.p1] if changeset.p2 == nullid else [changeset.p1, changeset.p2]
     commit = commits[changeset.node]
@@ -111,10 +130,8 @@ def _changeset(
         'parents': [parent.hex() for parent in parents],
         'tags': [text(tag) for tag in repo.nodetags(changeset.node)],
     }
-    markers = repo.obsstore.predecessors.get(changeset.node, ())
-    precursors = sorted({marker[0].hex() for marker in markers})
     if precursors:
-        entry['precursors'] = precursors
+        entry['precursors'] = sorted(precursors)
     return entry
 
 

@@ -38,6 +38,7 @@ def upgrade() -> None:
     )
     for table, columns in (
         ('bookmarks', ['repository_id', 'updated']),
+        ('bookmarks', ['repository_id', 'node']),
         ('bundles', ['repository_id', 'head']),
         ('bundles', ['repository_id', 'created']),
     ):

@@ -1,0 +1,113 @@
+"""Bookmarks of drafts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import delete, select, update
+
+from ..model import BookmarkMove, Raced, Refused
+from . import reads
+from .batching import batches, upsert
+from .schema import bookmarks
+
+_columns = select(bookmarks.c.name, bookmarks.c.node)
+
+
+def _found(connection: sqlalchemy.Connection, query: sqlalchemy.Select[Any]) -> dict[bytes, bytes]:
+    return {bytes(name): bytes(node) for name, node in connection.execute(query)}
+
+
+def places(
+    connection: sqlalchemy.Connection, repository: str, names: Iterable[bytes]
+) -> dict[bytes, bytes]:
+    """The drafts that some bookmarks name, by name."""
+    found: dict[bytes, bytes] = {}
+    for batch in batches(sorted(set(names))):
+        mine = bookmarks.c.repository_id == reads.repository_id(repository)
+        found.update(_found(connection, _columns.where(mine, bookmarks.c.name.in_(batch))))
+    return found
+
+
+def at(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, bytes]:
+    """The bookmarks that name one of some changesets, by name."""
+    found: dict[bytes, bytes] = {}
+    for batch in batches(sorted(set(nodes))):
+        mine = bookmarks.c.repository_id == reads.repository_id(repository)
+        found.update(_found(connection, _columns.where(mine, bookmarks.c.node.in_(batch))))
+    return found
+
+
+def newest(connection: sqlalchemy.Connection, repository: str, limit: int) -> dict[bytes, bytes]:
+    """The bookmarks that were moved last, by name."""
+    query = (
+        _columns.where(bookmarks.c.repository_id == reads.repository_id(repository))
+        .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
+        .limit(limit)
+    )
+    return _found(connection, query)
+
+
+def named(connection: sqlalchemy.Connection, repository: str, name: bytes) -> tuple[bytes, ...]:
+    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
+    if re.match(rb'[0-9a-f]{1,40}$', name):
+        found = reads.with_prefix(connection, repository, name.decode('ascii'))
+        if found:
+            return found
+    if len(name) == 40:
+        return ()
+    return tuple(places(connection, repository, [name]).values())
+
+
+def move(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    moves: Sequence[BookmarkMove],
+    date: int,
+) -> None:
+    """Move bookmarks, each only from where it is expected, so that of two who move
+    the same one at once the second is told.
+
+    Raises `Raced`, and `Refused` where a bookmark shall name what is no stored draft.
+    """
+    targets = {m.new: m.name for m in moves if m.new is not None}
+    for node in targets.keys() - reads.known(connection, repository, targets):
+        raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
+    # By name: pushes of the same bookmarks then wait for, and don't block, each other.
+    for one in sorted(moves, key=lambda m: m.name):
+        if not _moved(connection, repository, one, date):
+            found = places(connection, repository, [one.name])
+            raise Raced(one.name, one.old, found.get(one.name))
+
+
+def _moved(
+    connection: sqlalchemy.Connection, repository: str, one: BookmarkMove, date: int
+) -> bool:
+    expected = (
+        (bookmarks.c.repository_id == reads.repository_id(repository))
+        & (bookmarks.c.name == one.name)
+        & (bookmarks.c.node == one.old)
+    )
+    statement: sqlalchemy.Insert | sqlalchemy.Update | sqlalchemy.Delete
+    if one.new is None:
+        statement = delete(bookmarks).where(expected)
+    elif one.old is not None:
+        statement = update(bookmarks).where(expected).values(node=one.new, updated=date)
+    else:
+        statement = (
+            upsert(connection, bookmarks)
+            .values(
+                repository_id=reads.repository_id(repository),
+                name=one.name,
+                node=one.new,
+                updated=date,
+            )
+            .on_conflict_do_nothing()
+        )
+    done = connection.execute(statement.returning(bookmarks.c.name))
+    return done.first() is not None

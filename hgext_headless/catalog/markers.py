@@ -1,0 +1,148 @@
+"""Obsolescence markers of drafts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import sqlalchemy
+from sqlalchemy import delete, select
+
+from ..model import Marker, Temporary
+from .batching import batches, insert_new
+from .reads import repository_id
+from .schema import marker_nodes, markers
+
+
+def record(
+    connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]
+) -> int:
+    """Store markers that may be there already; returns how many were new.
+
+    Clients send every marker again with every push.
+    """
+    by_digest = {hashlib.sha256(m.data).digest(): m for m in brought}
+    new = 0
+    # In order: pushes of the same markers then wait for, and don't block, each other.
+    for batch in batches(sorted(by_digest)):
+        missing = sorted(set(batch) - _ids(connection, repository_id, batch).keys())
+        rows = [
+            {
+                'repository_id': repository_id,
+                'digest': digest,
+                'predecessor': by_digest[digest].predecessor,
+                'data': by_digest[digest].data,
+            }
+            for digest in missing
+        ]
+        insert_new(connection, markers, rows)
+        new += len(missing)
+        ids = _ids(connection, repository_id, batch)
+        if len(ids) < len(batch):
+            raise Temporary('an obsolescence marker was deleted meanwhile')
+        _record_nodes(
+            connection,
+            repository_id,
+            {(node, ids[digest]) for digest in batch for node in by_digest[digest].nodes},
+        )
+    return new
+
+
+def _ids(
+    connection: sqlalchemy.Connection, repository_id: int, digests: Sequence[bytes]
+) -> dict[bytes, int]:
+    query = select(markers.c.digest, markers.c.id).where(
+        markers.c.repository_id == repository_id, markers.c.digest.in_(digests)
+    )
+    return {bytes(digest): marker_id for digest, marker_id in connection.execute(query)}
+
+
+def _record_nodes(
+    connection: sqlalchemy.Connection, repository_id: int, wanted: set[tuple[bytes, int]]
+) -> None:
+    # Of a marker that was there, some may be gone: see `forget`.
+    query = select(marker_nodes.c.node, marker_nodes.c.marker_id).where(
+        marker_nodes.c.marker_id.in_({marker_id for _node, marker_id in wanted})
+    )
+    missing = wanted - {(bytes(node), marker_id) for node, marker_id in connection.execute(query)}
+    insert_new(
+        connection,
+        marker_nodes,
+        [
+            {'repository_id': repository_id, 'node': node, 'marker_id': marker_id}
+            for node, marker_id in sorted(missing)
+        ],
+    )
+
+
+def exchanged_with(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> list[bytes]:
+    """The markers that are exchanged with some changesets, encoded."""
+    found = _exchanged_with(connection, repository, nodes)
+    return list({marker_id: data for marker_id, _predecessor, data in found}.values())
+
+
+def relevant(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> list[bytes]:
+    """As `exchanged_with`, and those that are exchanged with their predecessors, and
+    so on: what Mercurial's ``obsstore.relevantmarkers`` calls relevant."""
+    found: dict[int, bytes] = {}
+    pending = set(nodes)
+    seen = set(pending)
+    while pending:
+        predecessors = set()
+        for marker_id, predecessor, data in _exchanged_with(connection, repository, pending):
+            found[marker_id] = data
+            predecessors.add(predecessor)
+        pending = predecessors - seen
+        seen |= pending
+    return list(found.values())
+
+
+def _exchanged_with(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> Iterator[tuple[int, bytes, bytes]]:
+    for batch in batches(sorted(set(nodes))):
+        query = (
+            select(markers.c.id, markers.c.predecessor, markers.c.data)
+            .join(marker_nodes, marker_nodes.c.marker_id == markers.c.id)
+            .where(
+                marker_nodes.c.repository_id == repository_id(repository),
+                marker_nodes.c.node.in_(batch),
+            )
+        )
+        for marker_id, predecessor, data in connection.execute(query):
+            yield marker_id, bytes(predecessor), bytes(data)
+
+
+def obsolete(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> set[bytes]:
+    """Those of some changesets that a marker makes obsolete."""
+    found: set[bytes] = set()
+    for batch in batches(sorted(set(nodes))):
+        query = select(markers.c.predecessor).where(
+            markers.c.repository_id == repository_id(repository),
+            markers.c.predecessor.in_(batch),
+        )
+        found.update(bytes(node) for node in connection.scalars(query))
+    return found
+
+
+def forget(
+    connection: sqlalchemy.Connection, repository_id: int, nodes: Iterable[bytes]
+) -> None:
+    """Forget changesets that are gone, and the markers that are exchanged with no other."""
+    for batch in batches(sorted(set(nodes))):
+        gone = connection.scalars(
+            delete(marker_nodes)
+            .where(
+                marker_nodes.c.repository_id == repository_id, marker_nodes.c.node.in_(batch)
+            )
+            .returning(marker_nodes.c.marker_id)
+        ).all()
+        kept = select(marker_nodes.c.marker_id).where(marker_nodes.c.marker_id == markers.c.id)
+        for ids in batches(sorted(set(gone))):
+            connection.execute(delete(markers).where(markers.c.id.in_(ids), ~kept.exists()))

@@ -1,0 +1,180 @@
+"""Bookmarks of drafts, with stock clients."""
+
+from __future__ import annotations
+
+import pytest
+from world import HG
+
+
+def listed(alice, url: str) -> dict[str, str]:
+    lines = alice.hg('debugpushkey', url, 'bookmarks').splitlines()
+    return dict(line.split('\t') for line in lines)
+
+
+@pytest.mark.parametrize('transport', ['http', 'ssh'])  # by path: the other tests
+def test_life_of_a_bookmark(world, make_server, transport):
+    """New, moved, pulled, deleted; on drafts only, so that the repository has none of it."""
+    server = make_server('services' if transport == 'http' else 'embedded')
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    bob = world.clone(url, 'bob')
+    first = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    out = alice.hg('push', '-B', 'mine')
+    assert 'exporting bookmark mine' in out
+    assert listed(alice, url) == {'mine': first}
+    assert 'adding remote bookmark mine' in bob.hg('pull', '-B', 'mine')
+    assert bob.log('mine') == [f'{first} draft']
+
+    second = alice.commit('b')
+    assert 'updating bookmark mine' in alice.hg('push', '-B', 'mine')
+    assert 'updating bookmark mine' in bob.hg('pull', '-r', 'mine')
+    assert bob.log('mine') == [f'{second} draft']
+
+    alice.hg('update', '-q', '-r', 'public()')
+    other = alice.commit('c')
+    alice.hg('bookmark', '-f', 'mine')
+    assert 'updating bookmark mine' in alice.hg('push', '-f', '-B', 'mine')
+    assert listed(alice, url) == {'mine': other}
+    assert 'importing bookmark mine' in bob.hg('pull', '-B', 'mine')
+    assert bob.log('mine') == [f'{other} draft']
+
+    # To a draft that is stored already, with no changeset in the push.
+    alice.hg('bookmark', '-f', '-r', first, 'mine')
+    alice.hg('push', '-B', 'mine', code=1)
+    assert listed(alice, url) == {'mine': first}
+
+    alice.hg('bookmark', '-d', 'mine')
+    assert 'deleting remote bookmark mine' in alice.hg('push', '-B', 'mine', code=1)
+    assert listed(alice, url) == {}
+    assert 'remote bookmark mine not found' in bob.hg('pull', '-B', 'mine', code=None)
+    assert server.hg('bookmarks').startswith('no bookmarks')
+    assert server.changesets() == 3
+
+
+def test_to_public_and_back(world, make_server):
+    server = make_server('services')
+    url = server.url('path')
+    alice = world.clone(url, 'alice')
+    draft = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine')
+    public = alice.node('last(public())')
+
+    alice.hg('bookmark', '-f', '-r', public, 'mine')
+    alice.hg('push', '-q', '-B', 'mine', code=1)
+    assert server.log('bookmark()', '{node} {bookmarks}\n') == [f'{public} mine']
+    assert listed(alice, url) == {'mine': public}
+
+    alice.hg('bookmark', '-f', '-r', draft, 'mine')
+    alice.hg('push', '-q', '-B', 'mine', code=1)
+    assert server.log('bookmark()') == []
+    assert listed(alice, url) == {'mine': draft}
+
+    # The draft becomes public, and takes its bookmark with it.
+    alice.hg('phase', '--public', draft)
+    alice.hg('push', '-q', code=1)
+    assert server.log('bookmark()', '{node} {bookmarks}\n') == [f'{draft} mine']
+    assert listed(alice, url) == {'mine': draft}
+    bob = world.clone(url, 'bob')
+    assert bob.log('mine') == [f'{draft} public']
+    bob.hg('bookmark', '-d', 'mine')
+    bob.hg('push', '-q', '-B', 'mine', code=1)
+    assert listed(alice, url) == {}
+
+
+MOVER = """
+import os, subprocess
+from hgext_headless.intake import bookmarks
+plan = bookmarks.plan
+def planned(*args):
+    found = plan(*args)
+    command = os.environ.pop('RACE', '')
+    if command:
+        subprocess.run(command, shell=True, check=True, stdout=2)
+    return found
+bookmarks.plan = planned
+"""
+
+
+def test_race(world, make_server):
+    """Of two who move a bookmark at once, the second is told."""
+    server = make_server('services')
+    url = server.url('path')
+    alice = world.clone(url, 'alice')
+    bob = world.clone(url, 'bob')
+    first = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine')
+    bob.hg('pull', '-q', '-B', 'mine')
+    bob.hg('update', '-q', 'mine')
+    theirs = bob.commit('b')
+    alice.commit('c')
+    # Between the check and the transaction somebody else moves it.
+    (world.folder / 'mover.py').write_text(MOVER)
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\nmover = {world.folder}/mover.py\n')
+    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
+    assert (
+        'remote repository changed while pushing - please try again '
+        f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
+    ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
+    assert listed(alice, url) == {'mine': theirs}
+
+
+def test_pushkey(world, make_server):
+    """The command of its own, as a client would not send it."""
+    server = make_server('embedded')
+    url = server.url('path')
+    alice = world.clone(url, 'alice')
+    first = alice.commit('a')
+    second = alice.commit('b')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine')
+
+    def push(*args: str, code: int = 0) -> str:
+        return alice.hg('debugpushkey', url, 'bookmarks', *args, code=code)
+
+    assert 'False' in push('mine', first, '', code=1)
+    assert 'False' in push('mine', '', first, code=1)
+    assert 'True' in push('mine', second, first)
+    assert 'cannot accept divergent bookmark mine@default!' in push(
+        'mine@default', '', first, code=255
+    )
+    assert 'abababababab, which a bookmark names, is unknown here' in push(
+        'more', '', 'ab' * 20, code=255
+    )
+    assert 'refused: bookmark a:b' in push('a:b', '', first, code=255)
+    assert listed(alice, url) == {'mine': first}
+
+
+def test_legacy_exchange(world, make_server):
+    server = make_server('embedded')
+    url = server.url('http')
+    legacy = ('--config', 'devel.legacy.exchange=bookmarks')
+    alice = world.clone(url, 'alice')
+    first = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine', *legacy)
+    second = alice.commit('b')
+    alice.hg('push', '-q', *legacy)
+    assert listed(alice, url) == {'mine': second} != {'mine': first}
+    alice.hg('bookmark', '-d', 'mine')
+    alice.hg('push', '-q', '-B', 'mine', *legacy, code=1)
+    assert listed(alice, url) == {}
+
+
+def test_few_are_listed(world, make_server):
+    """The newest; the others are found by `pull -r`."""
+    server = make_server('embedded', 'listed-bookmarks = 2\n')
+    url = server.url('path')
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    names = [f'b{number}' for number in range(4)]
+    alice.hg('bookmark', *names)
+    alice.hg('push', '-q', *(arg for name in names for arg in ('-B', name)))
+    assert sorted(listed(alice, url)) == ['b0', 'b1']
+    bob = world.clone(url, 'bob')
+    assert 'remote bookmark b3 not found' in bob.hg('pull', '-B', 'b3', code=None)
+    bob.hg('pull', '-q', '-r', 'b3')
+    assert bob.log('draft()') == alice.log('draft()')

@@ -1,0 +1,195 @@
+"""Obsolescence markers of drafts, with stock clients."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+
+import pytest
+import sqlalchemy
+from world import Clone, Server, World
+
+from hgext_headless.catalog import catalog, markers as stored, reads, schema
+
+ALL = '[experimental]\nevolution = all\n'
+EXCHANGE = '[experimental]\nevolution = createmarkers, exchange\n'
+
+
+@pytest.fixture
+def evolving(world: World, make_server):
+    """A server and a client that exchange markers, and the server's address."""
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write(ALL)
+
+    def make(backend: str, transport: str = 'path') -> tuple[Server, str, Clone]:
+        server = make_server(backend)
+        with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+            hgrc.write(EXCHANGE)
+        url = server.url(transport)
+        return server, url, world.clone(url, 'alice')
+
+    return make
+
+
+def amended(clone: Clone, message: str = 'amended') -> str:
+    clone.hg('commit', '-q', '--amend', '-m', message)
+    return clone.node()
+
+
+def markers(clone: Clone) -> list[str]:
+    """Each as its predecessor and its successors."""
+    return sorted(re.findall(r'^((?:[0-9a-f]{40} )+)', clone.hg('debugobsolete'), re.M))
+
+
+def obsstore(server: Server) -> int:
+    path = server.root / '.hg' / 'store' / 'obsstore'
+    return path.stat().st_size if path.exists() else 0
+
+
+@pytest.mark.parametrize('backend, transport', [('services', 'http'), ('embedded', 'ssh')])
+def test_amended_draft(world, evolving, backend, transport):
+    """Somebody who has the old changeset gets the new one, and the old one is hidden."""
+    server, url, alice = evolving(backend, transport)
+    bob = world.clone(url, 'bob')
+    first = alice.commit('a')
+    alice.hg('push', '-q', '-r', '.')
+    bob.hg('pull', '-q', '-r', first)
+    second = amended(alice)
+    third = amended(alice, 'again')
+    out = alice.hg('push', '-f', '-r', '.')
+    assert '2 new obsolescence markers' in out
+    assert 'headless: stored 1 changeset' in out
+    chain = sorted([f'{first} {second} ', f'{second} {third} '])
+    assert markers(alice) == chain
+
+    assert '2 new obsolescence markers' in bob.hg('pull', '-r', third)
+    assert bob.log('draft()') == [f'{third} draft']
+    assert markers(bob) == chain
+    assert obsstore(server) == 0
+    assert server.changesets() == 3
+
+    # Who does not ask gets none; nor does anybody of public history.
+    carol = world.clone(url, 'carol', '-r', third, '--config', 'experimental.evolution=')
+    assert markers(carol) == []
+    assert markers(world.clone(url, 'dave')) == []
+
+
+def test_markers_alone(world, evolving):
+    """A marker that comes with no changeset takes no lock and is not stored twice."""
+    server, url, alice = evolving('embedded')
+    first = alice.commit('a')
+    old = alice.commit('b')
+    alice.hg('push', '-q')
+    alice.hg('update', '-q', first)
+    other = alice.commit('c')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg('debugobsolete', old, other)
+    lock = server.root / '.hg' / 'store' / 'lock'
+    lock.symlink_to('elsewhere:1')
+    timeout = ('--config', 'ui.timeout=1')
+    assert '1 new obsolescence markers' in alice.hg('push', '-r', '.', *timeout, code=1)
+    assert 'new obsolescence' not in alice.hg('push', '-r', '.', *timeout, code=1)
+    bob = world.clone(url, 'bob', '-r', other)
+    assert markers(bob) == markers(alice) != []
+    lock.unlink()
+    assert obsstore(server) == 0
+
+
+def test_pruned_draft(world, evolving):
+    """A pruned changeset goes where its parent is."""
+    server, url, alice = evolving('embedded')
+    bob = world.clone(url, 'bob')
+    base = alice.commit('a')
+    pruned = alice.commit('b')
+    alice.hg('push', '-q')
+    bob.hg('pull', '-q', '-r', pruned)
+    alice.hg('debugobsolete', '--record-parents', pruned)
+    alice.hg('update', '-q', base)
+    assert '1 new obsolescence markers' in alice.hg('push', code=1)
+    assert obsstore(server) == 0
+    bob.hg('pull', '-q', '-r', base)
+    assert bob.log('draft()') == [f'{base} draft']
+    # That parent is public now: everyone who pulls public history gets it.
+    alice.hg('update', '-q', 'last(public())')
+    alice.hg('debugobsolete', '--record-parents', base)
+    alice.hg('push', '-q', code=1)
+    assert obsstore(server) > 0
+    bob.hg('pull', '-q')
+    assert bob.log('draft()') == []
+
+
+def test_draft_becomes_public(world, evolving):
+    """Its markers go with it into the repository, those of others do not."""
+    server, url, alice = evolving('services', 'ssh')
+    first = alice.commit('a')
+    second = amended(alice)
+    third = amended(alice, 'again')
+    alice.hg('push', '-q')
+    alice.hg('update', '-q', 'last(public())')
+    alice.commit('other')
+    amended(alice)
+    alice.hg('push', '-q', '-f', '-r', '.')
+    assert obsstore(server) == 0
+    # Somebody who has no markers publishes it.
+    bob = world.clone(url, 'bob', '-r', third, '--config', 'experimental.evolution=')
+    bob.hg('phase', '--public', third)
+    bob.hg('push', '-q', '--config', 'experimental.evolution=', code=1)
+    assert server.log('tip') == [f'{third} public']
+    chain = sorted([f'{first} {second} ', f'{second} {third} '])
+    assert markers(server) == chain
+    assert markers(world.clone(url, 'carol')) == chain
+
+
+def test_pushlog(world, evolving):
+    _server, url, alice = evolving('services', 'http')
+    first = alice.commit('a')
+    alice.hg('push', '-q')
+    second = amended(alice)
+    alice.hg('push', '-q', '-f', '-r', '.')
+
+    def pushes(query: str = '') -> dict:
+        with urllib.request.urlopen(f'{url}json-pushes?{query}') as answer:
+            return json.load(answer)
+
+    assert [(p['changesets'], p.get('obsoletechangesets')) for p in pushes().values()] == [
+        ([], [first]),
+        ([second], None),
+    ]
+    old, new = pushes('full=1').values()
+    assert [c['node'] for c in old['obsoletechangesets']] == [first]
+    assert [(c['node'], c['precursors']) for c in new['changesets']] == [(second, [first])]
+
+
+def test_forget(world, evolving):
+    """Markers of a changeset that is gone; others stay, and can come again."""
+    server, url, alice = evolving('embedded')
+    first = alice.commit('a')
+    left = amended(alice)
+    alice.hg('update', '-q', '.^')
+    right = alice.commit('c')
+    alice.hg('debugobsolete', first, right)
+    alice.hg('debugobsolete', first, left, right)
+    alice.hg('push', '-q', '-f', '-r', f'{left}+{right}')
+    opened = catalog.open_catalog(f'sqlite:///{server.root}/.hg/headless/catalog.sqlite', 'try')
+    with_both, with_right = f'{first} {left} {right} ', f'{first} {right} '
+
+    def forget(node: str) -> int:
+        """Returns how many markers are left."""
+
+        def change(connection, repository: str) -> int:
+            owner = connection.scalar(sqlalchemy.select(reads.repository_id(repository)))
+            stored.forget(connection, owner, [bytes.fromhex(node)])
+            return connection.scalar(
+                sqlalchemy.select(sqlalchemy.func.count()).select_from(schema.markers)
+            )
+
+        return opened.write(change)
+
+    assert forget(left) == 2
+    assert markers(world.clone(url, 'bob', '-r', left)) == []
+    alice.hg('push', '-q', '-r', left, code=1)
+    assert len(markers(world.clone(url, 'carol', '-r', left))) == 2
+    assert forget(left) == 2
+    assert markers(world.clone(url, 'dave', '-r', right)) == [with_both, with_right]
+    assert forget(right) == 0
