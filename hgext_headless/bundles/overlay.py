@@ -34,6 +34,16 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
     """
     name = os.path.join(folder, names.digest(bundle.key))
     store.get(bundle.key, name)
+    layer = unpacked(ui, bundle, name)
+    os.unlink(name)
+    return layer
+
+
+def unpacked(ui: Any, bundle: Bundle, name: str) -> Layer:
+    """The file ``name`` of a bundle, uncompressed beside it, as a layer.
+
+    Raises `model.Corrupt` where size, digest or format is not what was stored.
+    """
     if os.path.getsize(name) != bundle.size:
         raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
     plain = name + '.cg'
@@ -48,7 +58,6 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
         if unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
-    os.unlink(name)
     return Layer(plain, b'01')
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mercurial import bundle2, discovery
@@ -19,6 +19,14 @@ from ..model import Bundle
 from ..store import names
 
 FORMAT = b'HG10GZ'
+
+
+def bases(changelog: Any, nodes: Collection[bytes]) -> list[bytes]:
+    """The parents of some changesets that are not among them, sorted."""
+    inside = {*nodes, changelog.nullid}
+    return sorted(
+        {parent for node in nodes for parent in changelog.parents(node) if parent not in inside}
+    )
 
 
 def write(

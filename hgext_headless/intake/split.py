@@ -115,15 +115,7 @@ def _write(
         for node in map(changelog.node, overlay.revs(b'::%ln', [head]))
         if node not in public and not applied.hasnode(node)
     ]
-    inside = set(above)
-    bases = sorted(
-        {
-            parent
-            for node in above
-            for parent in changelog.parents(node)
-            if parent not in inside and parent != changelog.nullid
-        }
-    )
+    bases = stored.bases(changelog, above)
     return stored.write(
         overlay, site.settings.repository, head, bases, incoming.folder
     )

@@ -1,0 +1,97 @@
+"""Reading all that a bundle brought, laid over a repository, and the facts about it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mercurial import error
+from mercurial.node import nullid
+
+from .. import hgcompat
+from ..model import Changeset, Refused
+from . import changegroups
+from .overlay import Layer
+
+
+class Missing(Exception):
+    """Revisions that are used, and that neither the bundle nor the repository has."""
+
+    def __init__(self, nodes: set[bytes]) -> None:
+        super().__init__(nodes)
+        self.nodes = nodes
+
+
+@contextlib.contextmanager
+def misses() -> Iterator[None]:
+    """Turn Mercurial's error for a revision that is not there into `Missing`."""
+    try:
+        yield
+    except error.LookupError as exc:
+        raise Missing({exc.name}) from exc
+
+
+def checked(overlay: Any, layer: Layer, nodes: Iterable[bytes]) -> list[Changeset]:
+    """Read every revision of a layer of an overlay, so that its hash is checked.
+
+    Returns the facts about its changesets, which are ``nodes``. Raises `Missing`,
+    Mercurial's `LookupError` (see `misses`), and `model.Refused` where a revision
+    does not fit its hash or a file has a name that is not allowed.
+    """
+    try:
+        with open(layer.path, 'rb') as file:
+            unpacker = changegroups.unpack(file, layer.version)
+            _check_group(unpacker, overlay.changelog)
+            _check_group(unpacker, overlay.manifestlog.getstorage(b''))
+            for name in changegroups.file_groups(unpacker):
+                _check_group(unpacker, overlay.file(name))
+        return [_changeset(overlay, node) for node in nodes]
+    except error.LookupError:
+        raise
+    except hgcompat.UNREADABLE as exc:
+        raise Refused(f'a revision does not fit its hash ({type(exc).__name__})') from exc
+
+
+def _check_group(unpacker: Any, storage: Any) -> None:
+    for entry in hgcompat.deltas(unpacker):
+        storage.revision(entry.node)
+
+
+def _changeset(overlay: Any, node: bytes) -> Changeset:
+    """The facts about a changeset, whose files must all be there."""
+    context = overlay[node]
+    manifest_node = context.manifestnode()
+    if manifest_node != nullid and not overlay.manifestlog.getstorage(b'').hasnode(manifest_node):
+        raise Missing({manifest_node})
+    used = {manifest_node}
+    missing = set()
+    changed = context.p1().manifest().diff(context.manifest())
+    for name, (_old, (file_node, _flag)) in changed.items():
+        changegroups.check_file_name(name)
+        if file_node is None:
+            continue
+        used.add(file_node)
+        if not overlay.file(name).hasnode(file_node):
+            missing.add(file_node)
+    if missing:
+        raise Missing(missing)
+    for name in context.files():
+        if name not in changed:
+            changegroups.check_file_name(name)
+    seconds, timezone = context.date()
+    # The bytes as they came: hg's own properties recode them.
+    header, _blank, description = overlay.changelog.revision(node).partition(b'\n\n')
+    return Changeset(
+        node=node,
+        p1=context.p1().node(),
+        p2=context.p2().node(),
+        branch=context.extra().get(b'branch', b'default'),
+        author=header.split(b'\n')[1],
+        date=int(seconds),
+        timezone=timezone,
+        description=description,
+        files=tuple(context.files()),
+        extras=tuple(sorted(context.extra().items())),
+        revisions=tuple(sorted(used - {nullid})),
+    )
