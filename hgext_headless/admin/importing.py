@@ -96,7 +96,9 @@ def _import(
                 facts: dict[bytes, Changeset] = {}
                 files: list[tuple[Bundle, str]] = []
                 for stack in batch:
-                    bundle, path, changesets = written(repo, under, site, stack, folder)
+                    bundle, path, changesets = written(
+                        repo, under, site.settings.repository, stack, folder
+                    )
                     files.append((bundle, path))
                     facts.update((c.node, c) for c in changesets)
                     bar.increment()

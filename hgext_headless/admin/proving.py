@@ -13,17 +13,16 @@ from .. import hgcompat
 from ..bundles import changegroups, checking, overlay as overlays, stored
 from ..bundles.overlay import Layer
 from ..model import Bundle, Changeset, Corrupt, Refused
-from ..site import Site
 from .drafts import Stack
 
 
 def written(
-    repo: Any, under: Any, site: Site, stack: Stack, folder: str
+    repo: Any, under: Any, repository: str, stack: Stack, folder: str
 ) -> tuple[Bundle, str, list[Changeset]]:
     """Write the bundle of a draft head into a folder; read it back, and check it whole.
 
-    Returns it with its file's path and the facts about its changesets. ``under`` is the
-    repository over which it is laid. Where that has public history alone, each revision
+    Returns it with its file's path and the facts about its changesets. ``repository`` is the
+    name that its key begins with, ``under`` the repository over which it is laid. Where that has public history alone, each revision
     that the bundle uses is proved to be in one of the two. Where it is ``repo`` itself,
     Mercurial reads what it has already from there: then the check is for what the bundle
     holds by name, and for its bytes.
@@ -32,7 +31,7 @@ def written(
     """
     with _named(stack):
         bundle, path = stored.write(
-            repo.unfiltered(), site.settings.repository, stack.head, stack.bases, folder
+            repo.unfiltered(), repository, stack.head, stack.bases, folder
         )
         layer = overlays.unpacked(repo.ui, bundle, path)
         if _nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
@@ -65,6 +64,8 @@ def _named(stack: Stack) -> Iterator[None]:
     except checking.Missing as exc:
         lacks = ', '.join(sorted(node.hex() for node in exc.nodes))
         raise Corrupt(f'{draft}: revision {lacks} is missing') from exc
+    except checking.Unfit as exc:
+        raise Corrupt(f'{draft}: {exc}') from exc
     except (Refused, Corrupt) as exc:
         raise type(exc)(f'{draft}: {exc}') from exc
     except (*hgcompat.UNREADABLE, error.Abort) as exc:

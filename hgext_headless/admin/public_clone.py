@@ -80,7 +80,7 @@ class PublicClone:
                 self.pull()
                 self._write_settings(os.path.join(temporary, b'.hg', b'hgrc'))
                 os.rename(temporary, self._target)
-        except error.LockError as exc:
+        except error.LockHeld as exc:
             raise Temporary('another import is making the clone') from exc
         except OSError as exc:
             raise Temporary(f'the clone cannot be made: {exc.strerror}') from exc
@@ -88,20 +88,30 @@ class PublicClone:
 
     def pull(self) -> None:
         """Pull public history, as it is by now, with its bookmarks."""
-        source, clone = self._source.unfiltered(), self.opened
+        source, clone = self._source.unfiltered(), self.opened.unfiltered()
+        if clone.svfs.exists(b'journal'):
+            clone.recover()  # of a run that was killed
         source.invalidateall()
-        heads = [source[rev].node() for rev in source.revs(b'heads(public())')]
-        if not heads:
-            return
-        bookmarks = [
-            name
+        marks = {
+            name: node
             for name, node in source._bookmarks.items()
             if name not in clone._bookmarks and not source[node].mutable()
+        }
+        heads = [
+            node
+            for node in map(source.changelog.node, source.revs(b'heads(public())'))
+            if not clone.changelog.hasnode(node)
         ]
+        if not heads and not marks:
+            return
         peer = source.peer()
         try:
             exchange.pull(
-                clone, peer, heads=heads, bookmarks=bookmarks, streamclonerequested=False
+                clone,
+                peer,
+                heads=[*heads, *marks.values()],
+                bookmarks=sorted(marks),
+                streamclonerequested=False,
             )
         finally:
             peer.close()

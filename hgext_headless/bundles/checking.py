@@ -23,6 +23,10 @@ class Missing(Exception):
         self.nodes = nodes
 
 
+class Unfit(Refused):
+    """A revision whose content does not make its hash."""
+
+
 @contextlib.contextmanager
 def misses() -> Iterator[None]:
     """Turn Mercurial's error for a revision that is not there into `Missing`."""
@@ -36,8 +40,8 @@ def checked(overlay: Any, layer: Layer, nodes: Iterable[bytes]) -> list[Changese
     """Read every revision of a layer of an overlay, so that its hash is checked.
 
     Returns the facts about its changesets, which are ``nodes``. Raises `Missing`,
-    Mercurial's `LookupError` (see `misses`), and `model.Refused` where a revision
-    does not fit its hash or a file has a name that is not allowed.
+    Mercurial's `LookupError` (see `misses`), `Unfit`, and `model.Refused` where a
+    file has a name that is not allowed.
     """
     try:
         with open(layer.path, 'rb') as file:
@@ -50,7 +54,7 @@ def checked(overlay: Any, layer: Layer, nodes: Iterable[bytes]) -> list[Changese
     except error.LookupError:
         raise
     except hgcompat.UNREADABLE as exc:
-        raise Refused(f'a revision does not fit its hash ({type(exc).__name__})') from exc
+        raise Unfit(f'a revision does not fit its hash ({type(exc).__name__})') from exc
 
 
 def _check_group(unpacker: Any, storage: Any) -> None:
