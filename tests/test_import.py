@@ -116,12 +116,12 @@ def test_a_repository_moves_in(world, backend, request) -> None:
     out = old.hg('admin::headless-import', *into)
     assert 'nothing to import: 5 draft heads are stored already' in out
     # What came since then: a draft on public history that is new itself.
-    (old.root / '.hg' / 'hgrc').rename(world.folder / 'hgrc')
+    (old.root / '.hg' / 'hgrc').rename(world.folder / 'old.hgrc')
     old.hg('update', '-q', '-C', 'pub')
     old.commit('more')
     old.hg('phase', '--public', '-r', '.')
     late = old.commit('late')
-    (world.folder / 'hgrc').rename(old.root / '.hg' / 'hgrc')
+    (world.folder / 'old.hgrc').rename(old.root / '.hg' / 'hgrc')
     assert moved(old, *into)['bundles'] == 1
     assert new.changesets() == 6
     other = world.clone(f'ssh://localhost/{new.root}', 'other')
@@ -187,7 +187,7 @@ def test_damaged_drafts_stay_out(world) -> None:
     damaged.write_bytes(data)
     into = ('--into', str(world.folder / 'new'))
     out = old.hg('admin::headless-import', *into, code=255)
-    assert f'headless: corrupt: draft {old.node("a")} ' in out and len(out.splitlines()) < 9
+    assert f'headless: corrupt: draft {old.node("a")}: ' in out and 'Traceback' not in out
     assert moved(old, '-r', 'b', *into)['bundles'] == 1
 
 

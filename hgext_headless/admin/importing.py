@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -90,6 +91,7 @@ def _import(
     they are checked."""
     total = imports.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
+    gc.freeze()
     with console.progress(ui, b'importing', b'heads', len(todo)) as bar:
         for batch in _batches(map(drafts.stack, todo)):
             with tempfile.TemporaryDirectory(prefix='hg-headless-') as folder:
@@ -99,6 +101,9 @@ def _import(
                     bundle, path, changesets = written(
                         repo, under, site.settings.repository, stack, folder
                     )
+                    # Each overlay leaves a changelog's index in a cycle of few objects, which
+                    # would be collected once there are hundreds of them.
+                    gc.collect()
                     files.append((bundle, path))
                     facts.update((c.node, c) for c in changesets)
                     bar.increment()

@@ -21,11 +21,11 @@ def written(
 ) -> tuple[Bundle, str, list[Changeset]]:
     """Write the bundle of a draft head into a folder; read it back, and check it whole.
 
-    Returns it with its file's path and the facts about its changesets. ``repository`` is the
-    name that its key begins with, ``under`` the repository over which it is laid. Where that has public history alone, each revision
-    that the bundle uses is proved to be in one of the two. Where it is ``repo`` itself,
-    Mercurial reads what it has already from there: then the check is for what the bundle
-    holds by name, and for its bytes.
+    Returns it with its file's path and the facts about its changesets. ``repository`` is
+    the name that its key begins with, ``under`` the repository over which it is laid.
+    Where that has public history alone, each revision that the bundle uses is proved to
+    be in one of the two. Where it is ``repo`` itself, Mercurial reads what it has already
+    from there: then the check is for what the bundle holds by name, and for its bytes.
 
     Raises `model.Corrupt`, and `model.Refused` where a push of it would be refused.
     """
