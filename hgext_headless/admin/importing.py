@@ -91,7 +91,7 @@ def _import(
     they are checked."""
     total = imports.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
-    gc.freeze()
+    gc.freeze()  # what stays need not be looked at again and again
     with console.progress(ui, b'importing', b'heads', len(todo)) as bar:
         for batch in _batches(map(drafts.stack, todo)):
             with tempfile.TemporaryDirectory(prefix='hg-headless-') as folder:
