@@ -36,14 +36,24 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
     Raises `model.Corrupt` where size, digest or format is not what was stored.
     """
     name = os.path.join(folder, names.digest(bundle.key))
-    fetch_as_stored(store, bundle, name)
+    store.get(bundle.key, name)
+    layer = uncompressed(ui, bundle, name)
+    os.unlink(name)
+    return layer
+
+
+def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
+    """The file ``name`` of a bundle, uncompressed beside it, as a layer.
+
+    Raises `model.Corrupt` where its size, digest or format is not the bundle's.
+    """
+    _check_as_stored(bundle, name)
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
         unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
         if unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
-    os.unlink(name)
     return Layer(plain, b'01')
 
 
@@ -53,6 +63,10 @@ def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
     Raises `model.Corrupt` where size or digest is not what was stored.
     """
     store.get(bundle.key, path)
+    _check_as_stored(bundle, path)
+
+
+def _check_as_stored(bundle: Bundle, path: str) -> None:
     if os.path.getsize(path) != bundle.size:
         raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
     check = hashlib.sha512()

@@ -17,6 +17,7 @@ from mercurial.node import nullid
 from .. import hgcompat
 from ..model import Bundle
 from ..store import names
+from . import ancestry
 
 FORMAT = b'HG10GZ'
 
@@ -28,20 +29,9 @@ def write_head(
 
     As `write`; public is what a server of the bundle has.
     """
-    changelog = overlay.changelog
-    above = [
-        node
-        for node in map(changelog.node, overlay.revs(b'::%ln', [head]))
-        if not is_public(node)
-    ]
-    inside = set(above)
-    bases = {
-        parent
-        for node in above
-        for parent in changelog.parents(node)
-        if parent not in inside and parent != nullid
-    }
-    return write(overlay, repository, head, sorted(bases), folder)
+    nodes = ancestry.above(overlay.changelog, [head], is_public)
+    bases = ancestry.bases(overlay.changelog, nodes)
+    return write(overlay, repository, head, bases, folder)
 
 
 def write(

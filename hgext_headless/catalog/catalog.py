@@ -202,6 +202,12 @@ def open_catalog(url: str, repository: str, embedded_home: str | None = None) ->
     return catalog
 
 
+def is_made(url: str) -> bool:
+    """False where it is an SQLite database whose file is not there: to open it is to make it."""
+    parsed = sqlalchemy.make_url(url)
+    return parsed.get_backend_name() != 'sqlite' or os.path.exists(parsed.database or '')
+
+
 def make_home(folder: str) -> None:
     """Make the folder of the embedded database. Raises `model.Temporary`."""
     try:

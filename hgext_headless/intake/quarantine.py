@@ -11,11 +11,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import error
-from mercurial.node import nullid, short
+from mercurial.node import short
 
 from .. import hgcompat
-from ..bundles import changegroups, overlay as overlays
+from ..bundles import checking, overlay as overlays
 from ..bundles.overlay import Layer
 from ..model import Changeset, Refused
 from .incoming import Incoming
@@ -47,13 +46,6 @@ def path_from_environment(root: bytes, variable: bytes) -> bytes | None:
     return variable[len(prefix) :] if variable.startswith(prefix) else None
 
 
-class _Missing(Exception):
-    """Revisions that the push uses and that neither it nor the repository has."""
-
-    def __init__(self, nodes: set[bytes]) -> None:
-        self.nodes = nodes
-
-
 @contextlib.contextmanager
 def opened(incoming: Incoming) -> Iterator[Quarantine]:
     """Build the quarantine of a push, and check every revision that came in.
@@ -69,15 +61,19 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
         overlays.write(incoming.ui, layers, path)
         overlay = None
         try:
-            try:
+            with checking.misses():
                 overlay = overlays.lay(incoming.repo, path)
-                changesets = _checked(overlay, incoming)
-            except error.LookupError as exc:
-                raise _Missing({exc.name}) from exc
+                changesets = (
+                    checking.checked(
+                        overlay, incoming.layer, [entry.node for entry in incoming.entries]
+                    )
+                    if incoming.layer
+                    else []
+                )
             overlays.silence_outgoing_hooks(overlay.ui)
             yield Quarantine(overlay, path, changesets)
             return
-        except _Missing as missing:
+        except checking.Missing as missing:
             under.add_holders(missing.nodes)
         finally:
             if overlay is not None:
@@ -133,68 +129,3 @@ class _Under:
         if len(self.layers) == before:
             node = hgcompat.to_str(short(min(revisions)))
             raise Refused(f'the push uses revision {node}, which is missing')
-
-
-def _checked(overlay: Any, incoming: Incoming) -> list[Changeset]:
-    """Read every revision that came in, so that its hash is checked.
-
-    Returns the changesets. Raises `_Missing` and `Refused`.
-    """
-    if incoming.layer is None:
-        return []
-    try:
-        with open(incoming.layer.path, 'rb') as file:
-            unpacker = changegroups.unpack(file, incoming.layer.version)
-            _check_group(unpacker, overlay.changelog)
-            _check_group(unpacker, overlay.manifestlog.getstorage(b''))
-            for name in changegroups.file_groups(unpacker):
-                _check_group(unpacker, overlay.file(name))
-        return [_changeset(overlay, entry.node) for entry in incoming.entries]
-    except error.LookupError:
-        raise
-    except hgcompat.UNREADABLE as exc:
-        raise Refused(f'a revision does not fit its hash ({type(exc).__name__})') from exc
-
-
-def _check_group(unpacker: Any, storage: Any) -> None:
-    for entry in hgcompat.deltas(unpacker):
-        storage.revision(entry.node)
-
-
-def _changeset(overlay: Any, node: bytes) -> Changeset:
-    """The facts about a changeset of the push, whose files must all be there."""
-    context = overlay[node]
-    manifest_node = context.manifestnode()
-    if manifest_node != nullid and not overlay.manifestlog.getstorage(b'').hasnode(manifest_node):
-        raise _Missing({manifest_node})
-    used = {manifest_node}
-    missing = set()
-    changed = context.p1().manifest().diff(context.manifest())
-    for name, (_old, (file_node, _flag)) in changed.items():
-        changegroups.check_file_name(name)
-        if file_node is None:
-            continue
-        used.add(file_node)
-        if not overlay.file(name).hasnode(file_node):
-            missing.add(file_node)
-    if missing:
-        raise _Missing(missing)
-    for name in context.files():
-        if name not in changed:
-            changegroups.check_file_name(name)
-    seconds, timezone = context.date()
-    # The bytes as they came: hg's own properties recode them.
-    header, _blank, description = overlay.changelog.revision(node).partition(b'\n\n')
-    return Changeset(
-        node=node,
-        p1=context.p1().node(),
-        p2=context.p2().node(),
-        branch=context.extra().get(b'branch', b'default'),
-        author=header.split(b'\n')[1],
-        date=int(seconds),
-        timezone=timezone,
-        description=description,
-        files=tuple(context.files()),
-        extras=tuple(sorted(context.extra().items())),
-        revisions=tuple(sorted(used - {nullid})),
-    )

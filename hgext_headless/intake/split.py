@@ -11,7 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from .. import config
-from ..bundles import keeping, stored
+from ..bundles import ancestry, keeping, stored
 from ..model import Deletions, Push, Raced, Recorded, Refused
 from . import bookmarks, markers, repository
 from .incoming import Incoming
@@ -38,12 +38,7 @@ def divide(incoming: Incoming, overlay: Any) -> Divided:
         if not changelog.hasnode(node):
             raise Refused(f'{node.hex()} is unknown here')
     applied = incoming.repo.unfiltered().changelog
-    public_revs = [
-        rev
-        for rev in overlay.revs(b'::%ln', incoming.public_heads)
-        if not applied.hasnode(changelog.node(rev))
-    ]
-    public = [changelog.node(rev) for rev in public_revs]
+    public = ancestry.above(changelog, incoming.public_heads, applied.hasnode)
     is_public = set(public)
     drafts = [
         entry.node
@@ -53,7 +48,7 @@ def divide(incoming: Incoming, overlay: Any) -> Divided:
     heads = overlay.revs(b'heads(%ln)', drafts)
     return Divided(
         public,
-        [changelog.node(rev) for rev in overlay.revs(b'heads(%ld)', public_revs)],
+        [changelog.node(rev) for rev in overlay.revs(b'heads(%ln)', public)],
         drafts,
         [changelog.node(rev) for rev in heads],
     )

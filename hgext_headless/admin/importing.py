@@ -1,0 +1,183 @@
+"""``admin::headless-import``: the drafts of a repository that keeps them in itself."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mercurial import pycompat
+
+from .. import hgcompat
+from ..bundles import keeping, overlay as overlays
+from ..catalog import catalog, imports
+from ..catalog.batching import batches
+from ..model import Bundle, Changeset, Deletions, Temporary
+from ..site import Site
+from . import console
+from .drafts import Drafts, Stack, select
+from .proving import written
+from .public_clone import PublicClone
+
+#: What is recorded at once: so many bundles, or so many changesets in them.
+_BUNDLES = 50
+_CHANGESETS = 1000
+
+
+def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
+    started = time.monotonic()
+    drafts = select(repo, opts['rev'])
+    with ui.formatter(b'headless-import', pycompat.byteskwargs(opts)) as fm:
+        clone = None
+        if opts['into']:
+            clone = PublicClone(repo, site, opts['into'], quiet=not fm.isplain())
+        if opts['dry_run']:
+            _say_what_would_be_done(fm, drafts, _not_yet_stored(site, clone, drafts))
+            return 0
+        with _resumable():
+            if clone:
+                clone.prepare()
+                site = clone.site()
+            todo = _not_stored(site, drafts)
+            under = clone.opened if clone else repo
+            total = _import(ui, repo, under, site, drafts, todo)
+            _import_bookmarks(ui, repo, site, drafts)
+            if clone:
+                clone.pull()
+        _say_what_was_done(fm, drafts, todo, total, time.monotonic() - started)
+    return 0
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except Temporary as exc:
+        raise Temporary(f'{exc} (run the import again: it goes on from here)') from exc
+
+
+def _not_yet_stored(site: Site, clone: PublicClone | None, drafts: Drafts) -> list[int]:
+    """As `_not_stored`, for a database that may not be there, and is not made."""
+    if clone and clone.found:
+        site = clone.site()
+    elif clone and site.settings.embedded_database:
+        return list(drafts.heads)
+    if not catalog.is_made(site.settings.database):
+        return list(drafts.heads)
+    return _not_stored(site, drafts)
+
+
+def _not_stored(site: Site, drafts: Drafts) -> list[int]:
+    """The heads whose bundle is not recorded."""
+    todo: list[int] = []
+    for batch in batches(drafts.heads):
+        stacks = {head: drafts.stack(head) for head in batch}
+        found = site.catalog.read(imports.stored, [s.head for s in stacks.values()])
+        todo += [
+            head
+            for head, stack in stacks.items()
+            if imports.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
+        ]
+    return todo
+
+
+def _import(
+    ui: Any, repo: Any, under: Any, site: Site, drafts: Drafts, todo: Sequence[int]
+) -> imports.Imported:
+    """Store and record the bundles of some heads. ``under`` is the repository over which
+    they are checked."""
+    total = imports.Imported(0, 0, 0)
+    overlays.silence_outgoing_hooks(repo.ui)
+    gc.freeze()  # what stays need not be looked at again and again
+    with console.progress(ui, b'importing', b'heads', len(todo)) as bar:
+        for batch in _batches(map(drafts.stack, todo)):
+            with tempfile.TemporaryDirectory(prefix=overlays.FOLDER_PREFIX) as folder:
+                facts: dict[bytes, Changeset] = {}
+                files: list[tuple[Bundle, str]] = []
+                for stack in batch:
+                    bundle, path, changesets = written(
+                        repo, under, site.settings.repository, stack, folder
+                    )
+                    # Each overlay leaves a changelog's index in a cycle of few objects, which
+                    # would be collected once there are hundreds of them.
+                    gc.collect()
+                    files.append((bundle, path))
+                    facts.update((c.node, c) for c in changesets)
+                    bar.increment()
+                total += _keep(site, files, list(facts.values()))
+    return total
+
+
+def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
+    batch: list[Stack] = []
+    for stack in stacks:
+        batch.append(stack)
+        if len(batch) == _BUNDLES or sum(len(s.nodes) for s in batch) >= _CHANGESETS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _keep(
+    site: Site, files: Sequence[tuple[Bundle, str]], changesets: Sequence[Changeset]
+) -> imports.Imported:
+    def record(stored_again: Deletions) -> imports.Imported:
+        return site.catalog.write(
+            imports.record,
+            changesets,
+            [bundle for bundle, _path in files],
+            int(time.time()),
+            stored_again,
+        )
+
+    return keeping.keep(site, files, record)
+
+
+def _import_bookmarks(ui: Any, repo: Any, site: Site, drafts: Drafts) -> None:
+    marks = {name: node for name, node in repo._bookmarks.items() if node in drafts}
+    if not marks:
+        return
+    for name in site.catalog.write(imports.record_bookmarks, marks, int(time.time())):
+        ui.warn(
+            b"bookmark '%s' is on another draft already, and stays there\n"
+            % hgcompat.escaped_bytes(name)
+        )
+
+
+def _say_what_would_be_done(fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
+    stored = len(drafts.heads) - len(todo)
+    fm.startitem()
+    fm.data(heads=len(drafts.heads), changesets=len(drafts), stored=stored)
+    fm.plain(
+        b'%d draft heads with %d changesets; %d heads are stored already, %d would be imported\n'
+        % (len(drafts.heads), len(drafts), stored, len(todo))
+    )
+
+
+def _say_what_was_done(
+    fm: Any, drafts: Drafts, todo: Sequence[int], total: imports.Imported, seconds: float
+) -> None:
+    stored = len(drafts.heads) - len(todo)
+    rate = total.bundles / seconds
+    fm.startitem()
+    fm.data(
+        heads=len(drafts.heads),
+        stored=stored,
+        bundles=total.bundles,
+        changesets=total.changesets,
+        bytes=total.size,
+        seconds=round(seconds, 3),
+        rate=round(rate, 3),
+    )
+    if not todo:
+        fm.plain(b'nothing to import: %d draft heads are stored already\n' % stored)
+        return
+    fm.plain(
+        b'imported %d bundles with %d changesets, %d bytes, in %.1f seconds (%.1f bundles/s)'
+        b'; %d heads were stored already\n'
+        % (total.bundles, total.changesets, total.size, seconds, rate, stored)
+    )

@@ -1,0 +1,152 @@
+"""A clone with the public history alone, beside a repository that has drafts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
+
+from .. import config, hgcompat
+from ..model import Refused, Temporary
+from ..site import Site
+
+_EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
+
+
+class PublicClone:
+    """The clone of ``repo`` at ``target``: made, or found from an earlier run.
+
+    ``repo`` is not written to. ``opened`` is the clone, once `prepare` has returned.
+    With ``quiet`` nothing is said.
+    Methods raise `model.Refused`, and `model.Temporary` where the file system fails.
+    """
+
+    def __init__(self, repo: Any, site: Site, target: bytes, quiet: bool) -> None:
+        self._repo = repo
+        self._settings = site.settings
+        self._target = os.path.abspath(target)
+        self._quiet = quiet
+        self._source = self._stock(repo.root)
+        self.opened: Any = None
+        self.found = self._find()
+
+    def _find(self) -> bool:
+        """Whether the clone is there already."""
+        name = hgcompat.escaped(self._target)
+        if not os.path.lexists(self._target) or _is_empty(self._target):
+            config.check_serving(self._settings)
+            return False
+        try:
+            clone = self._stock(self._target)
+        except error.RepoError as exc:
+            raise Refused(f'{name} exists and is no repository') from exc
+        if clone.root == self._repo.root:
+            raise Refused(f'{name} is this repository itself')
+        if clone.revs(b'first(not public())'):
+            raise Refused(f'{name} exists and has drafts of its own')
+        changelog = clone.unfiltered().changelog
+        if len(changelog) and not self._source.changelog.hasnode(changelog.node(0)):
+            raise Refused(f'{name} exists and is an unrelated repository')
+        if not config.participates(self._configured()):
+            raise Refused(f'{name} exists and has no [headless] settings')
+        self.opened = clone
+        return True
+
+    def _configured(self) -> Any:
+        return localrepo.instance(self._repo.baseui, self._target, False)
+
+    def site(self) -> Site:
+        """The clone's settings: where its drafts go."""
+        return Site(self._configured())
+
+    def prepare(self) -> None:
+        """Make the clone, or bring it up to date.
+
+        It appears under its name when it is whole; what a run that was killed
+        has left beside it is removed.
+        """
+        if self.found:
+            self.pull()
+            return
+        parent, name = os.path.split(self._target)
+        hidden = b'.%s.headless-import' % name
+        temporary = os.path.join(parent, hidden)
+        try:
+            with locks.lock(vfsmod.vfs(parent), hidden + b'.lock', timeout=0):
+                shutil.rmtree(temporary, ignore_errors=True)
+                self.opened = self._stock(temporary, create=True)
+                self.pull()
+                self._write_settings(os.path.join(temporary, b'.hg', b'hgrc'))
+                os.rename(temporary, self._target)
+        except error.LockHeld as exc:
+            raise Temporary('another import is making the clone') from exc
+        except OSError as exc:
+            raise Temporary(f'the clone cannot be made: {exc.strerror}') from exc
+        self.opened = self._stock(self._target)
+
+    def pull(self) -> None:
+        """Pull public history, as it is by now, with its bookmarks."""
+        source, clone = self._source.unfiltered(), self.opened.unfiltered()
+        if clone.svfs.exists(b'journal'):
+            clone.recover()  # of a run that was killed
+        source.invalidateall()
+        marks = {
+            name: node
+            for name, node in source._bookmarks.items()
+            if name not in clone._bookmarks and not source[node].mutable()
+        }
+        heads = [
+            node
+            for node in map(source.changelog.node, source.revs(b'heads(public())'))
+            if not clone.changelog.hasnode(node)
+        ]
+        if not heads and not marks:
+            return
+        peer = source.peer()
+        try:
+            exchange.pull(
+                clone,
+                peer,
+                heads=[*heads, *marks.values()],
+                bookmarks=sorted(marks),
+                streamclonerequested=False,
+            )
+        finally:
+            peer.close()
+
+    def _stock(self, path: bytes, create: bool = False) -> Any:
+        """A repository as hg has it without us.
+
+        It takes no part, and runs none of the site's hooks: they have seen this
+        history when it was pushed.
+        """
+        repo = localrepo.instance(self._repo.baseui, path, create)
+        for section in (config.SECTION, b'hooks'):
+            for name, _value in list(repo.ui.configitems(section)):
+                repo.ui.setconfig(section, name, b'', b'headless')
+        if self._quiet:
+            repo.ui.setconfig(b'ui', b'quiet', True, b'headless')
+        return repo
+
+    def _write_settings(self, path: bytes) -> None:
+        """All that is in effect here, so that the clone can be served as it is."""
+        items = dict(self._repo.ui.configitems(config.SECTION))
+        items[b'repository'] = hgcompat.to_bytes(self._settings.repository)
+        lines = [b'[extensions]']
+        for extension in _EXTENSIONS:
+            lines += [b'%s =' % extension, b'%s:required = yes' % extension]
+        lines.append(b'[%s]' % config.SECTION)
+        lines += [
+            b'%s = %s' % (name, value.replace(b'\n', b'\n  '))
+            for name, value in sorted(items.items())
+        ]
+        # A password may stand in it.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, 'wb') as out:
+            out.write(b'\n'.join(lines) + b'\n')
+
+
+def _is_empty(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.listdir(path)

@@ -1,0 +1,135 @@
+"""Recording drafts that no push brought: those of an older repository."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import sqlalchemy
+from sqlalchemy import func, select
+
+from ..model import Bundle, Changeset, Deletions
+from . import doom, encoding, forgotten, writes
+from .batching import batches, ensure_repository, insert_new, lock
+from .reads import repository_id
+from .schema import LIVE, bookmarks, bundle_changesets, bundles, changesets
+
+T = TypeVar('T', bytes, str)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is inside a bundle, apart from the names of its changesets."""
+
+    head: bytes
+    bases: tuple[bytes, ...]
+    changesets: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many of some bundles, and of their changesets, were not recorded before;
+    ``size`` is that of the bundles, in bytes."""
+
+    bundles: int
+    changesets: int
+    size: int
+
+    def __add__(self, other: Imported) -> Imported:
+        return Imported(
+            self.bundles + other.bundles,
+            self.changesets + other.changesets,
+            self.size + other.size,
+        )
+
+
+def stored(
+    connection: sqlalchemy.Connection, repository: str, heads: Collection[bytes]
+) -> set[Contents]:
+    """The live bundles that end with some heads."""
+    found: set[Contents] = set()
+    for batch in batches(sorted(heads)):
+        query = (
+            select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
+            .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
+            .where(
+                bundles.c.repository_id == repository_id(repository),
+                bundles.c.head.in_(batch),
+                bundles.c.state == LIVE,
+            )
+            .group_by(bundles.c.id)
+        )
+        found.update(
+            Contents(bytes(row.head), encoding.split_nodes(row.bases), row.changesets)
+            for row in connection.execute(query)
+        )
+    return found
+
+
+def record(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    brought: Sequence[Changeset],
+    stored: Sequence[Bundle],
+    now: int,
+    stored_again: Deletions,
+) -> Imported:
+    """Write bundles and their changesets, which belong to no push.
+
+    What is there already stays as it is. Raises as `writes.record`.
+    """
+    owner = ensure_repository(connection, repository)
+    nodes = {c.node for c in brought}
+    old_nodes = _present(connection, owner, changesets.c.node, nodes)
+    keys = {bundle.key: bundle for bundle in stored}
+    old_keys = _present(connection, owner, bundles.c.key, keys)
+    ids = writes.changeset_ids(connection, owner, brought, stored)
+    for bundle in stored:
+        writes.record_bundle(connection, owner, bundle, ids, now)
+    lock(connection, owner)
+    forgotten.refuse(connection, owner, sorted(nodes))
+    doom.check(connection, owner, list(keys), stored_again)
+    new = [bundle for key, bundle in keys.items() if key not in old_keys]
+    return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
+
+
+def _present(
+    connection: sqlalchemy.Connection,
+    owner: int,
+    column: sqlalchemy.Column[T],
+    values: Collection[T],
+) -> set[T]:
+    """Those of some values that a column has already."""
+    found: set[T] = set()
+    for batch in batches(sorted(values)):
+        query = select(column).where(
+            column.table.c.repository_id == owner, column.in_(batch)
+        )
+        found.update(connection.scalars(query))
+    return found
+
+
+def record_bookmarks(
+    connection: sqlalchemy.Connection, repository: str, marks: Mapping[bytes, bytes], now: int
+) -> list[bytes]:
+    """Write bookmarks of drafts. One that is there already stays where it is: a push
+    may have moved it. Returns the names of those that are elsewhere."""
+    owner = ensure_repository(connection, repository)
+    rows = [
+        {'repository_id': owner, 'name': name, 'node': node, 'updated': now}
+        for name, node in sorted(marks.items())
+    ]
+    elsewhere: list[bytes] = []
+    for batch in batches(rows):
+        insert_new(connection, bookmarks, batch)
+        query = select(bookmarks.c.name, bookmarks.c.node).where(
+            bookmarks.c.repository_id == owner,
+            bookmarks.c.name.in_([row['name'] for row in batch]),
+        )
+        elsewhere += [
+            bytes(row.name)
+            for row in connection.execute(query)
+            if bytes(row.node) != marks[bytes(row.name)]
+        ]
+    return elsewhere

@@ -1,0 +1,262 @@
+"""``admin::headless-import``: an old repository's drafts move in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import fresh
+from mercurial import localrepo, ui as uimod
+from world import HG, Clone, Server, World
+
+from hgext_headless.admin import proving
+from hgext_headless.admin.drafts import Stack
+from hgext_headless.model import Corrupt
+
+#: Public history, then drafts: two heads with a common ancestor and their merge, one
+#: on an old base, one with a root of its own, one on another branch, and a secret one.
+SHAPES = '+2:old +3:pub +2:a <a +1:b <a +2:c *b/c:m <old +2:d $ +1:root <pub @other +1:e <pub +1:s'
+
+
+class Moved(Server):
+    """A clone that an import has written, as it is."""
+
+    def __init__(self, world: World, root: Path) -> None:
+        Clone.__init__(self, world, root)
+        self._process = None
+        self.extra_env = {}
+
+
+def built(world: World, dag: str, name: str = 'old') -> Clone:
+    """An ordinary repository with ``dag``, whose changesets are public up to ``pub``."""
+    old = world.init(name)
+    old.hg('debugbuilddag', '-q', '-n', dag)
+    old.hg('phase', '--public', '-r', 'pub')
+    return old
+
+
+def configured(old: Clone, settings: str = '', name: str = 'try') -> None:
+    (old.root / '.hg' / 'hgrc').write_text(
+        '[extensions]\nhgext_headless.push =\nhgext_headless.push:required = yes\n'
+        f'[headless]\nrepository = {name}\n{settings}'
+    )
+
+
+def moved(old: Clone, *args: str, code: int = 0) -> dict[str, float]:
+    out = old.hg('admin::headless-import', '-T', 'json', *args, code=code)
+    [facts] = json.loads(out)
+    return facts
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All that a repository is: without its caches, which hg writes when it reads."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob('*'))
+        if path.is_file() and not {'cache', 'wcache'} & set(path.relative_to(root).parts)
+    }
+
+
+def test_a_repository_moves_in(world, backend, request) -> None:
+    old = built(world, SHAPES)
+    # A graft has the file revision of its origin.
+    old.hg('update', '-q', 'pub')
+    old.hg('graft', '-q', '-r', 'd', '--config', 'ui.merge=:local')
+    old.hg('bookmark', '-q', '-r', 'm', 'on-a-draft')
+    old.hg('bookmark', '-q', '-r', 'pub', 'on-public')
+    old.hg('phase', '-q', '--secret', '--force', '-r', 's')
+    clone_of_old = world.clone(str(old.root), 'clone-of-old', '--pull', '-U')
+    settings = ''
+    if backend == 'services':
+        settings = fresh(world, request.getfixturevalue('services'))
+    configured(old, settings)
+    if backend == 'services':
+        old.hg('admin::headless-init')
+    before = contents(old.root)
+    into = ('--into', str(world.folder / 'new'))
+
+    would = moved(old, *into, '--dry-run')
+    assert would == {'heads': 5, 'changesets': 11, 'stored': 0}
+    assert not (world.folder / 'new').exists()
+    done = moved(old, *into)
+    assert (done['bundles'], done['changesets'], done['stored']) == (5, 11, 0)
+    assert contents(old.root) == before
+
+    new = Moved(world, world.folder / 'new')
+    assert (new.root / '.hg' / 'hgrc').stat().st_mode & 0o777 == 0o600
+    assert new.changesets() == 5 and new.log('not public()') == []
+    assert 'on-public' in new.hg('bookmarks') and 'on-a-draft' not in new.hg('bookmarks')
+    new.verified()
+    url = new.start()
+    try:
+        drafts = old.log('heads(draft())', '{node}\n')
+        clone = world.clone(url, 'clone')
+        for head in drafts:
+            clone.hg('pull', '-q', '-r', head)
+        assert clone.facts('all()') == clone_of_old.facts('all()')
+        assert clone.log('draft()', '{node}\n') != []
+        clone.verified()
+        marked = world.hg('identify', '--id', '-r', 'on-a-draft', url).strip()
+        assert marked == old.node('m')[:12]
+        secret = old.node('s')
+        assert 'unknown revision' in clone.hg('pull', '-r', secret, code=255)
+        assert 'no changes found' in clone_of_old.hg('outgoing', url, code=1)
+    finally:
+        new.stop()
+    assert 'Traceback' not in new.errors()
+
+    again = moved(old, *into)
+    assert (again['bundles'], again['stored']) == (0, 5)
+    out = old.hg('admin::headless-import', *into)
+    assert 'nothing to import: 5 draft heads are stored already' in out
+    # What came since then: a draft on public history that is new itself.
+    (old.root / '.hg' / 'hgrc').rename(world.folder / 'old.hgrc')
+    old.hg('update', '-q', '-C', 'pub')
+    old.commit('more')
+    old.hg('phase', '--public', '-r', '.')
+    late = old.commit('late')
+    (world.folder / 'old.hgrc').rename(old.root / '.hg' / 'hgrc')
+    # As a run leaves the clone that is killed while it pulls.
+    (new.root / '.hg' / 'store' / 'journal').write_bytes(b'')
+    assert moved(old, *into)['bundles'] == 1
+    assert new.changesets() == 6
+    other = world.clone(f'ssh://localhost/{new.root}', 'other')
+    other.hg('pull', '-q', '-r', late)
+    other.verified()
+
+
+def test_into_its_own_settings_and_some_of_them(world) -> None:
+    """Without --into the drafts go where the settings say."""
+    old = built(world, '+3:pub +2:a <pub +1:b')
+    home = world.folder / 'home'
+    home.mkdir()
+    configured(old, f'database = sqlite:///{home}/db\nstore = file://{home}/store\n')
+    old.hg('admin::headless-init')
+    assert moved(old, '-r', 'a')['changesets'] == 2
+    out = old.hg('admin::headless-import', '--dry-run')
+    assert '2 draft heads with 3 changesets; 1 heads are stored already, 1 would be' in out
+    assert moved(old)['changesets'] == 1
+    assert len(list(home.rglob('*.hg'))) == 2
+    assert 'unknown revision' in old.hg('admin::headless-import', '-r', 'nobody', code=255)
+
+
+def test_nothing_to_move(world) -> None:
+    old = world.init('old')
+    configured(old)
+    done = moved(old, '--into', str(world.folder / 'new'))
+    assert (done['heads'], done['bundles']) == (0, 0)
+    assert 'nothing' in old.hg('admin::headless-import', '--into', str(world.folder / 'new'))
+    assert Clone(world, world.folder / 'new').hg('log') == ''
+
+
+def test_clashes(world) -> None:
+    old = built(world, '+3:pub +1')
+    configured(old)
+    folder = world.folder / 'folder'
+    folder.mkdir()
+    (folder / 'file').write_text('')
+    other = world.init('other')
+    other.commit('file')
+    other.hg('phase', '--public', '-r', '.')
+    world.clone(str(old.root), 'with-drafts', '-U')
+    world.clone(str(old.root), 'plain', '-U', '-r', 'pub')
+    for target, why in (
+        ('folder', 'is no repository'),
+        ('other', 'is an unrelated repository'),
+        ('with-drafts', 'has drafts of its own'),
+        ('plain', 'has no [headless] settings'),
+        ('old', 'is this repository itself'),
+        ('nowhere/new', 'cannot be made'),
+    ):
+        before = contents(world.folder)
+        out = old.hg('admin::headless-import', '--into', str(world.folder / target), code=255)
+        assert why in out and len(out.splitlines()) == 1, out
+        assert contents(world.folder) == before
+
+
+def test_damaged_drafts_stay_out(world) -> None:
+    old = built(world, '+3:pub +1:a <pub +1:b')
+    configured(old)
+    damaged = old.root / '.hg' / 'store' / 'data' / 'nf3.i'
+    data = bytearray(damaged.read_bytes())
+    data[-3] ^= 1
+    damaged.write_bytes(data)
+    into = ('--into', str(world.folder / 'new'))
+    out = old.hg('admin::headless-import', *into, code=255)
+    assert f'headless: corrupt: draft {old.node("a")}' in out and 'Traceback' not in out
+    assert moved(old, '-r', 'b', *into)['bundles'] == 1
+
+
+def test_a_bundle_that_needs_another_draft_is_found_out(world) -> None:
+    old = built(world, '+3:pub +2:a')
+    world.clone(str(old.root), 'public', '-U', '-r', 'pub')
+    ui = uimod.ui.load()
+    repo, public = (
+        localrepo.instance(ui, os.fsencode(world.folder / name), False)
+        for name in ('old', 'public')
+    )
+    base, *nodes = (repo.changelog.node(rev) for rev in (2, 3, 4))
+    folder = str(world.folder)
+    good = Stack(tuple(nodes), (base,))
+    assert len(proving.written(repo, public, 'try', good, folder)[2]) == 2
+    bad = Stack((nodes[1],), (nodes[0],))
+    with pytest.raises(Corrupt, match='is missing'):
+        proving.written(repo, public, 'try', bad, folder)
+    with pytest.raises(Corrupt, match='does not hold the changesets'):
+        proving.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
+
+
+def test_killed_in_the_middle(world) -> None:
+    heads = 120
+    old = built(world, '+4:pub' + ' <pub +2' * heads)
+    everything = world.clone(str(old.root), 'everything', '-U', '--pull')
+    configured(old)
+    new = world.folder / 'new'
+    leftover = world.folder / '.new.headless-import'
+    leftover.mkdir()
+    (leftover / 'half').write_text('')
+    into = ('--into', str(new))
+    process = subprocess.Popen(
+        [HG, 'admin::headless-import', *into], cwd=old.root, env=world.env
+    )
+    database = new / '.hg' / 'headless' / 'catalog.sqlite'
+    deadline = time.monotonic() + 100
+    while recorded(database) == 0:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 0 < recorded(database) < heads
+    assert not leftover.exists()
+
+    done = moved(old, *into)
+    assert done['stored'] > 0 and done['stored'] + done['bundles'] == heads
+    url = f'ssh://localhost/{new}'
+    assert 'no changes found' in everything.hg('outgoing', url, code=1)
+    some = everything.log('heads(all())', '{node}\n')[::40]
+    clone = world.clone(url, 'clone')
+    clone.hg('pull', '-q', *(word for head in some for word in ('-r', head)))
+    revs = '+'.join(some)
+    assert clone.facts('::(' + revs + ')') == everything.facts('::(' + revs + ')')
+    Clone(world, new).verified()
+    # A bundle is written anew with the same bytes: nothing is left for gc.
+    with sqlite3.connect(database) as connection:
+        keys = {key for (key,) in connection.execute('SELECT key FROM bundles')}
+    store = new / '.hg' / 'headless' / 'store'
+    assert {str(path.relative_to(store)) for path in store.rglob('*.hg')} == keys
+
+
+def recorded(database: Path) -> int:
+    if not database.exists():
+        return 0
+    try:
+        with sqlite3.connect(f'file:{database}?mode=ro', uri=True) as connection:
+            return connection.execute('SELECT count(*) FROM bundles').fetchone()[0]
+    except sqlite3.OperationalError:  # no tables yet
+        return 0
