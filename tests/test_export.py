@@ -176,7 +176,7 @@ def test_some(world, server, alice):
 
     for args, words in (
         (('--push', '77', by_push), 'there is no push 77'),
-        (('-r', 'abcabc', by_push), '"abcabc" is no draft'),
+        (('-r', 'abcabc', by_push), 'no stored draft is named in "abcabc"'),
         (('ssh://host/x',), 'ssh://host/x is not a local path'),
         ((server.root,), 'is a headless repository itself'),
         ((server.root / '.hg' / 'hgrc',), 'cannot be made'),
