@@ -57,6 +57,13 @@ The settings are explained in :hg:`help config.headless`. On a server with a
 database of its own, :hg:`admin::headless-init` creates or upgrades the schema.
 Both extensions belong into the hgrc with ``:required = yes``: hg goes on
 without an extension that it cannot load, and drafts would enter the repository.
+
+With ``blackbox`` among the extensions each push, each pull and page of drafts, each
+link that is followed and each page of the pushlog leaves a line in
+``.hg/blackbox.log``: ``headless event=push outcome=ok ...``, with the seconds that
+its stages took. Values are plain words or JSON strings. A page's line is
+written when its last byte is sent; those of ``getbundle`` and ``link`` when the
+reply begins, and those of ``push`` count from when all of it has come.
 """
 
 _CONFIG = b"""
