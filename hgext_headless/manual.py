@@ -67,6 +67,13 @@ ordinary repository, :hg:`admin::headless-export` gives one back. In between
 :hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house.
 Both extensions belong into the hgrc with ``:required = yes``: hg goes on
 without an extension that it cannot load, and drafts would enter the repository.
+
+With ``blackbox`` among the extensions each push, each pull and page of drafts, each
+link that is followed and each page of the pushlog leaves a line in
+``.hg/blackbox.log``: ``headless event=push outcome=ok ...``, with the seconds that
+its stages took. Values are plain words or JSON strings. A page's line is
+written when its last byte is sent; those of ``getbundle`` and ``link`` when the
+reply begins, and those of ``push`` count from when all of it has come.
 """
 
 _CONFIG = b"""

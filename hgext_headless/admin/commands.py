@@ -237,8 +237,12 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     """count pushes, changesets and bytes, by day and by user
 
-    --prometheus writes the totals for the textfile collector of the node exporter;
-    it needs the package prometheus-client.
+    Days are those of UTC. What was stored on a day is counted as far as it is still
+    there. The ages of the bundles tell what :hg:`admin::headless-expire` would find.
+
+    --prometheus writes the totals for the textfile collector of the node exporter,
+    and prints nothing without -v/--verbose or -T/--template; it needs the package
+    prometheus-client.
 
     Returns 0 on success.
     """

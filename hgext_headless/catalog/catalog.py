@@ -133,6 +133,10 @@ class Catalog:
         with self._database.reading() as connection:
             return pushlog.last_push_id(connection, self._repository)
 
+    def imported_push_id(self) -> int:
+        with self._database.reading() as connection:
+            return pushlog.imported_push_id(connection, self._repository)
+
     def entries(
         self, selection: Selection, newest: bool, limit: int | None, offset: int = 0
     ) -> list[Entry]:

@@ -35,6 +35,12 @@ def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
     return connection.scalar(query) or 0
 
 
+def imported_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
+    """The highest id that came from an older pushlog; 0 without any."""
+    query = select(repositories.c.imported_push_id).where(repositories.c.name == repository)
+    return connection.scalar(query) or 0
+
+
 def entries(
     connection: sqlalchemy.Connection,
     repository: str,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mercurial import exchange
 from mercurial.node import nullid
 
-from .. import config, hgcompat
+from .. import config, hgcompat, timings
 from ..bundles import changegroups, overlay as overlays
 from ..model import Bundle, Corrupt, Refused, Temporary
 from ..site import Site
@@ -51,9 +51,13 @@ def get_bundle_chunks(
     others = [node for node in common or () if not has_node(node)]
     if not (drafts or others) or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
-    with hgcompat.no_traceback(repo.ui, 'the pull'):
+    # What the log says ends where the reply begins to stream.
+    with hgcompat.no_traceback(repo.ui, 'the pull'), timings.logged(
+        repo.ui, 'getbundle', drafts=len(drafts)
+    ) as stages:
         site = Site(repo)
-        found = _bundles(site, repo, drafts, others)
+        with stages.stage('lookup'):
+            found = _bundles(site, repo, drafts, others)
         if not drafts:
             common = _translated(common, found)
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
@@ -61,11 +65,14 @@ def get_bundle_chunks(
             # Stock's own error for a changeset that is not there.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
         wanted = list({found[node].key: found[node] for node in drafts}.values())
+        stages.note(bundles=len(wanted), bytes=sum(bundle.size for bundle in wanted))
         overlays.check_bases(repo, wanted)
-        linked = _links(site, repo, source, drafts, found, bundlecaps, kwargs)
+        with stages.stage('links'):
+            linked = _links(site, repo, source, drafts, found, bundlecaps, kwargs)
         if linked is not None:
             public = _public_heads(repo, heads or (), linked, _translated(common, found))
             if public:
+                stages.note(by='link')
                 return orig(
                     repo,
                     source,
@@ -77,7 +84,11 @@ def get_bundle_chunks(
                 )
         if site.settings.inline == 'never':
             raise Refused('this client can follow no link, and headless.inline is never')
-        return _inline(orig, repo, site, wanted, source, heads, common, found, bundlecaps, kwargs)
+        stages.note(by='inline')
+        with stages.stage('inline'):
+            return _inline(
+                orig, repo, site, wanted, source, heads, common, found, bundlecaps, kwargs
+            )
 
 
 def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:

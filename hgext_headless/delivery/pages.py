@@ -12,10 +12,11 @@ from mercurial import error, scmutil
 from mercurial.hgweb import common, webcommands
 from mercurial.node import hex
 
-from .. import config, hgcompat
+from .. import config, hgcompat, timings
 from ..bundles import overlay as overlays
 from ..model import Brought, Drafts, HeadlessError
 from ..site import Site
+from ..timings import Stages
 from . import discovery
 
 #: Hexadecimal digits that hgweb's own links have. So long a prefix of a public
@@ -68,9 +69,11 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     ]
     if not asked:
         return
+    stages = timed(rctx, 'page', command=command)
     with as_page():
         try:
-            drafts = Site(repo).catalog.drafts(asked)
+            with stages.stage('lookup'):
+                drafts = Site(repo).catalog.drafts(asked)
         except HeadlessError:
             if None in public.values():
                 raise
@@ -84,9 +87,19 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
                 )
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
+        stages.note(drafts=len(found))
         if found:
-            lay(rctx, drafts, found)
+            with stages.stage('lay'):
+                lay(rctx, drafts, found)
             _replace_bookmarks(req, drafts)
+
+
+def timed(rctx: Any, event: str, **facts: Any) -> Stages:
+    """The stages of a request, logged with its status when the last byte is sent."""
+    stack = rctx.res.headless
+    stages: Stages = stack.enter_context(timings.logged(rctx.repo.ui, event, **facts))
+    stack.callback(lambda: stages.note(status=rctx.res.status[:3]))
+    return stages
 
 
 def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:

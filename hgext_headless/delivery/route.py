@@ -12,10 +12,11 @@ from typing import Any
 
 from mercurial import util
 
-from .. import hgcompat
+from .. import hgcompat, timings
 from ..model import Corrupt, HeadlessError, Refused
 from ..site import Site
 from ..store import names
+from ..timings import Stages
 from . import links
 
 _STATUS = {
@@ -33,11 +34,15 @@ def matches(req: Any) -> bool:
 
 
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
-    """The response: a redirect to the store, the bundle itself, or a line of text."""
+    """The response: a redirect to the store, the bundle itself, or a line of text.
+
+    What the log says of it ends where it begins to stream.
+    """
     try:
-        if req.method not in (b'GET', b'HEAD'):
-            raise Refused('only GET is served here')
-        _serve(Site(repo), req, res)
+        with timings.logged(repo.ui, 'link') as stages:
+            if req.method not in (b'GET', b'HEAD'):
+                raise Refused('only GET is served here')
+            _serve(Site(repo), req, res, stages)
     except HeadlessError as exc:
         _text(res, _STATUS[exc.kind], exc.line())
     except Exception as exc:
@@ -47,7 +52,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     return chunks
 
 
-def _serve(site: Site, req: Any, res: Any) -> None:
+def _serve(site: Site, req: Any, res: Any, stages: Stages) -> None:
     digest, expires, signature = (
         hgcompat.to_str(value)
         for value in (
@@ -58,7 +63,10 @@ def _serve(site: Site, req: Any, res: Any) -> None:
     )
     links.check(site.settings, digest, expires, signature)
     key = names.key(site.settings.repository, digest)
-    url = site.store.url(key, site.settings.link_ttl)
+    stages.note(bundle=key)
+    with stages.stage('sign'):
+        url = site.store.url(key, site.settings.link_ttl)
+    stages.note(by='redirect' if url is not None else 'stream')
     if url is not None:
         res.status = b'302 Found'
         res.headers[b'Location'] = hgcompat.to_bytes(url)
@@ -72,7 +80,9 @@ def _serve(site: Site, req: Any, res: Any) -> None:
     file = util.posixfile(hgcompat.to_bytes(path), b'rb')
     res.status = b'200 Script output follows'
     res.headers[b'Content-Type'] = b'application/octet-stream'
-    res.headers[b'Content-Length'] = b'%d' % os.path.getsize(path)
+    size = os.path.getsize(path)
+    stages.note(bytes=size)
+    res.headers[b'Content-Length'] = b'%d' % size
     res.setbodygen(_chunks(file))
 
 

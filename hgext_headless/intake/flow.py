@@ -31,7 +31,7 @@ def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: b
             unbundler._compengine = BoundedEngine(
                 unbundler._compengine.bundletype()[1], push.site.settings.max_push_size
             )
-            with _readable():
+            with push.stages.stage('receive'), _readable():
                 orig(repo, op, unbundler)
             with _captured(op):
                 _finish(push, dict(op.hookargs or {}))
@@ -81,8 +81,9 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
     args = {hgcompat.to_str(k) if isinstance(k, bytes) else k: v for k, v in hookargs.items()}
     args.update(source=push.source, url=push.url, bundle2=b'1', txnname=b'push')
     repo = push.repo
-    repo.hook(b'prechangegroup', throw=True, **args)
-    with quarantines.opened(push) as quarantine:
+    with push.stages.stage('hooks'):
+        repo.hook(b'prechangegroup', throw=True, **args)
+    with push.stages.entering('quarantine', quarantines.opened(push)) as quarantine:
         nodes = [c.node for c in quarantine.changesets]
         args.update(node=hex(nodes[0]), node_last=hex(nodes[-1]))
         # The name that VARIABLE has for a Python hook.
@@ -98,19 +99,21 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
             return False
 
         overlay = quarantine.overlay
-        with push.ui.configoverride({(b'hooks', HOOK): headless}, b'headless'):
+        bound = push.ui.configoverride({(b'hooks', HOOK): headless}, b'headless')
+        with bound, push.stages.stage('hooks'):
             hook.hook(push.ui, overlay, b'pretxnchangegroup', throw=True, **args)
         for exc in errors:
             raise exc
         if len(results) != 1:
             raise Temporary('the hooks of this server do not run; nothing was stored')
         report(push, results[0], nodes[-1])
-        hook.hook(push.ui, overlay, b'changegroup', throw=False, **args)
-        del args['node_last']
-        for node in nodes:
-            hook.hook(
-                push.ui, overlay, b'incoming', throw=False, **{**args, 'node': hex(node)}
-            )
+        with push.stages.stage('hooks'):
+            hook.hook(push.ui, overlay, b'changegroup', throw=False, **args)
+            del args['node_last']
+            for node in nodes:
+                hook.hook(
+                    push.ui, overlay, b'incoming', throw=False, **{**args, 'node': hex(node)}
+                )
 
 
 def _without_changesets(push: Incoming) -> None:
@@ -118,12 +121,13 @@ def _without_changesets(push: Incoming) -> None:
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     if push.public_heads or push.bookmarks or push.markers:
-        with quarantines.opened(push) as quarantine:
+        with push.stages.entering('quarantine', quarantines.opened(push)) as quarantine:
             _report_markers(push, split.split(push, quarantine))
 
 
 def report(push: Incoming, recorded: Recorded, tip: bytes) -> None:
     """Tell the client what was stored, as what, and where to see it."""
+    push.stages.note(push=recorded.push_id, changesets=recorded.changesets)
     status = push.ui.status
     _report_markers(push, recorded)
     if recorded.push_id is None:

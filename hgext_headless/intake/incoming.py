@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import hgcompat
+from .. import config, hgcompat, timings
 from ..bundles import changegroups
 from ..bundles.markers import Raw
 from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..model import Refused
 from ..site import Site
+from ..timings import Stages
 
 
 class Incoming:
@@ -25,16 +26,20 @@ class Incoming:
     pairs of name and node (None deletes), ``expected`` where the client takes them
     to be now: any of some nodes. ``checks`` are its assumptions about public
     history: callables that take a bundle2 operation which holds the lock, and
-    raise `error.PushRaced`. ``markers`` are obsolescence markers.
+    raise `error.PushRaced`. ``markers`` are obsolescence markers. ``stages`` goes to
+    the log.
     """
 
-    def __init__(self, repo: Any, site: Site, source: bytes, url: bytes, folder: str) -> None:
+    def __init__(
+        self, repo: Any, site: Site, source: bytes, url: bytes, folder: str, stages: Stages
+    ) -> None:
         self.repo = repo
         self.ui = repo.ui
         self.site = site
         self.source = source
         self.url = url
         self.folder = folder
+        self.stages = stages
         self.entries: list[hgcompat.Delta] = []
         self.layer: Layer | None = None
         self.public_heads: list[bytes] = []
@@ -50,14 +55,18 @@ class Incoming:
         path = os.path.join(self.folder, 'incoming.cg')
         with open(path, 'wb') as spool:
             spool.writelines(changegroups.normalized(stream, version, self.entries))
+            self.stages.note(bytes=spool.tell())
         self.layer = Layer(path, b'02')
 
 
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes) -> Iterator[Incoming]:
-    """An empty push, with a folder that is gone at the end."""
+    """An empty push, with a folder that is gone at the end, and a line in the log."""
+    site = Site(repo)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
-        yield Incoming(repo, Site(repo), source, url, folder)
+        user = config.pusher(repo, site.settings)
+        with timings.logged(repo.ui, 'push', user=user) as stages:
+            yield Incoming(repo, site, source, url, folder, stages)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -74,11 +74,13 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     record = bool(quarantine.changesets or plan.stored or plan.leaving or marks.stored)
     if record:
         # Before anything is stored: a push that can't be recorded need not start.
-        site.catalog.check()
+        with incoming.stages.stage('database'):
+            site.catalog.check()
     has_node = incoming.repo.unfiltered().changelog.hasnode
     becoming = set(divided.public)
+    write_head = incoming.stages.stage('pack')(stored.write_head)
     files = [
-        stored.write_head(
+        write_head(
             overlay,
             site.settings.repository,
             head,
@@ -88,11 +90,17 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
         for head in divided.draft_heads
     ]
 
+    incoming.stages.note(
+        bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
+    )
+
+    @incoming.stages.stage('repository')
     def apply() -> None:
         repository.apply(
             incoming, overlay, divided.public, divided.public_heads, plan, marks.applied
         )
 
+    @incoming.stages.stage('database')
     def commit(stored_again: Deletions) -> Recorded:
         if not record:
             return Recorded(None, 0)
@@ -108,7 +116,8 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             return site.catalog.record(push, stored_again)
 
     try:
-        return keeping.keep(site, files, commit, between=apply)
+        with incoming.stages.stage('store'):
+            return keeping.keep(site, files, commit, between=apply)
     except Raced as exc:
         raise bookmarks.raced(exc) from exc
 

@@ -11,7 +11,9 @@ from mercurial.hgweb import common, webcommands
 
 from .. import config
 from ..delivery import pages
+from ..model import Entry
 from ..site import Site
+from ..timings import Stages
 from . import as_html, as_json, horizon, query as queries, relevance
 
 
@@ -34,9 +36,11 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             web.res.headers[b'Content-Type'] = mimetype
             # hgweb's tag tells how old the repository is, not the pushlog.
             del web.res.headers[b'ETag']
+            query = web.req.querystring or None
+            stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
             try:
                 with pages.as_page():
-                    return function(web)
+                    return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
                 return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
@@ -54,7 +58,7 @@ def _fail(web: Any, code: int, message: bytes) -> Any:
 
 
 @_command(b'json')
-def pushes(web: Any) -> Any:
+def pushes(web: Any, stages: Stages) -> Any:
     """
     /json-pushes[/{page}]
     ---------------------
@@ -67,46 +71,52 @@ def pushes(web: Any) -> Any:
     much of each.
     """
     site = Site(web.repo)
-    last = horizon.last_shown(site, web.repo)
-    query = queries.parse(site, web.repo, web.req, last)
-    found = queries.entries(site, query)
+    query, found, last = _found(site, web, stages)
     chunks = as_json.answer(site, web.repo, query, found, last)
     return _send(web, chunks)
 
 
 @_command(b'atom')
-def pushlog(web: Any) -> Any:
+def pushlog(web: Any, stages: Stages) -> Any:
     """
     /pushlog
     --------
 
     The pushes to this repository, as an Atom feed. Takes what ``json-pushes`` takes.
     """
-    return _page(web, as_html.feed)
+    return _page(web, stages, as_html.feed)
 
 
 @_command()
-def pushloghtml(web: Any) -> Any:
+def pushloghtml(web: Any, stages: Stages) -> Any:
     """
     /pushloghtml[/{page}]
     ---------------------
 
     The pushes to this repository. Takes what ``json-pushes`` takes.
     """
-    return _page(web, as_html.page)
+    return _page(web, stages, as_html.page)
 
 
-def _page(web: Any, mapping: Any) -> Any:
+def _found(site: Site, web: Any, stages: Stages) -> tuple[queries.Query, list[Entry], int]:
+    """What is asked for, the pushes that fit, and the last one that is shown."""
+    with stages.stage('find'):
+        last = horizon.last_shown(site, web.repo)
+        query = queries.parse(site, web.repo, web.req, last)
+        found = queries.entries(site, query)
+    stages.note(pushes=len(found))
+    return query, found, last
+
+
+def _page(web: Any, stages: Stages, mapping: Any) -> Any:
     as_html.load_templates(web)
     site = Site(web.repo)
-    last = horizon.last_shown(site, web.repo)
-    query = queries.parse(site, web.repo, web.req, last)
-    found = queries.entries(site, query)
+    query, found, last = _found(site, web, stages)
     return web.sendtemplate(b'pushlog', **mapping(site, web, query, found[::-1], last))
 
 
 @_command(b'json')
-def automationrelevance(web: Any) -> Any:
+def automationrelevance(web: Any, stages: Stages) -> Any:
     """
     /json-automationrelevance/{node}
     --------------------------------
@@ -124,7 +134,7 @@ def _send(web: Any, chunks: Any) -> Any:
 
 
 @_command(b'json', finds_drafts=False)
-def info(web: Any) -> Any:
+def info(web: Any, stages: Stages) -> Any:
     """
     /json-info?node={node}
     ----------------------

@@ -2,7 +2,8 @@
 
 A replica may not have got the public changesets yet that a push brought or
 builds on. Then neither that push nor a later one is shown, so that whoever
-polls for what comes after an id misses nothing.
+polls for what comes after an id misses nothing. Pushes of an older pushlog are not
+waited for: what one of them lacks here may never have been moved in.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def last_shown(site: Site, repo: Any) -> int:
     last = catalog.last_push_id()
     memory = catalog.memory('last shown', repo.root)
     seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
+    if seen < last:
+        seen = max(seen, min(catalog.imported_push_id(), last))
     while seen < last:
         push_ids = range(seen + 1, min(last, seen + _BATCH) + 1)
         missing = _first_missing(site, repo, catalog.needs(push_ids))

@@ -1,0 +1,200 @@
+"""What `admin::headless-stats` counts. All of it is grouped by the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import case, func, select
+
+from .reads import repository_id
+from .schema import (
+    LIVE,
+    bookmarks,
+    bundle_changesets,
+    bundles,
+    markers,
+    push_changesets,
+    pushes,
+    repositories,
+    tombstones,
+)
+
+#: Seconds.
+DAY = 86400
+
+
+class Totals(NamedTuple):
+    """``changesets`` are those that pushes brought, ``tombstones`` those of them that are
+    gone, ``drafts`` those in live bundles. Sizes are in bytes; dates in seconds since the
+    epoch, None where there is nothing."""
+
+    pushes: int
+    changesets: int
+    tombstones: int
+    drafts: int
+    bundles: int
+    bytes: int
+    bookmarks: int
+    markers: int
+    last_push_id: int
+    first_push: int | None
+    last_push: int | None
+    oldest_bundle: int | None
+    newest_bundle: int | None
+
+
+class Day(NamedTuple):
+    """``day`` is counted from the epoch, in UTC. ``bundles`` and ``bytes`` are what was
+    stored on it and is still there."""
+
+    day: int
+    pushes: int
+    changesets: int
+    bundles: int
+    bytes: int
+
+
+class User(NamedTuple):
+    user: bytes
+    pushes: int
+    changesets: int
+
+
+class Ages(NamedTuple):
+    """How many live bundles fall between two ages."""
+
+    bundles: int
+    bytes: int
+
+
+def totals(connection: sqlalchemy.Connection, repository: str) -> Totals:
+    def count(table: sqlalchemy.Table) -> int:
+        query = select(func.count()).select_from(table)
+        return (
+            connection.scalar(query.where(table.c.repository_id == repository_id(repository))) or 0
+        )
+
+    # Counting the changesets that have such a row takes many times as long.
+    drafts = (
+        select(func.count(bundle_changesets.c.changeset_id.distinct()))
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(*_live(repository))
+    )
+    gone = count(tombstones)
+    pushed = connection.execute(
+        select(func.count(), func.min(pushes.c.date), func.max(pushes.c.date)).where(
+            pushes.c.repository_id == repository_id(repository)
+        )
+    ).one()
+    kept = connection.execute(
+        select(
+            func.count(),
+            func.sum(bundles.c.size),
+            func.min(bundles.c.created),
+            func.max(bundles.c.created),
+        ).where(*_live(repository))
+    ).one()
+    return Totals(
+        pushes=pushed[0],
+        changesets=count(push_changesets) + gone,
+        tombstones=gone,
+        drafts=connection.scalar(drafts) or 0,
+        bundles=kept[0],
+        bytes=int(kept[1] or 0),
+        bookmarks=count(bookmarks),
+        markers=count(markers),
+        last_push_id=connection.scalar(
+            select(repositories.c.last_push_id).where(repositories.c.name == repository)
+        )
+        or 0,
+        first_push=pushed[1],
+        last_push=pushed[2],
+        oldest_bundle=kept[2],
+        newest_bundle=kept[3],
+    )
+
+
+def _live(repository: str) -> tuple[sqlalchemy.ColumnElement[bool], ...]:
+    return bundles.c.repository_id == repository_id(repository), bundles.c.state == LIVE
+
+
+def _per_push(repository: str, since: int) -> sqlalchemy.Subquery:
+    """Each push since then, with the number of changesets that it brought."""
+    brought: Any = 0
+    for table in (push_changesets, tombstones):
+        brought += (
+            select(func.count())
+            .where(
+                table.c.repository_id == pushes.c.repository_id,
+                table.c.push_id == pushes.c.push_id,
+            )
+            .scalar_subquery()
+        )
+    return (
+        select(
+            pushes.c.user,
+            (pushes.c.date // DAY).label('day'),
+            brought.label('changesets'),
+        )
+        .where(pushes.c.repository_id == repository_id(repository), pushes.c.date >= since)
+        .subquery()
+    )
+
+
+def by_day(connection: sqlalchemy.Connection, repository: str, since: int) -> list[Day]:
+    """The days since then (seconds since the epoch) on which anything was pushed or stored."""
+    per_push = _per_push(repository, since)
+    pushed = {
+        row[0]: (row[1], int(row[2]))
+        for row in connection.execute(
+            select(per_push.c.day, func.count(), func.sum(per_push.c.changesets)).group_by(
+                per_push.c.day
+            )
+        )
+    }
+    each = (
+        select((bundles.c.created // DAY).label('day'), bundles.c.size)
+        .where(*_live(repository), bundles.c.created >= since)
+        .subquery()
+    )
+    kept = {
+        row[0]: (row[1], int(row[2]))
+        for row in connection.execute(
+            select(each.c.day, func.count(), func.sum(each.c.size)).group_by(each.c.day)
+        )
+    }
+    return [
+        Day(day, *pushed.get(day, (0, 0)), *kept.get(day, (0, 0)))
+        for day in sorted({*pushed, *kept})
+    ]
+
+
+def by_user(
+    connection: sqlalchemy.Connection, repository: str, since: int, limit: int
+) -> list[User]:
+    """Who has pushed most often since then (seconds since the epoch)."""
+    per_push = _per_push(repository, since)
+    query = (
+        select(per_push.c.user, func.count(), func.sum(per_push.c.changesets))
+        .group_by(per_push.c.user)
+        .order_by(func.count().desc(), per_push.c.user)
+        .limit(limit)
+    )
+    return [User(bytes(row[0]), row[1], int(row[2])) for row in connection.execute(query)]
+
+
+def by_age(
+    connection: sqlalchemy.Connection, repository: str, now: int, ages: Sequence[int]
+) -> list[Ages]:
+    """Live bundles between some ages, which rise, in seconds: those younger than the first
+    come first, those at least as old as the last one last."""
+    place = case(
+        *((bundles.c.created > now - age, number) for number, age in enumerate(ages)),
+        else_=len(ages),
+    )
+    each = select(place.label('place'), bundles.c.size).where(*_live(repository)).subquery()
+    query = select(each.c.place, func.count(), func.sum(each.c.size)).group_by(each.c.place)
+    found = {row[0]: Ages(row[1], int(row[2])) for row in connection.execute(query)}
+    return [found.get(number, Ages(0, 0)) for number in range(len(ages) + 1)]

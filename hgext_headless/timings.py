@@ -1,0 +1,108 @@
+"""How long the stages of a push or of an answer take, for Mercurial's blackbox log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from mercurial import error
+
+from .hgcompat import to_bytes, to_str
+from .model import HeadlessError
+
+T = TypeVar('T')
+
+_EVENT = b'headless'
+_PLAIN = re.compile(r'[A-Za-z0-9_.:/@+-]+')
+#: Characters of a value: clients have a say in some of them.
+_LONGEST = 300
+
+
+class Stages:
+    """Made for one push or request, and passed on. Seconds are those of a monotonic clock."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+        self._seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._began = self._turned = time.monotonic()
+
+    def note(self, **facts: Any) -> None:
+        """Facts for the log: str, bytes or int; None is not logged."""
+        self._facts.update(facts)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what is done meanwhile to a stage, and not to one that is under way."""
+        self._turn()
+        self._seconds.setdefault(name, 0.0)
+        self._running.append(name)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._running.pop()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self._running:
+            self._seconds[self._running[-1]] += now - self._turned
+        self._turned = now
+
+    @contextlib.contextmanager
+    def entering(self, name: str, manager: contextlib.AbstractContextManager[T]) -> Iterator[T]:
+        """Enter a context manager, and count the entering alone."""
+        with contextlib.ExitStack() as stack:
+            with self.stage(name):
+                entered = stack.enter_context(manager)
+            yield entered
+
+    def line(self) -> bytes:
+        """``key=value`` pairs: the facts, and the seconds of each stage and in total.
+
+        A value with other characters than those of names, numbers and dates is a JSON string.
+        """
+        pairs = {name: _value(fact) for name, fact in self._facts.items() if fact is not None}
+        for name, seconds in self._seconds.items():
+            pairs[f'{name}_seconds'] = f'{seconds:.3f}'
+        pairs['total_seconds'] = f'{time.monotonic() - self._began:.3f}'
+        return to_bytes(' '.join(f'{name}={value}' for name, value in pairs.items()))
+
+
+def _value(fact: Any) -> str:
+    text = (to_str(fact) if isinstance(fact, bytes) else str(fact))[:_LONGEST]
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+@contextlib.contextmanager
+def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
+    """Time what is done meanwhile, and log one line of it, also where it fails.
+
+    ``outcome`` is ``ok``, the kind of our error, ``unknown`` (there is no such changeset),
+    ``aborted`` (Mercurial or a hook of the site objects), ``failed``, or ``interrupted``.
+    """
+    stages = Stages({'event': event, 'outcome': 'ok', **facts})
+    try:
+        yield stages
+    except BaseException as exc:
+        stages.note(**_failure(exc))
+        raise
+    finally:
+        # The blackbox does not tell of itself which event a line belongs to.
+        ui.log(_EVENT, b'headless %s\n', stages.line())
+
+
+def _failure(exc: BaseException) -> dict[str, str]:
+    if isinstance(exc, HeadlessError):
+        return {'outcome': exc.kind, 'error': str(exc)}
+    # What other errors say is not ours, and may be anything.
+    name = type(exc).__name__
+    if isinstance(exc, (error.RepoLookupError, error.LookupError)):
+        return {'outcome': 'unknown', 'error': name}
+    if isinstance(exc, (error.Abort, error.PushRaced)):
+        return {'outcome': 'aborted', 'error': name}
+    return {'outcome': 'failed' if isinstance(exc, Exception) else 'interrupted', 'error': name}
