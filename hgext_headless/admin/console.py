@@ -66,3 +66,9 @@ def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Iterator[
     with ui.configoverride(overrides, b'headless'):
         with ui.makeprogress(topic, unit=unit, total=total) as bar:
             yield bar
+
+
+def summary(ui: Any, fm: Any, text: bytes) -> None:
+    """Say what was done: to people, unless they want quiet, and not to machines."""
+    if fm.isplain():
+        ui.status(text)

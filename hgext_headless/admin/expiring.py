@@ -41,12 +41,13 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
                 bundles += len(planned.keys)
                 size += planned.size
                 bar.increment(len(planned.keys))
-        if fm.isplain():
-            ui.status(
-                (b'would expire' if dry_run else b'expired')
-                + b' %d drafts, and %d bundles with %s\n'
-                % (drafts, bundles, hgcompat.byte_count(size))
-            )
+        console.summary(
+            ui,
+            fm,
+            (b'would expire' if dry_run else b'expired')
+            + b' %d drafts, and %d bundles with %s\n'
+            % (drafts, bundles, hgcompat.byte_count(size)),
+        )
     return 0
 
 

@@ -92,9 +92,11 @@ def run(ui: Any, repo: Any, site: Site, dest: bytes, **opts: Any) -> int:
         _export_pushes(ui, fm, site, target, wanted, counts)
         fm.startitem()
         fm.data(kind=b'total', **counts)
-        fm.plain(
+        console.summary(
+            ui,
+            fm,
             b'exported %d bundles (%d were there already, %d cannot be had) and %d pushes '
-            b'(%d clash)\n' % tuple(counts.values())
+            b'(%d clash)\n' % tuple(counts.values()),
         )
     return 1 if counts['failed'] or counts['clashes'] else 0
 

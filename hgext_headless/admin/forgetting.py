@@ -32,8 +32,9 @@ def run(ui: Any, repo: Any, site: Site, name: bytes, **opts: Any) -> int:
         for forgotten_node in gone:
             fm.startitem()
             fm.write(b'node', b'forgot %s\n', hex(forgotten_node))
-        if not gone and fm.isplain():
-            ui.status(b'no such draft is stored; a push that brings it will be refused\n')
+        if not gone:
+            text = b'no such draft is stored; a push that brings it will be refused\n'
+            console.summary(ui, fm, text)
     return 0
 
 

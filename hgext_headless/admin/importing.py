@@ -35,7 +35,7 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
         if opts['into']:
             clone = PublicClone(repo, site, opts['into'], quiet=not fm.isplain())
         if opts['dry_run']:
-            _say_what_would_be_done(fm, drafts, _not_yet_stored(site, clone, drafts))
+            _say_what_would_be_done(ui, fm, drafts, _not_yet_stored(site, clone, drafts))
             return 0
         with _resumable():
             if clone:
@@ -47,7 +47,7 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             _import_bookmarks(ui, repo, site, drafts)
             if clone:
                 clone.pull()
-        _say_what_was_done(fm, drafts, todo, total, time.monotonic() - started)
+        _say_what_was_done(ui, fm, drafts, todo, total, time.monotonic() - started)
     return 0
 
 
@@ -148,18 +148,25 @@ def _import_bookmarks(ui: Any, repo: Any, site: Site, drafts: Drafts) -> None:
         )
 
 
-def _say_what_would_be_done(fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
+def _say_what_would_be_done(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
     stored = len(drafts.heads) - len(todo)
     fm.startitem()
     fm.data(heads=len(drafts.heads), changesets=len(drafts), stored=stored)
-    fm.plain(
+    console.summary(
+        ui,
+        fm,
         b'%d draft heads with %d changesets; %d heads are stored already, %d would be imported\n'
-        % (len(drafts.heads), len(drafts), stored, len(todo))
+        % (len(drafts.heads), len(drafts), stored, len(todo)),
     )
 
 
 def _say_what_was_done(
-    fm: Any, drafts: Drafts, todo: Sequence[int], total: imports.Imported, seconds: float
+    ui: Any,
+    fm: Any,
+    drafts: Drafts,
+    todo: Sequence[int],
+    total: imports.Imported,
+    seconds: float,
 ) -> None:
     stored = len(drafts.heads) - len(todo)
     rate = total.bundles / seconds
@@ -174,10 +181,13 @@ def _say_what_was_done(
         rate=round(rate, 3),
     )
     if not todo:
-        fm.plain(b'nothing to import: %d draft heads are stored already\n' % stored)
+        text = b'nothing to import: %d draft heads are stored already\n' % stored
+        console.summary(ui, fm, text)
         return
-    fm.plain(
+    console.summary(
+        ui,
+        fm,
         b'imported %d bundles with %d changesets, %d bytes, in %.1f seconds (%.1f bundles/s)'
         b'; %d heads were stored already\n'
-        % (total.bundles, total.changesets, total.size, seconds, rate, stored)
+        % (total.bundles, total.changesets, total.size, seconds, rate, stored),
     )

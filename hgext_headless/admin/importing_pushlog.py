@@ -50,20 +50,24 @@ def run(
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
         fm.startitem()
-        fm.data(kind=b'total', dryrun=dry_run, **counts)
-        fm.plain(
+        fm.data(kind=b'total', dryrun=bool(dry_run), **counts)
+        console.summary(
+            ui,
+            fm,
             b'%s %d pushes; %d were there already, %d clash\n'
             % (
                 b'would record' if dry_run else b'recorded',
                 counts['recorded'],
                 counts['there'],
                 counts['clashes'],
-            )
+            ),
         )
         if counts['unknown']:
-            fm.plain(
+            console.summary(
+                ui,
+                fm,
                 b'%d changesets are not in this repository: '
-                b'the pushlog has nothing but their names\n' % counts['unknown']
+                b'the pushlog has nothing but their names\n' % counts['unknown'],
             )
     return 1 if counts['clashes'] else 0
 

@@ -30,13 +30,14 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
         report = _Report(fm, bool(opts['repair']))
         _Objects(ui, repo, site, report, since, bool(opts['full'])).check()
         _pushes(ui, repo, site, report, since)
-        if fm.isplain():
-            ui.status(b'%d bundles and %d pushes checked, ' % (report.bundles, report.pushes))
-            ui.status(
-                b'%d problems, %d repaired\n' % (report.problems, report.repaired)
-                if report.problems
-                else b'all is well\n'
-            )
+        outcome = b'all is well'
+        if report.problems:
+            outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)
+        console.summary(
+            ui,
+            fm,
+            b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),
+        )
     return 1 if report.problems > report.repaired else 0
 
 
