@@ -198,7 +198,7 @@ def test_move_in_keep_house_move_out(world, services):
     out = sh(block('import') + block('cutover'))
     assert 'pushes' in out
     with open(srv / 'try' / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write('[headless]\nlink-secret = s\n[web]\npush_ssl = no\nallow-push = *\n')
+        hgrc.write('[web]\npush_ssl = no\nallow-push = *\n')
     assert 'all is well' in sh(block('check'))
     for line in block('cron').splitlines():
         if not line.startswith('#'):

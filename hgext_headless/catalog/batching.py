@@ -37,9 +37,10 @@ def insert_new(
 def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
     """Lock the repository's row until the end of the transaction: recording a push ends
     with it."""
-    # SQLite has one writer at a time anyway, and no such clause.
     query = select(repositories.c.id).where(repositories.c.id == repository_id)
-    connection.execute(query.with_for_update())
+    # Not FOR UPDATE: each row that a transaction has inserted holds a share of the key, and
+    # two of them would wait for each other. SQLite has one writer anyway, and no such clause.
+    connection.execute(query.with_for_update(key_share=True))
 
 
 def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
