@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +34,10 @@ def services() -> Iterator[running.Services]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -45,8 +50,6 @@ def make_server(world: World, request: pytest.FixtureRequest) -> Iterator[Callab
             settings = fresh(world, request.getfixturevalue('services')) + settings
         server = Server(world, settings=settings, **kwargs)
         made.append(server)
-        if backend == 'services':
-            server.hg('admin::headless-init')
         return server
 
     yield make
@@ -57,15 +60,9 @@ def make_server(world: World, request: pytest.FixtureRequest) -> Iterator[Callab
 
 
 def fresh(world: World, services: running.Services) -> str:
-    """Settings for a database of its own."""
-    import psycopg2
-
+    """Settings for a database of its own, which has the schema."""
     name = f'test{os.getpid()}_{next(_numbers)}'
-    admin = services.database.format(name='postgres').replace('+psycopg2', '')
-    connection = psycopg2.connect(admin)
-    connection.autocommit = True
-    connection.cursor().execute(f'CREATE DATABASE {name}')
-    connection.close()
+    running.execute(services, f'CREATE DATABASE {name} TEMPLATE {_with_schema(services)}')
     world.env.update(AWS_ACCESS_KEY_ID=running.ACCESS_KEY, AWS_SECRET_ACCESS_KEY=running.SECRET_KEY)
     return (
         f'database = {services.database.format(name=name)}\n'
@@ -73,6 +70,21 @@ def fresh(world: World, services: running.Services) -> str:
         f's3-endpoint-url = {services.endpoint}\ns3-region = us-east-1\n'
         'link-secret = not-so-secret\n'
     )
+
+
+@functools.cache
+def _with_schema(services: running.Services) -> str:
+    """A database with the schema, made once for each process of the tests."""
+    name = f'made{os.getpid()}'
+    running.execute(services, f'CREATE DATABASE {name}')
+    script = (
+        'import sys\n'
+        'from hgext_headless.catalog import engine, migrate\n'
+        'migrate.upgrade(engine.open_database(sys.argv[1]))\n'
+    )
+    url = services.database.format(name=name)
+    subprocess.run([sys.executable, '-c', script, url], check=True)
+    return name
 
 
 @pytest.fixture(params=['services', 'embedded'])

@@ -56,6 +56,17 @@ def postgres(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
+def execute(services: Services, statement: str) -> None:
+    """Run a statement that no transaction may hold."""
+    import psycopg2
+
+    admin = services.database.format(name='postgres').replace('+psycopg2', '')
+    connection = psycopg2.connect(admin)
+    connection.autocommit = True
+    connection.cursor().execute(statement)
+    connection.close()
+
+
 @contextlib.contextmanager
 def seaweed(folder: Path) -> Iterator[str]:
     master, volume, filer, s3, admin, debug = free_ports(6)

@@ -16,7 +16,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from cmdserver import CommandServer
+
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
+#: Commands that speak to no server.
+AT_HOME = (
+    'add', 'bookmark', 'bookmarks', 'branch', 'commit', 'cp', 'export', 'graft', 'log',
+    'merge', 'mv', 'phase', 'rm', 'update', 'verify',
+)
 TRANSPORTS = ('path', 'http', 'ssh')
 
 
@@ -34,11 +41,21 @@ class Result(str):
     code: int
 
 
+def _checked(args: object, expected: int | None, code: int, output: bytes) -> Result:
+    result = Result(output.decode('utf-8', 'replace'))
+    result.code = code
+    assert expected is None or code == expected, f'hg {args}: {code}\n{result}'
+    assert 'Traceback' not in result, result
+    return result
+
+
 class World:
     """A folder, a configuration of stock hg in it, and what runs there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._home: CommandServer | None = None
+        self._home_state: tuple[object, ...] = ()
         ssh = folder / 'ssh'
         ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
         ssh.chmod(0o755)
@@ -77,11 +94,23 @@ class World:
             stderr=subprocess.STDOUT,
             timeout=timeout,
         )
-        result = Result(done.stdout.decode('utf-8', 'replace'))
-        result.code = done.returncode
-        assert code is None or done.returncode == code, f'hg {args}: {done.returncode}\n{result}'
-        assert 'Traceback' not in result, result
-        return result
+        return _checked(args, code, done.returncode, done.stdout)
+
+    def hg_at_home(
+        self, *args: str | bytes | Path, cwd: Path, code: int | None = 0
+    ) -> Result:
+        """As `hg`, for a command that speaks to no server: by a command server."""
+        hgrc = os.stat(self.env['HGRCPATH'])
+        state = (hgrc.st_mtime_ns, hgrc.st_size, *self.env.items())
+        if self._home is None or self._home_state != state:
+            self.stop()
+            self._home, self._home_state = CommandServer(HG, self.folder, self.env), state
+        return _checked(args, code, *self._home.run(args, cwd))
+
+    def stop(self) -> None:
+        if self._home is not None:
+            self._home.stop()
+            self._home = None
 
     def wait_for(self, url: str) -> None:
         """Wait until somebody listens there."""
@@ -112,6 +141,8 @@ class Clone:
         self.root = root
 
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
+        if args[0] in AT_HOME and '--config' not in args and not kwargs.keys() - {'code'}:
+            return self.world.hg_at_home(*args, cwd=self.root, **kwargs)
         return self.world.hg(*args, cwd=self.root, **kwargs)
 
     def commit(self, name: str, content: str | bytes | None = None, *args: str | bytes) -> str:
@@ -158,6 +189,9 @@ def _history(public: int) -> Path:
 
 class Server(Clone):
     """A repository with public history and both extensions."""
+
+    def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
+        return self.world.hg(*args, cwd=self.root, **kwargs)
 
     def __init__(
         self,
