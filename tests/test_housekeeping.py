@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -85,7 +86,7 @@ def test_verify_and_repair(embedded):
     change(server, 'UPDATE repositories SET last_push_id = 2')
     change(server, 'DELETE FROM push_branches WHERE push_id = 1')
     out = server.hg('admin::headless-verify', code=1)
-    assert f'object: {lost}: the object is not in the store' in out
+    assert f'object: {lost}: the object is not in the store\n  holds draft {b}\n' in out
     assert 'counter: 2: is below the highest push id, 3' in out
     assert 'branch: default: is not listed for push 1' in out
     assert spoiled not in out
@@ -128,12 +129,74 @@ def test_verify_what_cannot_be_repaired(embedded):
 
 def test_verify_does_not_repair_against_another_store(embedded):
     server, alice, nodes = embedded
-    empty = server.root.parent / 'empty'
+    other = server.root.parent / 'other'
+    # One push went there already.
+    key = objects(server)[0].relative_to(store_of(server))
+    (other / key.parent).mkdir(parents=True)
+    shutil.copy(store_of(server) / key, other / key)
     out = server.hg(
-        'admin::headless-verify', '--repair', '--config', f'headless.store=file://{empty}', code=1
+        'admin::headless-verify', '--repair', '--config', f'headless.store=file://{other}', code=1
     )
-    assert 'nothing is repaired' in out
+    assert '2 of 3 objects are not in the store: nothing is repaired' in out
     assert known(server, alice, *nodes) == [True] * 4
+
+
+def test_gc_does_not_remove_what_another_database_knows(embedded):
+    server, _alice, _nodes = embedded
+    for number in range(25):
+        name = f'{number:02x}' * 32
+        (store_of(server) / 'try' / name[:2]).mkdir(exist_ok=True)
+        (store_of(server) / 'try' / name[:2] / f'{name}.hg').write_bytes(b'x')
+    out = server.hg('admin::headless-gc', '--grace', '0s', code=255)
+    assert 'headless: refused: this database knows nothing of 25 of the 28 objects' in out
+    assert len(objects(server)) == 28
+    server.hg('admin::headless-gc', '--grace', '0s', '--force')
+    assert len(objects(server)) == 3
+
+
+def test_not_in_the_repository_that_was_moved_from(world, embedded):
+    """There "in the repository" does not mean public."""
+    server, alice, nodes = embedded
+    (alice.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
+    server.hg(
+        'pull',
+        '-q',
+        '-f',
+        '--config',
+        'extensions.hgext_headless.push=!',
+        '--config',
+        'extensions.hgext_headless.web=!',
+        str(alice.root),
+    )
+    out = server.hg('admin::headless-expire', '--user', 'bob', code=255)
+    assert 'headless: refused: this repository has drafts in itself' in out
+    out = server.hg('admin::headless-forget', nodes[0], '--reason', 'x', code=255)
+    assert 'headless: refused: this repository has drafts in itself' in out
+    assert len(objects(server)) == 3
+
+
+def test_expire_goes_on_past_a_lost_object(embedded):
+    server, alice, (a, b, c, d) = embedded
+    ((lost,),) = rows(server, f"SELECT key FROM bundles WHERE head = x'{b}'")
+    (store_of(server) / lost).unlink()
+    server.hg('admin::headless-expire', '--push', '1')
+    change(server, f"DELETE FROM bundles WHERE head = x'{a}'")
+    # What is left of push 1 would have to be stored anew.
+    out = server.hg(
+        'admin::headless-expire',
+        '--user',
+        'bob',
+        '--user',
+        'alice',
+        '--push',
+        '2',
+        '--push',
+        '3',
+        code=1,
+    )
+    assert f'headless: corrupt: the store has no object {lost}' in out
+    assert 'expired 2 drafts, and 1 bundles' in out
+    assert known(server, alice, c, d) == [False, False]
 
 
 def test_expire_by_age(world, embedded):
@@ -152,7 +215,7 @@ def test_expire_by_age(world, embedded):
     assert known(server, alice, *nodes, young) == [True, True, False, False, True]
     assert len(objects(server)) == 1
     for node in nodes[2:]:
-        for page in ('rev', 'raw-rev', 'json-rev', 'file'):
+        for page in ('rev', 'raw-rev', 'json-rev', 'file', 'json-automationrelevance'):
             status, body, _headers = fetch(f'{base}{page}/{node[:12]}')
             assert status == 410, (page, status)
             assert b'is gone' in body
@@ -185,6 +248,13 @@ def test_expire_by_user_push_and_revset(embedded):
     assert 'takes an age' in server.hg('admin::headless-expire', '--older-than', '9', code=255)
     out = server.hg('admin::headless-expire', '-r', 'deadbeef', code=255)
     assert 'no stored draft is named' in out
+    # Numbers and short words are what they are in a revset.
+    for revset in ('limit(draft(), 1)', 'desc("5") or user(a)', '-1', '5'):
+        out = server.hg('admin::headless-expire', '--push', '3', '-n', '-r', revset, code=None)
+        assert 'ambiguous' not in out
+        assert 'temporary' not in out
+    out = server.hg('admin::headless-expire', '--push', '3', '-r', 'wdir()', code=255)
+    assert 'headless: refused: the working directory' in out
     # c is only in the bundle of d: it is stored anew.
     out = server.hg('admin::headless-expire', '-r', f'{d[:12]} and desc("d")')
     assert out.startswith('expired 1 drafts, and 1 bundles')
@@ -205,35 +275,43 @@ def test_published_drafts_stay_in_the_pushlog(embedded):
     make_old(server)
     server.hg('admin::headless-expire', '--older-than', '1d')
     assert objects(server) == []
-    assert fetch_json(f'{server.start()}json-pushes?changeset={a}&full=1')['1']['changesets'][0][
-        'desc'
-    ] == 'a'
+    assert (
+        fetch_json(f'{server.start()}json-pushes?changeset={a}&full=1')['1']['changesets'][0][
+            'desc'
+        ]
+        == 'a'
+    )
     assert 'all is well' in server.hg('admin::headless-verify')
 
 
 def test_forget(world, embedded):
     server, alice, (a, b, c, d) = embedded
     assert '--reason is required' in server.hg('admin::headless-forget', c, code=255)
-    assert 'no draft "nonsense"' in server.hg(
+    assert 'and not by "nonsense"' in server.hg(
         'admin::headless-forget', 'nonsense', '--reason', 'x', code=255
     )
     assert 'is public' in server.hg(
         'admin::headless-forget', alice.node('0'), '--reason', 'x', code=255
     )
+    assert server.hg('admin::headless-forget', '-n', b, '--reason', 'x') == f'would forget {b}\n'
     out = server.hg('admin::headless-forget', b[:12], '--reason', 'court order 17')
     assert out == f'forgot {b}\n'
     assert known(server, alice, a, b, c, d) == [True, False, True, True]
     assert len(objects(server)) == 2
     audit = rows(server, 'SELECT hex(subject), action, reason FROM audit')
     assert audit == [(b.upper(), 'forget', b'court order 17')]
-    text = (server.root / '.hg' / 'headless' / 'catalog.sqlite').read_bytes()
-    assert len(rows(server, f"SELECT * FROM changesets WHERE node = x'{b}'")) == 0, text[:0]
+    assert rows(server, f"SELECT * FROM changesets WHERE node = x'{b}'") == []
     assert fetch(f'{server.start()}rev/{b}')[0] == 410
     # It does not come back, nor below another draft.
     alice.hg('update', '-q', b)
     alice.commit('on it')
     out = alice.hg('push', '-f', '-r', '.', code=255)
     assert f'headless: refused: changeset {b[:12]} was removed' in out
+    # Nor as public history.
+    alice.hg('phase', '--public', b)
+    out = alice.hg('push', '-f', '-r', b, code=255)
+    assert f'headless: refused: changeset {b[:12]} was removed' in out
+    assert server.changesets() == 3
     # What builds on it goes with it, what it builds on stays.
     out = server.hg('admin::headless-forget', c, '--reason', 'again', '-Tjson')
     assert {item['node'] for item in json.loads(out)} == {c, d}
@@ -319,11 +397,16 @@ def test_gc_beside_a_push(world, make_server, backend):
     """A push finds its object, gc removes it, twice: acknowledged, it must be there."""
     server = make_server(backend)
     alice = world.clone(str(server.root), 'alice')
-    tip = alice.commit('a')
-    # The object is in the store, without a row, and old enough.
+    alice.commit('first')
     alice.hg('push', '-q')
-    keep = ('--config', f'extensions.keep={keeper(world)}')
-    server.hg('admin::headless-expire', '--user', 'alice', *keep)
+    tip = alice.commit('a')
+    # The object is in the store, without a row: the database failed after it.
+    hgrc = (server.root / '.hg' / 'hgrc').read_text()
+    with open(server.root / '.hg' / 'hgrc', 'a') as out:
+        out.write(f'[extensions]\nfails = {failing(world)}\n')
+    out = alice.hg('push', '-f', '-r', '.', code=255)
+    assert 'headless: temporary: no database today' in out
+    (server.root / '.hg' / 'hgrc').write_text(hgrc)
     gc = f'{HG} -R {server.root} admin::headless-gc --grace 0s -v >> {world.folder}/gc.out 2>&1'
     (world.folder / 'slow.py').write_text(
         'import subprocess\n'
@@ -339,25 +422,26 @@ def test_gc_beside_a_push(world, make_server, backend):
     )
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write(f'[extensions]\nslow = {world.folder}/slow.py\n')
-    out = alice.hg('push')
-    assert 'as push 2' in out
+    assert 'as push 2' in alice.hg('push', '-f', '-r', '.')
     text = (world.folder / 'gc.out').read_text()
     assert len(re.findall(r'/[0-9a-f]{64}\.hg', text)) == 2, text
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
     bob = world.clone(str(server.root), 'bob')
     bob.hg('pull', '-q', '-r', tip, str(server.root))
-    assert bob.log('draft()') == [f'{tip} draft']
+    assert bob.log('tip') == [f'{tip} draft']
 
 
-def keeper(world) -> str:
-    """An extension with which let-go objects stay in the store, as after a kill."""
-    path = world.folder / 'keeper.py'
+def failing(world) -> Path:
+    """An extension with which no push can be recorded."""
+    path = world.folder / 'failing.py'
     path.write_text(
-        'from hgext_headless import hgcompat\n'
-        "removal = hgcompat.load('hgext_headless.admin.removal')\n"
-        'removal.Remover.remove = lambda self, keys: []\n'
+        'from hgext_headless import model\n'
+        'from hgext_headless.catalog import catalog\n'
+        'def record(self, *args):\n'
+        "    raise model.Temporary('no database today')\n"
+        'catalog.Catalog.record = record\n'
     )
-    return str(path)
+    return path
 
 
 def killer(world, place: str, before: bool) -> tuple[str, str]:
@@ -396,8 +480,8 @@ def test_killed_expire(world, embedded, place, before):
     assert known(server, alice, a, b, c) == [True, True, True]
     if known(server, alice, d) == [True]:
         server.hg('admin::headless-expire', '-r', d)
-    elif 'delete' in place and not before:
-        # Its object may be gone, and is not, or no longer, there to be taken for it.
+    else:
+        # Its object may be gone, and must not be taken for one that stays.
         out = alice.hg('push', '-f', '-r', d, code=255)
         assert 'headless: temporary: the store is deleting an object' in out
     server.hg('admin::headless-gc', '--grace', '0s')
@@ -405,3 +489,18 @@ def test_killed_expire(world, embedded, place, before):
     assert 'as push 4' in alice.hg('push', '-f', '-r', d)
     assert known(server, alice, a, b, c, d) == [True] * 4
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
+def test_killed_forget(world, embedded):
+    """Once it is decided, no push brings it back, or builds on it."""
+    server, alice, (_a, b, *_rest) = embedded
+    dies = killer(world, 'hgext_headless.catalog.catalog:Catalog.write', before=False)
+    forget = ('admin::headless-forget', b, '--reason', 'x')
+    assert server.hg(*forget, *dies, code=None).code == -9
+    assert known(server, alice, b) == [True]
+    alice.hg('update', '-q', b)
+    alice.commit('on it')
+    assert f'changeset {b[:12]} was removed' in alice.hg('push', '-f', '-r', '.', code=255)
+    assert server.hg(*forget) == f'forgot {b}\n'
+    assert known(server, alice, b) == [False]
+    assert len(objects(server)) == 2

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import fresh
 from mercurial import localrepo, ui as uimod
+from web import fetch_json
 from world import HG, Clone, Server, World
 
 from hgext_headless.admin import proving
@@ -260,3 +261,44 @@ def recorded(database: Path) -> int:
             return connection.execute('SELECT count(*) FROM bundles').fetchone()[0]
     except sqlite3.OperationalError:  # no tables yet
         return 0
+
+
+def test_pushes_on_what_moved_in(world) -> None:
+    """The pushlog goes on, though nobody knows who pushed what they build on; and what
+    has expired comes back to the push that brought it, when it moves in again."""
+    old = built(world, '+3:pub +2:a <pub +1:b')
+    configured(old)
+    into = ('--into', str(world.folder / 'new'))
+    moved(old, *into)
+    new = Moved(world, world.folder / 'new')
+    alice = world.clone(str(new.root), 'alice', '-r', old.node('a'))
+    alice.hg('update', '-q', 'tip')
+    child = alice.commit('child')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg('update', '-q', '2')
+    other = alice.commit('other')
+    alice.hg('push', '-q', '-f', '-r', '.')
+    with open(new.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[web]\npush_ssl = no\nallow-push = *\n')
+    try:
+        found = fetch_json(f'{new.start()}json-pushes?version=2')
+        assert found['lastpushid'] == 2
+        assert [found['pushes'][i]['changesets'] for i in '12'] == [[child], [other]]
+        # As if it had moved in from there.
+        (old.root / '.hg' / 'hgrc').unlink()
+        old.hg('pull', '-q', '-f', str(alice.root), '--config', 'phases.publish=no')
+        old.hg('phase', '-q', '--draft', '--force', '-r', other)
+        configured(old)
+        new.hg('admin::headless-expire', '--push', '2')
+        full = f'{new.start()}json-pushes?changeset={other}&full=1'
+        assert fetch_json(full)['2']['changesets'][0]['desc'] == ''
+        assert moved(old, *into)['bundles'] == 1
+        assert fetch_json(full)['2']['changesets'][0]['desc'] == 'other'
+        out = new.hg('admin::headless-expire', '--push', '2', '-n')
+        assert out.startswith('would expire 1 drafts')
+        # What was removed for good does not come back.
+        new.hg('admin::headless-forget', other, '--reason', 'x')
+        assert f'left out {other}' in old.hg('admin::headless-import', *into)
+        assert 'all is well' in new.hg('admin::headless-verify')
+    finally:
+        new.stop()

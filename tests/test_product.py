@@ -162,6 +162,7 @@ DROP INDEX ix_bookmarks_repository_id_node
 DROP INDEX ix_bundles_repository_id_head
 DROP INDEX ix_bundles_repository_id_created
 ALTER TABLE bookmarks DROP COLUMN updated
+ALTER TABLE repositories DROP COLUMN importing_push_id
 ALTER TABLE repositories DROP COLUMN imported_push_id"""
 
 

@@ -12,12 +12,15 @@ from typing import Any
 from .. import hgcompat
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import doom, holdings
+from ..model import Refused
 from ..site import Site
 from ..store import Object, names
 from . import console, removal
 
 #: Seconds for which temporary files, and the rows of deleted objects, are kept at least.
 _LONGEST_PUSH = 86400
+#: Objects of which nobody asks why.
+_FEW = 20
 
 
 def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
@@ -29,7 +32,9 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             ui.note(b'another gc, expire or forget is running in this repository\n')
             return 1
         with ui.formatter(b'headless-gc', hgcompat.formatter_options(opts)) as fm:
-            listing = _Listing(ui, fm)
+            listing = _Listing(ui, fm, dry_run)
+            if not (dry_run or opts['force']):
+                _check_store(site, before)
             if not dry_run:
                 remover.finish()
             _objects(ui, site, remover, before, dry_run, listing)
@@ -46,23 +51,41 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
 
 
 class _Listing:
-    """What was removed: quiet, unless it is asked for."""
+    """What was removed: quiet, unless it is asked for, or this is a dry run."""
 
-    def __init__(self, ui: Any, fm: Any) -> None:
-        self._ui = ui
+    def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
+        self._say = ui.status if dry_run else ui.note
         self._fm = fm
 
     def object(self, found: Object) -> None:
         key = hgcompat.to_bytes(found.key)
         if self._fm.isplain():
-            self._ui.note(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
+            self._say(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
         else:
             self._fm.startitem()
             self._fm.data(object=key, size=found.size)
 
     def count(self, what: bytes, number: int) -> None:
         if number:
-            self._ui.note(b'%d %s\n' % (number, what))
+            self._say(b'%d %s\n' % (number, what))
+
+
+def _check_store(site: Site, before: float) -> None:
+    """Refuse to remove most of what there is: then it is another database's.
+
+    Raises `Refused`.
+    """
+    found = orphans = 0
+    for prefix in names.prefixes(site.settings.repository):
+        objects = [o for o in site.store.objects(prefix) if names.is_key(o.key)]
+        found += len(objects)
+        old = [o.key for o in objects if o.modified < before]
+        orphans += len(site.catalog.read(holdings.without_row, old))
+    if orphans > max(_FEW, found // 2):
+        raise Refused(
+            f'this database knows nothing of {orphans} of the {found} objects in the store: are '
+            'headless.store, .database and .repository right? (--force removes them)'
+        )
 
 
 def _objects(

@@ -57,7 +57,7 @@ def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
     The repository is an ordinary one, with a head for each draft that was pushed;
     it is left as it is. Each draft head becomes a bundle that stands alone. All
     drafts are imported unless some are named with -r/--rev; secret and hidden
-    changesets are not.
+    changesets are not. Drafts that have expired since come back, with their pushes.
 
     With --into, a clone that has the public history only is written to that folder,
     with the settings that headless repositories need: the one to serve from now
@@ -83,7 +83,9 @@ def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opt
     """take over the pushes of an older pushlog
 
     FILE is the SQLite database of hg.mozilla.org's pushlog extension, by default
-    ``.hg/pushlog2.db``. Ids, users and dates stay what they are, so that whoever polls
+    ``.hg/pushlog2.db``: a table ``pushlog(id, user, date)`` and a table
+    ``changesets(pushid, rev, node)``, where ``rev`` tells the order within a push.
+    Ids, users and dates stay what they are, so that whoever polls
     goes on from where it was. Run it before the first push to the headless repository,
     where the changesets are that were pushed: in the old repository, or in one
     into whose database they were imported. Changesets that nobody has any more
@@ -127,6 +129,7 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
     [
         (b'', b'full', None, b'read every object, and compare its digests'),
         (b'', b'repair', None, b'repair what can be'),
+        (b'', b'force', None, b'repair even if many objects are missing'),
         (b'', b'since', b'', b'only what was stored or pushed since then', b'DATE'),
         *_FORMATTER,
     ],
@@ -145,7 +148,9 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
 
     With --repair, drafts whose object is lost or spoiled are forgotten, so that
     they can be pushed again; and a counter or an index that disagrees with its rows is
-    set right. Objects without a row are left to :hg:`admin::headless-gc`.
+    set right. Objects without a row are left to :hg:`admin::headless-gc`. Where many objects
+    are missing, which is what a wrong setting looks like, no draft is forgotten unless it
+    has --force.
 
     Returns 0 if all is well or was repaired, 1 if not.
     """
@@ -184,15 +189,20 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 
 @eh.command(
     b'admin::headless-forget',
-    [(b'', b'reason', b'', b'why: it stays in the audit table', b'TEXT'), *_FORMATTER],
+    [
+        (b'', b'reason', b'', b'why: it stays in the audit table', b'TEXT'),
+        *_DRY_RUN,
+        *_FORMATTER,
+    ],
     b'hg admin::headless-forget --reason TEXT NODE',
     helpcategory=_CATEGORY,
 )
 def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     """remove one draft everywhere, at once and for good
 
-    The draft, and the drafts that build on it, are removed from every bundle, the
-    database, and this server's cache; what else was in the bundles is stored anew.
+    NODE is a draft's hash, or 12 digits of it. The draft, and the drafts that build on
+    it, are removed from every bundle, the database, and this server's cache; what else
+    was in the bundles is stored anew.
     A row in the table ``audit`` says who did it, when and why. From then on a push
     that brings the draft is refused.
 
@@ -205,6 +215,7 @@ def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     b'admin::headless-gc',
     [
         (b'', b'grace', b'1d', b'leave alone what is younger', b'AGE'),
+        (b'', b'force', None, b'even if that is most of what there is'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
@@ -216,7 +227,9 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
 
     Objects without a row in the database, temporary files of pushes and pulls that died,
     and entries of the local cache that nobody can ask for. It may run beside
-    pushes, and says nothing unless it is asked with -v/--verbose: made for cron.
+    pushes, and says nothing unless it is asked with -v/--verbose: made for cron. Where
+    it would remove more than half of all objects, which is what a wrong setting looks
+    like, it refuses unless it has --force.
 
     Returns 0 on success, 1 if another one is running (then nothing was done) or if
     something could not be removed.
@@ -238,7 +251,8 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     """count pushes, changesets and bytes, by day and by user
 
     Days are those of UTC. What was stored on a day is counted as far as it is still
-    there. The ages of the bundles tell what :hg:`admin::headless-expire` would find.
+    there. Bundles are as old as their storing: what was moved in is younger here than
+    for :hg:`admin::headless-expire`, which goes by the push.
 
     --prometheus writes the totals for the textfile collector of the node exporter,
     and prints nothing without -v/--verbose or -T/--template; it needs the package

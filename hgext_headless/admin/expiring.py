@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from mercurial.node import hex
 from .. import hgcompat
 from ..catalog import expiry
 from ..catalog.expiry import Choice, Going
-from ..model import Refused
+from ..model import Corrupt, Refused
 from ..site import Site
 from . import console, letting_go, naming, removal
 
@@ -24,23 +25,30 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
     choice = _choice(opts)
     rounds = _chosen(repo, site, choice, revs) if by_push else _named(repo, site, revs)
     dry_run = bool(opts['dry_run'])
-    drafts = bundles = size = 0
-    with removal.required(site) as remover, ui.formatter(
-        b'headless-expire', hgcompat.formatter_options(opts)
-    ) as fm:
-        with console.progress(ui, b'expiring', b'bundles', None) as bar:
-            for goings, chosen in rounds:
-                planned = letting_go.plan(repo, site, goings, chosen)
-                gone = sorted(planned.gone)
-                if not dry_run:
-                    gone = letting_go.carry_out(repo, site, remover, goings, planned)
-                for node in gone:
+    drafts = bundles = size = failed = 0
+    kept: set[bytes] = set()
+    with contextlib.ExitStack() as stack:
+        remover = None if dry_run else stack.enter_context(removal.required(site))
+        fm = stack.enter_context(
+            ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
+        )
+        bar = stack.enter_context(console.progress(ui, b'expiring', b'bundles', None))
+        for goings, chosen in rounds:
+            kept |= chosen
+            for done in _let_go(repo, site, remover, goings, chosen):
+                if isinstance(done, Corrupt):
+                    ui.warn(b'%s\n' % hgcompat.to_bytes(done.line()))
+                    failed += 1
+                    continue
+                for node in done.gone:
                     fm.startitem()
                     fm.condwrite(ui.verbose or not fm.isplain(), b'node', b'%s\n', hex(node))
-                drafts += len(gone)
-                bundles += len(planned.keys)
-                size += planned.size
-                bar.increment(len(planned.keys))
+                kept -= set(done.gone)
+                drafts += len(done.gone)
+                bundles += len(done.keys)
+                size += done.size
+                bar.increment(len(done.keys))
+        bar.complete()
         console.summary(
             ui,
             fm,
@@ -48,7 +56,36 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             + b' %d drafts, and %d bundles with %s\n'
             % (drafts, bundles, hgcompat.byte_count(size)),
         )
-    return 0
+        stay = site.catalog.known(kept) if kept else ()
+        if stay:
+            text = b'%d that are chosen stay: others build on them\n' % len(stay)
+            console.summary(ui, fm, text)
+    return 1 if failed else 0
+
+
+def _let_go(
+    repo: Any,
+    site: Site,
+    remover: removal.Remover | None,
+    goings: Sequence[Going],
+    chosen: set[bytes],
+) -> Iterator[letting_go.Plan | Corrupt]:
+    """What was done; bundles one by one where one of them can't be read. Without a
+    remover, what would be done."""
+    planned = letting_go.plan(repo, site, goings, chosen)
+    if remover is None:
+        yield planned
+        return
+    try:
+        gone = letting_go.carry_out(repo, site, remover, goings, planned)
+    except Corrupt as exc:
+        if len(goings) == 1:
+            yield exc
+            return
+        for going in goings:
+            yield from _let_go(repo, site, remover, [going], chosen)
+    else:
+        yield planned._replace(gone=set(gone))
 
 
 def _choice(opts: dict[str, Any]) -> Choice:

@@ -11,7 +11,7 @@ from mercurial.node import bin, hex
 from .. import hgcompat
 from ..catalog import expiry, forgotten
 from ..catalog.expiry import Going
-from ..model import Refused
+from ..model import Refused, Temporary
 from ..site import Site
 from . import console, letting_go, removal
 
@@ -21,6 +21,11 @@ def run(ui: Any, repo: Any, site: Site, name: bytes, **opts: Any) -> int:
     if not reason.strip():
         raise Refused('--reason is required: it stays in the audit table')
     node = _draft(repo, site, name)
+    if opts['dry_run']:
+        goings = site.catalog.read(expiry.holding, [node])
+        for other in sorted(_with_descendants(site, goings, node)):
+            ui.status(b'would forget %s\n' % hex(other))
+        return 0
     with removal.required(site) as remover:
         # First, so that nobody pushes it again meanwhile.
         now = int(time.time())
@@ -28,6 +33,8 @@ def run(ui: Any, repo: Any, site: Site, name: bytes, **opts: Any) -> int:
         goings = site.catalog.read(expiry.holding, [node])
         planned = letting_go.plan(repo, site, goings, _with_descendants(site, goings, node))
         gone = letting_go.carry_out(repo, site, remover, goings, planned)
+        if site.catalog.known([node]):
+            raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
     with ui.formatter(b'headless-forget', hgcompat.formatter_options(opts)) as fm:
         for forgotten_node in gone:
             fm.startitem()
@@ -40,13 +47,17 @@ def run(ui: Any, repo: Any, site: Site, name: bytes, **opts: Any) -> int:
 
 def _draft(repo: Any, site: Site, name: bytes) -> bytes:
     shown = hgcompat.escaped(name)
+    if not re.fullmatch(rb'[0-9a-f]{12,40}', name):
+        raise Refused(f'name the draft by its hash, or 12 digits of it, and not by "{shown}"')
     found = site.catalog.named(name)
     if len(found) > 1:
         raise Refused(f'"{shown}" is ambiguous')
     if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):
         raise Refused(f'no draft "{shown}" is stored (name one that is not by its whole hash)')
     node = found[0] if found else bin(name)
-    if repo.unfiltered().changelog.hasnode(node):
+    if node == repo.nodeconstants.wdirid:
+        raise Refused(f'{shown} is the working directory')
+    if letting_go.public_now(repo)(node):
         raise Refused(f'{shown} is public: it is in the repository itself')
     return node
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mercurial import pycompat
+from mercurial.node import hex
 
 from .. import hgcompat
 from ..bundles import keeping, overlay as overlays
-from ..catalog import catalog, imports
+from ..catalog import catalog, forgotten, imports
 from ..catalog.batching import batches
 from ..model import Bundle, Changeset, Deletions, Temporary
 from ..site import Site
@@ -41,7 +42,7 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             if clone:
                 clone.prepare()
                 site = clone.site()
-            todo = _not_stored(site, drafts)
+            todo = _without_forgotten(ui, site, drafts, _not_stored(site, drafts))
             under = clone.opened if clone else repo
             total = _import(ui, repo, under, site, drafts, todo)
             _import_bookmarks(ui, repo, site, drafts)
@@ -82,6 +83,27 @@ def _not_stored(site: Site, drafts: Drafts) -> list[int]:
             if imports.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
         ]
     return todo
+
+
+def _without_forgotten(
+    ui: Any, site: Site, drafts: Drafts, heads: Sequence[int]
+) -> list[int]:
+    """The heads that may be stored: a draft that was removed for good stays away, and
+    what builds on it too."""
+    allowed: list[int] = []
+    for batch in batches(heads):
+        stacks = {head: drafts.stack(head) for head in batch}
+        nodes = {node for stack in stacks.values() for node in stack.nodes}
+        gone = site.catalog.read(forgotten.among, nodes)
+        for head, stack in stacks.items():
+            if gone.isdisjoint(stack.nodes):
+                allowed.append(head)
+            else:
+                ui.warn(
+                    b'left out %s: it has a changeset that was removed for good\n'
+                    % hex(stack.head)
+                )
+    return allowed
 
 
 def _import(

@@ -30,8 +30,6 @@ def run(
             ui.formatter(b'headless-import-pushlog', pycompat.byteskwargs(opts))
         )
         total, last = source.check()
-        if not dry_run:
-            site.catalog.write(pushlog_import.reserve, last)
         with console.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:
@@ -41,7 +39,7 @@ def run(
                     )
                 else:
                     compared, unknown = site.catalog.write(
-                        pushlog_import.record, batch, of_changeset
+                        pushlog_import.record, batch, last, of_changeset
                     )
                 clashes.show(fm, compared.clashes, b'the file says')
                 counts['recorded'] += len(compared.new)
@@ -49,6 +47,8 @@ def run(
                 counts['clashes'] += len(compared.clashes)
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
+        if not dry_run:
+            site.catalog.write(pushlog_import.finish)
         fm.startitem()
         fm.data(kind=b'total', dryrun=bool(dry_run), **counts)
         console.summary(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ..bundles import keeping, overlay as overlays, stored
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import expiry
 from ..catalog.expiry import Going
-from ..model import Bundle, Deletions
+from ..model import Bundle, Deletions, Refused
 from ..site import Site
 from .removal import Remover
 
@@ -33,9 +33,9 @@ def plan(repo: Any, site: Site, goings: Sequence[Going], chosen: Collection[byte
     What is public stays, and is not stored anew; what stands in another bundle stays too;
     and so does what a draft that stays builds on.
     """
-    has_node = repo.unfiltered().changelog.hasnode
+    is_public = public_now(repo)
     keys = {going.bundle.key for going in goings}
-    drafts = {n for going in goings for n in going.bundle.nodes if not has_node(n)}
+    drafts = {n for going in goings for n in going.bundle.nodes if not is_public(n)}
     drafts -= site.catalog.read(expiry.held_elsewhere, drafts, keys)
     parents = site.catalog.read(expiry.parents, drafts)
     stays: set[bytes] = set()
@@ -65,10 +65,11 @@ def carry_out(
         files = _written(repo, site, goings, planned.stays, folder)
 
         def record(stored_again: Deletions) -> list[bytes]:
+            is_public = public_now(repo)
             return site.catalog.write(
                 expiry.let_go,
                 planned.keys,
-                planned.gone,
+                {node for node in planned.gone if not is_public(node)},
                 [bundle for bundle, _path in files],
                 stored_again,
                 int(time.time()),
@@ -77,10 +78,26 @@ def carry_out(
         gone = keeping.keep(site, files, record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    remover.remove(sorted(planned.keys))
+    remover.finish()
     for key in planned.keys:
         site.cache.forget(key)
     return gone
+
+
+def public_now(repo: Any) -> Callable[[bytes], bool]:
+    """Whether a changeset is public, by what the repository has by now: a push may have
+    published it since it was looked at last.
+
+    Raises `Refused` where the repository has drafts in itself.
+    """
+    repo.invalidateall()
+    if repo.unfiltered().revs(b'first(not public())'):
+        raise Refused(
+            'this repository has drafts in itself: do this in the headless one that they '
+            'were moved to'
+        )
+    is_public: Callable[[bytes], bool] = repo.unfiltered().changelog.hasnode
+    return is_public
 
 
 def _written(

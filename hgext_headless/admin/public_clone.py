@@ -35,6 +35,10 @@ class PublicClone:
     def _find(self) -> bool:
         """Whether the clone is there already."""
         name = hgcompat.escaped(self._target)
+        if not os.path.isdir(os.path.dirname(self._target)):
+            raise Refused(f'{name}: the folder to make it in does not exist')
+        if os.path.exists(self._target) and not os.path.isdir(self._target):
+            raise Refused(f'{name} exists and is no folder')
         if not os.path.lexists(self._target) or _is_empty(self._target):
             config.check_serving(self._settings)
             return False

@@ -26,7 +26,7 @@ class Remover:
         """Delete what a killed process had doomed; return how many objects."""
         keys = self._site.catalog.read(doom.unfinished)
         for start in range(0, len(keys), BATCH):
-            self._delete(keys[start : start + BATCH])
+            self.delete(keys[start : start + BATCH])
         return len(keys)
 
     def remove(self, keys: Sequence[str]) -> list[str]:
@@ -38,11 +38,12 @@ class Remover:
         for start in range(0, len(keys), BATCH):
             now = int(time.time())
             free = self._site.catalog.write(doom.doom, keys[start : start + BATCH], now)
-            self._delete(free)
+            self.delete(free)
             removed += free
         return removed
 
-    def _delete(self, keys: Sequence[str]) -> None:
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects that are doomed."""
         if keys:
             self._still_held()
             self._site.store.delete(keys)
@@ -58,8 +59,10 @@ def opened(site: Site) -> Iterator[Remover | None]:
 
 @contextlib.contextmanager
 def required(site: Site) -> Iterator[Remover]:
-    """A `Remover`. Raises `Temporary` where another process removes things now."""
+    """A `Remover`, which has finished what others left. Raises `Temporary` where another
+    process removes things now."""
     with opened(site) as remover:
         if remover is None:
             raise Temporary('another gc, expire or forget is running in this repository')
+        remover.finish()
         yield remover

@@ -19,7 +19,7 @@ from .schema import (
     repositories,
 )
 
-#: Push ids that one question is about.
+#: Pushes that one question is about.
 STEP = 1000
 
 
@@ -61,14 +61,12 @@ def first_push_since(connection: sqlalchemy.Connection, repository: str, since: 
     return 2**62 if found is None else found
 
 
-def push_ids(
-    connection: sqlalchemy.Connection, repository: str, low: int, high: int
-) -> set[int]:
-    """The ids from ``low`` to ``high`` that a push has."""
+def push_ids(connection: sqlalchemy.Connection, repository: str, after: int) -> list[int]:
+    """The next ids that pushes have, in order."""
     query = select(pushes.c.push_id).where(
-        pushes.c.repository_id == repository_id(repository), pushes.c.push_id.between(low, high)
+        pushes.c.repository_id == repository_id(repository), pushes.c.push_id > after
     )
-    return set(connection.scalars(query))
+    return list(connection.scalars(query.order_by(pushes.c.push_id).limit(STEP)))
 
 
 def without_bundle(

@@ -73,16 +73,23 @@ def move(
     """Move bookmarks, each only from where it is expected, so that of two who move
     the same one at once the second is told.
 
-    Raises `Raced`, and `Refused` where a bookmark shall name what is no stored draft.
+    Raises `Raced`. See `check` too.
     """
-    targets = {m.new: m.name for m in moves if m.new is not None}
-    for node in targets.keys() - reads.known(connection, repository, targets):
-        raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
     # By name: pushes of the same bookmarks then wait for, and don't block, each other.
     for one in sorted(moves, key=lambda m: m.name):
         if not _moved(connection, repository, one, date):
             found = places(connection, repository, [one.name])
             raise Raced(one.name, one.old, found.get(one.name))
+
+
+def check(
+    connection: sqlalchemy.Connection, repository: str, moves: Sequence[BookmarkMove]
+) -> None:
+    """Raise `Refused` where a bookmark names what is no stored draft. The repository's
+    row is locked: none expires meanwhile."""
+    targets = {m.new for m in moves if m.new is not None}
+    for node in targets - reads.known(connection, repository, targets):
+        raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
 
 
 def _moved(

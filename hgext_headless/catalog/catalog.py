@@ -23,7 +23,7 @@ from ..model import (
     Selection,
     Temporary,
 )
-from . import bookmarks, engine, markers, pushlog, reads, writes
+from . import bookmarks, engine, forgotten, markers, pushlog, reads, writes
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -77,6 +77,11 @@ class Catalog:
         """That the database answers and has the right schema."""
         with self._database.reading():
             pass
+
+    def refuse_forgotten(self, nodes: Iterable[bytes]) -> None:
+        """As `check`; raises `model.Refused` where a changeset was removed for good."""
+        with self._database.reading() as connection:
+            forgotten.refuse(connection, self._repository, nodes)
 
     def known(self, nodes: Iterable[bytes]) -> set[bytes]:
         with self._database.reading() as connection:

@@ -39,8 +39,6 @@ def check(
         raise Temporary('the store is deleting an object of the same content')
     if any(stored_again.get(row.key) != row.since for row in found):
         raise Vanished({row.key: row.since for row in found})
-    if found:
-        connection.execute(delete(doomed).where(mine))
 
 
 def doom(

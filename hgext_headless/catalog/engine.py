@@ -194,6 +194,8 @@ def _postgres(url: sqlalchemy.URL) -> sqlalchemy.Engine:
     milliseconds = QUERY_TIMEOUT * 1000
     return sqlalchemy.create_engine(
         url,
+        # Whoever waits for a lock must see what the other has done.
+        isolation_level='READ COMMITTED',
         pool_size=4,
         max_overflow=16,
         pool_timeout=CONNECT_TIMEOUT,

@@ -179,7 +179,8 @@ def let_go(
     now: int,
 ) -> list[bytes]:
     """Drop the rows of some bundles, and bury those of some drafts that no live bundle
-    holds then; return these. ``replacements`` are recorded for what else they held."""
+    holds then; return these. ``replacements`` are recorded for what else they held. The
+    objects are doomed: whoever has the lock of `admin.removal` deletes them."""
     owner = connection.scalar(select(repository_id(repository)))
     assert owner is not None
     ids = changeset_ids(connection, owner, (), replacements)
@@ -203,7 +204,14 @@ def let_go(
     for batch in batches(buried):
         _bury(connection, owner, batch)
     lock(connection, owner)
+    for batch in batches(buried):  # a push may have marked one: now it can't any more
+        connection.execute(
+            delete(bookmarks).where(
+                bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch)
+            )
+        )
     doom.check(connection, owner, [bundle.key for bundle in replacements], stored_again)
+    doom.doom(connection, repository, sorted(keys), now)
     return buried
 
 
@@ -231,9 +239,6 @@ def _bury(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes])
     for table in (push_changesets, revisions):
         connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
     connection.execute(delete(changesets).where(mine))
-    connection.execute(
-        delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(nodes))
-    )
     markers.forget(connection, owner, nodes)
 
 

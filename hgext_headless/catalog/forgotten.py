@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sqlalchemy
 from sqlalchemy import insert, select
 
 from ..model import Refused
 from .batching import batches, ensure_repository, lock
+from .reads import repository_id
 from .schema import audit
 
 #: The ``action`` of audit rows.
@@ -42,19 +43,23 @@ def record(
     )
 
 
-def refuse(
-    connection: sqlalchemy.Connection, repository_id: int, nodes: Sequence[bytes]
-) -> None:
-    """Raise `Refused` where one of some changesets has been forgotten. The repository's
-    row is locked: nobody forgets one meanwhile."""
-    for batch in batches(sorted(nodes)):
+def refuse(connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]) -> None:
+    """Raise `Refused` where one of some changesets has been forgotten. Where the
+    repository's row is locked, nobody forgets one meanwhile."""
+    for node in sorted(among(connection, repository, nodes)):
+        raise Refused(f'changeset {node.hex()[:12]} was removed from this server for good')
+
+
+def among(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> set[bytes]:
+    """Those of some changesets that have been forgotten."""
+    found: set[bytes] = set()
+    for batch in batches(sorted(set(nodes))):
         query = select(audit.c.subject).where(
-            audit.c.repository_id == repository_id,
+            audit.c.repository_id == repository_id(repository),
             audit.c.action == FORGET,
             audit.c.subject.in_(batch),
         )
-        found = connection.scalar(query.limit(1))
-        if found is not None:
-            raise Refused(
-                f'changeset {bytes(found).hex()[:12]} was removed from this server for good'
-            )
+        found.update(bytes(node) for node in connection.scalars(query))
+    return found

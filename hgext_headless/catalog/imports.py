@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import sqlalchemy
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 
 from ..model import Bundle, Changeset, Deletions
 from . import doom, encoding, forgotten, writes
 from .batching import batches, ensure_repository, insert_new, lock
 from .reads import repository_id
-from .schema import LIVE, bookmarks, bundle_changesets, bundles, changesets
+from .schema import (
+    LIVE,
+    bookmarks,
+    bundle_changesets,
+    bundles,
+    changesets,
+    push_changesets,
+    tombstones,
+)
 
 T = TypeVar('T', bytes, str)
 
@@ -75,7 +83,8 @@ def record(
     now: int,
     stored_again: Deletions,
 ) -> Imported:
-    """Write bundles and their changesets, which belong to no push.
+    """Write bundles and their changesets, which belong to no push but to one that had
+    brought them before they were gone.
 
     What is there already stays as it is. Raises as `writes.record`.
     """
@@ -87,11 +96,40 @@ def record(
     ids = writes.changeset_ids(connection, owner, brought, stored)
     for bundle in stored:
         writes.record_bundle(connection, owner, bundle, ids, now)
+    _revive(connection, owner, ids)
     lock(connection, owner)
-    forgotten.refuse(connection, owner, sorted(nodes))
+    forgotten.refuse(connection, repository, nodes)
     doom.check(connection, owner, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
     return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
+
+
+def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, int]) -> None:
+    """Give changesets that are there again back to the pushes that brought them last."""
+    for batch in batches(sorted(ids)):
+        brought = set(
+            connection.scalars(
+                select(push_changesets.c.changeset_id).where(
+                    push_changesets.c.changeset_id.in_([ids[node] for node in batch])
+                )
+            )
+        )
+        query = select(tombstones).where(
+            tombstones.c.repository_id == owner, tombstones.c.node.in_(batch)
+        )
+        places = {
+            bytes(row.node): row
+            for row in connection.execute(query.order_by(tombstones.c.push_id))
+            if ids[bytes(row.node)] not in brought
+        }
+        for node, row in places.items():
+            place = {'repository_id': owner, 'push_id': row.push_id, 'position': row.position}
+            connection.execute(
+                delete(tombstones).where(*(tombstones.c[n] == v for n, v in place.items()))
+            )
+            connection.execute(
+                insert(push_changesets).values(**place, changeset_id=ids[node])
+            )
 
 
 def _present(

@@ -30,9 +30,18 @@ _LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
-    """The highest push id; 0 without any push."""
-    query = select(repositories.c.last_push_id).where(repositories.c.name == repository)
-    return connection.scalar(query) or 0
+    """The highest push id that may be shown; 0 without any push."""
+    columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
+    row = connection.execute(select(*columns).where(repositories.c.name == repository)).first()
+    if row is None:
+        return 0
+    if not row.importing_push_id:
+        last: int = row.last_push_id
+        return last
+    recorded = select(func.max(pushes.c.push_id)).where(
+        pushes.c.repository_id == row.id, pushes.c.push_id <= row.importing_push_id
+    )
+    return connection.scalar(recorded) or 0
 
 
 def imported_push_id(connection: sqlalchemy.Connection, repository: str) -> int:

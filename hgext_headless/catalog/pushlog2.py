@@ -60,6 +60,8 @@ entries = select(pushlog.c.id, cast(pushlog.c.user, Text).label('user'), pushlog
 
 #: Pushes that are handed out at once, and changesets after which it is enough.
 PUSHES, CHANGESETS = 500, 5000
+#: What JSON's numbers bear, and the year 9999.
+_MAX_ID, _MAX_DATE = 2**53, 253402300799
 #: Seconds to wait for whoever writes to the file.
 _TIMEOUT = 10
 
@@ -91,7 +93,12 @@ class File:
         id, date, node = pushlog.c.id, pushlog.c.date, changesets.c.node
         number = ('integer', 'real')
         bad_push = select(id).where(
-            or_(func.typeof(id) != 'integer', id < 1, func.typeof(date).not_in(number))
+            or_(
+                func.typeof(id) != 'integer',
+                ~id.between(1, _MAX_ID),
+                func.typeof(date).not_in(number),
+                ~date.between(0, _MAX_DATE),
+            )
         )
         bad_node = select(changesets.c.pushid, node).where(
             or_(

@@ -40,16 +40,27 @@ class Compared:
     clashes: list[Clash]
 
 
-def reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
-    """Let ids up to ``last`` be an older pushlog's: the next push gets a higher one."""
+def _reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
+    """Let ids up to ``last`` be an older pushlog's: the next push gets a higher one, and
+    is not shown before `finish`, so that no poller goes past what is still to come."""
     imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
     connection.execute(
         update(repositories)
         .where(repositories.c.id == ensure_repository(connection, repository))
         .values(
-            imported_push_id=case((imported < last, last), else_=imported),
+            importing_push_id=case((imported < last, last), else_=0),
             last_push_id=case((newest < last, last), else_=newest),
         )
+    )
+
+
+def finish(connection: sqlalchemy.Connection, repository: str) -> None:
+    """All pushes of the older pushlog that could be are recorded."""
+    importing = repositories.c.importing_push_id
+    connection.execute(
+        update(repositories)
+        .where(repositories.c.name == repository, importing > 0)
+        .values(importing_push_id=0, imported_push_id=importing)
     )
 
 
@@ -123,16 +134,18 @@ def record(
     connection: sqlalchemy.Connection,
     repository: str,
     older: Sequence[PastPush],
+    last: int,
     facts: Facts,
 ) -> tuple[Compared, int]:
-    """Record those pushes that are new. Returns what `compare` found, and how many
-    changesets have become tombstones.
+    """Record those pushes that are new, of a pushlog that ends with id ``last``. Returns
+    what `compare` found, and how many changesets have become tombstones.
 
     What the catalog does not know of a changeset, ``facts`` tells, or None.
     """
     compared = compare(connection, repository, older)
     if not compared.new:
         return compared, 0
+    _reserve(connection, repository, last)
     owner = ensure_repository(connection, repository)
     connection.execute(
         pushes.insert(),

@@ -49,6 +49,8 @@ repositories = Table(
     Column('last_push_id', BigInteger, nullable=False, server_default='0'),
     # The highest id that came from an older pushlog: up to it there may be gaps.
     Column('imported_push_id', BigInteger, nullable=False, server_default='0'),
+    # The same while it is being imported: until then no later push is shown.
+    Column('importing_push_id', BigInteger, nullable=False, server_default='0'),
 )
 
 pushes = Table(

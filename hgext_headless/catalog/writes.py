@@ -43,7 +43,10 @@ def record(
     new_markers = markers.record(connection, repository_id, push.markers)
     recorded = _record_push(connection, repository_id, push, ids)
     lock(connection, repository_id)
-    forgotten.refuse(connection, repository_id, [c.node for c in push.changesets])
+    brought = [c.node for c in push.changesets]
+    held = [node for bundle in push.bundles for node in bundle.nodes]
+    forgotten.refuse(connection, repository, [*brought, *held])
+    bookmarks.check(connection, repository, push.bookmarks)
     doom.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
     return replace(recorded, markers=new_markers)
 

@@ -82,9 +82,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
             if len({*nodes, public[name]} - {None}) > 1:
                 raise ambiguous(name)
             if public[name] is None and name in drafts.gone:
-                raise common.ErrorResponse(
-                    _GONE, b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
-                )
+                raise gone(name)
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         stages.note(drafts=len(found))
@@ -136,6 +134,13 @@ def as_page() -> Iterator[None]:
     except HeadlessError as exc:
         line = hgcompat.to_bytes(exc.line())
         raise common.ErrorResponse(_STATUS[exc.kind], line) from exc
+
+
+def gone(name: bytes) -> Exception:
+    """For a draft that has expired or was forgotten."""
+    return common.ErrorResponse(
+        _GONE, b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
+    )
 
 
 def ambiguous(name: bytes) -> Exception:

@@ -158,7 +158,7 @@ def push_key(
     if namespace not in keys.NAMESPACES or not config.participates(repo):
         return orig(repo, namespace, key, old, new)
     with hgcompat.no_traceback(repo.ui, 'the push'):
-        with incomings.opened(repo, b'push', repo.url()) as push:
+        with incomings.opened(repo, b'push', repo.url(), 'pushkey') as push:
             with _readable():
                 taken = keys.take(push, namespace, key, old, new)
             unfiltered = repo.unfiltered()

@@ -60,13 +60,13 @@ class Incoming:
 
 
 @contextlib.contextmanager
-def opened(repo: Any, source: bytes, url: bytes) -> Iterator[Incoming]:
+def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
     """An empty push, with a folder that is gone at the end, and a line in the log."""
     site = Site(repo)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         user = config.pusher(repo, site.settings)
-        with timings.logged(repo.ui, 'push', user=user) as stages:
+        with timings.logged(repo.ui, event, user=user) as stages:
             yield Incoming(repo, site, source, url, folder, stages)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -90,6 +90,11 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
         for head in divided.draft_heads
     ]
 
+    if record:
+        with incoming.stages.stage('database'):
+            brought = {changeset.node for changeset in quarantine.changesets}
+            held = (bundle.nodes for bundle, _path in files)
+            site.catalog.refuse_forgotten(brought.union(divided.public, *held))
     incoming.stages.note(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
     )

@@ -53,8 +53,10 @@ def _first_missing(site: Site, repo: Any, needs: Sequence[Needs]) -> int | None:
         for parent in need.parents
         if parent not in brought and parent != nullid and not has_node(parent)
     }
-    # Drafts of pushes that are shown, or decide themselves.
-    brought.update(site.catalog.brought(others) if others else ())
+    if others:
+        # Drafts of pushes that are shown, or decide themselves, and those that came with none.
+        brought.update(site.catalog.brought(others))
+        brought.update(site.catalog.known(others))
     for need in needs:
         if has_node(need.node):
             continue

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import encoding, scmutil
+from mercurial import encoding, error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
@@ -25,7 +25,12 @@ def answer(web: Any) -> Iterator[bytes]:
     site = Site(web.repo)
     name = _asked(web)[0]
     repo = web.repo
-    node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
+    try:
+        node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
+    except error.RepoLookupError:
+        if name in site.catalog.drafts([name]).gone:
+            raise pages.gone(name) from None
+        raise
     listed = _listed(site, node)
     if not repo.changelog.hasnode(node):
         drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]

@@ -65,10 +65,14 @@ class FileStore:
     def objects(self, prefix: str) -> Iterator[Object]:
         with _clear_errors():
             for entry in self._files(prefix):
-                if not entry.name.startswith(_TEMPORARY):
+                if entry.name.startswith(_TEMPORARY):
+                    continue
+                try:
                     found = entry.stat()
-                    key = os.path.relpath(entry.path, self._root).replace(os.sep, '/')
-                    yield Object(key, found.st_size, found.st_mtime)
+                except FileNotFoundError:
+                    continue
+                key = os.path.relpath(entry.path, self._root).replace(os.sep, '/')
+                yield Object(key, found.st_size, found.st_mtime)
 
     def _files(self, prefix: str) -> Iterator[os.DirEntry[str]]:
         folders = [self._path(prefix)]
@@ -90,9 +94,10 @@ class FileStore:
         removed = 0
         with _clear_errors():
             for entry in self._files(repository):
-                if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime < before:
-                    os.unlink(entry.path)
-                    removed += 1
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime < before:
+                        os.unlink(entry.path)
+                        removed += 1
         return removed
 
     def check(self) -> None:

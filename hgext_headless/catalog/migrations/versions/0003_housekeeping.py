@@ -29,10 +29,10 @@ def _of_repository(table: str) -> ForeignKeyConstraint:
 
 
 def upgrade() -> None:
-    op.add_column(
-        'repositories',
-        Column('imported_push_id', BigInteger, nullable=False, server_default='0'),
-    )
+    for name in ('imported_push_id', 'importing_push_id'):
+        op.add_column(
+            'repositories', Column(name, BigInteger, nullable=False, server_default='0')
+        )
     op.add_column(
         'bookmarks', Column('updated', BigInteger, nullable=False, server_default='0')
     )
