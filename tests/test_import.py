@@ -173,7 +173,7 @@ def test_clashes(world) -> None:
         ('with-drafts', 'has drafts of its own'),
         ('plain', 'has no [headless] settings'),
         ('old', 'is this repository itself'),
-        ('nowhere/new', 'cannot be made'),
+        ('nowhere/new', 'the folder to make it in does not exist'),
     ):
         before = contents(world.folder)
         out = old.hg('admin::headless-import', '--into', str(world.folder / target), code=255)

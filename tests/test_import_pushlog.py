@@ -116,7 +116,7 @@ def test_import(world, make_server, backend):
         (8, 0, bytes.fromhex(gone[0])),
     ]
     assert [row[:3] for row in rows['push_changesets'] if row[1] == 4] == [(1, 4, 1)]
-    assert [row[2:] for row in rows['repositories']] == [(12, 12)]
+    assert [row[2:] for row in rows['repositories']] == [(12, 12, 0)]
 
     again = json.loads(server.hg('admin::headless-import-pushlog', '-T', 'json', code=1))
     assert [item['push'] for item in again if item['kind'] == 'clash'] == [1, 12]
@@ -198,8 +198,13 @@ def test_killed(world, make_server):
     with contextlib.closing(sqlite3.connect(catalog)) as database:
         recorded = database.execute('SELECT count(*) FROM pushes').fetchone()[0]
         assert 0 < recorded < count and recorded % pushlog2.PUSHES == 0
-        counter = database.execute('SELECT last_push_id, imported_push_id FROM repositories')
-        assert counter.fetchone() == (count, count)
+        counter = database.execute(
+            'SELECT last_push_id, imported_push_id, importing_push_id FROM repositories'
+        )
+        assert counter.fetchone() == (count, 0, count)
+    # Who polls now is shown no id above what is recorded.
+    assert fetch_json(f'{server.start()}json-pushes?version=2')['lastpushid'] == recorded
+    server.stop()
     out = server.hg('admin::headless-import-pushlog', path)
     assert f'recorded {count - recorded} pushes; {recorded} were there already' in out
     rows = tables(server)
