@@ -263,6 +263,24 @@ def recorded(database: Path) -> int:
         return 0
 
 
+def test_markers_move_in(world) -> None:
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write('[experimental]\nevolution = all\n')
+    old = built(world, '+2:pub')
+    old.hg('update', '-q', 'pub')
+    before = old.commit('draft')
+    bob = world.clone(str(old.root), 'bob')
+    bob.hg('phase', '-q', '--draft', '--force', '-r', before)
+    bob.hg('update', '-q', 'null')
+    old.hg('phase', '-q', '--draft', '--force', '-r', before)
+    old.hg('commit', '-q', '--amend', '-m', 'amended')
+    after = old.node('.')
+    configured(old)
+    assert moved(old, '--into', str(world.folder / 'new'))['changesets'] == 1
+    bob.hg('pull', '-q', '-r', after, str(world.folder / 'new'))
+    assert bob.log('draft()', '{node}\n') == [after]  # and the other one is hidden
+
+
 def test_pushes_on_what_moved_in(world) -> None:
     """The pushlog goes on, though nobody knows who pushed what they build on; and what
     has expired comes back to the push that brought it, when it moves in again."""

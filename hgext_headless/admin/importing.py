@@ -13,10 +13,10 @@ from mercurial import pycompat
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..bundles import keeping, overlay as overlays
+from ..bundles import keeping, markers, overlay as overlays
 from ..catalog import catalog, forgotten, imports
 from ..catalog.batching import batches
-from ..model import Bundle, Changeset, Deletions, Temporary
+from ..model import Bundle, Changeset, Deletions, Marker, Temporary
 from ..site import Site
 from . import console
 from .drafts import Drafts, Stack, select
@@ -129,7 +129,9 @@ def _import(
                     files.append((bundle, path))
                     facts.update((c.node, c) for c in changesets)
                     bar.increment()
-                total += _keep(site, files, list(facts.values()))
+                found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
+                marks = list(map(markers.pack, found))
+                total += _keep(site, files, list(facts.values()), marks)
     return total
 
 
@@ -145,13 +147,17 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
 
 
 def _keep(
-    site: Site, files: Sequence[tuple[Bundle, str]], changesets: Sequence[Changeset]
+    site: Site,
+    files: Sequence[tuple[Bundle, str]],
+    changesets: Sequence[Changeset],
+    marks: Sequence[Marker],
 ) -> imports.Imported:
     def record(stored_again: Deletions) -> imports.Imported:
         return site.catalog.write(
             imports.record,
             changesets,
             [bundle for bundle, _path in files],
+            marks,
             int(time.time()),
             stored_again,
         )

@@ -9,8 +9,8 @@ from typing import TypeVar
 import sqlalchemy
 from sqlalchemy import delete, func, insert, select
 
-from ..model import Bundle, Changeset, Deletions
-from . import doom, encoding, forgotten, writes
+from ..model import Bundle, Changeset, Deletions, Marker
+from . import doom, encoding, forgotten, markers, writes
 from .batching import batches, ensure_repository, insert_new, lock
 from .reads import repository_id
 from .schema import (
@@ -80,6 +80,7 @@ def record(
     repository: str,
     brought: Sequence[Changeset],
     stored: Sequence[Bundle],
+    marks: Sequence[Marker],
     now: int,
     stored_again: Deletions,
 ) -> Imported:
@@ -96,6 +97,7 @@ def record(
     ids = writes.changeset_ids(connection, owner, brought, stored)
     for bundle in stored:
         writes.record_bundle(connection, owner, bundle, ids, now)
+    markers.record(connection, owner, marks)
     _revive(connection, owner, ids)
     lock(connection, owner)
     forgotten.refuse(connection, repository, nodes)

@@ -1,0 +1,142 @@
+"""Each row has its object, each object its row, and each draft what it builds on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..bundles import overlay as overlays
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import expiry, holdings
+from ..catalog.holdings import Holding
+from ..model import Bundle, Corrupt
+from ..site import Site
+from ..store import Object, names
+from . import console, letting_go, removal
+from .findings import Report, has
+
+#: An object without a row is a push that is under way, or one that died and is left to gc.
+_UNDER_WAY = 86400
+#: Lost objects of which nobody asks whether it is the right store.
+_FEW = 20
+
+
+class Objects:
+    """One look at them all, or at those stored since then (seconds since the epoch)."""
+
+    def __init__(
+        self,
+        ui: Any,
+        repo: Any,
+        site: Site,
+        report: Report,
+        since: float | None,
+        full: bool,
+        force: bool,
+    ) -> None:
+        self._ui = ui
+        self._repo = repo
+        self._site = site
+        self._report = report
+        self._since = since
+        self._full = full
+        self._force = force
+
+    def check(self) -> None:
+        parts = list(names.prefixes(self._site.settings.repository))
+        if self._report.repair and not self._force:
+            self._check_store(parts)
+        with console.progress(self._ui, b'objects', b'parts', len(parts)) as bar:
+            for number, prefix in enumerate(parts):
+                bar.update(number)
+                self._check_part(prefix)
+
+    def _check_store(self, parts: list[str]) -> None:
+        """Repair nothing where much is missing: then it is not the store of these rows."""
+        rows = missing = 0
+        for prefix in parts:
+            keys = {row.key for row in self._site.catalog.read(holdings.under, prefix, None)}
+            rows += len(keys)
+            missing += len(keys.difference(o.key for o in self._site.store.objects(prefix)))
+        if missing > rows // 2 or missing > max(_FEW, rows // 10):
+            self._report.repair = False
+            self._ui.warn(
+                b'%d of %d objects are not in the store: nothing is repaired '
+                b'(is headless.store the right one? --force repairs)\n' % (missing, rows)
+            )
+
+    def _check_part(self, prefix: str) -> None:
+        # The rows first: a row that is written meanwhile has its object before it.
+        rows = self._site.catalog.read(holdings.under, prefix, self._since)
+        sizes: dict[str, int | None] = {}
+        if self._since is None:
+            objects = list(self._site.store.objects(prefix))
+            sizes.update((found.key, found.size) for found in objects)
+            self._check_orphans(objects)
+        for row in rows:
+            self._report.bundles += 1
+            known_good = sizes.get(row.key) == row.size and not self._full
+            self._check_row(row, None if known_good else self._problem(row))
+
+    def _problem(self, row: Holding) -> bytes | None:
+        """What is wrong with an object, by asking the store for it."""
+        size = self._site.store.size(row.key)
+        if size is None:
+            return b'the object is not in the store'
+        if size != row.size:
+            return b'the object has %d bytes, and not %d' % (size, row.size)
+        return self._read(row) if self._full else None
+
+    def _check_row(self, row: Holding, problem: bytes | None) -> None:
+        key = hgcompat.to_bytes(row.key)
+        if problem is not None:
+            # It may have been let go since its row was read.
+            if self._site.catalog.read(holdings.with_row, [row.key]):
+                lost = sorted(self._planned(row)[1].gone)
+                self._report.problem(b'object', key, problem, lambda: self._forget(row), lost)
+            return
+        for base in row.bases:
+            if not has(self._repo, base):
+                self._report.problem(
+                    b'base',
+                    key,
+                    b'%s, which it builds on, is not in the repository' % hex(base),
+                )
+
+    def _read(self, row: Holding) -> bytes | None:
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        try:
+            bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
+            overlays.fetch(self._ui, self._site.store, bundle, folder)
+        except Corrupt as exc:
+            return hgcompat.to_bytes(str(exc))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _forget(self, row: Holding) -> bool:
+        """Let the bundle go: what no other one holds can be pushed again."""
+        with removal.required(self._site) as remover:
+            if self._problem(row) is None:
+                return True  # somebody else has put it back
+            goings, planned = self._planned(row)
+            letting_go.carry_out(self._repo, self._site, remover, goings, planned)
+        return True
+
+    def _planned(self, row: Holding) -> tuple[list[expiry.Going], letting_go.Plan]:
+        """What letting a bundle go would mean."""
+        holding = self._site.catalog.read(expiry.holding, [row.head])
+        goings = [going for going in holding if going.bundle.key == row.key]
+        chosen = {node for going in goings for node in going.bundle.nodes}
+        return goings, letting_go.plan(self._repo, self._site, goings, chosen)
+
+    def _check_orphans(self, objects: list[Object]) -> None:
+        old = time.time() - _UNDER_WAY
+        keys = [o.key for o in objects if names.is_key(o.key) and o.modified < old]
+        for key in self._site.catalog.read(holdings.without_row, keys):
+            self._report.problem(b'orphan', hgcompat.to_bytes(key), b'no row points at it: run gc')

@@ -1,0 +1,63 @@
+"""Push ids have no gap, and what pushes brought is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial.node import hex
+
+from ..catalog import audits
+from ..site import Site
+from . import console
+from .findings import Report, has
+
+
+def check(ui: Any, repo: Any, site: Site, report: Report, since: float | None) -> None:
+    """Ids have no gap, and what pushes brought is there."""
+    catalog = site.catalog
+    counter = catalog.read(audits.counter)
+    if counter.highest > counter.last_push_id:
+        report.problem(
+            b'counter',
+            b'%d' % counter.last_push_id,
+            b'is below the highest push id, %d' % counter.highest,
+            lambda: catalog.write(audits.set_counter, counter.highest) or True,
+        )
+    start = 1 if since is None else catalog.read(audits.first_push_since, since)
+    with console.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
+        seen = start - 1
+        while found := catalog.read(audits.push_ids, seen):
+            for push_id in found:
+                _check_gap(report, counter, seen, push_id)
+                seen = push_id
+            report.pushes += len(found)
+            _check_brought(repo, site, report, found[0], seen)
+            bar.update(seen - start + 1)
+        _check_gap(report, counter, seen, counter.last_push_id + 1)
+
+
+def _check_gap(report: Report, counter: audits.Counter, seen: int, push_id: int) -> None:
+    """An older pushlog may have had gaps."""
+    first = max(seen, counter.imported_push_id) + 1
+    if first < push_id:
+        ids = b'%d' % first if first == push_id - 1 else b'%d-%d' % (first, push_id - 1)
+        report.problem(b'push', ids, b'there is no push with this id')
+
+
+def _check_brought(repo: Any, site: Site, report: Report, low: int, high: int) -> None:
+    """What some pushes brought is there, and is found by its branch."""
+    catalog = site.catalog
+    for push_id, node in catalog.read(audits.without_bundle, low, high):
+        if not has(repo, node):
+            report.problem(
+                b'changeset',
+                hex(node),
+                b'push %d brought it; it is neither in the repository nor in a bundle' % push_id,
+            )
+    for push_id, branch in catalog.read(audits.missing_branches, low, high):
+
+        def add(push_id: int = push_id, branch: bytes = branch) -> bool:
+            catalog.write(audits.add_branches, [(push_id, branch)])
+            return True
+
+        report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
