@@ -9,6 +9,7 @@ from mercurial import cmdutil, error, exthelper, registrar
 from .. import config, hgcompat
 from ..model import Refused
 from ..site import Site
+from . import console
 
 eh = exthelper.exthelper()
 
@@ -22,6 +23,8 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
     with hgcompat.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
         if not config.participates(repo):
             raise Refused('this repository has no [headless] settings')
+        for each in (ui, repo.ui, repo.baseui):
+            console.show_rate(each)
         site = Site(repo)
         status: int = hgcompat.load(f'{__package__}.{module}').run(ui, repo, site, *args, **opts)
         return status

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from mercurial.utils import dateutil, procutil
 
 from .. import hgcompat
 from ..model import Refused
+
+#: Mercurial's own, and the rate.
+_FORMAT = b'topic bar number speed estimate'
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 
@@ -50,22 +52,18 @@ def operator() -> str:
     return hgcompat.to_str(procutil.getuser() or b'')
 
 
-@contextlib.contextmanager
-def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Iterator[Any]:
-    """Mercurial's progress bar, with the rate and the remaining time unless the user
-    has set another ``progress.format``."""
-    overrides: dict[Any, Any] = {}
-    if ui.configsource(b'progress', b'format') in (b'', b'none', None):
-        overrides[b'progress', b'format'] = [
-            b'topic',
-            b'bar',
-            b'number',
-            b'speed',
-            b'estimate',
-        ]
-    with ui.configoverride(overrides, b'headless'):
-        with ui.makeprogress(topic, unit=unit, total=total) as bar:
-            yield bar
+def show_rate(ui: Any) -> None:
+    """Let the progress bar show the rate too, unless the user has another format for it.
+
+    The bar is one for the whole process, made when it is first needed.
+    """
+    if not ui.hasconfig(b'progress', b'format'):
+        ui.setconfig(b'progress', b'format', _FORMAT, b'headless')
+
+
+def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
+    """Mercurial's progress bar, a context manager."""
+    return ui.makeprogress(topic, unit=unit, total=total)
 
 
 def summary(ui: Any, fm: Any, text: bytes) -> None:
