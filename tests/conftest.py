@@ -92,6 +92,11 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=['path', 'http', 'ssh'])
+#: As ``backend``, for what many other tests do with the embedded one.
+EITHER = ['services', pytest.param('embedded', marks=pytest.mark.slow)]
+
+
+# What people push and pull over counts; many other tests go by path.
+@pytest.fixture(params=[pytest.param('path', marks=pytest.mark.slow), 'http', 'ssh'])
 def transport(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -11,7 +11,8 @@ def listed(alice, url: str) -> dict[str, str]:
     return dict(line.split('\t') for line in lines)
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])  # by path: the other tests
+# By path: the other tests.
+@pytest.mark.parametrize('transport', ['http', pytest.param('ssh', marks=pytest.mark.slow)])
 def test_life_of_a_bookmark(world, make_server, transport):
     """New, moved, pulled, deleted; on drafts only, so that the repository has none of it."""
     server = make_server('services' if transport == 'http' else 'embedded')

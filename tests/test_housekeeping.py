@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import EITHER
 from web import fetch, fetch_json
 from world import HG, Server
 
@@ -393,6 +394,7 @@ def test_one_gc_at_a_time(world, make_server, backend):
     server.hg('admin::headless-gc')
 
 
+@pytest.mark.parametrize('backend', EITHER)
 def test_gc_beside_a_push(world, make_server, backend):
     """A push finds its object, gc removes it, twice: acknowledged, it must be there."""
     server = make_server(backend)
@@ -465,9 +467,9 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ('place', 'before'),
     [
-        ('hgext_headless.catalog.catalog:Catalog.write', True),
+        pytest.param('hgext_headless.catalog.catalog:Catalog.write', True, marks=pytest.mark.slow),
         ('hgext_headless.catalog.catalog:Catalog.write', False),
-        ('hgext_headless.store.files:FileStore.delete', True),
+        pytest.param('hgext_headless.store.files:FileStore.delete', True, marks=pytest.mark.slow),
         ('hgext_headless.store.files:FileStore.delete', False),
     ],
 )

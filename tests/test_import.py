@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import fresh
+from conftest import EITHER, fresh
 from mercurial import localrepo, ui as uimod
 from web import fetch_json
 from world import HG, Clone, Server, World
@@ -64,6 +64,7 @@ def contents(root: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize('backend', EITHER)
 def test_a_repository_moves_in(world, backend, request) -> None:
     old = built(world, SHAPES)
     # A graft has the file revision of its origin.

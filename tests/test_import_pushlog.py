@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from conftest import EITHER
 from web import fetch_json
 from world import HG, Server
 
@@ -69,6 +70,7 @@ def tables(server: Server) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.parametrize('backend', EITHER)
 def test_import(world, make_server, backend):
     server = make_server(backend)
     url = server.url('http')
@@ -212,3 +214,13 @@ def test_killed(world, make_server):
     found = sorted((row[1], row[2], row[3].hex()) for row in rows['tombstones'])
     assert found == [(i, n, nodes[n]) for i, _, _, nodes in older for n in range(3)]
     assert [row[1:3] for row in rows['push_changesets']] == [(count, n) for n in (3, 4, 5)]
+
+
+def test_pages_with_gaps(world, make_server):
+    server = make_server('embedded')
+    older = [(2 * i, b'alice', i, [f'{i:040x}']) for i in range(1, 26)]
+    write(server.root / 'older.db', older)
+    server.hg('admin::headless-import-pushlog', server.root / 'older.db')
+    base = f'{server.start()}json-pushes'
+    pages = [list(map(int, fetch_json(f'{base}/{page}'))) for page in (1, 2, 3, 4)]
+    assert pages == [list(range(32, 51, 2)), list(range(12, 31, 2)), list(range(2, 11, 2)), []]

@@ -15,7 +15,12 @@ def drafts_stay(server, clone, public=3):
 
 @pytest.mark.parametrize(
     ('backend', 'transport'),
-    [('services', 'http'), ('services', 'ssh'), ('services', 'path'), ('embedded', 'http')],
+    [
+        ('services', 'http'),
+        ('services', 'ssh'),
+        pytest.param('services', 'path', marks=pytest.mark.slow),
+        ('embedded', 'http'),
+    ],
 )
 def test_push_and_pull(world, make_server, backend, transport):
     server = make_server(backend)

@@ -191,5 +191,6 @@ def test_forget(world, evolving):
     alice.hg('push', '-q', '-r', left, code=1)
     assert len(markers(world.clone(url, 'carol', '-r', left))) == 2
     assert forget(left) == 2
-    assert markers(world.clone(url, 'dave', '-r', right)) == [with_both, with_right]
+    found = markers(world.clone(url, 'dave', '-r', right))
+    assert sorted(found) == sorted([with_both, with_right])
     assert forget(right) == 0

@@ -9,6 +9,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+from conftest import EITHER
 from world import HG
 
 
@@ -31,6 +33,7 @@ def test_drafts_take_no_lock(world, make_server, transport):
         lock.unlink()
 
 
+@pytest.mark.parametrize('backend', EITHER)
 def test_twenty_pushes_at_once(world, make_server, backend):
     server = make_server(backend)
     url = server.url('http')

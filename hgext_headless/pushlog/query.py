@@ -100,8 +100,9 @@ def entries(site: Site, query: Query) -> list[Entry]:
         limit = site.settings.pushlog_limit or None
         return site.catalog.entries(selection, newest=False, limit=limit)
     before = PAGE * (query.page - 1)
-    if selection.branch is None and selection.upto is not None:
-        # Ids are consecutive: no page has to be counted off.
+    consecutive = before and selection.branch is None and not site.catalog.imported_push_id()
+    if consecutive and selection.upto is not None:
+        # No page has to be counted off. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
     return site.catalog.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
