@@ -16,7 +16,7 @@ from ..site import Site
 
 #: Shorter ones may be numbers, or words.
 _HASH = rb'[0-9a-f]{6,40}'
-_NUMBER = rb'-?[0-9]+'
+_NUMBER = rb'-?[0-9]{1,9}'
 
 
 def drafts_named(
@@ -29,8 +29,9 @@ def drafts_named(
     beside; and what Mercurial raises for a revset that it can't make sense of.
     """
     names = {name for rev in revs for name in _names(revsetlang.parse(rev))}
-    drafts = site.catalog.drafts({*names, *revs})
-    for rev in revs:
+    whole = [rev for rev in revs if not re.fullmatch(_NUMBER, rev)]
+    drafts = site.catalog.drafts({*names, *whole})
+    for rev in whole:
         if len(drafts.nodes[rev]) > 1:
             raise Refused(f'"{hgcompat.escaped(rev)}" is ambiguous')
     found = {name: nodes[0] for name, nodes in drafts.nodes.items() if len(nodes) == 1}
