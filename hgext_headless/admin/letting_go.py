@@ -58,7 +58,7 @@ def carry_out(
     """Store anew what stays, drop the rows, then the objects; return what is gone.
 
     Where it is interrupted, either nothing has happened yet, or objects are left that
-    nothing points at.
+    are doomed: the next `Remover.finish` deletes them.
     """
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:

@@ -22,12 +22,11 @@ class Remover:
         self._site = site
         self._still_held = lock
 
-    def finish(self) -> int:
-        """Delete what a killed process had doomed; return how many objects."""
+    def finish(self) -> None:
+        """Delete whatever is doomed, by this process or by one that was killed."""
         keys = self._site.catalog.read(doom.unfinished)
         for start in range(0, len(keys), BATCH):
-            self.delete(keys[start : start + BATCH])
-        return len(keys)
+            self._delete(keys[start : start + BATCH])
 
     def remove(self, keys: Sequence[str]) -> list[str]:
         """Delete those of some objects that nothing points at, and return them.
@@ -38,11 +37,11 @@ class Remover:
         for start in range(0, len(keys), BATCH):
             now = int(time.time())
             free = self._site.catalog.write(doom.doom, keys[start : start + BATCH], now)
-            self.delete(free)
+            self._delete(free)
             removed += free
         return removed
 
-    def delete(self, keys: Sequence[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> None:
         """Delete objects that are doomed."""
         if keys:
             self._still_held()

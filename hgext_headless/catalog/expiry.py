@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select
 from ..model import Bundle, Deletions
 from . import doom, encoding, markers
 from .batching import batches, lock
-from .reads import repository_id
+from .reads import in_live_bundles, repository_id
 from .schema import (
     LIVE,
     bookmarks,
@@ -92,17 +92,7 @@ def holding(
     """Every live bundle that holds one of some drafts; all of its nodes count as chosen."""
     found: set[int] = set()
     for batch in batches(sorted(nodes)):
-        query = (
-            select(bundles.c.id)
-            .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
-            .join(changesets, changesets.c.id == bundle_changesets.c.changeset_id)
-            .where(
-                changesets.c.repository_id == repository_id(repository),
-                changesets.c.node.in_(batch),
-                bundles.c.state == LIVE,
-            )
-        )
-        found.update(connection.scalars(query))
+        found.update(connection.scalars(in_live_bundles(repository, batch, bundles.c.id)))
     return [
         going for batch in batches(sorted(found)) for going in _going(connection, batch, Choice())
     ]
@@ -155,16 +145,7 @@ def held_elsewhere(
     """Those of some drafts that stand in a live bundle that is none of some."""
     found: set[bytes] = set()
     for batch in batches(sorted(nodes)):
-        query = (
-            select(changesets.c.node, bundles.c.key)
-            .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
-            .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-            .where(
-                changesets.c.repository_id == repository_id(repository),
-                changesets.c.node.in_(batch),
-                bundles.c.state == LIVE,
-            )
-        )
+        query = in_live_bundles(repository, batch, changesets.c.node, bundles.c.key)
         found.update(bytes(node) for node, key in connection.execute(query) if key not in keys)
     return found
 

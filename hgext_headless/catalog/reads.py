@@ -96,21 +96,30 @@ def bundles_holding(
     }
 
 
+def in_live_bundles(
+    repository: str, nodes: Sequence[bytes], *columns: Any
+) -> sqlalchemy.Select[Any]:
+    """Columns of changesets, of the live bundles that hold them, and of the pairs."""
+    return (
+        select(*columns)
+        .select_from(changesets)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(
+            changesets.c.repository_id == repository_id(repository),
+            changesets.c.node.in_(nodes),
+            bundles.c.state == LIVE,
+        )
+    )
+
+
 def _bundle_rows(
     connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
 ) -> dict[bytes, list[sqlalchemy.Row[Any]]]:
     found: dict[bytes, list[sqlalchemy.Row[Any]]] = {}
     for batch in batches(nodes):
-        query = (
-            select(changesets.c.node, bundles)
-            .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
-            .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-            .where(
-                changesets.c.repository_id == repository_id(repository),
-                changesets.c.node.in_(batch),
-                bundles.c.state == LIVE,
-            )
-            .order_by(case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc())
+        query = in_live_bundles(repository, batch, changesets.c.node, bundles).order_by(
+            case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc()
         )
         for row in connection.execute(query):
             found.setdefault(bytes(row.node), []).append(row)
