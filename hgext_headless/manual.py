@@ -17,13 +17,18 @@ extension.
 Pushing
 =======
 
-Drafts on a head of public history are pushed with a plain :hg:`push`. Where the
-client says that a push creates a new remote head (drafts on an older changeset,
-or on drafts that were pushed before) or a new branch, force it: the server
-grows no head. An alias saves the typing::
+Drafts on a head of public history are pushed with a plain :hg:`push`, and so is a
+stack that grows. Where the client says that a push creates a new remote head
+(drafts on an older changeset), force it: the server grows no head. An alias saves
+the typing::
 
   [alias]
   try = push -f -r .
+
+A branch that only drafts have is new to the client each time: use ``--new-branch``.
+
+The client sends its whole stack each time, for in discovery a server has public
+history only. What was pushed before is not stored or listed again.
 
 The answer names the push and its address. Errors say of what kind they are:
 

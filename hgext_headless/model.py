@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 class HeadlessError(Exception):
@@ -78,9 +79,7 @@ class Changeset:
     """What the pushlog shows of a changeset; bytes as they came.
 
     ``date`` is seconds since the epoch and ``timezone`` seconds west of UTC,
-    as in Mercurial. ``files`` are sorted as in the changeset. ``revisions``
-    are the nodes of the manifest and file revisions that it uses and its
-    first parent does not: see `catalog.schema.revisions`.
+    as in Mercurial. ``files`` are sorted as in the changeset.
     """
 
     node: bytes
@@ -93,7 +92,6 @@ class Changeset:
     description: bytes
     files: tuple[bytes, ...]
     extras: tuple[tuple[bytes, bytes], ...]
-    revisions: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,8 @@ class Push:
     """A push that is about to be recorded.
 
     ``changesets`` are all that it brought, parents first. ``date`` is seconds
-    since the epoch.
+    since the epoch. ``roots`` are the nodes under all of its drafts, ``held`` those draft
+    heads for which there is no bundle, because they were stored already.
     """
 
     user: str
@@ -146,6 +145,8 @@ class Push:
     bundles: tuple[Bundle, ...]
     bookmarks: tuple[BookmarkMove, ...] = ()
     markers: tuple[Marker, ...] = ()
+    roots: tuple[bytes, ...] = ()
+    held: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,12 @@ class Recorded:
     """What became of a `Push`.
 
     ``push_id`` is None where there was nothing new to list: another push had
-    brought each of its changesets. ``changesets`` counts those listed, ``markers``
-    the obsolescence markers that were not stored before.
+    brought each of its changesets. ``nodes`` are those listed, in their order;
+    ``markers`` counts the obsolescence markers that were not stored before.
     """
 
-    push_id: int | None
-    changesets: int
+    push_id: int | None = None
+    nodes: tuple[bytes, ...] = ()
     markers: int = 0
 
 
@@ -234,6 +235,14 @@ class Needs:
     node: bytes
     parents: tuple[bytes, ...]
     bundled: bool
+
+
+class Parents(NamedTuple):
+    """A changeset and its parents, as nodes."""
+
+    node: bytes
+    p1: bytes
+    p2: bytes
 
 
 @dataclass(frozen=True)

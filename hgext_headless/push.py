@@ -55,11 +55,9 @@ split = flow.refuse_outside
 def _extsetup(ui: Any) -> None:
     parts.install()
     manual.install()
-    hgcompat.wrap_once(wireprotov1server.commands[b'heads'], 'func', discovery.heads)
-    hgcompat.wrap_once(localrepo.localpeer, 'heads', discovery.peer_heads)
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
-    hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
-    hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
+    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
+    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', flow.push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
 

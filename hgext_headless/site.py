@@ -65,14 +65,15 @@ class Site:
         """Raises `model.Misconfigured`."""
         return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
+    def is_opened(self) -> bool:
+        """Whether this process has ever asked a catalog."""
+        return _CATALOG in sys.modules
+
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
 
-        Not where discovery never asked for a draft: then none is coming. What
-        fails here fails again, and is told, where it is needed.
+        What fails here fails again, and is told, where it is needed.
         """
-        if _CATALOG not in sys.modules:
-            return
         for opened in ('catalog', 'store'):
             try:
                 getattr(self, opened)

@@ -39,12 +39,10 @@ reposetup = eh.finalreposetup
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
     manual.install()
-    hgcompat.wrap_once(wireprotov1server.commands[b'heads'], 'func', discovery.heads)
-    hgcompat.wrap_once(localrepo.localpeer, 'heads', discovery.peer_heads)
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
-    hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
-    hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
+    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
+    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
@@ -55,7 +53,7 @@ def _extsetup(ui: Any) -> None:
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
-        (b'listkeys', getbundle.listkeys_part),
+        (b'bookmarks', getbundle.bookmarks_part),
         (b'obsmarkers', markers.part),
     ):
         parts[kind] = functools.partial(wrapper, parts[kind])

@@ -280,7 +280,7 @@ def test_bomb(world, make_server, kind):
     """A chunk of 600 MB in a tiny stream does not make the server large."""
     server = make_server('embedded')
     post(server, made(world, 'unknown part'))  # what is imported is imported
-    pid = server.pidfile.read_text().strip()
+    pid = server.pid
 
     def high_water() -> int:
         with open(f'/proc/{pid}/status') as status:

@@ -42,7 +42,7 @@ def test_life_of_a_bookmark(world, make_server, transport):
 
     # To a draft that is stored already, with no changeset in the push.
     alice.hg('bookmark', '-f', '-r', first, 'mine')
-    alice.hg('push', '-B', 'mine', code=1)
+    alice.hg('push', '-B', 'mine')
     assert listed(alice, url) == {'mine': first}
 
     alice.hg('bookmark', '-d', 'mine')
@@ -68,13 +68,13 @@ def test_to_public_and_back(world, make_server):
     assert listed(alice, url) == {'mine': public}
 
     alice.hg('bookmark', '-f', '-r', draft, 'mine')
-    alice.hg('push', '-q', '-B', 'mine', code=1)
+    alice.hg('push', '-q', '-B', 'mine')
     assert server.log('bookmark()') == []
     assert listed(alice, url) == {'mine': draft}
 
     # The draft becomes public, and takes its bookmark with it.
     alice.hg('phase', '--public', draft)
-    alice.hg('push', '-q', code=1)
+    alice.hg('push', '-q')
     assert server.log('bookmark()', '{node} {bookmarks}\n') == [f'{draft} mine']
     assert listed(alice, url) == {'mine': draft}
     bob = world.clone(url, 'bob')

@@ -30,7 +30,7 @@ class Moved(Server):
 
     def __init__(self, world: World, root: Path) -> None:
         Clone.__init__(self, world, root)
-        self._process = None
+        self._process, self._pidfiles = None, []
         self.extra_env = {}
 
 
@@ -108,7 +108,6 @@ def test_a_repository_moves_in(world, backend, request) -> None:
         assert marked == old.node('m')[:12]
         secret = old.node('s')
         assert 'unknown revision' in clone.hg('pull', '-r', secret, code=255)
-        assert 'no changes found' in clone_of_old.hg('outgoing', url, code=1)
     finally:
         new.stop()
     assert 'Traceback' not in new.errors()
@@ -240,7 +239,6 @@ def test_killed_in_the_middle(world) -> None:
     done = moved(old, *into)
     assert done['stored'] > 0 and done['stored'] + done['bundles'] == heads
     url = f'ssh://localhost/{new}'
-    assert 'no changes found' in everything.hg('outgoing', url, code=1)
     some = everything.log('heads(all())', '{node}\n')[::40]
     clone = world.clone(url, 'clone')
     clone.hg('pull', '-q', *(word for head in some for word in ('-r', head)))

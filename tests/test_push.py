@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EITHER
+from drafts import stack
 from world import HG
 
 
@@ -123,3 +124,44 @@ def test_bundle1_is_refused(world, make_server):
     assert out.code
     assert 'bundle2' in out
     assert server.changesets() == 3
+
+
+def test_what_is_sent_again_costs_little(world, make_server):
+    """A thousand stored changesets and one more: one bundle, one row, one object."""
+    server = make_server('embedded')
+    url = server.url('http')
+    alice = world.clone(url, 'alice')
+    stack(alice, 1000)
+    alice.hg('push')
+    before = counts(server)
+    assert 'all changesets had been pushed before' in alice.hg('push')
+    assert counts(server) == before
+    alice.hg('update', '-q')
+    tip = alice.commit('one more')
+    assert 'stored 1 changeset as push 2' in alice.hg('push')
+    grown = {table: number - before[table] for table, number in counts(server).items()}
+    assert grown == {'objects': 1, 'bundles': 1, 'changesets': 1, 'pushes': 1}
+    bob = world.clone(url, 'bob', '-r', tip)
+    bob.verified()
+    assert len(bob.log('draft()')) == 1001
+
+
+def counts(server) -> dict[str, int]:
+    tables = ('bundles', 'changesets', 'pushes')
+    rows = {table: server.sql(f'SELECT count(*) FROM {table}')[0][0] for table in tables}
+    return {'objects': len(objects(server)), **rows}
+
+
+def test_incoming_hooks_run_for_what_is_new(world, make_server, transport):
+    """What a client sends again has come before."""
+    server = make_server('embedded')
+    seen = world.folder / 'incoming.out'
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[hooks]\nincoming.seen = echo $HG_NODE >> {seen}\n')
+    alice = world.clone(server.url(transport), 'alice')
+    nodes = []
+    for name in 'abc':
+        nodes.append(alice.commit(name))
+        alice.hg('push')
+        alice.hg('push')
+    assert seen.read_text().split() == nodes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -187,6 +189,14 @@ def _history(public: int) -> Path:
     return made.root
 
 
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Server(Clone):
     """A repository with public history and both extensions."""
 
@@ -204,6 +214,7 @@ class Server(Clone):
         super().__init__(world, world.folder / name)
         shutil.copytree(_history(public), self.root)
         self._process: str | None = None
+        self._pidfiles: list[Path] = []
         self._base = ''.join(
             f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
         )
@@ -226,9 +237,13 @@ class Server(Clone):
 
     def start(self) -> str:
         """Serve over http, once; the URL."""
-        if self._process is not None:
-            return self._process
-        self.pidfile = self.root / '.hg' / 'serve.pid'
+        if self._process is None:
+            self._process = self.start_another()
+        return self._process
+
+    def start_another(self) -> str:
+        """One more process that serves over http; its URL."""
+        pidfile = self.root / '.hg' / f'serve{len(self._pidfiles)}.pid'
         out = self.world.hg(
             '-R',
             self.root,
@@ -239,7 +254,7 @@ class Server(Clone):
             '-p',
             '0',
             '--pid-file',
-            self.pidfile,
+            pidfile,
             '-A',
             self.root / '.hg' / 'access.log',
             '-E',
@@ -248,25 +263,39 @@ class Server(Clone):
         )
         found = re.search(r':(\d+)/', out)
         assert found, out
-        self._process = f'http://127.0.0.1:{found.group(1)}/'
-        return self._process
+        self._pidfiles.append(pidfile)
+        return f'http://127.0.0.1:{found.group(1)}/'
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started first."""
+        return int(self._pidfiles[0].read_text())
 
     def stop(self) -> None:
-        if self._process is not None:
-            pid = int(self.pidfile.read_text())
+        pids = [int(pidfile.read_text()) for pidfile in self._pidfiles]
+        for pid in pids:
             os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline:
-                try:
-                    os.kill(pid, 0)
-                except ProcessLookupError:
-                    break
-                time.sleep(0.02)
-            self._process = None
+        deadline = time.monotonic() + 10
+        while any(map(_runs, pids)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._process, self._pidfiles = None, []
 
     def restart(self) -> str:
         self.stop()
         return self.start()
+
+    def configured(self, item: str) -> str:
+        """The value of an item of ``[headless]``."""
+        return self.hg('config', f'headless.{item}').strip()
+
+    def sql(self, statement: str) -> list[tuple]:
+        """Run a statement on the embedded database, behind everybody's back; its rows."""
+        with contextlib.closing(
+            sqlite3.connect(self.root / '.hg' / 'headless' / 'catalog.sqlite', timeout=30)
+        ) as connection:
+            rows = connection.execute(statement).fetchall()
+            connection.commit()
+            return rows
 
     def errors(self) -> str:
         log = self.root / '.hg' / 'error.log'

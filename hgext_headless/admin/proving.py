@@ -61,9 +61,6 @@ def _named(stack: Stack) -> Iterator[None]:
     try:
         with checking.misses():
             yield
-    except checking.Missing as exc:
-        lacks = ', '.join(sorted(node.hex() for node in exc.nodes))
-        raise Corrupt(f'{draft}: revision {lacks} is missing') from exc
     except checking.Unfit as exc:
         raise Corrupt(f'{draft}: {exc}') from exc
     except (Refused, Corrupt) as exc:

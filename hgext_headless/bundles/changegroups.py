@@ -97,12 +97,6 @@ def _file_header(name: bytes) -> Iterator[bytes]:
     yield name
 
 
-def empty() -> Iterator[bytes]:
-    """The chunks of a changegroup 01 or 02 without changesets."""
-    for _group in ('changelog', 'manifest', 'files'):
-        yield changegroup.closechunk()
-
-
 def unpack(file: BinaryIO, version: bytes) -> Any:
     """An unpacker over an uncompressed changegroup that stands in a file."""
     return changegroup.getunbundler(version, file, b'UN')

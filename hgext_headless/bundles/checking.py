@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from mercurial import error
@@ -16,33 +15,25 @@ from . import changegroups, facts
 from .overlay import Layer
 
 
-class Missing(Exception):
-    """Revisions that are used, and that neither the bundle nor the repository has."""
-
-    def __init__(self, nodes: set[bytes]) -> None:
-        super().__init__(nodes)
-        self.nodes = nodes
-
-
 class Unfit(Refused):
-    """A revision whose content does not make its hash."""
+    """A revision whose content does not make its hash, or one that is not there."""
 
 
 @contextlib.contextmanager
 def misses() -> Iterator[None]:
-    """Turn Mercurial's error for a revision that is not there into `Missing`."""
+    """Turn Mercurial's error for a revision that is not there into `Unfit`."""
     try:
         yield
     except error.LookupError as exc:
-        raise Missing({exc.name}) from exc
+        raise missing(exc.name) from exc
 
 
 def checked(overlay: Any, layer: Layer, nodes: Iterable[bytes]) -> list[Changeset]:
     """Read every revision of a layer of an overlay, so that its hash is checked.
 
-    Returns the facts about its changesets, which are ``nodes``. Raises `Missing`,
-    Mercurial's `LookupError` (see `misses`), `Unfit`, and `model.Refused` where a
-    file has a name that is not allowed.
+    Returns the facts about its changesets, which are ``nodes``. Raises `Unfit`,
+    Mercurial's `LookupError` (see `misses`), and `model.Refused` where a file has a name
+    that is not allowed.
     """
     try:
         with open(layer.path, 'rb') as file:
@@ -63,25 +54,23 @@ def _check_group(unpacker: Any, storage: Any) -> None:
         storage.revision(entry.node)
 
 
+def missing(node: bytes) -> Unfit:
+    """The error for a revision that is used, and that neither a bundle nor the repository has."""
+    return Unfit(f'revision {node.hex()[:12]} is missing')
+
+
 def _changeset(overlay: Any, node: bytes) -> Changeset:
     """The facts about a changeset, whose files must all be there."""
     context = overlay[node]
     manifest_node = context.manifestnode()
     if manifest_node != nullid and not overlay.manifestlog.getstorage(b'').hasnode(manifest_node):
-        raise Missing({manifest_node})
-    used = {manifest_node}
-    missing = set()
+        raise missing(manifest_node)
     changed = context.p1().manifest().diff(context.manifest())
     for name, (_old, (file_node, _flag)) in changed.items():
         changegroups.check_file_name(name)
-        if file_node is None:
-            continue
-        used.add(file_node)
-        if not overlay.file(name).hasnode(file_node):
-            missing.add(file_node)
-    if missing:
-        raise Missing(missing)
+        if file_node is not None and not overlay.file(name).hasnode(file_node):
+            raise missing(file_node)
     for name in context.files():
         if name not in changed:
             changegroups.check_file_name(name)
-    return replace(facts.of_changelog(overlay, node), revisions=tuple(sorted(used - {nullid})))
+    return facts.of_changelog(overlay, node)

@@ -8,8 +8,7 @@ from ..model import Changeset
 
 
 def of_changelog(repo: Any, node: bytes) -> Changeset:
-    """What the changelog alone says of a changeset: no manifest is read, and
-    ``revisions`` are empty.
+    """What the changelog alone says of a changeset: no manifest is read.
 
     Raises what Mercurial raises where the changeset is not there or not readable.
     """

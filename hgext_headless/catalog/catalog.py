@@ -18,12 +18,13 @@ from ..model import (
     Drafts,
     Entry,
     Needs,
+    Parents,
     Push,
     Recorded,
     Selection,
     Temporary,
 )
-from . import bookmarks, engine, forgotten, markers, pushlog, reads, writes
+from . import bookmarks, engine, forgotten, markers, pushlog, reads, roots, writes
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -130,9 +131,13 @@ class Catalog:
         with self._database.reading() as connection:
             return reads.bundles_with(connection, self._repository, nodes)
 
-    def holders(self, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
+    def recent_roots(self, limit: int) -> list[Parents]:
         with self._database.reading() as connection:
-            return reads.holders(connection, self._repository, nodes)
+            return roots.recent(connection, self._repository, limit)
+
+    def stacks(self, nodes: Iterable[bytes]) -> list[Parents]:
+        with self._database.reading() as connection:
+            return roots.stacks(connection, self._repository, nodes)
 
     def last_push_id(self) -> int:
         with self._database.reading() as connection:

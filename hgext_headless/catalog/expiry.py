@@ -19,9 +19,9 @@ from .schema import (
     bundle_changesets,
     bundles,
     changesets,
+    draft_roots,
     push_changesets,
     pushes,
-    revisions,
     tombstones,
 )
 from .writes import changeset_ids, record_bundle
@@ -217,7 +217,7 @@ def _bury(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes])
     )
     # Not from `bundle_changesets`: where a push has just put one into a bundle, the
     # database refuses what follows.
-    for table in (push_changesets, revisions):
+    for table in (push_changesets, draft_roots):
         connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
     connection.execute(delete(changesets).where(mine))
     markers.forget(connection, owner, nodes)

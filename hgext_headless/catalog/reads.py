@@ -17,7 +17,6 @@ from .schema import (
     bundles,
     changesets,
     repositories,
-    revisions,
 )
 
 
@@ -141,22 +140,3 @@ def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row[Any]) -> Bund
         bases=encoding.split_nodes(row.bases),
         nodes=tuple(bytes(node) for node in connection.scalars(query)),
     )
-
-
-def holders(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
-) -> dict[bytes, bytes]:
-    """For revisions of the manifest and of files: a stored draft that each came with."""
-    found: dict[bytes, bytes] = {}
-    for batch in batches(sorted(set(nodes))):
-        query = (
-            select(revisions.c.node, changesets.c.node)
-            .join(changesets, changesets.c.id == revisions.c.changeset_id)
-            .where(
-                revisions.c.repository_id == repository_id(repository),
-                revisions.c.node.in_(batch),
-                _stored(),
-            )
-        )
-        found.update((bytes(node), bytes(holder)) for node, holder in connection.execute(query))
-    return found

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 #: The Alembic revision that this code works with.
-REVISION = '0003'
+REVISION = '0004'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
@@ -138,15 +138,16 @@ bundle_changesets = Table(
     Index(None, 'changeset_id', 'bundle_id'),
 )
 
-# Which draft a revision of the manifest or of a file came with. A client that
-# has that draft leaves the revision out of the next push, even of a draft that
-# does not descend from it (a graft, an amended message).
-revisions = Table(
-    'revisions',
+# The roots of the drafts of recent pushes: what ``listkeys phases`` names. Rows older
+# than an hour go with the next push (see `roots.record`).
+draft_roots = Table(
+    'draft_roots',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
-    Column('node', _Node, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
     Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
+    # Seconds since the epoch, by the database's own clock: that of push servers may differ.
+    Column('pushed', BigInteger, nullable=False),
+    Index(None, 'repository_id', 'pushed'),
 )
 
 bookmarks = Table(

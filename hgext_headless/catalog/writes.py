@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy import select, update
 
 from ..model import Bundle, Changeset, Deletions, Push, Recorded, Temporary
-from . import bookmarks, doom, encoding, forgotten, markers
+from . import bookmarks, doom, encoding, forgotten, markers, reads, roots
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bundle_changesets,
@@ -19,7 +19,6 @@ from .schema import (
     push_changesets,
     pushes,
     repositories,
-    revisions,
 )
 
 
@@ -37,26 +36,36 @@ def record(
     """
     repository_id = ensure_repository(connection, repository)
     ids = changeset_ids(connection, repository_id, push.changesets, push.bundles)
+    stored = reads.known(connection, repository, [c.node for c in push.changesets])
+    new = [c for c in push.changesets if c.node not in stored]
     for bundle in push.bundles:
         record_bundle(connection, repository_id, bundle, ids, push.date)
     bookmarks.move(connection, repository, push.bookmarks, push.date)
     new_markers = markers.record(connection, repository_id, push.markers)
-    recorded = _record_push(connection, repository_id, push, ids)
+    recorded = _record_push(connection, repository_id, push, new, ids)
     lock(connection, repository_id)
     brought = [c.node for c in push.changesets]
     held = [node for bundle in push.bundles for node in bundle.nodes]
     forgotten.refuse(connection, repository, [*brought, *held])
     bookmarks.check(connection, repository, push.bookmarks)
     doom.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
+    if set(push.held) - reads.known(connection, repository, push.held):
+        raise Temporary('a draft of this push was let go at this very moment')
+    roots.record(connection, repository_id, [ids[node] for node in push.roots])
     return replace(recorded, markers=new_markers)
 
 
 def _record_push(
-    connection: sqlalchemy.Connection, repository_id: int, push: Push, ids: dict[bytes, int]
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    push: Push,
+    new: Sequence[Changeset],
+    ids: dict[bytes, int],
 ) -> Recorded:
-    brought = _new_to_pushes(connection, [ids[c.node] for c in push.changesets])
-    if not brought:
-        return Recorded(None, 0)
+    """List those of a push's changesets that were not stored, and that no push has brought."""
+    listed = _new_to_pushes(connection, [ids[c.node] for c in new])
+    if not listed:
+        return Recorded()
     push_id = connection.scalar(
         update(repositories)
         .where(repositories.c.id == repository_id)
@@ -80,18 +89,19 @@ def _record_push(
                 'position': position,
                 'changeset_id': changeset_id,
             }
-            for position, changeset_id in enumerate(brought)
+            for position, changeset_id in enumerate(listed)
         ],
     )
-    listed = set(brought)
+    of_push = set(listed)
+    brought = [c for c in new if ids[c.node] in of_push]
     connection.execute(
         push_branches.insert(),
         [
             {'repository_id': repository_id, 'push_id': push_id, 'branch': branch}
-            for branch in sorted({c.branch for c in push.changesets if ids[c.node] in listed})
+            for branch in sorted({c.branch for c in brought})
         ],
     )
-    return Recorded(push_id, len(brought))
+    return Recorded(push_id, tuple(c.node for c in brought))
 
 
 def changeset_ids(
@@ -101,7 +111,8 @@ def changeset_ids(
     stored: Sequence[Bundle],
 ) -> dict[bytes, int]:
     """The ids of all changesets of a push and its bundles, inserted if new."""
-    # By node: pushes of the same changesets then wait for, and don't block, each other.
+    wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
+    ids = _ids(connection, repository_id, wanted)
     rows = [
         {
             'repository_id': repository_id,
@@ -116,28 +127,27 @@ def changeset_ids(
             'files': encoding.join_files(c.files),
             'extras': encoding.join_extras(c.extras),
         }
+        # By node: pushes of the same changesets then wait for, and don't block, each other.
         for c in sorted(brought, key=lambda c: c.node)
+        if c.node not in ids
     ]
     insert_new(connection, changesets, rows)
-    wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
-    ids: dict[bytes, int] = {}
-    for batch in batches(wanted):
+    ids.update(_ids(connection, repository_id, [node for node in wanted if node not in ids]))
+    if len(ids) < len(wanted):
+        raise Temporary('a draft that this builds on is gone by now')
+    return ids
+
+
+def _ids(
+    connection: sqlalchemy.Connection, repository_id: int, nodes: Sequence[bytes]
+) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for batch in batches(nodes):
         query = select(changesets.c.node, changesets.c.id).where(
             changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
         )
-        ids.update((bytes(node), changeset_id) for node, changeset_id in connection.execute(query))
-    if len(ids) < len(wanted):
-        raise Temporary('a draft that this builds on is gone by now')
-    insert_new(
-        connection,
-        revisions,
-        [
-            {'repository_id': repository_id, 'node': node, 'changeset_id': ids[c.node]}
-            for c in brought
-            for node in sorted(c.revisions)
-        ],
-    )
-    return ids
+        found.update((bytes(node), number) for node, number in connection.execute(query))
+    return found
 
 
 def record_bundle(

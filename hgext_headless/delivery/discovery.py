@@ -1,66 +1,28 @@
-"""What the server says of drafts before any data flows: `heads`, `known`, `lookup`, `listkeys`."""
+"""What the server says of drafts beside ``getbundle``: ``lookup`` and ``listkeys``.
+
+In discovery (``heads``, ``known``, ``branchmap``) it has public history, and no more.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from mercurial import error, wireprototypes
+from mercurial import error, pushkey, wireprototypes
 from mercurial.i18n import _
-from mercurial.node import hex, nullid
+from mercurial.node import hex
 
 from .. import config, hgcompat
 from ..model import HeadlessError
 from ..site import Site
-
-
-def heads(orig: Any, repo: Any, proto: Any) -> Any:
-    """The wire command ``heads``."""
-    if not config.participates(repo):
-        return orig(repo, proto)
-    encoded = wireprototypes.encodelist(_advertised(repo.heads()))
-    return wireprototypes.bytesresponse(encoded + b'\n')
-
-
-def peer_heads(orig: Any, peer: Any) -> list[bytes]:
-    """``heads`` of a peer in this process (`localrepo.localpeer`)."""
-    found: list[bytes] = orig(peer)
-    return _advertised(found) if config.participates(peer._repo) else found
+from . import roots
 
 
 def peer_local(orig: Any, peer: Any) -> Any:
-    """No repository behind a peer in this process, so that its client speaks the
-    protocol, and does not look for drafts in the repository itself."""
+    """No repository behind a peer in this process: "hg identify" and "hg incoming" would
+    look for a draft in it, where "lookup" and "getbundle" find one."""
     return None if config.participates(peer._repo) else orig(peer)
-
-
-def _advertised(public: list[bytes]) -> list[bytes]:
-    """Public heads and the null revision.
-
-    A client that has every head of the server asks no further, and takes its
-    drafts for unknown here (`setdiscovery.findcommonheads`). The null revision
-    is one that no client counts among those it has, and that everyone has.
-    """
-    return public if nullid in public else [*public, nullid]
-
-
-def known(orig: Any, repo: Any, nodes: Sequence[bytes]) -> list[bool]:
-    """Which nodes this server has: public ones, and drafts in the database.
-
-    Where the database fails, drafts are not known: a pull of public history
-    goes on, and a push is told by its own step.
-    """
-    answers: list[bool] = orig(repo, nodes)
-    if all(answers) or not config.participates(repo):
-        return answers
-    unknown = [node for node, answer in zip(nodes, answers) if not answer]
-    try:
-        stored = Site(repo).catalog.known(unknown)
-    except HeadlessError as exc:
-        repo.ui.log(b'headless', b'known: %s\n', hgcompat.to_bytes(exc.line()))
-        return answers
-    return [answer or node in stored for node, answer in zip(nodes, answers)]
 
 
 def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
@@ -105,18 +67,39 @@ def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
     return not number and hex(node).startswith(key)
 
 
-def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
-    """Keys of public history; ``phases`` also names a draft root, and ``bookmarks``
-    the newest bookmarks of drafts.
+def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
+    """The wire command ``listkeys``.
 
-    After a push an empty answer would mean "all that I have is public", and the
-    client would publish what it pushed. The null revision is the root of every
-    changeset, those with a root of their own included.
+    A request that fails says so as a line that every client prints; at the end of a push
+    its phases then stay as they are.
     """
-    keys: dict[bytes, bytes] = orig(repo, namespace)
-    if namespace == b'phases' and config.participates(repo):
-        keys[hex(nullid)] = b'1'
-    if namespace == b'bookmarks' and config.participates(repo):
+    answer = orig(repo, proto, namespace)
+    if not config.participates(repo):
+        return answer
+    try:
+        keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
+    except HeadlessError as exc:
+        return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
+    return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
+
+
+def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]:
+    """``listkeys`` of a peer in this process (`localrepo.localpeer`)."""
+    keys: dict[bytes, bytes] = orig(peer, namespace)
+    if not config.participates(peer._repo):
+        return keys
+    with hgcompat.clear_errors():
+        return _with_drafts(peer._repo, keys, namespace)
+
+
+def _with_drafts(
+    repo: Any, keys: dict[bytes, bytes], namespace: bytes
+) -> dict[bytes, bytes]:
+    """Keys of public history and of drafts: of ``phases`` the roots of recent pushes, of
+    ``bookmarks`` the newest ones."""
+    if namespace == b'phases':
+        return {**keys, **roots.named(Site(repo), repo)}
+    if namespace == b'bookmarks':
         return {**_draft_bookmarks(repo), **keys}
     return keys
 
@@ -124,8 +107,7 @@ def listkeys(orig: Any, repo: Any, namespace: bytes) -> dict[bytes, bytes]:
 def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     """Those that a client is told of: one that it is not told of, it neither pulls nor
     moves by name. None where the database fails: public history is served."""
-    with hgcompat.clear_errors():
-        site = Site(repo)
+    site = Site(repo)
     if not site.settings.listed_bookmarks:
         return {}
     try:

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import exchange
+from mercurial import bookmarks, exchange
 from mercurial.node import nullid
 
 from .. import config, hgcompat, timings
-from ..bundles import changegroups, overlay as overlays
-from ..model import Bundle, Corrupt, Refused, Temporary
+from ..bundles import overlay as overlays
+from ..model import Bundle, Corrupt, Refused
 from ..site import Site
-from . import links
+from . import links, roots
 
 #: The digest that the client checks; it knows md5, sha1 and sha512.
 _DIGEST = b'sha512'
@@ -44,12 +44,11 @@ def get_bundle_chunks(
     bundlecaps: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """`exchange.getbundlechunks`, whose ``heads`` and ``common`` may name drafts."""
+    """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
     kwargs.pop('headless', None)  # from a client it means nothing
     has_node = repo.changelog.hasnode
     drafts = [node for node in heads or () if not has_node(node)]
-    others = [node for node in common or () if not has_node(node)]
-    if not (drafts or others) or not config.participates(repo):
+    if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
     # What the log says ends where the reply begins to stream.
     with hgcompat.no_traceback(repo.ui, 'the pull'), timings.logged(
@@ -57,10 +56,7 @@ def get_bundle_chunks(
     ) as stages:
         site = Site(repo)
         with stages.stage('lookup'):
-            found = _bundles(site, repo, drafts, others)
-        if not drafts:
-            common = _translated(common, found)
-            return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+            found = site.catalog.bundles_with(drafts)
         if any(node not in found for node in drafts):
             # Stock's own error for a changeset that is not there.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
@@ -70,14 +66,14 @@ def get_bundle_chunks(
         with stages.stage('links'):
             linked = _links(site, repo, source, drafts, found, bundlecaps, kwargs)
         if linked is not None:
-            public = _public_heads(repo, heads or (), linked, _translated(common, found))
+            public = _public_heads(repo, heads or (), linked, common or ())
             if public:
                 stages.note(by='link')
                 return orig(
                     repo,
                     source,
                     heads=public,
-                    common=_translated(common, found),
+                    common=common,
                     bundlecaps=bundlecaps,
                     headless=Served(site, wanted, linked),
                     **kwargs,
@@ -85,10 +81,10 @@ def get_bundle_chunks(
         if site.settings.inline == 'never':
             raise Refused('this client can follow no link, and headless.inline is never')
         stages.note(by='inline')
+        if not exchange.bundle2requested(bundlecaps) and not roots.are_named(site, repo, drafts):
+            raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
         with stages.stage('inline'):
-            return _inline(
-                orig, repo, site, wanted, source, heads, common, found, bundlecaps, kwargs
-            )
+            return _inline(orig, repo, site, wanted, source, heads, common, bundlecaps, kwargs)
 
 
 def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
@@ -98,11 +94,6 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
     """
     served: Served | None = kwargs.pop('headless', None)
     result = orig(bundler, repo, source, **kwargs)
-    if not bundler.nbparts and _is_incoming(kwargs) and config.participates(repo):
-        # "hg incoming" wants a changegroup where the heads were not all known to
-        # it, and one of them never is (`discovery.heads`).
-        empty = bundler.newpart(b'changegroup', data=changegroups.empty())
-        empty.addparam(b'version', b'02')
     for bundle, url in served.linked if served else ():
         part = bundler.newpart(b'remote-changegroup')
         part.addparam(b'url', hgcompat.to_bytes(url))
@@ -112,44 +103,23 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
     return result
 
 
-def listkeys_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
-    """The generator of the ``listkeys`` parts: without ``bookmarks`` for who asks for
-    the part of that name too, and takes that one.
-
-    Every plain pull does, and would ask the database for nothing.
-    """
-    if kwargs.get('bookmarks') and config.participates(repo):
-        asked = kwargs.get('listkeys', ())
-        kwargs['listkeys'] = [namespace for namespace in asked if namespace != b'bookmarks']
-    return orig(bundler, repo, source, **kwargs)
+def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the ``bookmarks`` part; where the answer has drafts, it names their
+    bookmarks too. "hg clone -r" takes them from it."""
+    served: Served | None = kwargs.pop('headless', None)
+    if served is None or not kwargs.get('bookmarks'):
+        return orig(bundler, repo, source, **kwargs)
+    nodes = {node for bundle in served.bundles for node in bundle.nodes}
+    found = {**served.site.catalog.bookmarks_at(nodes), **dict(bookmarks.listbinbookmarks(repo))}
+    data = bookmarks.binaryencode(repo, sorted(found.items()))
+    bundler.newpart(b'bookmarks', data=data)
+    return None
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
     """Whether "hg incoming" asks: it keeps the reply as a file, and knows
     changegroup parts only."""
     return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
-
-
-def _bundles(
-    site: Site, repo: Any, drafts: Sequence[bytes], others: Sequence[bytes]
-) -> dict[bytes, Bundle]:
-    try:
-        return site.catalog.bundles_with([*drafts, *others])
-    except Temporary:
-        if drafts:
-            raise
-        return {}  # only more than necessary is sent then
-
-
-def _translated(
-    common: Sequence[bytes] | None, found: dict[bytes, Bundle]
-) -> list[bytes]:
-    """``common`` with the public bases of the drafts in it: whoever has a draft has those."""
-    nodes = dict.fromkeys(common or ())
-    for node in list(nodes):
-        if node in found:
-            nodes.update(dict.fromkeys(found[node].bases))
-    return list(nodes)
 
 
 def _links(
@@ -214,23 +184,19 @@ def _inline(
     source: bytes,
     heads: Sequence[bytes] | None,
     common: Sequence[bytes] | None,
-    found: dict[bytes, Bundle],
     bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> Any:
     """The drafts in the reply itself, packed from an overlay."""
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, site.store, wanted))
-        has_node = overlay.changelog.hasnode
         if exchange.bundle2requested(bundlecaps):
             kwargs['headless'] = Served(site, wanted)
-        known = [node for node in common or () if has_node(node)]
-        unknown = [node for node in common or () if not has_node(node)]
         info, chunks = orig(
             overlay.filtered(repo.filtername) if repo.filtername else overlay,
             source,
             heads=heads,
-            common=known + [n for n in _translated(unknown, found) if has_node(n)],
+            common=common,
             bundlecaps=bundlecaps,
             **kwargs,
         )

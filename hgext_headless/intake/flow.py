@@ -106,11 +106,15 @@ def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
             raise exc
         if len(results) != 1:
             raise Temporary('the hooks of this server do not run; nothing was stored')
-        report(push, results[0], nodes[-1])
+        report(push, results[0])
+        new = results[0].nodes
+        if not new:
+            return
+        args.update(node=hex(new[0]), node_last=hex(new[-1]))
         with push.stages.stage('hooks'):
             hook.hook(push.ui, overlay, b'changegroup', throw=False, **args)
             del args['node_last']
-            for node in nodes:
+            for node in new:
                 hook.hook(
                     push.ui, overlay, b'incoming', throw=False, **{**args, 'node': hex(node)}
                 )
@@ -121,24 +125,24 @@ def _without_changesets(push: Incoming) -> None:
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     if push.public_heads or push.bookmarks or push.markers:
-        with push.stages.entering('quarantine', quarantines.opened(push)) as quarantine:
+        opened = quarantines.without_changesets(push)
+        with push.stages.entering('quarantine', opened) as quarantine:
             _report_markers(push, split.split(push, quarantine))
 
 
-def report(push: Incoming, recorded: Recorded, tip: bytes) -> None:
+def report(push: Incoming, recorded: Recorded) -> None:
     """Tell the client what was stored, as what, and where to see it."""
-    push.stages.note(push=recorded.push_id, changesets=recorded.changesets)
+    number = len(recorded.nodes)
+    push.stages.note(push=recorded.push_id, changesets=number)
     status = push.ui.status
     _report_markers(push, recorded)
     if recorded.push_id is None:
         status(b'headless: all changesets had been pushed before\n')
         return
-    plural = b'changeset' if recorded.changesets == 1 else b'changesets'
-    status(
-        b'headless: stored %d %s as push %d\n' % (recorded.changesets, plural, recorded.push_id)
-    )
+    plural = b'changeset' if number == 1 else b'changesets'
+    status(b'headless: stored %d %s as push %d\n' % (number, plural, recorded.push_id))
     base = hgcompat.request_base(push.ui) or push.site.settings.link_base
-    page = b'pushloghtml?changeset=%s' % hex(tip)
+    page = b'pushloghtml?changeset=%s' % hex(recorded.nodes[-1])
     status(b'headless: see %s\n' % (b'%s/%s' % (base.encode('utf-8'), page) if base else page))
 
 

@@ -19,24 +19,28 @@ from .quarantine import Quarantine
 
 
 class Divided(NamedTuple):
-    """A push, divided by phase. All nodes; ``public`` and ``drafts`` parents first."""
+    """A push, divided by phase. All nodes; ``public`` and ``drafts`` parents first.
+
+    ``draft_roots`` are those of the push after its public part was applied.
+    """
 
     public: list[bytes]
     public_heads: list[bytes]
     drafts: list[bytes]
     draft_heads: list[bytes]
+    draft_roots: list[bytes]
 
 
 def divide(incoming: Incoming, overlay: Any) -> Divided:
     """Divide what lies over the repository by phase.
 
-    Public is what the client names public, and its ancestors; stored drafts
-    may be among them. Drafts are only those that came in.
+    Public is what the client names public, and its ancestors. Drafts are all others that
+    came in and are not public here.
     """
     changelog = overlay.changelog
     for node in incoming.public_heads:
         if not changelog.hasnode(node):
-            raise Refused(f'{node.hex()} is unknown here')
+            raise Refused(f'changeset {node.hex()[:12]} is unknown here')
     applied = incoming.repo.unfiltered().changelog
     public = ancestry.above(changelog, incoming.public_heads, applied.hasnode)
     is_public = set(public)
@@ -45,12 +49,16 @@ def divide(incoming: Incoming, overlay: Any) -> Divided:
         for entry in incoming.entries
         if entry.node not in is_public and not applied.hasnode(entry.node)
     ]
-    heads = overlay.revs(b'heads(%ln)', drafts)
+
+    def among(revset: bytes, nodes: list[bytes]) -> list[bytes]:
+        return [changelog.node(rev) for rev in overlay.revs(revset, nodes)]
+
     return Divided(
         public,
-        [changelog.node(rev) for rev in overlay.revs(b'heads(%ln)', public)],
+        among(b'heads(%ln)', public),
         drafts,
-        [changelog.node(rev) for rev in heads],
+        among(b'heads(%ln)', drafts),
+        among(b'roots(%ln)', drafts),
     )
 
 
@@ -72,10 +80,14 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     plan = bookmarks.plan(incoming, divided.public)
     marks = markers.divide(incoming, divided.public)
     record = bool(quarantine.changesets or plan.stored or plan.leaving or marks.stored)
+    held: set[bytes] = set()
     if record:
         # Before anything is stored: a push that can't be recorded need not start.
         with incoming.stages.stage('database'):
-            site.catalog.check()
+            brought = [changeset.node for changeset in quarantine.changesets]
+            site.catalog.refuse_forgotten({*brought, *divided.public})
+            # A live bundle has all draft ancestors of what it has.
+            held = site.catalog.known(divided.draft_heads)
     has_node = incoming.repo.unfiltered().changelog.hasnode
     becoming = set(divided.public)
     write_head = incoming.stages.stage('pack')(stored.write_head)
@@ -88,13 +100,8 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             incoming.folder,
         )
         for head in divided.draft_heads
+        if head not in held
     ]
-
-    if record:
-        with incoming.stages.stage('database'):
-            brought = {changeset.node for changeset in quarantine.changesets}
-            held = (bundle.nodes for bundle, _path in files)
-            site.catalog.refuse_forgotten(brought.union(divided.public, *held))
     incoming.stages.note(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
     )
@@ -108,7 +115,7 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     @incoming.stages.stage('database')
     def commit(stored_again: Deletions) -> Recorded:
         if not record:
-            return Recorded(None, 0)
+            return Recorded()
         push = Push(
             user=config.pusher(incoming.repo, site.settings),
             date=int(time.time()),
@@ -116,6 +123,8 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             bundles=tuple(bundle for bundle, _path in files),
             bookmarks=tuple(plan.stored),
             markers=tuple(marks.stored),
+            roots=tuple(divided.draft_roots),
+            held=tuple(sorted(held)),
         )
         with repository.giving_up(incoming, plan):
             return site.catalog.record(push, stored_again)
