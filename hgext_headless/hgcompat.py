@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from mercurial import (
@@ -20,6 +20,7 @@ from mercurial import (
     demandimport,
     error,
     extensions,
+    policy,
     pycompat,
     revlog,
     util,
@@ -37,6 +38,8 @@ part_handlers = bundle2.parthandlermapping
 
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
+
+_parsers = policy.importmod('parsers')
 
 # What turns demandimport off and on again knows nothing of other threads.
 _importing = threading.RLock()
@@ -196,6 +199,22 @@ def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
             blob = util.urlreq.unquote(capability[len(b'bundle2=') :])
             found.update(bundle2.decodecaps(blob))
     return found
+
+
+def is_c_index(index: Any) -> bool:
+    """Whether an index is that of Mercurial's C extension, and not Rust's or Python's."""
+    return isinstance(index, getattr(_parsers, 'index', ()))
+
+
+def replace_parsed_index(
+    log: Any, load_inner: Callable[..., None], args: tuple[Any, ...], replaced: Callable[[Any], Any]
+) -> None:
+    """Call a revlog's ``_load_inner`` with another index than the one that was parsed."""
+    if len(args) > 1:
+        load_inner(replaced(args[0]), *args[1:])
+    else:  # until 7.1
+        log.index = replaced(log.index)
+        load_inner(*args)
 
 
 def hgweb_class() -> Any:

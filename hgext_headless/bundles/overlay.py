@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from mercurial import bundle2, bundlerepo, exchange, ui as uimod, util
+from mercurial import bundle2, bundlerepo, exchange, localrepo, manifest, ui as uimod, util
 
 from .. import hgcompat
 from ..model import Bundle, Corrupt, Temporary
 from ..store import Source, names
-from . import changegroups
+from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
 
@@ -132,13 +132,12 @@ def lay(repo: Any, path: str) -> Any:
     """The repository with the bundle at ``path`` over it, unfiltered.
 
     The caller closes it. What is read from it is not checked against its node
-    unless it is read with `revision`.
+    unless it is read with `revision`. It shares what ``repo`` knows of public history.
     """
-    overlay = bundlerepo.makebundlerepository(
-        repo.baseui, repo.root, hgcompat.to_bytes(path)
-    )
+    overlay = localrepo.instance(repo.baseui, repo.root, create=False)
+    become(overlay, hgcompat.to_bytes(path), repo.unfiltered())
     overlay.ui.environ = repo.ui.environ
-    return overlay.unfiltered()
+    return overlay
 
 
 def name_public_history(overlay: Any, public: Any) -> None:
@@ -171,16 +170,48 @@ def silence_outgoing_hooks(ui: uimod.ui) -> None:
             ui.setconfig(_HOOKS, name, b'', b'headless')
 
 
-def become(repo: Any, path: bytes) -> None:
+def become(repo: Any, path: bytes, public: Any = None) -> None:
     """Lay a bundle over a repository object that exists already.
 
-    What `bundlerepo.makebundlerepository` does with the one it opens.
+    What `bundlerepo.makebundlerepository` does with the one it opens. Nodes of public
+    history are looked up in the indexes of ``public``, another object for the repository.
     """
 
     class overlaid(bundlerepo.bundlerepository, repo.__class__):  # type: ignore[misc]
         pass
 
-    repo.__class__ = overlaid
+    repo.__class__ = overlaid if public is None else _over(public, overlaid)
     bundlerepo.bundlerepository.__init__(
         repo, path, b'bundle:%s+%s' % (util.expandpath(repo.root), path), None
     )
+
+
+def _over(public: Any, overlaid: Any) -> Any:
+    """A class of bundle repositories whose logs share the indexes of ``public``."""
+
+    class sharing(overlaid):  # type: ignore[misc]
+        # Each as `bundlerepo.bundlerepository` has it, but for the class that it makes.
+        @localrepo.unfilteredpropertycache
+        def changelog(self) -> Any:
+            self._cgunpacker.changelogheader()
+            log = shared_index.Changelog(
+                public.changelog.index, self.svfs, self._cgunpacker
+            )
+            self.manstart = self._cgunpacker.tell()
+            return log
+
+        @localrepo.unfilteredpropertycache
+        def manifestlog(self) -> Any:
+            self._cgunpacker.seek(self.manstart)
+            self._cgunpacker.manifestheader()
+            log = shared_index.Manifest(
+                public.manifestlog.getstorage(b'').get_revlog().index,
+                self.nodeconstants,
+                self.svfs,
+                self._cgunpacker,
+                self.unfiltered().changelog.rev,
+            )
+            self.filestart = self._cgunpacker.tell()
+            return manifest.manifestlog(self.svfs, self, log, self.narrowmatch())
+
+    return sharing

@@ -1,0 +1,130 @@
+"""An overlay's index that looks nodes up in the repository's own.
+
+Of a large repository's index the map of its nodes takes most of the time and memory, and
+Mercurial's C index makes it anew for each object. The rest is mapped from the file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial import bundlerepo, error
+from mercurial.node import hex
+
+from .. import hgcompat
+
+#: Public changesets that a repository object may lag behind its file.
+_MOST_NEWER = 10_000
+
+
+class SharedIndex:
+    """Mercurial's index (``revlog.index``) of a revlog with entries laid over it.
+
+    ``own`` is an index of the whole file, ``shared`` one whose entries are the first of
+    it. Whatever is not about nodes is answered by ``own``.
+    """
+
+    def __init__(self, own: Any, shared: Any) -> None:
+        self._own = own
+        self._shared = shared
+        self._size = len(shared)
+        self._revs = {own[rev][7]: rev for rev in range(self._size, len(own))}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def __getitem__(self, rev: int) -> Any:
+        return self._own[rev]
+
+    def __contains__(self, node: bytes) -> bool:
+        return self.get_rev(node) is not None
+
+    def append(self, entry: Any) -> None:
+        self._revs[entry[7]] = len(self._own)
+        self._own.append(entry)
+
+    def get_rev(self, node: bytes) -> int | None:
+        rev: int | None = self._shared.get_rev(node)
+        # The repository may have grown since, by what is laid over it for one.
+        return rev if rev is not None and rev < self._size else self._revs.get(node)
+
+    def has_node(self, node: bytes) -> bool:
+        return self.get_rev(node) is not None
+
+    def rev(self, node: bytes) -> int:
+        found = self.get_rev(node)
+        if found is None:
+            raise error.RevlogError
+        return found
+
+    def partialmatch(self, prefix: bytes) -> bytes | None:
+        """The node whose hexadecimal form begins so. Raises `error.RevlogError` where
+        there are more."""
+        found = {node for node in self._revs if hex(node).startswith(prefix)}
+        shared = self._shared.partialmatch(prefix)
+        if shared is not None:
+            found.add(shared)
+        if len(found) > 1:
+            raise error.RevlogError
+        return found.pop() if found else None
+
+    def shortest(self, node: bytes) -> int:
+        """The length of the shortest prefix that is this node's alone."""
+        name = hex(node)
+        for length in range(1, len(name)):
+            try:
+                if self.partialmatch(name[:length]) == node:
+                    return length
+            except error.RevlogError:
+                continue
+        return len(name)
+
+
+def shared(own: Any, with_nodes: Any) -> Any:
+    """``own`` as an index that looks nodes up in ``with_nodes``, where that has the same
+    entries as the beginning of ``own``; otherwise ``own`` itself."""
+    size = len(with_nodes)
+    fits = (
+        hgcompat.is_c_index(own)
+        and hgcompat.is_c_index(with_nodes)
+        and 0 < size <= len(own) <= size + _MOST_NEWER
+        and own[0][7] == with_nodes[0][7]
+        and own[size - 1][7] == with_nodes[size - 1][7]
+    )
+    return SharedIndex(own, with_nodes) if fits else own
+
+
+class _Sharing:
+    """A revlog that shares the nodes of another one's index while it is opened."""
+
+    def __init__(self, with_nodes: Any, *args: Any) -> None:
+        self._with_nodes = with_nodes
+        self._read: dict[bytes, Any] = {}
+        super().__init__(*args)
+        self._read.clear()
+
+    def _get_data(self, path: bytes, *args: Any, **kwargs: Any) -> Any:
+        # Bundle logs open themselves twice, as what they are and as what they lie over.
+        if path not in self._read:
+            self._read[path] = super()._get_data(path, *args, **kwargs)  # type: ignore[misc]
+        return self._read[path]
+
+    def _load_inner(self, *args: Any) -> None:
+        # Mercurial's revlog calls it with what it has just parsed.
+        hgcompat.replace_parsed_index(
+            self,
+            super()._load_inner,  # type: ignore[misc]
+            args,
+            lambda own: shared(own, self._with_nodes),
+        )
+
+
+class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
+    """`bundlerepo.bundlechangelog` over a changelog whose index is the first argument."""
+
+
+class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
+    """`bundlerepo.bundlemanifest` over a manifest whose index is the first argument."""
