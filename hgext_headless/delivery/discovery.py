@@ -6,6 +6,7 @@ In discovery (``heads``, ``known``, ``branchmap``) it has public history, and no
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,9 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     answer = orig(repo, proto, namespace)
     if not config.participates(repo):
         return answer
+    if namespace == b'phases' and b'REQUEST_METHOD' not in repo.ui.environ:
+        # A push is coming. Until it does, the client has work of its own to do.
+        threading.Thread(target=Site(repo).warm_up, daemon=True).start()
     try:
         keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
