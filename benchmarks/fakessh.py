@@ -11,7 +11,7 @@ import sys
 
 
 def counted(command, env):
-    """Run the command between two pumps; its pid, and bytes to and from it."""
+    """Run the command between two pumps; the process, and bytes to and from it."""
     import subprocess
     import threading
 
@@ -33,7 +33,7 @@ def counted(command, env):
     child.stdin.close()
     up.start()
     pump(1, child.stdout.fileno(), 1)
-    return child.pid, counts
+    return child, counts
 
 
 def main():
@@ -41,7 +41,9 @@ def main():
     folder, *options = env.pop('BENCHMARK_SSH').split('\n')
     command = ['/bin/sh', '-c', 'exec ' + ' '.join(sys.argv[2:])]
     if options == ['count']:
-        pid, counts = counted(command, env)
+        # Kept: a Popen that goes away reaps its child.
+        child, counts = counted(command, env)
+        pid = child.pid
     else:
         pid, counts = os.posix_spawn(command[0], command, env), [0, 0]
         os.close(0)

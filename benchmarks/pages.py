@@ -58,9 +58,13 @@ def many(figures: Figures, variants: list[Variant], count: int, threads: int) ->
         )
         url = variant.restart()
         started = time.perf_counter()
-        with ThreadPoolExecutor(threads) as pool:
-            sizes = list(pool.map(fetch, (f'{url}rev/{node}' for node in drafts)))
-        assert len(sizes) == count
+        try:
+            # Alone: stock's lazy imports fail where two threads are the first to need one.
+            fetch(f'{url}rev/{drafts[0]}')
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fetch, [f'{url}rev/{node}' for node in drafts[1:]]))
+        except OSError as error:
+            raise SystemExit(f'{variant.name}: {error}\n{variant.server.errors()}') from error
         figures.add_many(
             variant.name,
             memory(pid_of(variant.server), 'VmRSS'),

@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, int]] = {
         'files': 500,
         'heads': 200,
         'stored': 2000,
-        'rounds': 2,
+        'rounds': 1,
         'pushes': 16,
         'pages': 20,
     },
