@@ -54,7 +54,7 @@ def main():
     report = os.path.join(folder, str(os.getpid()))
     with open(report + '.half', 'w') as file:
         cpu = usage.ru_utime + usage.ru_stime
-        file.write('%f %f %d %d' % (cpu, usage.ru_maxrss / 1024, *counts))
+        file.write(f'{cpu} {usage.ru_maxrss / 1024} {counts[0]} {counts[1]}')
     os.rename(report + '.half', report + '.done')
 
 

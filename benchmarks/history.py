@@ -45,7 +45,8 @@ def file_names(files: int) -> list[bytes]:
     """A tenth of a folder of files that drafts change, then folders of a thousand."""
     work = min(files, FOLDER) // 10
     names = [b'%s/file%d.py' % (WORK, n) for n in range(work)]
-    return names + [b'dir%d/sub%d/file%d.py' % (n // FOLDER, n % 31, n) for n in range(files - work)]
+    names += [b'dir%d/sub%d/file%d.py' % (n // FOLDER, n % 31, n) for n in range(files - work)]
+    return names
 
 
 def _content(name: bytes) -> bytes:

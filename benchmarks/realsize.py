@@ -66,9 +66,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(args: argparse.Namespace, folder: Path, scratch: Path) -> Figures:
+def measure(figures: Figures, args: argparse.Namespace, folder: Path, scratch: Path) -> None:
     """All parts, one after the other, on servers and clients that are made for it."""
-    figures, started = Figures(), time.monotonic()
+    started = time.monotonic()
 
     def note(text: str) -> None:
         print(f'{time.monotonic() - started:6.0f} s  {text}', file=sys.stderr, flush=True)
@@ -105,7 +105,6 @@ def measure(args: argparse.Namespace, folder: Path, scratch: Path) -> Figures:
         for variant in variants:
             check(variant)
         note('done')
-    return figures
 
 
 def main() -> None:
@@ -116,12 +115,14 @@ def main() -> None:
         f'stored: {args.stored:,}; {args.backend}; {args.rounds} rounds',
         flush=True,
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = args.folder or Path(scratch) / 'histories'
-        figures = measure(args, folder, Path(scratch))
-    for line in table(figures, args.backend, args.public <= PRESETS['small']['public']):
-        print(line)
-    print(load())
+    figures = Figures()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            measure(figures, args, args.folder or Path(scratch) / 'histories', Path(scratch))
+    finally:  # what was measured until something failed
+        for line in table(figures, args.backend, args.public <= PRESETS['small']['public']):
+            print(line)
+        print(load())
 
 
 if __name__ == '__main__':

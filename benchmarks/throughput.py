@@ -35,6 +35,10 @@ def throughput(
         clone = Clone(world, world.folder / f'client{number}')
         history.copy(public, clone.root)
         clients.append(clone)
+    # Alone: stock's lazy imports fail where two threads are the first to need one.
+    first = commits(clients[0], variants[0].public)
+    for variant in variants:
+        _push_each(clients[0], first, variant.server.start())
     for transport in TRANSPORTS:
         for order in (variants, variants[::-1]):
             drafts = [
@@ -43,7 +47,11 @@ def throughput(
             for variant in order:
                 url = variant.server.url(transport)
                 started = time.perf_counter()
-                with ThreadPoolExecutor(CLIENTS) as pool:
-                    list(pool.map(_push_each, clients, drafts, [url] * CLIENTS))
+                try:
+                    with ThreadPoolExecutor(CLIENTS) as pool:
+                        list(pool.map(_push_each, clients, drafts, [url] * CLIENTS))
+                except SystemExit as error:
+                    errors = variant.server.errors()
+                    raise SystemExit(f'{variant.name}: {error}\n{errors}') from error
                 rate = each * CLIENTS / (time.perf_counter() - started)
                 figures.add_rate(transport, variant.name, rate)
