@@ -22,6 +22,8 @@ from world import Clone, Server, World
 
 REPOSITORY = 'bench'
 _STOCK = '[phases]\npublish = no\n[web]\npush_ssl = no\nallow-push = *\n'
+#: Without it, who has 10,000 heads cannot pull over http: "431 Too many headers".
+_HEADS = '[experimental]\nhttppostargs = yes\n'
 
 
 class Backend(Protocol):
@@ -88,17 +90,19 @@ def backend(name: str) -> Iterator[Backend]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def server(world: World, name: str, base: Path, ours: bool, where: Backend, drafts: int) -> Server:
-    """A server of a copy of ``base``; ``ours`` has the extensions, and ``drafts`` stored."""
+def server(
+    world: World, name: str, base: Path, kind: str, where: Backend, drafts: int
+) -> Server:
+    """A server of a copy of ``base``, with ``drafts`` stored where ``kind`` is 'stored'."""
     made = Server(world, name, public=0)
     shutil.rmtree(made.root / '.hg')
     history.copy(base, made.root)
-    if not ours:
-        (made.root / '.hg' / 'hgrc').write_text(_STOCK)
+    if kind in ('stock', 'heads'):
+        (made.root / '.hg' / 'hgrc').write_text(_STOCK + _HEADS * (kind == 'heads'))
         return made
     made.configure(f'repository = {REPOSITORY}\n' + where.settings(world, name))
     made.hg('admin::headless-init')
-    if drafts:
+    if kind == 'stored':
         seed(where.database(made), REPOSITORY, bytes.fromhex(made.node('tip')), drafts)
     return made
 
@@ -121,11 +125,10 @@ class Variant:
     ) -> None:
         """``bases`` are the 'large' and the 'small' history, each without and with heads."""
         self.name = name
-        ours, headed = name in ('ours', 'stored'), name == 'heads'
-        stored = drafts if name == 'stored' else 0
-        self.server = server(world, name, bases['large'][headed], ours, where, stored)
+        headed = name == 'heads'
+        self.server = server(world, name, bases['large'][headed], name, where, drafts)
         self.small = server(
-            world, f'{name}-small', bases['small'][headed], ours, where, stored
+            world, f'{name}-small', bases['small'][headed], name, where, drafts
         )
         public = bases['large'][0]
         self.pusher = self._client('pusher', public)
