@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -109,6 +110,8 @@ def measure(figures: Figures, args: argparse.Namespace, folder: Path, scratch: P
 
 def main() -> None:
     args = arguments()
+    # Servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
     print(f'{machine()}; {load()}')
     print(
         f'{args.public:,} public changesets, {args.files:,} files; heads: {args.heads:,}; '
