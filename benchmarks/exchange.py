@@ -86,7 +86,7 @@ def exchange(figures: Figures, variants: list[Variant], rounds: int) -> None:
 
 def check(variant: Variant) -> None:
     """What a push may not do: publish the client's drafts; and ours has no head of them."""
-    published = variant.pusher.log(f'({variant.public}:: - {variant.public}) and public()')
+    published = variant.pusher.log(f'children({variant.public}):: and public()')
     assert not published, f'{variant.name}: pushed drafts became public: {published}'
     if variant.name in ('ours', 'stored'):
         assert variant.server.node('tip') == variant.public, 'a draft is in the repository'
