@@ -1,0 +1,57 @@
+"""Several clients that push at once."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import history
+from drafts import commits
+from exchange import TRANSPORTS
+from measuring import run_hg
+from report import Figures
+from variants import Variant
+from world import Clone, World
+
+CLIENTS = 8
+
+
+def _push_each(clone: Clone, drafts: list[str], url: str) -> None:
+    for node in drafts:
+        run_hg(('push', '-qf', '-r', node, url), clone.root, clone.world.env)
+
+
+def throughput(
+    figures: Figures, world: World, variants: list[Variant], public: Path, pushes: int
+) -> None:
+    """``pushes`` in two halves a transport, the second in the other order of variants.
+
+    All variants get the same drafts, from the same clients.
+    """
+    each = max(1, pushes // CLIENTS // 2)
+    clients = []
+    for number in range(CLIENTS):
+        clone = Clone(world, world.folder / f'client{number}')
+        history.copy(public, clone.root)
+        clients.append(clone)
+    # Alone: stock's lazy imports fail where two threads are the first to need one.
+    first = commits(clients[0], variants[0].public)
+    for variant in variants:
+        _push_each(clients[0], first, variant.server.start())
+    for transport in TRANSPORTS:
+        for order in (variants, variants[::-1]):
+            drafts = [
+                commits(clone, variants[0].public, each, stacked=False) for clone in clients
+            ]
+            for variant in order:
+                url = variant.server.url(transport)
+                started = time.perf_counter()
+                try:
+                    with ThreadPoolExecutor(CLIENTS) as pool:
+                        list(pool.map(_push_each, clients, drafts, [url] * CLIENTS))
+                except SystemExit as error:
+                    errors = variant.server.errors()
+                    raise SystemExit(f'{variant.name}: {error}\n{errors}') from error
+                rate = each * CLIENTS / (time.perf_counter() - started)
+                figures.add_rate(transport, variant.name, rate)
