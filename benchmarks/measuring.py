@@ -52,10 +52,6 @@ def reset_peak(pid: int) -> None:
     Path(f'/proc/{pid}/clear_refs').write_text('5')
 
 
-def pid_of(server: Server) -> int:
-    return int(server.pidfile.read_text())
-
-
 def stand_in_for_ssh(world: World) -> None:
     """Have the clients of a world use `fakessh`, for `client` to read its reports."""
     script = Path(__file__).parent / 'fakessh.py'
@@ -101,7 +97,7 @@ def _over_http(server: Server, args: tuple[str, ...], cwd: Path, count: bool) ->
         with proxy(url) as between:
             run_hg(_filled(args, between.url), cwd, server.world.env)
         return Used(0, 0, 0, 0, *between.counts)
-    pid = pid_of(server)
+    pid = server.pid
     reset_peak(pid)
     before = cpu(pid)
     wall, used = run_hg(_filled(args, url), cwd, server.world.env)

@@ -8,7 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from drafts import commits
-from measuring import Used, client, cpu, memory, pid_of, reset_peak
+from measuring import Used, client, cpu, memory, reset_peak
 from report import Figures
 from variants import Variant
 from world import Server
@@ -25,7 +25,7 @@ def fetch(url: str) -> int:
 
 def _used(server: Server, urls: list[str]) -> Used:
     """What a page of some costs, on the average; the peak is that of all."""
-    pid = pid_of(server)
+    pid = server.pid
     reset_peak(pid)
     before, started = cpu(pid), time.perf_counter()
     size = sum(fetch(url) for url in urls)
@@ -67,7 +67,7 @@ def many(figures: Figures, variants: list[Variant], count: int, threads: int) ->
             raise SystemExit(f'{variant.name}: {error}\n{variant.server.errors()}') from error
         figures.add_many(
             variant.name,
-            memory(pid_of(variant.server), 'VmRSS'),
-            memory(pid_of(variant.server)),
+            memory(variant.server.pid, 'VmRSS'),
+            memory(variant.server.pid),
             count / (time.perf_counter() - started),
         )

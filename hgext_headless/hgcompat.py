@@ -20,6 +20,7 @@ from mercurial import (
     demandimport,
     error,
     extensions,
+    localrepo,
     policy,
     pycompat,
     revlog,
@@ -215,6 +216,25 @@ def replace_parsed_index(
     else:  # until 7.1
         log.index = replaced(log.index)
         load_inner(*args)
+
+
+def repository_bases(repo: Any) -> tuple[type, ...]:
+    """What the class of a repository object is made of, that no extension has changed."""
+    made = type(repo)
+    # Until 7.1 each object has a class of its own, with nothing in it.
+    return (made,) if made is localrepo.localrepository else made.__bases__
+
+
+def clear_manifests(manifestlog: Any) -> None:
+    """Forget the manifests that were read.
+
+    Mercurial drops its caches whole: rings and a log that knows itself, which hold large
+    texts until the next garbage collection.
+    """
+    for cache in manifestlog._dirmancache.values():
+        cache.clear()
+    manifestlog.clearcaches()
+    manifestlog.getstorage(b'')._dirlogcache.clear()
 
 
 def hgweb_class() -> Any:

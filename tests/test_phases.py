@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import services as running
 from balancer import balanced
-from drafts import heads
+from many_drafts import heads
 from world import HG
 
 

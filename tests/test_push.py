@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EITHER
-from drafts import stack
+from many_drafts import stack
 from world import HG
 
 

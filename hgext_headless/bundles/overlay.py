@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -128,6 +129,71 @@ def unpacked(layer: Layer) -> Iterator[Any]:
         yield changegroups.unpack(file, layer.version)
 
 
+class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
+    """A bundle repository whose logs look nodes up in the indexes of ``public``, another
+    object for the repository. The two logs are made as `bundlerepo.bundlerepository` makes
+    them, but for their class."""
+
+    public: Any
+
+    @localrepo.unfilteredpropertycache
+    def changelog(self) -> Any:
+        self._cgunpacker.changelogheader()
+        log = shared_index.Changelog(self.public.changelog.index, self.svfs, self._cgunpacker)
+        self.manstart = self._cgunpacker.tell()
+        return log
+
+    @localrepo.unfilteredpropertycache
+    def manifestlog(self) -> Any:
+        self._cgunpacker.seek(self.manstart)
+        self._cgunpacker.manifestheader()
+        log = shared_index.Manifest(
+            self.public.manifestlog.getstorage(b'').get_revlog().index,
+            self.nodeconstants,
+            self.svfs,
+            self._cgunpacker,
+            self.unfiltered().changelog.rev,
+        )
+        self.filestart = self._cgunpacker.tell()
+        return manifest.manifestlog(self.svfs, self, log, self.narrowmatch())
+
+    def close(self) -> None:
+        super().close()
+        cached = vars(self)
+        if 'manifestlog' in cached:
+            hgcompat.clear_manifests(self.manifestlog)
+            shared_index.release(self.manifestlog.getstorage(b''))
+        if 'changelog' in cached:
+            shared_index.release(self.changelog)
+
+
+class _OfPublicHistory:
+    """Tags and branch heads of an overlay as those of ``named_after``, a view of public
+    history: as if other drafts had come after those in it. And nothing is written to the
+    caches of the repository."""
+
+    named_after: Any
+
+    def _findtags(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+        tags = dict(self.named_after.tags())
+        return tags, {name: self.named_after.tagtype(name) for name in tags}
+
+    def branchmap(self) -> Any:
+        return self.named_after.branchmap()
+
+    def __getitem__(self, changeid: Any) -> Any:
+        if changeid == b'tip':
+            changeid = self.named_after.changelog.tip()
+        return super().__getitem__(changeid)  # type: ignore[misc]
+
+
+@functools.lru_cache(maxsize=64)
+def _class(*bases: type) -> type:
+    """A class of repositories. Mercurial never lets go of one that was ever filtered, so
+    that there must not be one for each overlay."""
+    return type('overlay', bases, {})
+
+
 def lay(repo: Any, path: str) -> Any:
     """The repository with the bundle at ``path`` over it, unfiltered.
 
@@ -135,32 +201,17 @@ def lay(repo: Any, path: str) -> Any:
     unless it is read with `revision`. It shares what ``repo`` knows of public history.
     """
     overlay = localrepo.instance(repo.baseui, repo.root, create=False)
-    become(overlay, hgcompat.to_bytes(path), repo.unfiltered())
+    overlay.public = repo.unfiltered()
+    overlay.__class__ = _class(_Overlay, *hgcompat.repository_bases(overlay))
+    _initialize(overlay, hgcompat.to_bytes(path))
     overlay.ui.environ = repo.ui.environ
     return overlay
 
 
 def name_public_history(overlay: Any, public: Any) -> None:
-    """Let tags and branch heads of an overlay be those of public history.
-
-    As if other drafts had come after those in it; and nothing is written to the
-    caches of the repository.
-    """
-
-    class named(overlay.__class__):  # type: ignore[misc]
-        def _findtags(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-            tags = dict(public.tags())
-            return tags, {name: public.tagtype(name) for name in tags}
-
-        def branchmap(self) -> Any:
-            return public.branchmap()
-
-        def __getitem__(self, changeid: Any) -> Any:
-            if changeid == b'tip':
-                changeid = public.changelog.tip()
-            return super().__getitem__(changeid)
-
-    overlay.__class__ = named
+    """Let tags and branch heads of an overlay be those of public history."""
+    overlay.named_after = public
+    overlay.__class__ = _class(_OfPublicHistory, overlay.__class__)
 
 
 def silence_outgoing_hooks(ui: uimod.ui) -> None:
@@ -170,48 +221,15 @@ def silence_outgoing_hooks(ui: uimod.ui) -> None:
             ui.setconfig(_HOOKS, name, b'', b'headless')
 
 
-def become(repo: Any, path: bytes, public: Any = None) -> None:
+def become(repo: Any, path: bytes) -> None:
     """Lay a bundle over a repository object that exists already.
 
-    What `bundlerepo.makebundlerepository` does with the one it opens. Nodes of public
-    history are looked up in the indexes of ``public``, another object for the repository.
+    What `bundlerepo.makebundlerepository` does with the one it opens.
     """
-
-    class overlaid(bundlerepo.bundlerepository, repo.__class__):  # type: ignore[misc]
-        pass
-
-    repo.__class__ = overlaid if public is None else _over(public, overlaid)
-    bundlerepo.bundlerepository.__init__(
-        repo, path, b'bundle:%s+%s' % (util.expandpath(repo.root), path), None
-    )
+    repo.__class__ = _class(bundlerepo.bundlerepository, repo.__class__)
+    _initialize(repo, path)
 
 
-def _over(public: Any, overlaid: Any) -> Any:
-    """A class of bundle repositories whose logs share the indexes of ``public``."""
-
-    class sharing(overlaid):  # type: ignore[misc]
-        # Each as `bundlerepo.bundlerepository` has it, but for the class that it makes.
-        @localrepo.unfilteredpropertycache
-        def changelog(self) -> Any:
-            self._cgunpacker.changelogheader()
-            log = shared_index.Changelog(
-                public.changelog.index, self.svfs, self._cgunpacker
-            )
-            self.manstart = self._cgunpacker.tell()
-            return log
-
-        @localrepo.unfilteredpropertycache
-        def manifestlog(self) -> Any:
-            self._cgunpacker.seek(self.manstart)
-            self._cgunpacker.manifestheader()
-            log = shared_index.Manifest(
-                public.manifestlog.getstorage(b'').get_revlog().index,
-                self.nodeconstants,
-                self.svfs,
-                self._cgunpacker,
-                self.unfiltered().changelog.rev,
-            )
-            self.filestart = self._cgunpacker.tell()
-            return manifest.manifestlog(self.svfs, self, log, self.narrowmatch())
-
-    return sharing
+def _initialize(repo: Any, path: bytes) -> None:
+    url = b'bundle:%s+%s' % (util.expandpath(repo.root), path)
+    bundlerepo.bundlerepository.__init__(repo, path, url, None)

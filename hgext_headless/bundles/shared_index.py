@@ -30,6 +30,11 @@ class SharedIndex:
         self._size = len(shared)
         self._revs = {own[rev][7]: rev for rev in range(self._size, len(own))}
 
+    def release(self) -> None:
+        """Give the memory back. Objects of a request that refer to each other keep this
+        one for long; it is of no use any more."""
+        self._own = self._shared = None
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
 
@@ -57,7 +62,7 @@ class SharedIndex:
     def rev(self, node: bytes) -> int:
         found = self.get_rev(node)
         if found is None:
-            raise error.RevlogError
+            raise error.RevlogError(b'unknown node')
         return found
 
     def partialmatch(self, prefix: bytes) -> bytes | None:
@@ -68,7 +73,7 @@ class SharedIndex:
         if shared is not None:
             found.add(shared)
         if len(found) > 1:
-            raise error.RevlogError
+            raise error.RevlogError(b'ambiguous prefix')
         return found.pop() if found else None
 
     def shortest(self, node: bytes) -> int:
@@ -95,6 +100,12 @@ def shared(own: Any, with_nodes: Any) -> Any:
         and own[size - 1][7] == with_nodes[size - 1][7]
     )
     return SharedIndex(own, with_nodes) if fits else own
+
+
+def release(log: Any) -> None:
+    """Give back what a `Changelog` or `Manifest` holds that is large; it can't be used then."""
+    if isinstance(log.index, SharedIndex):
+        log.index.release()
 
 
 class _Sharing:

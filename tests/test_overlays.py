@@ -1,0 +1,96 @@
+"""Overlays share what a process knows of public history, and give back what they took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+
+from many_drafts import heads
+from web import fetch, fetch_json
+
+SURVIVORS = """
+import gc, os, sys
+from mercurial import extensions, hg, ui
+u = ui.ui.load()
+repo = hg.repository(u, sys.argv[1].encode())
+from hgext_headless.bundles import overlay
+from hgext_headless.site import Site
+site = Site(repo)
+nodes = [bytes.fromhex(one) for one in sys.argv[2:]]
+bundles = site.catalog.bundles_with(nodes)
+gc.collect()
+gc.disable()
+def read(node):
+    with overlay.opened(repo, site.store, [bundles[node]]) as laid:
+        view = laid.filtered(b'served')
+        context = view[node]
+        phases = context.phasestr(), context.p1().phasestr()
+        assert phases == (b'draft', b'public'), phases
+        assert len(context.manifest()) == 3
+        assert view.changelog.headrevs()
+        prefix = view.changelog.shortest(node)
+        assert view.changelog._partialmatch(prefix) == node
+        kind = type(laid.changelog.index).__name__
+    return kind, type(laid)
+kinds = {read(node) for node in nodes for _time in range(5)}
+assert len(kinds) == 1, kinds  # a class of its own each would never go
+assert kinds.pop()[0] == 'SharedIndex'
+left = [type(one).__name__ for one in gc.get_objects()]
+for name in ('Changelog', 'Manifest', 'manifestctx', 'SharedIndex', 'overlay'):
+    assert name not in left, (name, left.count(name))
+"""
+
+
+def test_nothing_of_an_overlay_survives(world, make_server):
+    """Without a garbage collection: what an overlay holds is large."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    heads(alice, 4, '1', 'draft')
+    alice.hg('push', '-q', '-f')
+    nodes = alice.log('draft()', '{node}\n')
+    subprocess.run(
+        [sys.executable, '-c', SURVIVORS, server.root, *nodes], env=world.env, check=True
+    )
+
+
+def test_ten_threads_while_public_history_grows(world, make_server):
+    server = make_server('embedded')
+    url = server.start()
+    alice = world.clone(url, 'alice')
+    heads(alice, 12, '1', 'draft')
+    alice.hg('push', '-q', '-f')
+    nodes = alice.log('draft()', '{node}\n')
+    described = {node: alice.log(node, '{desc}\n')[0] for node in nodes}
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def ask(number: int) -> None:
+        turn = number
+        while not done.is_set() or turn < number + len(nodes):
+            node = nodes[turn % len(nodes)]
+            turn += 1
+            for path in (f'json-rev/{node[:12]}', f'raw-rev/{node}', f'shortlog/{node}'):
+                status, body, _headers = fetch(url + path)
+                if status != 200 or described[node].encode() not in body:
+                    wrong.append((path, status, body))
+                elif path.startswith('json') and json.loads(body)['phase'] != 'draft':
+                    wrong.append((path, body))
+
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(10)]
+    fetch(url + f'json-rev/{nodes[0]}')  # before ten threads load what they need at once
+    for asker in askers:
+        asker.start()
+    bob = world.clone(url, 'bob')
+    for number in range(8):
+        public = bob.commit(f'grown{number}')
+        bob.hg('phase', '--public', '.')
+        bob.hg('push', '-q')
+        assert fetch_json(url + f'json-rev/{public}')['phase'] == 'public'
+        assert fetch_json(url + 'json-rev/tip')['node'] == public
+    done.set()
+    for asker in askers:
+        asker.join()
+    assert not wrong, wrong[:3]
+    assert server.changesets() == 11
