@@ -218,6 +218,14 @@ def replace_parsed_index(
         load_inner(*args)
 
 
+def template_repository(made: Any, repo: Any) -> None:
+    """Let the keywords and functions of a templater speak of a repository.
+
+    To make another templater takes as long as the rest of a small page.
+    """
+    made._proc._resources._resmap[b'repo'] = repo
+
+
 def repository_bases(repo: Any) -> tuple[type, ...]:
     """What the class of a repository object is made of, that no extension has changed."""
     made = type(repo)

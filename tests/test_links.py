@@ -71,11 +71,11 @@ def test_forged_links(world, make_server):
 
 
 def test_expired_link_and_missing_login(world, make_server):
-    server = make_server('embedded', settings='link-ttl = 1\n')
+    server = make_server('embedded', settings='link-ttl = 4\n')
     _alice, tip, _out = pushed(world, server)
     pull(world, server, tip, 'bob')
     (link,) = links(server)
-    time.sleep(2.1)
+    time.sleep(5.1)
     status, body, _headers = fetch(server.start() + link)
     assert status == 403
     assert b'expired' in body

@@ -129,6 +129,19 @@ def unpacked(layer: Layer) -> Iterator[Any]:
         yield changegroups.unpack(file, layer.version)
 
 
+class _Manifests(manifest.manifestlog):  # type: ignore[misc]
+    """Manifests of an overlay; a public one is read once for all overlays."""
+
+    def __init__(self, public: Any, *args: Any) -> None:
+        super().__init__(*args)
+        self._public = public
+
+    def get(self, tree: bytes, node: bytes, verify: bool = True) -> Any:
+        if not tree and self._public.getstorage(b'').get_revlog().hasnode(node):
+            return self._public.get(tree, node, verify)
+        return super().get(tree, node, verify)
+
+
 class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
     """A bundle repository whose logs look nodes up in the indexes of ``public``, another
     object for the repository. The two logs are made as `bundlerepo.bundlerepository` makes
@@ -155,7 +168,7 @@ class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
             self.unfiltered().changelog.rev,
         )
         self.filestart = self._cgunpacker.tell()
-        return manifest.manifestlog(self.svfs, self, log, self.narrowmatch())
+        return _Manifests(self.public.manifestlog, self.svfs, self, log, self.narrowmatch())
 
     def close(self) -> None:
         super().close()

@@ -111,7 +111,7 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
     rctx.repo = overlay.filtered(repo.filtername) if repo.filtername else overlay
-    rctx.tmpl = rctx.templater(rctx.req)
+    hgcompat.template_repository(rctx.tmpl, rctx.repo)
     _forget_tag(rctx.req)
 
 
