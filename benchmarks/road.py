@@ -46,7 +46,7 @@ def main() -> None:
         world = World(Path(folder))
         ours = Server(world, 'ours', public=0)
         base(ours)
-        stock = Server(world, 'stock', public=0)
+        stock = Server(world, 'stock', public=0, extensions=())
         stock.hg('pull', '-q', str(ours.root))
         (stock.root / '.hg' / 'hgrc').write_text(
             '[phases]\npublish = no\n[web]\npush_ssl = no\nallow-push = *\n'

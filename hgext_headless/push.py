@@ -26,7 +26,7 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import config, hgcompat, manual
+from . import config, hgcompat, manual, requirement
 from .admin import commands
 from .bundles import overlay
 from .delivery import discovery
@@ -51,8 +51,19 @@ reposetup = eh.finalreposetup
 split = flow.refuse_outside
 
 
+def featuresetup(ui: Any, features: set[bytes]) -> None:
+    # Mercurial calls it where its module is that of an extension in effect.
+    features.add(requirement.NAME)
+
+
+@eh.uisetup
+def _uisetup(ui: Any) -> None:
+    localrepo.featuresetupfuncs.add(featuresetup)
+
+
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
+    requirement.install()
     parts.install()
     manual.install()
     hgcompat.wrap_once(wireprotov1server.commands[b'heads'], 'func', discovery.heads)
@@ -66,7 +77,10 @@ def _extsetup(ui: Any) -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None or not config.participates(repo):
+    if repo.local() is None:
+        return
+    requirement.check(repo)
+    if not config.participates(repo):
         return
     with hgcompat.clear_errors():
         config.check_repository(repo)
@@ -96,6 +110,8 @@ def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url:
         if not isinstance(bundle, bundle2.unbundle20):
             with hgcompat.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
+        with hgcompat.clear_errors():
+            requirement.ensure(repo)
         bundle.headless = (source, url)
         # A client that takes no reply is told that it worked.
         return orig(repo, bundle, heads, source, url) or 1

@@ -19,7 +19,7 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, wireprotov1server
 from mercurial.hgweb import webutil
 
-from . import config, hgcompat, manual
+from . import config, hgcompat, manual, replica, requirement
 from .delivery import discovery, getbundle, markers, pages, route
 from .pushlog import commands, keywords, styles
 
@@ -36,8 +36,19 @@ extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
 
 
+def featuresetup(ui: Any, features: set[bytes]) -> None:
+    # Mercurial calls it where its module is that of an extension in effect.
+    features.add(requirement.NAME)
+
+
+@eh.uisetup
+def _uisetup(ui: Any) -> None:
+    localrepo.featuresetupfuncs.add(featuresetup)
+
+
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
+    requirement.install()
     manual.install()
     hgcompat.wrap_once(wireprotov1server.commands[b'heads'], 'func', discovery.heads)
     hgcompat.wrap_once(localrepo.localpeer, 'heads', discovery.peer_heads)
@@ -63,12 +74,16 @@ def _extsetup(ui: Any) -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None or not config.participates(repo):
+    if repo.local() is None:
+        return
+    requirement.check(repo)
+    if not config.participates(repo):
         return
     with hgcompat.clear_errors():
         config.check_repository(repo)
         config.check_serving(config.settings(repo))
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
+    replica.guard(repo)
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from cmdserver import CommandServer
 
+from hgext_headless import requirement
+
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 #: Commands that speak to no server.
 AT_HOME = (
@@ -187,6 +189,12 @@ def _history(public: int) -> Path:
     return made.root
 
 
+def require_headless(root: Path) -> None:
+    """Write the requirement, as ``admin::headless-init`` does, in less time."""
+    with open(root / '.hg' / 'store' / 'requires', 'ab') as requires:
+        requires.write(requirement.NAME + b'\n')
+
+
 class Server(Clone):
     """A repository with public history and both extensions."""
 
@@ -203,6 +211,8 @@ class Server(Clone):
     ) -> None:
         super().__init__(world, world.folder / name)
         shutil.copytree(_history(public), self.root)
+        if extensions:
+            require_headless(self.root)
         self._process: str | None = None
         self._base = ''.join(
             f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
