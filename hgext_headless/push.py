@@ -110,8 +110,6 @@ def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url:
         if not isinstance(bundle, bundle2.unbundle20):
             with hgcompat.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
-        with hgcompat.clear_errors():
-            requirement.ensure(repo)
         bundle.headless = (source, url)
         # A client that takes no reply is told that it worked.
         return orig(repo, bundle, heads, source, url) or 1

@@ -1,39 +1,30 @@
-"""A server without `hgext_headless.push`: nothing takes pushes apart there."""
+"""A server without `hgext_headless.push`: nothing there can take a push apart."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from mercurial import extensions
+from mercurial import bundle2, error, extensions
 
-from . import hgcompat
+from . import config, hgcompat
 from .model import Refused
 
 _PUSH = 'hgext_headless.push'
 
 
-def guard(repo: Any) -> None:
-    """Let only public changesets enter a repository, unless the push extension is in effect.
-
-    By whatever they come: a push, a pull, ``hg unbundle``, a commit. So that public history
-    can come by any of them.
-    """
-    if any(module.__name__ == _PUSH for _name, module in extensions.extensions(repo.ui)):
-        return
-
-    class replica(repo.__class__):  # type: ignore[misc]
-        def transaction(self, *args: Any, **kwargs: Any) -> Any:
-            transaction = super().transaction(*args, **kwargs)
-            transaction.addvalidator(b'headless', functools.partial(_refuse_drafts, self))
-            return transaction
-
-    repo.__class__ = replica
-
-
-def _refuse_drafts(repo: Any, transaction: Any) -> None:
-    before = transaction.changes[b'origrepolen']
-    newest = repo.unfiltered().revs(b'max(not public())').first()
-    if newest is not None and newest >= before:
+def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuse a push (`exchange.unbundle`): its drafts would land in the repository."""
+    if not config.participates(repo) or _takes_pushes(repo):
+        return orig(repo, bundle, *args, **kwargs)
+    try:
         with hgcompat.clear_errors():
-            raise Refused(f'drafts may not enter this repository: {_PUSH} is not loaded')
+            raise Refused(f'this server takes no pushes: {_PUSH} is not loaded')
+    except error.Abort as exc:
+        # So that a client of bundle2 is told in its own way.
+        exc.duringunbundle2 = isinstance(bundle, bundle2.unbundle20)
+        raise
+
+
+def _takes_pushes(repo: Any) -> bool:
+    loaded = extensions.extensions(repo.ui)
+    return any(module.__name__ == _PUSH for _name, module in loaded)

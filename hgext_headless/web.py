@@ -56,6 +56,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localrepository, 'known', discovery.known)
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(localrepo.localrepository, 'listkeys', discovery.listkeys)
+    hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
@@ -83,7 +84,6 @@ def _reposetup(ui: Any, repo: Any) -> None:
         config.check_repository(repo)
         config.check_serving(config.settings(repo))
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
-    replica.guard(repo)
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

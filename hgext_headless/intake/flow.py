@@ -11,7 +11,7 @@ from mercurial import error, hook, phases
 from mercurial.i18n import _
 from mercurial.node import hex
 
-from .. import config, hgcompat, requirement
+from .. import config, hgcompat
 from ..model import HeadlessError, Recorded, Refused, Temporary
 from ..site import Site
 from . import incoming as incomings, keys, quarantine as quarantines, split
@@ -158,7 +158,6 @@ def push_key(
     if namespace not in keys.NAMESPACES or not config.participates(repo):
         return orig(repo, namespace, key, old, new)
     with hgcompat.no_traceback(repo.ui, 'the push'):
-        requirement.ensure(repo)
         with incomings.opened(repo, b'push', repo.url(), 'pushkey') as push:
             with _readable():
                 taken = keys.take(push, namespace, key, old, new)
