@@ -65,8 +65,16 @@ there are the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()
 Operating
 =========
 
-The settings are explained in :hg:`help config.headless`. On a server with a
-database of its own, :hg:`admin::headless-init` creates or upgrades the schema.
+The settings are explained in :hg:`help config.headless`. :hg:`admin::headless-init`
+creates or upgrades the database's schema, and writes the requirement ``headless`` into the
+repository, on each server: an hg that does not load the extensions refuses to open it. It
+does not load them where it does not trust the repository's hgrc: the file has to belong
+to the user who runs hg, or to one (root too) whom that user trusts, in a file of
+``/etc/mercurial/hgrc.d`` or in ``~/.hgrc``::
+
+  [trusted]
+  users = root
+
 :hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` take over an
 ordinary repository, :hg:`admin::headless-export` gives one back. In between
 :hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house.

@@ -26,7 +26,7 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import config, hgcompat, manual
+from . import config, hgcompat, manual, requirement
 from .admin import commands
 from .bundles import overlay
 from .delivery import discovery
@@ -51,8 +51,19 @@ reposetup = eh.finalreposetup
 split = flow.refuse_outside
 
 
+def featuresetup(ui: Any, features: set[bytes]) -> None:
+    # Mercurial calls it where its module is that of an extension in effect.
+    features.add(requirement.NAME)
+
+
+@eh.uisetup
+def _uisetup(ui: Any) -> None:
+    localrepo.featuresetupfuncs.add(featuresetup)
+
+
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
+    requirement.install()
     parts.install()
     manual.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
@@ -64,7 +75,10 @@ def _extsetup(ui: Any) -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None or not config.participates(repo):
+    if repo.local() is None:
+        return
+    requirement.check(repo)
+    if not config.participates(repo):
         return
     with hgcompat.clear_errors():
         config.check_repository(repo)

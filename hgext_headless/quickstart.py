@@ -63,6 +63,7 @@ def make(hg: str, server: str) -> None:
     run('-R', server, 'phase', '--public', '-r', 'tip')
     with open(os.path.join(server, '.hg', 'hgrc'), 'w', encoding='utf-8') as file:
         file.write(_HGRC)
+    run('-R', server, 'admin::headless-init', '-q')
 
 
 def _free_port(wanted: int | None) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, wireprotov1server
 from mercurial.hgweb import webutil
 
-from . import config, hgcompat, manual
+from . import config, hgcompat, manual, replica, requirement
 from .delivery import discovery, getbundle, markers, pages, route
 from .pushlog import commands, keywords, styles
 
@@ -36,13 +36,25 @@ extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
 
 
+def featuresetup(ui: Any, features: set[bytes]) -> None:
+    # Mercurial calls it where its module is that of an extension in effect.
+    features.add(requirement.NAME)
+
+
+@eh.uisetup
+def _uisetup(ui: Any) -> None:
+    localrepo.featuresetupfuncs.add(featuresetup)
+
+
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
+    requirement.install()
     manual.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
+    hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
@@ -61,7 +73,10 @@ def _extsetup(ui: Any) -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None or not config.participates(repo):
+    if repo.local() is None:
+        return
+    requirement.check(repo)
+    if not config.participates(repo):
         return
     with hgcompat.clear_errors():
         config.check_repository(repo)

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from cmdserver import CommandServer
 
+from hgext_headless import requirement
+
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 #: Commands that speak to no server.
 AT_HOME = (
@@ -197,6 +199,12 @@ def _runs(pid: int) -> bool:
     return True
 
 
+def require_headless(root: Path) -> None:
+    """Write the requirement, as ``admin::headless-init`` does, in less time."""
+    with open(root / '.hg' / 'store' / 'requires', 'ab') as requires:
+        requires.write(requirement.NAME + b'\n')
+
+
 class Server(Clone):
     """A repository with public history and both extensions."""
 
@@ -213,6 +221,8 @@ class Server(Clone):
     ) -> None:
         super().__init__(world, world.folder / name)
         shutil.copytree(_history(public), self.root)
+        if extensions:
+            require_headless(self.root)
         self._process: str | None = None
         self._pidfiles: list[Path] = []
         self._base = ''.join(

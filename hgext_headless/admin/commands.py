@@ -30,17 +30,33 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
         return status
 
 
-@eh.command(b'admin::headless-init', [], b'hg admin::headless-init', helpcategory=_CATEGORY)
+@eh.command(
+    b'admin::headless-init',
+    [(b'', b'remove-requirement', None, b'make the repository an ordinary one again')],
+    b'hg admin::headless-init [--remove-requirement]',
+    helpcategory=_CATEGORY,
+)
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
-    """create or upgrade the database's schema, and check the store
+    """make a repository headless: the schema, the store, the requirement
+
+    Creates the database's schema or upgrades it, checks the store, and writes the
+    requirement "headless" into the repository: from then on, an hg that does not load the
+    extensions refuses to open it.
 
     Run it once on a push server before the first push, and again after each
-    upgrade of hgext_headless. It needs a database role that may create tables.
-    Running it again changes nothing.
+    upgrade of hgext_headless. Creating and upgrading the schema needs a database role that
+    may create tables. Then run it on each other server, where a role that
+    may read is enough. Running it again changes nothing.
+
+    A repository with drafts of its own gets no requirement: it is to move in with
+    :hg:`admin::headless-import`.
+
+    With --remove-requirement, take the requirement out and do nothing else: any hg can
+    open the repository then, and has its public history. The settings have to go too.
 
     Returns 0 on success.
     """
-    return _run('init', ui, repo)
+    return _run('init', ui, repo, **opts)
 
 
 @eh.command(

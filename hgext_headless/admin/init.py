@@ -1,15 +1,20 @@
-"""``admin::headless-init``: the schema and the store."""
+"""``admin::headless-init``: the schema, the store, and the requirement."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import hgcompat
+from .. import hgcompat, requirement
 from ..catalog import catalog, engine, migrate
+from ..model import Refused
 from ..site import Site
 
 
-def run(ui: Any, repo: Any, site: Site) -> int:
+def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
+    if opts['remove_requirement']:
+        if requirement.remove(repo):
+            ui.status(b'removed the requirement "%s"\n' % requirement.NAME)
+        return 0
     settings = site.settings
     if settings.embedded_database:
         catalog.make_home(settings.home)
@@ -25,4 +30,10 @@ def run(ui: Any, repo: Any, site: Site) -> int:
         )
     site.store.check()
     ui.status(b'the store is there and takes our credentials\n')
+    try:
+        if requirement.write(repo):
+            ui.status(b'wrote the requirement "%s"\n' % requirement.NAME)
+    except Refused as exc:
+        # As for one that is to move in.
+        ui.warn(b'the requirement was not written: %s\n' % hgcompat.to_bytes(str(exc)))
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
 
-from .. import config, hgcompat
+from .. import config, hgcompat, requirement
 from ..model import Refused, Temporary
 from ..site import Site
 
@@ -44,6 +44,8 @@ class PublicClone:
             return False
         try:
             clone = self._stock(self._target)
+        except error.RequirementError:
+            raise
         except error.RepoError as exc:
             raise Refused(f'{name} exists and is no repository') from exc
         if clone.root == self._repo.root:
@@ -73,6 +75,7 @@ class PublicClone:
         """
         if self.found:
             self.pull()
+            requirement.write(self.opened)
             return
         parent, name = os.path.split(self._target)
         hidden = b'.%s.headless-import' % name
@@ -83,6 +86,7 @@ class PublicClone:
                 self.opened = self._stock(temporary, create=True)
                 self.pull()
                 self._write_settings(os.path.join(temporary, b'.hg', b'hgrc'))
+                requirement.write(self.opened)
                 os.rename(temporary, self._target)
         except error.LockHeld as exc:
             raise Temporary('another import is making the clone') from exc

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import config, hgcompat, timings
+from .. import config, hgcompat, requirement, timings
 from ..bundles import changegroups
 from ..bundles.markers import Raw
 from ..bundles.overlay import FOLDER_PREFIX, Layer
@@ -61,12 +61,16 @@ class Incoming:
 
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
-    """An empty push, with a folder that is gone at the end, and a line in the log."""
+    """An empty push, with a folder that is gone at the end, and a line in the log.
+
+    Raises what `requirement.ensure` raises.
+    """
     site = Site(repo)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         user = config.pusher(repo, site.settings)
         with timings.logged(repo.ui, event, user=user) as stages:
+            requirement.ensure(repo)
             yield Incoming(repo, site, source, url, folder, stages)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

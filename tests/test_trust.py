@@ -1,0 +1,483 @@
+"""No way in past the extension: the requirement in the repository."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pwd
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_deploy import block
+from web import fetch
+from world import HG, Clone, Server, World
+
+from hgext_headless import requirement
+
+UNKNOWN = 'repository requires features unknown to this Mercurial: headless'
+SETTINGS_MISSING = (
+    'headless: misconfigured: this repository is headless, but no setting of [headless] is in '
+    'effect'
+)
+NO_PUSHES = 'headless: refused: this server takes no pushes'
+LACKS = 'headless: misconfigured: this repository lacks the requirement "headless"'
+#: What the system's own hgrc may have.
+WEB = '[web]\npush_ssl = no\nallow-push = *\n'
+LOADED = '[extensions]\nhgext_headless.push =\nhgext_headless.web =\n'
+NO_PUSH, NO_WEB = OFF = [f'--config=extensions.hgext_headless.{e}=!' for e in ('push', 'web')]
+
+
+def required(root: Path) -> bool:
+    return any(
+        requirement.NAME in path.read_bytes().split()
+        for path in (root / '.hg' / 'requires', root / '.hg' / 'store' / 'requires')
+        if path.exists()
+    )
+
+
+def unrequire(root: Path) -> None:
+    """As a repository of before."""
+    path = root / '.hg' / 'store' / 'requires'
+    path.write_bytes(path.read_bytes().replace(requirement.NAME + b'\n', b''))
+
+
+def history(root: Path) -> dict[str, bytes]:
+    """All of the store that is not a lock."""
+    store = root / '.hg' / 'store'
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob('*'))
+        if path.is_file() and not path.is_symlink() and path.name not in ('undo', 'lock')
+    }
+
+
+@contextlib.contextmanager
+def unchanged(server: Server) -> Iterator[None]:
+    before = history(server.root)
+    yield
+    assert history(server.root) == before
+
+
+def append(path: Path | str, text: str) -> None:
+    with open(path, 'a') as out:
+        out.write(text)
+
+
+@pytest.fixture
+def nobody() -> pwd.struct_passwd:
+    """A user who can run this Python, and is not the one that runs the tests."""
+    if os.geteuid():
+        pytest.skip('only root can start servers as another user')
+    user = pwd.getpwnam('nobody')
+    try:
+        subprocess.run([HG, 'version', '-q'], check=True, cwd='/', **as_user(user))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f'the user nobody cannot run {HG}')
+    return user
+
+
+def as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Arguments of `subprocess.Popen`."""
+    if user is None:
+        return {}
+    return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': []}
+
+
+@pytest.fixture
+def open_world() -> Iterator[World]:
+    """A world in a folder that every user can reach."""
+    with tempfile.TemporaryDirectory(prefix='headless-trust-') as folder:
+        os.chmod(folder, 0o755)
+        made = World(Path(folder))
+        yield made
+        made.stop()
+
+
+@contextlib.contextmanager
+def serving(
+    world: World, server: Server, *args: str, user: pwd.struct_passwd | None = None
+) -> Iterator[str | None]:
+    """``hg serve`` as a user; the URL, or None where it refuses to start."""
+    with open(world.folder / 'serve.log', 'wb') as log:
+        process = subprocess.Popen(
+            [HG, '-R', server.root, 'serve', '-a', '127.0.0.1', '-p', '0', *args],
+            cwd='/',
+            env={**world.env, 'PYTHONUNBUFFERED': '1'},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            **as_user(user),
+        )
+    try:
+        found = re.search(r':(\d+)/', process.stdout.readline())
+        yield f'http://127.0.0.1:{found.group(1)}/' if found else None
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def ssh_as(world: World, server: Server, user: pwd.struct_passwd | None) -> tuple[str, ...]:
+    """Arguments of a client: the server's end runs as a user."""
+    ssh = world.folder / 'ssh-as-user'
+    become = ''
+    if user:
+        become = f'os.setgroups([]); os.setgid({user.pw_gid}); os.setuid({user.pw_uid})\n'
+    ssh.write_text(
+        f'#!{sys.executable}\nimport os, sys\n{become}'
+        "os.execvp('sh', ['sh', '-c', ' '.join(sys.argv[2:])])\n"
+    )
+    ssh.chmod(0o755)
+    return ('--config', f'ui.ssh={ssh}', server.url('ssh'))
+
+
+def refuses_all(world: World, server: Server, line: str, user: Any = None) -> None:
+    """Neither a push nor a pull is served, over http or ssh; a line says why."""
+    alice = Clone(world, world.folder / 'alice')
+    append(world.env['HGRCPATH'], WEB)
+    with unchanged(server):
+        with serving(world, server, user=user) as url:
+            if url is not None:
+                alice.hg('push', url, code=255)
+        assert url is None
+        log = (world.folder / 'serve.log').read_text()
+        over_ssh = ssh_as(world, server, user)
+        pushed = alice.hg('push', *over_ssh, code=255)
+        pulled = alice.hg('pull', *over_ssh, code=255)
+    for text in (log, pushed, pulled):
+        assert line in text
+        assert 'Traceback' not in text
+    assert len(alice.log('draft()')) == 1
+
+
+@pytest.mark.parametrize('hgrc', ['untrusted', 'unreadable', 'missing'])
+@pytest.mark.parametrize('extensions', ['', LOADED], ids=['not loaded', 'loaded for all'])
+def test_hgrc_not_in_effect(world, hgrc, extensions):
+    """Nothing gets in, and nothing out."""
+    server = Server(world)
+    world.clone(str(server.root), 'alice').commit('a')
+    path = server.root / '.hg' / 'hgrc'
+    if hgrc == 'untrusted':
+        if os.geteuid():
+            pytest.skip('only root can give a file away')
+        os.chown(path, pwd.getpwnam('nobody').pw_uid, -1)
+    else:
+        path.unlink()
+        if hgrc == 'unreadable':  # for root too
+            path.mkdir()
+    append(world.env['HGRCPATH'], extensions)
+    refuses_all(world, server, SETTINGS_MISSING if extensions else UNKNOWN)
+
+
+@pytest.mark.parametrize('mode', [0o644, 0o600], ids=['untrusted', 'unreadable'])
+@pytest.mark.parametrize('extensions', ['', LOADED], ids=['not loaded', 'loaded for all'])
+def test_server_of_another_user(open_world, nobody, mode, extensions):
+    world = open_world
+    server = Server(world)
+    world.clone(str(server.root), 'alice').commit('a')
+    give_away(server, nobody)
+    (server.root / '.hg' / 'hgrc').chmod(mode)
+    append(world.env['HGRCPATH'], extensions)
+    refuses_all(world, server, SETTINGS_MISSING if extensions else UNKNOWN, nobody)
+
+
+def give_away(server: Server, user: pwd.struct_passwd) -> None:
+    """All but the hgrc to a user."""
+    for path in [server.root, *server.root.rglob('*')]:
+        if path.name != 'hgrc':
+            os.chown(path, user.pw_uid, user.pw_gid)
+
+
+@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+def test_trusted(open_world, nobody, transport):
+    """What the document says of [trusted]."""
+    world = open_world
+    server = Server(world)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    give_away(server, nobody)
+    append(world.env['HGRCPATH'], WEB + block('trusted').replace('hg-admin', 'root'))
+    if transport == 'http':
+        with serving(world, server, user=nobody) as url:
+            out = alice.hg('push', url)
+    else:
+        out = alice.hg('push', *(ssh_as(world, server, nobody) if transport == 'ssh' else ()))
+    assert 'as push 1' in out
+    assert server.changesets() == 3
+
+
+@pytest.mark.parametrize(
+    'args',
+    [
+        ('log',),
+        ('verify',),
+        ('commit', '-m', 'x'),
+        ('serve', '-a', '127.0.0.1', '-p', '0'),
+        ('recover',),
+        ('debugupgraderepo', '--run'),
+        ('clone', '.', '../copy'),
+        ('bundle', '-a', '../all.hg'),
+    ],
+    ids=lambda args: args[0],
+)
+def test_without_extensions(world, args):
+    """Every command of an hg that does not load them."""
+    server = Server(world)
+    with unchanged(server):
+        assert UNKNOWN in server.hg(*args, *OFF, code=255)
+        (server.root / '.hg' / 'hgrc').unlink()
+        assert UNKNOWN in server.hg(*args, code=255)
+        append(world.env['HGRCPATH'], LOADED)
+        assert SETTINGS_MISSING in server.hg(*args, code=255)
+
+
+def test_one_extension_of_two(world):
+    """Push disabled for one command, or for good: a replica's rules."""
+    server = Server(world)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    with unchanged(server):
+        with serving(world, server, NO_PUSH) as url:
+            assert NO_PUSHES in alice.hg('push', url, code=255)
+    with serving(world, server, NO_WEB) as url:
+        assert 'as push 1' in alice.hg('push', url)
+
+
+def test_a_directory_of_repositories(world):
+    """One repository's hgrc loads the extensions into the process; that of another is
+    not in effect there."""
+    good, bad = Server(world, 'good'), Server(world, 'bad')
+    (bad.root / '.hg' / 'hgrc').unlink()
+    append(world.env['HGRCPATH'], WEB)
+    conf = world.folder / 'hgweb.conf'
+    conf.write_text(f'[paths]\ngood = {good.root}\nbad = {bad.root}\n')
+    out = world.hg(
+        'serve', '-d', '--web-conf', conf, '-a', '127.0.0.1', '-p', '0',
+        '--pid-file', world.folder / 'pid',
+    )  # fmt: skip
+    url = f'http://127.0.0.1:{re.search(r":([0-9]+)/", out).group(1)}/'
+    try:
+        alice = world.clone(f'{url}good', 'alice')
+        alice.commit('a')
+        assert 'as push 1' in alice.hg('push')
+        with unchanged(bad):
+            alice.hg('push', f'{url}bad', code=255)
+        assert fetch(f'{url}bad/log')[0] in (404, 500)
+    finally:
+        os.kill(int((world.folder / 'pid').read_text()), 15)
+
+
+@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+def test_replica_takes_no_pushes(world, make_server, transport):
+    """A server with the web extension alone."""
+    server = make_server('embedded')
+    replica = make_server('embedded', name='replica', extensions=('web',))
+    alice = world.clone(replica.url(transport), 'alice')
+    draft = alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    with unchanged(replica):
+        for args in ((), ('-B', 'mine'), ('--config', 'devel.legacy.exchange=phases,bookmarks')):
+            assert alice.hg('push', *args, code=255).count(NO_PUSHES) == 1
+        assert alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=None).code
+    assert alice.log('draft()') == [f'{draft} draft']
+    # It gets public history by a pull.
+    public = server.commit('public3')
+    server.hg('phase', '--public', '.')
+    replica.hg('pull', '-q', server.root)
+    assert replica.log('tip') == [f'{public} public']
+
+
+@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+def test_repository_of_before(world, make_server, transport):
+    """No push before headless-init has been run; reads go on."""
+    server = make_server('services')
+    unrequire(server.root)
+    url = server.url(transport)
+    alice = world.clone(url, 'alice')
+    alice.commit('public3')
+    alice.hg('phase', '--public', '.')
+    draft = alice.commit('a')
+    with unchanged(server):
+        out = alice.hg('push', code=255)
+    assert out.count(LACKS) == 1
+    assert 'run "hg admin::headless-init"' in out
+    assert alice.log('draft()') == [f'{draft} draft']
+    assert 'wrote the requirement' in server.hg('admin::headless-init')
+    assert 'requirement' not in server.hg('admin::headless-init')
+    # A server that runs already looks again.
+    assert 'as push 1' in alice.hg('push')
+    assert server.changesets() == 4
+
+
+def test_embedded_on_first_use(world, make_server):
+    """As the database is."""
+    server = make_server('embedded')
+    unrequire(server.root)
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    assert 'as push 1' in alice.hg('push')
+    assert required(server.root)
+    assert UNKNOWN in server.hg('log', *OFF, code=255)
+
+
+def test_drafts_of_its_own(world):
+    """A repository that is to move in is not marked."""
+    old = world.init('old')
+    old.commit('public')
+    old.hg('phase', '--public', '.')
+    old.commit('draft')
+    append(old.root / '.hg' / 'hgrc', LOADED + '[headless]\nrepository = try\n')
+    out = old.hg('admin::headless-init')
+    assert 'the requirement was not written: this repository has drafts of its own' in out
+    assert not required(old.root)
+    alice = world.clone(str(old.root), 'alice')
+    alice.commit('b')
+    assert 'has drafts of its own' in alice.hg('push', '-f', code=255)
+    # What it moves in to is.
+    old.hg('admin::headless-import', '--into', world.folder / 'new')
+    assert required(world.folder / 'new')
+    assert not required(old.root)
+    # And so is the clone that an import of before has made.
+    unrequire(world.folder / 'new')
+    old.hg('admin::headless-import', '--into', world.folder / 'new')
+    assert required(world.folder / 'new')
+
+
+def test_taking_it_out(world):
+    server = Server(world)
+    server.hg('admin::headless-init')
+    assert 'removed the requirement' in server.hg(
+        'admin::headless-init', '--remove-requirement'
+    )
+    assert server.hg('admin::headless-init', '--remove-requirement') == ''
+    (server.root / '.hg' / 'hgrc').unlink()
+    assert server.changesets() == 3
+    server.verified()
+
+
+def test_without_share_safe(world, make_server):
+    """One file has all requirements then."""
+    append(world.env['HGRCPATH'], '[format]\nuse-share-safe = no\n')
+    server = world.init('server')
+    append(server.root / '.hg' / 'hgrc', LOADED + '[headless]\nrepository = try\n')
+    server.hg('admin::headless-init')
+    assert requirement.NAME in (server.root / '.hg' / 'requires').read_bytes().split()
+    assert not (server.root / '.hg' / 'store' / 'requires').exists()
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    (server.root / '.hg' / 'hgrc').unlink()
+    assert UNKNOWN in server.hg('log', code=255)
+
+
+CLONES = ((), ('--pull',), ('--stream',), ('-r', '1'))
+
+
+@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+@pytest.mark.parametrize('loaded', [False, True], ids=['stock', 'with extensions'])
+def test_clones_are_ordinary(world, make_server, transport, loaded):
+    """The requirement is the server's; also where the client loads the extensions."""
+    server = make_server('embedded')
+    url = server.url(transport)
+    if loaded:
+        append(world.env['HGRCPATH'], LOADED)
+    for number, args in enumerate(CLONES):
+        clone = world.clone(url, f'clone{number}', *args)
+        assert not required(clone.root), args
+        clone.verified()
+        clone.commit('a')
+        clone.hg('push', '-q', '-f', '-r', '.')
+    assert len(world.clone(url, 'streamed', '--stream').log()) == 3
+    assert server.changesets() == 3
+
+
+def test_stream_bundles(world, make_server):
+    server = make_server('embedded')
+    server.hg('debugcreatestreamclonebundle', '../stream.hg')
+    server.hg('bundle', '-a', '-t', 'none-streamv2', '../v2.hg')
+    for name in ('stream.hg', 'v2.hg'):
+        clone = world.init(f'from-{name}')
+        spec = clone.hg('debugbundle', '--spec', f'../{name}')
+        assert 'requirements' in spec and 'headless' not in spec
+    clone.hg('debugapplystreamclonebundle', '../stream.hg')
+    assert len(clone.log()) == 3
+    assert not required(clone.root)
+    clone.verified()
+
+
+def test_clone_bundle(world, make_server):
+    """A stream clone by a manifest of clone bundles."""
+    server = make_server('embedded')
+    server.hg('bundle', '-a', '-t', 'none-streamv2', world.folder / 'v2.hg')
+    spec = server.hg('debugbundle', '--spec', world.folder / 'v2.hg').strip()
+    append(server.root / '.hg' / 'hgrc', '[extensions]\nclonebundles =\n')
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=world.folder)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as cdn:
+        threading.Thread(target=cdn.serve_forever, daemon=True).start()
+        (server.root / '.hg' / 'clonebundles.manifest').write_text(
+            f'http://127.0.0.1:{cdn.server_port}/v2.hg BUNDLESPEC={spec}\n'
+        )
+        out = world.hg('clone', '--stream', server.url('http'), 'clone')
+        cdn.shutdown()
+    assert 'applying clone bundle' in out
+    assert not required(world.folder / 'clone')
+
+
+def test_share(world, make_server):
+    """A share is guarded by what is in the store."""
+    server = make_server('embedded')
+    world.hg('share', server.root, 'share', '--config', 'extensions.share=')
+    share = Clone(world, world.folder / 'share')
+    alice = world.clone(str(share.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    assert server.changesets() == 3
+    (server.root / '.hg' / 'hgrc').unlink()
+    assert UNKNOWN in world.hg('log', '-R', share.root, code=255)
+    assert UNKNOWN in alice.hg('push', code=255)
+
+
+def test_maintenance(world, make_server):
+    """What operators do with any repository; the requirement stays."""
+    server = make_server('embedded')
+    server.hg('verify')
+    (server.root / '.hg' / 'store' / 'journal').write_bytes(b'')
+    server.hg('recover')
+    server.hg('debugupgraderepo', '--run', '--quiet', '--config', 'format.sparse-revlog=no')
+    assert required(server.root)
+    assert 'sparserevlog' not in (server.root / '.hg' / 'store' / 'requires').read_text()
+    server.hg('debugupgraderepo', '--run', '--quiet', '--optimize', 're-delta-all')
+    server.hg('debugupgraderepo', '--run', '--quiet', '--config', 'format.use-share-safe=no')
+    assert required(server.root)
+    server.verified()
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    assert 'as push 1' in alice.hg('push')
+
+
+def test_push_from_a_headless_repository(world, make_server):
+    """To an ordinary one, as a copy of public history is kept."""
+    server = make_server('embedded')
+    copy = world.init('copy')
+    server.hg('push', '-q', copy.root)
+    assert len(copy.log()) == 3
+    assert not required(copy.root)
+
+
+def test_export_gives_an_ordinary_repository(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    world.init('ordinary')
+    server.hg('admin::headless-export', world.folder / 'ordinary')
+    assert not required(world.folder / 'ordinary')
+    assert len(Clone(world, world.folder / 'ordinary').log()) == 4
