@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import EITHER
 from test_deploy import block
 from web import fetch
 from world import HG, Clone, Server, World
@@ -29,7 +30,6 @@ SETTINGS_MISSING = (
     'effect'
 )
 NO_PUSHES = 'headless: refused: this server takes no pushes'
-LACKS = 'headless: misconfigured: this repository lacks the requirement "headless"'
 #: What the system's own hgrc may have.
 WEB = '[web]\npush_ssl = no\nallow-push = *\n'
 LOADED = '[extensions]\nhgext_headless.push =\nhgext_headless.web =\n'
@@ -295,37 +295,23 @@ def test_replica_takes_no_pushes(world, make_server, transport):
     assert replica.log('tip') == [f'{public} public']
 
 
+@pytest.mark.parametrize('backend', EITHER)
 @pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
-def test_repository_of_before(world, make_server, transport):
-    """No push before headless-init has been run; reads go on."""
-    server = make_server('services')
+def test_repository_of_before(world, make_server, transport, backend):
+    """The first push marks it, and so does headless-init."""
+    server = make_server(backend)
     unrequire(server.root)
-    url = server.url(transport)
-    alice = world.clone(url, 'alice')
-    alice.commit('public3')
-    alice.hg('phase', '--public', '.')
-    draft = alice.commit('a')
-    with unchanged(server):
-        out = alice.hg('push', code=255)
-    assert out.count(LACKS) == 1
-    assert 'run "hg admin::headless-init"' in out
-    assert alice.log('draft()') == [f'{draft} draft']
     assert 'wrote the requirement' in server.hg('admin::headless-init')
     assert 'requirement' not in server.hg('admin::headless-init')
-    # A server that runs already looks again.
-    assert 'as push 1' in alice.hg('push')
-    assert server.changesets() == 4
-
-
-def test_embedded_on_first_use(world, make_server):
-    """As the database is."""
-    server = make_server('embedded')
     unrequire(server.root)
-    alice = world.clone(server.url('http'), 'alice')
+    alice = world.clone(server.url(transport), 'alice')
+    assert not required(server.root)
     alice.commit('a')
     assert 'as push 1' in alice.hg('push')
     assert required(server.root)
     assert UNKNOWN in server.hg('log', *OFF, code=255)
+    alice.commit('b')
+    assert 'as push 2' in alice.hg('push')
 
 
 def test_drafts_of_its_own(world):
@@ -340,7 +326,8 @@ def test_drafts_of_its_own(world):
     assert not required(old.root)
     alice = world.clone(str(old.root), 'alice')
     alice.commit('b')
-    assert 'has drafts of its own' in alice.hg('push', '-f', code=255)
+    assert 'as push 1' in alice.hg('push', '-f')
+    assert not required(old.root)
     # What it moves in to is.
     old.hg('admin::headless-import', '--into', world.folder / 'new')
     assert required(world.folder / 'new')
