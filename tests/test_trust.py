@@ -196,7 +196,6 @@ def give_away(server: Server, user: pwd.struct_passwd) -> None:
             os.chown(path, user.pw_uid, user.pw_gid)
 
 
-@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
 def test_trusted(open_world, nobody, transport):
     """What the document says of [trusted]."""
     world = open_world
@@ -275,7 +274,6 @@ def test_a_directory_of_repositories(world):
         os.kill(int((world.folder / 'pid').read_text()), 15)
 
 
-@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
 def test_replica_takes_no_pushes(world, make_server, transport):
     """A server with the web extension alone."""
     server = make_server('embedded')
@@ -296,7 +294,6 @@ def test_replica_takes_no_pushes(world, make_server, transport):
 
 
 @pytest.mark.parametrize('backend', EITHER)
-@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
 def test_repository_of_before(world, make_server, transport, backend):
     """The first push marks it, and so does headless-init."""
     server = make_server(backend)
@@ -368,7 +365,6 @@ def test_without_share_safe(world, make_server):
 CLONES = ((), ('--pull',), ('--stream',), ('-r', '1'))
 
 
-@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
 @pytest.mark.parametrize('loaded', [False, True], ids=['stock', 'with extensions'])
 def test_clones_are_ordinary(world, make_server, transport, loaded):
     """The requirement is the server's; also where the client loads the extensions."""

@@ -77,13 +77,13 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     answer = orig(repo, proto, namespace)
     if not config.participates(repo):
         return answer
-    if namespace == b'phases' and b'REQUEST_METHOD' not in repo.ui.environ:
-        # A push is coming. Until it does, the client has work of its own to do.
-        threading.Thread(target=Site(repo).warm_up, daemon=True).start()
     try:
         keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
         return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
+    if namespace == b'phases' and b'REQUEST_METHOD' not in repo.ui.environ:
+        # A push is coming. Until it does, the client has work of its own to do.
+        threading.Thread(target=Site(repo).warm_up, daemon=True).start()
     return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
 
 
