@@ -74,7 +74,8 @@ def test_hgweb_reads_only(world, make_server, services, databases):
     )
     web.extra_env = {**secret, 'AWS_ACCESS_KEY_ID': running.READER_KEY}
     unrequire(web.root)
-    out = web.hg('admin::headless-init', env=web.extra_env)
+    push_too = ('--config', 'extensions.hgext_headless.push=')
+    out = web.hg('admin::headless-init', *push_too, env=web.extra_env)
     assert 'the schema is up to date' in out and 'wrote the requirement' in out
     base = web.start()
     alice = world.clone(str(push.root), 'alice')
