@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def _free_port(wanted: int | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The console script. Serves until it is interrupted."""
+    """The console script. Serves until it is interrupted or terminated."""
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
     parser.add_argument('folder', metavar='DIR', help='a folder to make')
     parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')
@@ -97,14 +98,17 @@ def main(argv: list[str] | None = None) -> int:
         other=os.path.join(args.folder, 'other'),
     )
     print(welcome, flush=True)
-    try:
-        return subprocess.call(
-            [hg, '-R', server, 'serve', '-a', '127.0.0.1', '-p', str(port)],
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, 'HGRCPATH': ''},
-        )
-    except KeyboardInterrupt:
-        return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with subprocess.Popen(
+        [hg, '-R', server, 'serve', '-a', '127.0.0.1', '-p', str(port)],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, 'HGRCPATH': ''},
+    ) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            return 0
 
 
 if __name__ == '__main__':

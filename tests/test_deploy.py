@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 import services as running
 from web import fetch, fetch_json
-from world import HG, free_url
+from world import HG, free_url, unrequire
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / 'docs' / 'operating.rst').read_text()
@@ -73,6 +73,10 @@ def test_hgweb_reads_only(world, make_server, services, databases):
         settings=f'database = {reader}\n{common}', name='web', extensions=('web',)
     )
     web.extra_env = {**secret, 'AWS_ACCESS_KEY_ID': running.READER_KEY}
+    unrequire(web.root)
+    push_too = ('--config', 'extensions.hgext_headless.push=')
+    out = web.hg('admin::headless-init', *push_too, env=web.extra_env)
+    assert 'the schema is up to date' in out and 'wrote the requirement' in out
     base = web.start()
     alice = world.clone(str(push.root), 'alice')
     alice.commit('a')
@@ -213,6 +217,7 @@ def test_move_in_keep_house_move_out(world, services):
     bob.commit('new')
     assert 'as push 5' in bob.hg('push', '-f', '-r', '.')
 
+    sh(block('init-web'))
     sh(block('export'))
     ordinary = world.folder / 'srv' / 'ordinary'
     assert world.hg('-R', ordinary, 'log', '-r', 'all()', '-T', '{phase} ').split() == [
@@ -224,6 +229,9 @@ def test_move_in_keep_house_move_out(world, services):
     assert 'all is well' in sh(block('restored'))
     bob.commit('newer')
     assert 'as push 5000001' in bob.hg('push', '-f', '-r', '.')
+    assert 'removed the requirement' in sh(block('remove-requirement'))
+    (srv / 'try' / '.hg' / 'hgrc').unlink()
+    world.hg('-R', srv / 'try', 'verify', '-q')
     shutil.rmtree(srv)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -141,8 +142,14 @@ def test_quickstart(world):
         assert done.stdout.count('a draft') == 1
     finally:
         process.terminate()
-        process.wait()
-        subprocess.run(['pkill', '-f', str(world.folder)], check=False)
+        assert process.wait() == 0
+    # And its server is gone.
+    port = int(re.search(r'127\.0\.0\.1:([0-9]+)/', ''.join(lines)).group(1))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.1', port))
+    assert (world.folder / 'quick' / 'server' / '.hg' / 'store' / 'requires').read_text().count(
+        'headless\n'
+    ) == 1
     again = subprocess.run(
         [quickstart, 'quick'], cwd=world.folder, env=world.env, capture_output=True, text=True
     )

@@ -20,7 +20,7 @@ import pytest
 from conftest import EITHER
 from test_deploy import block
 from web import fetch
-from world import HG, Clone, Server, World
+from world import HG, Clone, Server, World, unrequire
 
 from hgext_headless import requirement
 
@@ -42,12 +42,6 @@ def required(root: Path) -> bool:
         for path in (root / '.hg' / 'requires', root / '.hg' / 'store' / 'requires')
         if path.exists()
     )
-
-
-def unrequire(root: Path) -> None:
-    """As a repository of before."""
-    path = root / '.hg' / 'store' / 'requires'
-    path.write_bytes(path.read_bytes().replace(requirement.NAME + b'\n', b''))
 
 
 def history(root: Path) -> dict[str, bytes]:

@@ -205,6 +205,12 @@ def require_headless(root: Path) -> None:
         requires.write(requirement.NAME + b'\n')
 
 
+def unrequire(root: Path) -> None:
+    """Take the requirement out again: a repository of before."""
+    path = root / '.hg' / 'store' / 'requires'
+    path.write_bytes(path.read_bytes().replace(requirement.NAME + b'\n', b''))
+
+
 class Server(Clone):
     """A repository with public history and both extensions."""
 

@@ -225,9 +225,11 @@ def _wait(connection: Any) -> None:
         if state == extensions.POLL_OK:
             return
         remaining = deadline - time.monotonic()
-        reads = [connection.fileno()] if state == extensions.POLL_READ else []
-        writes = [connection.fileno()] if state == extensions.POLL_WRITE else []
-        if remaining <= 0 or not any(select.select(reads, writes, [], remaining)):
+        # Not select(): it takes no descriptor of 1,024 or more.
+        poller = select.poll()
+        events = select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
+        poller.register(connection.fileno(), events)
+        if remaining <= 0 or not poller.poll(remaining * 1000):
             raise psycopg2.OperationalError('timeout expired')
 
 

@@ -1,0 +1,53 @@
+"""Connections to Postgres, in this process."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import time
+
+import pytest
+from conftest import fresh
+
+from hgext_headless.catalog import engine
+from hgext_headless.model import Temporary
+
+
+@pytest.fixture
+def database(world, services):
+    url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
+    opened = engine.open_database(url)
+    yield opened
+    opened._engine.dispose()
+
+
+@pytest.fixture
+def many_files():
+    """A process with more than 1,024 open files, as a busy WSGI server's may be."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 1200:
+        pytest.skip('this user may not open 1,200 files')
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1200), limits[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for file in files:
+        os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_high_descriptor(many_files, database):
+    with database.reading() as connection:
+        assert connection.connection.dbapi_connection.fileno() >= 1024
+        assert connection.exec_driver_sql('SELECT 1').scalar() == 1
+
+
+def test_deadline(database, monkeypatch):
+    """Postgres that does not answer, as long as its own deadline is not over."""
+    with database.reading():
+        pass
+    monkeypatch.setattr(engine, 'QUERY_TIMEOUT', 0.3)
+    started = time.monotonic()
+    with pytest.raises(Temporary, match='too slow'), database.reading() as connection:
+        connection.exec_driver_sql('SELECT pg_sleep(3)')
+    assert 0.3 <= time.monotonic() - started < 3
