@@ -8,7 +8,6 @@ repository.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from mercurial import error, exchange, requirements, scmutil
@@ -61,11 +60,15 @@ def ensure(repo: Any) -> None:
     """Write the requirement at a push to a repository without it: the embedded database is
     made on first use, and repositories of before have none.
 
-    Raises `Temporary`. A repository with drafts of its own, which is to move in, gets none.
+    A push waits for no lock: where there is one, a later push writes it. A repository with
+    drafts of its own, which is to move in, gets none. Both are logged.
     """
-    if NAME not in repo.requirements:
-        with contextlib.suppress(Refused):
-            write(repo)
+    if NAME in repo.requirements:
+        return
+    try:
+        _change(repo, present=True, wait=False)
+    except (Refused, Temporary) as exc:
+        repo.ui.log(b'headless', b'requirement: %s\n', hgcompat.to_bytes(exc.line()))
 
 
 def write(repo: Any) -> bool:
@@ -82,7 +85,7 @@ def remove(repo: Any) -> bool:
     return _change(repo, present=False)
 
 
-def _change(repo: Any, present: bool) -> bool:
+def _change(repo: Any, present: bool, wait: bool = True) -> bool:
     repo = repo.unfiltered()
     if (NAME in _on_disk(repo)) == present:
         return False
@@ -92,7 +95,7 @@ def _change(repo: Any, present: bool) -> bool:
             'see "hg help admin::headless-import"'
         )
     try:
-        with repo.wlock(), repo.lock():
+        with repo.wlock(wait), repo.lock(wait):
             # Another process may have changed them since this one read them.
             found = _on_disk(repo)
             scmutil.writereporequirements(repo, found | {NAME} if present else found - {NAME})

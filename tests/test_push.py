@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import EITHER
 from many_drafts import stack
-from world import HG
+from world import HG, unrequire
 
 
 def objects(server) -> list[Path]:
@@ -21,6 +21,7 @@ def objects(server) -> list[Path]:
 
 def test_drafts_take_no_lock(world, make_server, transport):
     server = make_server('embedded', settings='[ui]\ntimeout = 1\n')
+    unrequire(server.root)  # nor the one that marks a repository of before
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('a')
     lock = server.root / '.hg' / 'store' / 'lock'

@@ -61,10 +61,7 @@ class Incoming:
 
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
-    """An empty push, with a folder that is gone at the end, and a line in the log.
-
-    Raises what `requirement.ensure` raises.
-    """
+    """An empty push, with a folder that is gone at the end, and a line in the log."""
     site = Site(repo)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
