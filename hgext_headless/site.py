@@ -70,7 +70,7 @@ class Site:
         return _CATALOG in sys.modules
 
     def warm_up(self) -> None:
-        """Import and open what a push of drafts needs, while the client is still at work.
+        """Import and open what a push of drafts needs, while the client is still sending.
 
         What fails here fails again, and is told, where it is needed.
         """

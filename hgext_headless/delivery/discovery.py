@@ -6,7 +6,6 @@ In discovery (``heads``, ``known``, ``branchmap``) it has public history, and no
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -81,9 +80,6 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
         keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
         return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
-    if namespace == b'phases' and b'REQUEST_METHOD' not in repo.ui.environ:
-        # A push is coming. Until it does, the client has work of its own to do.
-        threading.Thread(target=Site(repo).warm_up, daemon=True).start()
     return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
 
 
