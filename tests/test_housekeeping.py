@@ -159,16 +159,7 @@ def test_not_in_the_repository_that_was_moved_from(world, embedded):
     """There "in the repository" does not mean public."""
     server, alice, nodes = embedded
     (alice.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
-    server.hg(
-        'pull',
-        '-q',
-        '-f',
-        '--config',
-        'extensions.hgext_headless.push=!',
-        '--config',
-        'extensions.hgext_headless.web=!',
-        str(alice.root),
-    )
+    server.hg('pull', '-q', '-f', str(alice.root))
     out = server.hg('admin::headless-expire', '--user', 'bob', code=255)
     assert 'headless: refused: this repository has drafts in itself' in out
     out = server.hg('admin::headless-forget', nodes[0], '--reason', 'x', code=255)
