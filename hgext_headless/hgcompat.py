@@ -218,6 +218,29 @@ def replace_parsed_index(
         load_inner(*args)
 
 
+def mapped(opener: Any, path: bytes, threshold: int | None, size: int | None) -> Any:
+    """A large index as revlogs map it, but for the pages that nobody reads; None where it
+    is not to be mapped."""
+    try:
+        with opener(path) as file:
+            there = opener.fstat(file).st_size
+            if threshold is None or there < threshold or not opener.is_mmap_safe(path):
+                return None
+            length = there if size is None else min(there, size)
+            return util.buffer(util.mmapread(file, length, pre_populate=False))
+    except FileNotFoundError:
+        return None
+
+
+def copy_cached_text(source: Any, log: Any, rev: int) -> None:
+    """Have a revlog know the text of a revision that another has too."""
+    text = source.rawdata(rev)
+    if hasattr(log._inner, 'cache_revision_text'):
+        log._inner.cache_revision_text(rev, text, True)
+    else:  # until 7.1
+        log._inner._revisioncache = source.node(rev), rev, text
+
+
 def template_repository(made: Any, repo: Any) -> None:
     """Let the keywords and functions of a templater speak of a repository.
 
@@ -233,6 +256,12 @@ def repository_bases(repo: Any) -> tuple[type, ...]:
     return (made,) if made is localrepo.localrepository else made.__bases__
 
 
+def forgo_manifest_cache(manifestlog: Any) -> None:
+    """Keep a log of manifests from the file that Mercurial has the last ones in, which it
+    would read whole to look for one."""
+    manifestlog.getstorage(b'')._fulltextcache._opener = None
+
+
 def clear_manifests(manifestlog: Any) -> None:
     """Forget the manifests that were read.
 
@@ -242,7 +271,9 @@ def clear_manifests(manifestlog: Any) -> None:
     for cache in manifestlog._dirmancache.values():
         cache.clear()
     manifestlog.clearcaches()
-    manifestlog.getstorage(b'')._dirlogcache.clear()
+    root = manifestlog.getstorage(b'')
+    root._fulltextcache.clear()  # which a bundle's log does not do itself
+    root._dirlogcache.clear()
 
 
 def hgweb_class() -> Any:

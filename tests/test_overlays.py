@@ -55,6 +55,55 @@ def test_nothing_of_an_overlay_survives(world, make_server):
     )
 
 
+PAGES = """
+import gc, io, re, sys
+from mercurial.hgweb import hgweb
+app = hgweb(sys.argv[1].encode())
+gc.collect()
+gc.disable()
+def page(node):
+    started = []
+    env = dict(REQUEST_METHOD='GET', PATH_INFO='/rev/' + node, SCRIPT_NAME='', QUERY_STRING='',
+               SERVER_NAME='h', SERVER_PORT='80', SERVER_PROTOCOL='HTTP/1.1', REMOTE_ADDR='h')
+    env.update({'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(), 'wsgi.errors': sys.stderr,
+                'wsgi.version': (1, 0), 'wsgi.multithread': True, 'wsgi.multiprocess': True,
+                'wsgi.run_once': False})
+    body = b''.join(app(env, lambda status, headers, info=None: started.append(status)))
+    assert started[0].startswith('200') and node.encode() in body, (started, body)
+def anonymous():
+    with open('/proc/self/smaps_rollup') as rollup:
+        return int(re.search(r'Anonymous: +([0-9]+) kB', rollup.read()).group(1)) // 1024
+for node in sys.argv[2:]:
+    page(node)
+    if node == sys.argv[6]:
+        before = anonymous()
+print(anonymous() - before)
+"""
+
+
+def test_memory_of_pages(world, make_server):
+    """A page leaves little, in what Mercurial makes of a request, for the next garbage
+    collection: nothing of the size of a manifest, which is 1 MB here."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    (alice.root / 'many').mkdir()
+    for number in range(5000):
+        (alice.root / 'many' / f'{number:0180}').touch()
+    alice.commit('large')
+    base = alice.commit('small')
+    alice.hg('phase', '--public', base)
+    heads(alice, 45, base, 'draft')
+    alice.hg('push', '-q', '-f')
+    nodes = alice.log('draft()', '{node}\n')
+    grown = subprocess.run(
+        [sys.executable, '-c', PAGES, server.root, *nodes],
+        env=world.env,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert int(grown.stdout) < 20  # MB, after forty
+
+
 def test_ten_threads_while_public_history_grows(world, make_server):
     server = make_server('embedded')
     url = server.start()

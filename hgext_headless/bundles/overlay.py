@@ -161,14 +161,16 @@ class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
         self._cgunpacker.seek(self.manstart)
         self._cgunpacker.manifestheader()
         log = shared_index.Manifest(
-            self.public.manifestlog.getstorage(b'').get_revlog().index,
+            self.public.manifestlog.getstorage(b'').get_revlog(),
             self.nodeconstants,
             self.svfs,
             self._cgunpacker,
             self.unfiltered().changelog.rev,
         )
         self.filestart = self._cgunpacker.tell()
-        return _Manifests(self.public.manifestlog, self.svfs, self, log, self.narrowmatch())
+        made = _Manifests(self.public.manifestlog, self.svfs, self, log, self.narrowmatch())
+        hgcompat.forgo_manifest_cache(made)
+        return made
 
     def close(self) -> None:
         super().close()

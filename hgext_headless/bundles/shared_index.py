@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mercurial import bundlerepo, error
-from mercurial.node import hex
+from mercurial.node import hex, nullrev
 
 from .. import hgcompat
 
@@ -104,6 +104,7 @@ def shared(own: Any, with_nodes: Any) -> Any:
 
 def release(log: Any) -> None:
     """Give back what a `Changelog` or `Manifest` holds that is large; it can't be used then."""
+    log.clearcaches()
     if isinstance(log.index, SharedIndex):
         log.index.release()
 
@@ -117,10 +118,13 @@ class _Sharing:
         super().__init__(*args)
         self._read.clear()
 
-    def _get_data(self, path: bytes, *args: Any, **kwargs: Any) -> Any:
+    def _get_data(self, path: bytes, threshold: int | None, size: int | None = None) -> Any:
         # Bundle logs open themselves twice, as what they are and as what they lie over.
         if path not in self._read:
-            self._read[path] = super()._get_data(path, *args, **kwargs)  # type: ignore[misc]
+            found = hgcompat.mapped(self.opener, path, threshold, size)  # type: ignore[attr-defined]
+            if found is None:
+                found = super()._get_data(path, threshold, size)  # type: ignore[misc]
+            self._read[path] = found
         return self._read[path]
 
     def _load_inner(self, *args: Any) -> None:
@@ -138,4 +142,18 @@ class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
 
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
-    """`bundlerepo.bundlemanifest` over a manifest whose index is the first argument."""
+    """`bundlerepo.bundlemanifest` over ``public``, the revlog of the manifests below."""
+
+    def __init__(self, public: Any, *args: Any) -> None:
+        self._public = public
+        super().__init__(public.index, *args)
+
+    def _rawtext(self, node: bytes, rev: int | None) -> Any:
+        # Manifests are large, and the one below many drafts is the same.
+        base = self.rev(node) if rev is None else rev
+        while base > self.repotiprev:
+            base = self.index[base][3]
+        # The same number is the same revision only where nothing was rolled back meanwhile.
+        if nullrev < base < len(self._public) and self._public.node(base) == self.node(base):
+            hgcompat.copy_cached_text(self._public, self, base)
+        return super()._rawtext(node, rev)

@@ -165,7 +165,7 @@ def _listed(
     )
     if not tips_only:
         return query
-    return query.where(push_changesets.c.position == _end_position(func.max))
+    return query.where(push_changesets.c.position == _LAST)
 
 
 def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
@@ -179,6 +179,10 @@ def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
         )
         .scalar_subquery()
     )
+
+
+# SQLAlchemy takes longer to make these than the database to answer with them.
+_FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 
 def brought(
@@ -213,8 +217,8 @@ def _ends(
     for batch in batches(push_ids):
         query = _listed(repository, batch, False, (changesets.c.node,)).where(
             or_(
-                push_changesets.c.position == _end_position(func.min),
-                push_changesets.c.position == _end_position(func.max),
+                push_changesets.c.position == _FIRST,
+                push_changesets.c.position == _LAST,
             )
         )
         for row in connection.execute(query):

@@ -110,9 +110,16 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     )
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
-    rctx.repo = overlay.filtered(repo.filtername) if repo.filtername else overlay
-    hgcompat.template_repository(rctx.tmpl, rctx.repo)
+    # A request refers to itself until the next garbage collection: not to its overlay.
+    rctx.res.headless.callback(_turn_to, rctx, repo)
+    _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
     _forget_tag(rctx.req)
+
+
+def _turn_to(rctx: Any, repo: Any) -> None:
+    """Let a request, and the templates of its page, speak of a repository."""
+    rctx.repo = repo
+    hgcompat.template_repository(rctx.tmpl, repo)
 
 
 def _forget_tag(req: Any) -> None:
