@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import resource
@@ -23,12 +24,17 @@ def database(world, services):
 
 
 @pytest.fixture
-def many_files():
-    """A process with more than 1,024 open files, as a busy WSGI server's may be."""
+def many_files(database):
+    """A process with more than 1,024 open files, as a busy WSGI server's may be.
+
+    Opened last, and after what nobody holds any more was closed: the next descriptor is
+    the lowest that is free.
+    """
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limits[1] < 1200:
         pytest.skip('this user may not open 1,200 files')
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1200), limits[1]))
+    gc.collect()
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     yield
     for file in files:
@@ -36,7 +42,7 @@ def many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_high_descriptor(many_files, database):
+def test_high_descriptor(database, many_files):
     with database.reading() as connection:
         assert connection.connection.dbapi_connection.fileno() >= 1024
         assert connection.exec_driver_sql('SELECT 1').scalar() == 1
