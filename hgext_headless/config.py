@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from mercurial import encoding, error, requirements
 
-from .hgcompat import to_bytes, to_str
+from .hgcompat import escaped, is_loaded, to_bytes, to_str
 from .model import Misconfigured
 
 SECTION = b'headless'
@@ -18,6 +18,10 @@ SECTION = b'headless'
 ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'repository', None),
     (b'database', None),
+    (b'database-read', None),
+    (b'database-pool-size', 20),
+    (b'database-connect-timeout', 5),
+    (b'database-timeout', 12),
     (b'store', None),
     (b's3-endpoint-url', None),
     (b's3-region', None),
@@ -43,10 +47,12 @@ _KEY_LENGTH = len('/ab/') + 64 + len('.hg')
 _ROUTE_LENGTH = len('/headless-bundle/') + 64 + len('?expires=1234567890&signature=') + 22
 
 
-def register(eh: Any) -> None:
-    """Declare every item on an extension's `exthelper`."""
-    for item, default in ITEMS:
-        eh.configitem(SECTION, item, default=default)
+def register(eh: Any, other: bytes) -> None:
+    """Declare every item on an extension's `exthelper`, unless the ``other`` extension of
+    this package has been loaded and has done so."""
+    if not is_loaded(other):
+        for item, default in ITEMS:
+            eh.configitem(SECTION, item, default=default)
 
 
 def participates(repo: Any) -> bool:
@@ -62,6 +68,10 @@ class Settings:
     repository: str
     database: str
     embedded_database: bool
+    database_read: str
+    database_pool_size: int
+    database_connect_timeout: int
+    database_timeout: int
     store: str
     home: str
     s3_endpoint_url: str | None
@@ -102,8 +112,17 @@ def settings(repo: Any) -> Settings:
         if value is None:
             return None
         value = value.rstrip('/')
-        parts = urlsplit(value)
-        if parts.scheme not in ('http', 'https') or not parts.netloc:
+        if not re.fullmatch('[!-~]+', value):
+            shown = escaped(to_bytes(value))
+            raise wrong(item, f'"{shown}" has a blank, or what a URL has percent-encoded')
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError as exc:
+            raise wrong(item, f'"{value}" is not a URL: {exc}') from exc
+        if parts.username is not None or parts.password is not None:
+            raise wrong(item, 'must have no user name and no password: clients are told of it')
+        if parts.scheme not in ('http', 'https') or not parts.hostname:
             raise wrong(item, f'"{value}" is not an http or https URL')
         if parts.query or parts.fragment:
             raise wrong(item, f'"{value}" must have no query and no fragment')
@@ -120,6 +139,9 @@ def settings(repo: Any) -> Settings:
         cache_size = ui.configbytes(SECTION, b'cache-size')
         pushlog_limit = ui.configint(SECTION, b'pushlog-limit')
         listed_bookmarks = ui.configint(SECTION, b'listed-bookmarks')
+        pool_size = ui.configint(SECTION, b'database-pool-size')
+        connect_timeout = ui.configint(SECTION, b'database-connect-timeout')
+        timeout = ui.configint(SECTION, b'database-timeout')
     except error.ConfigError as exc:
         raise Misconfigured(to_str(exc.message)) from exc
     if max_push_size <= 0:
@@ -131,14 +153,24 @@ def settings(repo: Any) -> Settings:
     ):
         if number < 0:
             raise wrong(item, 'must not be less than 0')
+    for item, number in (
+        (b'database-pool-size', pool_size),
+        (b'database-connect-timeout', connect_timeout),
+        (b'database-timeout', timeout),
+    ):
+        if number not in range(1, 3601):
+            raise wrong(item, 'must be from 1 to 3600')
     if link_ttl not in LINK_TTL:
         raise wrong(b'link-ttl', f'must be from {LINK_TTL.start} to {LINK_TTL.stop - 1} seconds')
 
-    database = text(b'database')
-    if database is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', database):
-        raise wrong(
-            b'database', 'must begin with postgresql+psycopg2:// (name the driver) or sqlite:///'
-        )
+    database, database_read = text(b'database'), text(b'database-read')
+    for item, value in ((b'database', database), (b'database-read', database_read)):
+        if value is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', value):
+            raise wrong(
+                item, 'must begin with postgresql+psycopg2:// (name the driver) or sqlite:///'
+            )
+    if database_read is not None and database is None:
+        raise wrong(b'database', 'is required where headless.database-read is set')
     store = text(b'store')
     if store is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', store):
         raise wrong(b'store', f'"{store}" is neither s3://bucket/prefix nor file:///folder')
@@ -161,6 +193,10 @@ def settings(repo: Any) -> Settings:
         repository=repository,
         database=database or f'sqlite:///{home}/catalog.sqlite',
         embedded_database=database is None,
+        database_read=database_read or database or f'sqlite:///{home}/catalog.sqlite',
+        database_pool_size=pool_size,
+        database_connect_timeout=connect_timeout,
+        database_timeout=timeout,
         store=store or f'file://{home}/store',
         home=home,
         s3_endpoint_url=text(b's3-endpoint-url'),

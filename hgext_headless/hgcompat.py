@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import struct
 import sys
 import threading
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from mercurial import (
     bundle2,
     changegroup,
     demandimport,
+    encoding,
     error,
     extensions,
     localrepo,
+    lock,
     policy,
     pycompat,
     revlog,
     util,
 )
-from mercurial.hgweb import request
+from mercurial.utils import procutil
 
 from .model import HeadlessError, Misconfigured, Temporary
 
@@ -36,6 +41,11 @@ MINIMUM_HG_VERSION = b'6.9'
 
 #: The bundle2 part handlers: the same dictionary in every version.
 part_handlers = bundle2.parthandlermapping
+
+#: Bytes of a bundle2 part's parameter.
+_LONGEST = 255
+
+_BASE = b'headless.base'
 
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
@@ -105,6 +115,16 @@ def escaped(name: bytes) -> str:
     return pycompat.sysstr(pycompat.bytestr(repr(name)[2:-1]))
 
 
+def is_plain(name: bytes) -> bool:
+    """Whether a name can stand in the lines in which commands of the wire protocol answer
+    (``hg help internals.wireprotocol``): text without control characters."""
+    try:
+        text = encoding.fromlocal(name).decode('utf-8')
+    except (error.Abort, UnicodeDecodeError):
+        return False
+    return not any(unicodedata.category(character) == 'Cc' for character in text)
+
+
 def byte_count(size: int) -> bytes:
     """A number of bytes for people, as Mercurial writes it."""
     text: bytes = util.bytecount(size)
@@ -116,6 +136,15 @@ def formatter_options(opts: dict[str, Any]) -> dict[bytes, Any]:
     return {to_bytes(name): value for name, value in opts.items()}
 
 
+def is_loaded(extension: bytes) -> bool:
+    """Whether this process has loaded an extension."""
+    try:
+        extensions.find(extension)
+    except KeyError:
+        return False
+    return True
+
+
 def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """`extensions.wrapfunction`, once, however many extensions ask for it."""
     if wrapper not in extensions.getwrapperchain(container, name):
@@ -123,7 +152,9 @@ def wrap_once(container: Any, name: str, wrapper: Any) -> None:
 
 
 def _abort(exc: HeadlessError) -> error.Abort:
-    return error.Abort(to_bytes(exc.line()))
+    line = to_bytes(exc.line())
+    # It travels as a parameter of a part.
+    return error.Abort(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
 
 
 @contextlib.contextmanager
@@ -152,7 +183,8 @@ def no_traceback(
     except Exception as exc:
         ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
         ui.traceback()
-        raise _abort(Temporary(f'{during} failed ({type(exc).__name__})')) from exc
+        why = exc.strerror if isinstance(exc, OSError) else None
+        raise _abort(Temporary(f'{during} failed ({why or type(exc).__name__})')) from exc
 
 
 class Delta(NamedTuple):
@@ -190,6 +222,18 @@ def deltas(unpacker: Any) -> Iterator[Delta]:
                 entry.flags,
                 entry.delta,
             )
+
+
+def link_offset(end: int, entry: Delta) -> int:
+    """Where the linknode of an entry of a changegroup 02, which ends there, begins."""
+    return end - len(entry.delta) - len(entry.link)
+
+
+def repository_has(storage: Any, node: bytes) -> bool:
+    """Whether a revision of an overlay's log is in the repository below, too."""
+    log = storage if hasattr(storage, 'repotiprev') else storage._revlog
+    found: bool = log.rev(node) <= getattr(log, 'repotiprev', len(log))
+    return found
 
 
 def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
@@ -230,6 +274,14 @@ def mapped(opener: Any, path: bytes, threshold: int | None, size: int | None) ->
             return util.buffer(util.mmapread(file, length, pre_populate=False))
     except FileNotFoundError:
         return None
+
+
+def has_cached_text(log: Any, rev: int) -> bool:
+    """Whether a revlog remembers the text of a revision: it does so of one."""
+    if hasattr(log._inner, 'get_cached_text'):
+        return log._inner.get_cached_text(rev) is not None
+    cached = log._inner._revisioncache  # until 7.1
+    return cached is not None and cached[1] == rev
 
 
 def copy_cached_text(source: Any, log: Any, rev: int) -> None:
@@ -276,6 +328,29 @@ def clear_manifests(manifestlog: Any) -> None:
     root._dirlogcache.clear()
 
 
+def process() -> str:
+    """This process: its machine and its number, as Mercurial's locks name them."""
+    return f'{to_str(lock._getlockprefix())}:{os.getpid()}'
+
+
+def is_dead(process: str) -> bool:
+    """Whether a process, as `process` names it, was one of this machine and is no more."""
+    machine, _colon, number = process.rpartition(':')
+    if machine != to_str(lock._getlockprefix()) or not number.isdigit():
+        return False
+    return not procutil.testpid(int(number))
+
+
+def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tuple[bytes, bytes]]:
+    """Mercurial's ``urlreq.parseqsl``, also for what is no ASCII, where it fails."""
+    try:
+        found: list[tuple[bytes, bytes]] = orig(query, *args, **kwargs)
+        return found
+    except UnicodeError:
+        pairs = (pair.partition(b'=') for pair in query.replace(b'+', b' ').split(b'&') if pair)
+        return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
+
+
 def hgweb_class() -> Any:
     """The class that answers requests for one repository."""
     try:
@@ -290,17 +365,23 @@ def request_context_class() -> Any:
     return sys.modules[hgweb_class().__module__].requestcontext
 
 
-def request_base(ui: Any) -> str | None:
-    """The absolute URL of the repository as the client of a web request sees it."""
-    environ = ui.environ
-    if b'REQUEST_METHOD' not in environ:
-        return None
-    alternative = ui.config(b'web', b'baseurl')
-    parsed = request.parserequestfromenv(environ, altbaseurl=alternative)
+def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
+    """hgweb's ``_runwsgi``: let `request_base` know where the repository is.
+
+    The WSGI environment alone does not tell which part of the path hgwebdir has taken.
+    """
     # Mercurial's "advertised" URL has the server's own name where no base URL
     # is configured; the client's name for it is the one that works.
-    base = parsed.advertisedbaseurl if alternative else parsed.baseurl
-    return to_str(base + parsed.apppath.rstrip(b'/'))
+    is_configured = repo.ui.config(b'web', b'baseurl')
+    base = req.advertisedbaseurl if is_configured else req.baseurl
+    req.rawenv[_BASE] = base + req.apppath.rstrip(b'/')
+    return orig(app, req, res, repo)
+
+
+def request_base(ui: Any) -> str | None:
+    """The absolute URL of the repository as the client of a web request sees it."""
+    base = ui.environ.get(_BASE)
+    return None if base is None else to_str(base)
 
 
 #: What reading a revision raises where its bytes do not make its node.
@@ -316,6 +397,7 @@ GARBLED = (
     EOFError,
     LookupError,
     OSError,
+    RecursionError,
     TypeError,
     ValueError,
 )

@@ -47,7 +47,7 @@ hash of a draft, a unique prefix, or a bookmark that was pushed with :hg:`push -
 Without ``-r`` they bring public history only. :hg:`pull -B` finds the bookmarks that
 were moved last (see ``listed-bookmarks`` in :hg:`help config.headless`).
 
-Where client and server have ``experimental.evolution=exchange``, obsolescence
+Where client and server have ``experimental.evolution=createmarkers, exchange``, obsolescence
 markers of drafts are kept and given back with them.
 
 Bookmarks of drafts are pushed and pulled with ``-B``. Of very many only the newest
@@ -77,7 +77,8 @@ to the user who runs hg, or to one (root too) whom that user trusts, in a file o
 
 :hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` take over an
 ordinary repository, :hg:`admin::headless-export` gives one back. In between
-:hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house.
+:hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house;
+``-rebuild`` makes the rows of a lost database again, and ``-audit`` lists what was removed.
 Both extensions belong into the hgrc with ``:required = yes``: hg goes on
 without an extension that it cannot load, and drafts would enter the repository.
 
@@ -104,6 +105,17 @@ Where drafts are kept, for the extensions ``hgext_headless.push`` and
 ``database``
     SQLAlchemy URL, for example ``postgresql+psycopg2://headless@db/headless``.
     Without it, a SQLite database in ``.hg/headless``.
+
+``database-read``
+    Another URL of the same, from which pages and the pushlog are read: a replica, or a role
+    that may only read. Pushes and pulls go to ``database``. (default: ``database``)
+
+``database-pool-size``
+    The most connections that one process has at a time. (default: 20)
+
+``database-connect-timeout``, ``database-timeout``
+    Seconds until a connection is there, and until it answers. A client is told
+    after at most twice the longer one. (default: 5 and 12)
 
 ``store``
     ``s3://bucket/prefix`` or ``file:///folder``. Without it, a folder in

@@ -93,6 +93,11 @@ class Changeset:
     files: tuple[bytes, ...]
     extras: tuple[tuple[bytes, bytes], ...]
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing but its and its parents' names is left."""
+        return not (self.author or self.description or self.files)
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -219,7 +224,7 @@ class Clash:
 @dataclass(frozen=True)
 class Brought:
     """The push that brought a changeset; ``base`` is the first changeset that it
-    brought and ``head`` the last."""
+    brought and ``head`` the last, or both are empty where nobody has asked for them."""
 
     entry: Entry
     base: bytes

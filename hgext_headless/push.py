@@ -30,7 +30,7 @@ from . import config, hgcompat, manual, requirement
 from .admin import commands
 from .bundles import overlay
 from .delivery import discovery
-from .intake import flow, parts, quarantine
+from .intake import flow, hooks, parts, quarantine
 from .model import Refused
 from .site import Site
 
@@ -39,7 +39,7 @@ minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 
 eh = exthelper.exthelper()
 eh.merge(commands.eh)
-config.register(eh)
+config.register(eh, b'hgext_headless.web')
 configtable = eh.configtable
 cmdtable = eh.cmdtable
 uisetup = eh.finaluisetup
@@ -69,7 +69,9 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', flow.push_key)
+    hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', flow.wire_push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
 
 
@@ -88,10 +90,12 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'experimental', b'bundle2lazylocking', True),
         (b'experimental', b'changegroup4', False),
         (b'experimental', b'changegroup5', False),
+        # No second copy on the disk of what is spooled anyway.
+        (b'server', b'streamunbundle', True),
         (b'server', b'bundle1.push', False),
         (b'server', b'bundle1gd.push', False),
-        (b'hooks', flow.HOOK, b'python:hgext_headless.push.split'),
-        (b'hooks', b'priority.' + flow.HOOK, b'%d' % flow.PRIORITY),
+        (b'hooks', hooks.SPLIT, b'python:hgext_headless.push.split'),
+        (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
     ):
         repo.ui.setconfig(section, item, value, b'headless')
     # A site's shell hook has started this hg, to look at the push.
@@ -108,6 +112,7 @@ def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url:
         if not isinstance(bundle, bundle2.unbundle20):
             with hgcompat.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
+        flow.check_stream(repo.ui, bundle)
         bundle.headless = (source, url)
         # A client that takes no reply is told that it worked.
         return orig(repo, bundle, heads, source, url) or 1
@@ -126,7 +131,7 @@ def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
     if not config.participates(repo):
         return orig(repo, proto, heads)
     getpayload = proto.getpayload
-    proto.getpayload = functools.partial(flow.warmed, getpayload, Site(repo))
+    proto.getpayload = functools.partial(flow.payload, getpayload, repo, Site(repo))
     try:
         # `intake.parts` checks the heads, where public history is touched at all.
         return orig(repo, proto, wireprototypes.encodelist([b'force']))

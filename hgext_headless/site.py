@@ -33,12 +33,30 @@ class Site:
     def catalog(self) -> Catalog:
         """Raises `model.Misconfigured`, and `model.Temporary` where the embedded
         database can't be made."""
+        return self._catalog(self.settings.database)
+
+    @functools.cached_property
+    def reader(self) -> Catalog:
+        """The catalog that pages and the pushlog are read from: it may lag behind the other.
+        Raises the same."""
+        settings = self.settings
+        if settings.database_read == settings.database:
+            return self.catalog
+        return self._catalog(settings.database_read)
+
+    def _catalog(self, url: str) -> Catalog:
         settings = self.settings
         with hgcompat.eager_imports():
-            catalog: Catalog = hgcompat.load(_CATALOG).open_catalog(
-                settings.database,
+            module = hgcompat.load(_CATALOG)
+            catalog: Catalog = module.open_catalog(
+                url,
                 settings.repository,
                 settings.home if settings.embedded_database else None,
+                module.engine.Options(
+                    settings.database_pool_size,
+                    settings.database_connect_timeout,
+                    settings.database_timeout,
+                ),
             )
         return catalog
 

@@ -16,18 +16,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, exthelper, localrepo, wireprotov1server
+from mercurial import exchange, exthelper, localrepo, util, wireprotov1server
 from mercurial.hgweb import webutil
 
 from . import config, hgcompat, manual, replica, requirement
 from .delivery import discovery, getbundle, markers, pages, route
-from .pushlog import commands, keywords, styles
+from .pushlog import commands, keywords, styles, wire
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 
 eh = exthelper.exthelper()
-config.register(eh)
+config.register(eh, b'hgext_headless.push')
 configtable = eh.configtable
 templatekeyword = keywords.eh.templatekeyword
 revsetpredicate = keywords.eh.revsetpredicate
@@ -57,18 +57,28 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
+    hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', styles.templater)
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     commands.install()
+    wire.install()
+    _wrap_parts()
+
+
+def _wrap_parts() -> None:
+    """Wrap the generators of parts, unless they are: an extension that was set up later may
+    have put its own in their place, as evolve does with that of markers."""
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
         (b'bookmarks', getbundle.bookmarks_part),
         (b'obsmarkers', markers.part),
     ):
-        parts[kind] = functools.partial(wrapper, parts[kind])
+        if getattr(parts[kind], 'func', None) is not wrapper:
+            parts[kind] = functools.partial(wrapper, parts[kind])
 
 
 @eh.reposetup
@@ -82,6 +92,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         config.check_repository(repo)
         config.check_serving(config.settings(repo))
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
+    _wrap_parts()
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

@@ -100,3 +100,15 @@ EITHER = ['services', pytest.param('embedded', marks=pytest.mark.slow)]
 @pytest.fixture(params=[pytest.param('path', marks=pytest.mark.slow), 'http', 'ssh'])
 def transport(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By ssh go the main road and phases; elsewhere it is a slow twin of http."""
+    for item in items:
+        if item.path.name in ('test_main_road.py', 'test_phases.py'):
+            continue
+        params = item.callspec.params if hasattr(item, 'callspec') else {}
+        chosen = any('transport' in str(m.args[0]) for m in item.iter_markers('parametrize'))
+        if params.get('transport') == 'ssh' and not chosen:
+            item.add_marker(pytest.mark.slow)

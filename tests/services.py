@@ -67,63 +67,71 @@ def execute(services: Services, statement: str) -> None:
     connection.close()
 
 
+class Weed:
+    """SeaweedFS below a folder, on ports of its own; it can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = free_ports(6)
+        self.endpoint = f'http://127.0.0.1:{self._ports[3]}'
+        (folder / 'data').mkdir()
+        keys = [
+            (ACCESS_KEY, ['Admin', 'Read', 'Write', 'List', 'Tagging']),
+            (READER_KEY, [f'Read:{BUCKET}', f'List:{BUCKET}']),
+        ]
+        identities = [
+            {
+                'name': key,
+                'credentials': [{'accessKey': key, 'secretKey': SECRET_KEY}],
+                'actions': actions,
+            }
+            for key, actions in keys
+        ]
+        (folder / 's3.json').write_text(json.dumps({'identities': identities}))
+
+    def start(self) -> None:
+        master, volume, filer, s3, admin, debug = self._ports
+        log = self._folder / 'weed.log'
+        with open(log, 'ab') as out:
+            self._process = subprocess.Popen(
+                [
+                    os.path.join(os.path.dirname(sys.executable), 'weed'),
+                    'mini',
+                    f'-dir={self._folder}/data',
+                    '-ip=127.0.0.1',
+                    '-ip.bind=127.0.0.1',
+                    '-master.telemetry=false',
+                    f'-master.port={master}',
+                    f'-volume.port={volume}',
+                    f'-filer.port={filer}',
+                    f'-s3.port={s3}',
+                    f'-admin.port={admin}',
+                    f'-debug.port={debug}',
+                    '-admin.ui=false',
+                    '-webdav=false',
+                    '-s3.port.iceberg=0',
+                    '-s3.port.lance=0',
+                    f'-s3.config={self._folder}/s3.json',
+                ],
+                stdout=out,
+                stderr=out,
+                cwd=self._folder,
+            )
+        _make_bucket(self.endpoint, self._process, log)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 @contextlib.contextmanager
 def seaweed(folder: Path) -> Iterator[str]:
-    master, volume, filer, s3, admin, debug = free_ports(6)
-    config = folder / 's3.json'
-    config.write_text(
-        json.dumps(
-            {
-                'identities': [
-                    {
-                        'name': 'headless',
-                        'credentials': [{'accessKey': ACCESS_KEY, 'secretKey': SECRET_KEY}],
-                        'actions': ['Admin', 'Read', 'Write', 'List', 'Tagging'],
-                    },
-                    {
-                        'name': 'reader',
-                        'credentials': [{'accessKey': READER_KEY, 'secretKey': SECRET_KEY}],
-                        'actions': [f'Read:{BUCKET}', f'List:{BUCKET}'],
-                    },
-                ]
-            }
-        )
-    )
-    data = folder / 'data'
-    data.mkdir()
-    weed = os.path.join(os.path.dirname(sys.executable), 'weed')
-    with open(folder / 'weed.log', 'wb') as log:
-        process = subprocess.Popen(
-            [
-                weed,
-                'mini',
-                f'-dir={data}',
-                '-ip=127.0.0.1',
-                '-ip.bind=127.0.0.1',
-                '-master.telemetry=false',
-                f'-master.port={master}',
-                f'-volume.port={volume}',
-                f'-filer.port={filer}',
-                f'-s3.port={s3}',
-                f'-admin.port={admin}',
-                f'-debug.port={debug}',
-                '-admin.ui=false',
-                '-webdav=false',
-                '-s3.port.iceberg=0',
-                '-s3.port.lance=0',
-                f'-s3.config={config}',
-            ],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-        )
+    weed = Weed(folder)
+    weed.start()
     try:
-        endpoint = f'http://127.0.0.1:{s3}'
-        _make_bucket(endpoint, process, folder / 'weed.log')
-        yield endpoint
+        yield weed.endpoint
     finally:
-        process.kill()
-        process.wait()
+        weed.kill()
 
 
 def _make_bucket(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -143,7 +151,11 @@ def _make_bucket(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> 
         try:
             client.create_bucket(Bucket=BUCKET)
             return
-        except Exception:
+        except client.exceptions.BucketAlreadyOwnedByYou:
+            return
+        except Exception as exc:
+            if 'BucketAlreadyExists' in str(exc):
+                return
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f'weed did not start: {log.read_text()[-2000:]}') from None
             time.sleep(0.1)

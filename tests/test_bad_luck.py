@@ -33,8 +33,17 @@ def check_failed_push(server, clone, kind, *, public=3):
     return lines[0]
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
-@pytest.mark.parametrize('broken', ['database', 'store', 'credentials'])
+@pytest.mark.parametrize(
+    ('broken', 'transport'),
+    [
+        ('database', 'http'),
+        ('store', 'ssh'),
+        ('credentials', 'http'),
+        pytest.param('database', 'ssh', marks=pytest.mark.slow),
+        pytest.param('store', 'http', marks=pytest.mark.slow),
+        pytest.param('credentials', 'ssh', marks=pytest.mark.slow),
+    ],
+)
 def test_services_down(world, make_server, transport, broken):
     server = make_server('services')
     alice = world.clone(server.url(transport), 'alice')
@@ -342,3 +351,28 @@ def test_killed_server(world, make_server):
     assert server.changesets() == 3
     assert not server.hg('recover', code=None).startswith('rolling back')
     assert 'as push 1' in alice.hg('push')
+
+
+@pytest.mark.parametrize('item', ['link-base', pytest.param('bundle-url', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http://exa mple.com/',
+        'http://example.com/\x07',
+        'http://example.com/caf\u00e9',
+        'http://user@example.com/',
+        'http://user:geheim@example.com/',
+        'http://example.com:99999/',
+        'http://example.com:port/',
+        'https://[::1/x',
+        'http://:80/',
+        'ftp://example.com/',
+        '/relative',
+    ],
+)
+def test_urls(world, make_server, item, url):
+    """A setting that cannot work is told at once, by its name."""
+    server = make_server('embedded', settings=f'{item} = {url}\n')
+    out = server.hg('log', '-r', 'tip', code=255)
+    assert out.count('\n') == 1 and f'headless: misconfigured: headless.{item} ' in out, out
+    assert 'geheim' not in out

@@ -160,6 +160,7 @@ def test_wsgi(world, make_server):
     assert 'Traceback' not in (world.folder / 'wsgi.log').read_text()
 
 
+@pytest.mark.slow
 def test_move_in_keep_house_move_out(world, services):
     """The whole document, from an ordinary repository to an ordinary repository."""
     srv = world.folder / 'srv'

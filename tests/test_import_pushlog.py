@@ -111,14 +111,14 @@ def test_import(world, make_server, backend):
     assert (first['node'], first['desc'], first['files']) == (public[0], 'public0', ['public0'])
     assert first['author'] == 'Test <test@example.com>' and first['branch'] == 'default'
     rows = tables(server)
-    assert (1, 3, b'al\xffice', 1_500_000_003) in rows['pushes']
+    assert (1, 3, b'al\xffice', 1_500_000_003, 2) in rows['pushes']
     assert [row[1:4] for row in rows['tombstones']] == [
         (4, 0, bytes.fromhex(gone[1])),
         (4, 2, bytes.fromhex(late)),
         (8, 0, bytes.fromhex(gone[0])),
     ]
     assert [row[:3] for row in rows['push_changesets'] if row[1] == 4] == [(1, 4, 1)]
-    assert [row[2:] for row in rows['repositories']] == [(12, 12, 0)]
+    assert [row[2:] for row in rows['repositories']] == [(12, 12, 0, 5)]
 
     again = json.loads(server.hg('admin::headless-import-pushlog', '-T', 'json', code=1))
     assert [item['push'] for item in again if item['kind'] == 'clash'] == [1, 12]
@@ -210,7 +210,7 @@ def test_killed(world, make_server):
     out = server.hg('admin::headless-import-pushlog', path)
     assert f'recorded {count - recorded} pushes; {recorded} were there already' in out
     rows = tables(server)
-    assert [row[1:] for row in rows['pushes']] == [(i, user, date) for i, user, date, _ in older]
+    assert [row[1:4] for row in rows['pushes']] == [(i, user, date) for i, user, date, _ in older]
     found = sorted((row[1], row[2], row[3].hex()) for row in rows['tombstones'])
     assert found == [(i, n, nodes[n]) for i, _, _, nodes in older for n in range(3)]
     assert [row[1:3] for row in rows['push_changesets']] == [(count, n) for n in (3, 4, 5)]

@@ -146,3 +146,49 @@ def test_link_over_ssh(world, make_server):
     _alice, tip, _out = pushed(world, server, 'ssh')
     pull(world, server, tip, 'bob', 'ssh')
     assert len(links(server)) == 1
+
+
+@pytest.mark.parametrize(
+    ('backend', 'by'),
+    [
+        ('services', 'http'),
+        ('embedded', 'ssh'),
+        pytest.param('services', 'ssh', marks=pytest.mark.slow),
+        pytest.param('embedded', 'http', marks=pytest.mark.slow),
+    ],
+)
+def test_corrupt_object(world, make_server, backend, by):
+    """Seen before a client is sent to it: one line, and no traceback at the client."""
+    server = make_server(backend, settings='link-base = http://127.0.0.1:9/\n')
+    alice = world.clone(server.url('http'), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    corrupt(world, server)
+    server.restart()
+    out = world.clone(str(server.root), 'bob').hg('pull', '-r', node, server.url(by), code=255)
+    assert out.count('headless: corrupt: object ') == 1, out
+    code, body, _headers = fetch(f'{server.start()}rev/{node}')
+    assert code == 503 and b'headless: corrupt: object ' in body
+    assert fetch(server.start())[0] == 200
+
+
+def corrupt(world, server):
+    """Change a byte of the only object."""
+    store = server.hg('config', 'headless.store', code=None).strip()
+    if not store:
+        (path,) = (server.root / '.hg' / 'headless' / 'store').rglob('*.hg')
+        path.write_bytes(path.read_bytes()[:-1] + b'x')
+        return
+    import boto3
+
+    client = boto3.client(
+        's3',
+        endpoint_url=server.configured('s3-endpoint-url'),
+        region_name='us-east-1',
+        aws_access_key_id=world.env['AWS_ACCESS_KEY_ID'],
+        aws_secret_access_key=world.env['AWS_SECRET_ACCESS_KEY'],
+    )
+    bucket, prefix = store.removeprefix('s3://').split('/', 1)
+    (entry,) = client.list_objects_v2(Bucket=bucket, Prefix=prefix + '/')['Contents']
+    data = client.get_object(Bucket=bucket, Key=entry['Key'])['Body'].read()
+    client.put_object(Bucket=bucket, Key=entry['Key'], Body=data[:-1] + b'x')

@@ -19,7 +19,7 @@ def drafts_stay(server, clone, public=3):
         ('services', 'http'),
         ('services', 'ssh'),
         pytest.param('services', 'path', marks=pytest.mark.slow),
-        ('embedded', 'http'),
+        pytest.param('embedded', 'http', marks=pytest.mark.slow),
     ],
 )
 def test_push_and_pull(world, make_server, backend, transport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import sqlite3
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
+from forge import post
 from web import fetch, fetch_json, fetch_page
 from world import HG, Clone, Server, World
 
@@ -427,3 +429,123 @@ def test_pollers_during_concurrent_pushes(world, make_server, pushes):
     assert sorted(seen[0]) == sorted(nodes)
     assert sorted(seen[1]) == sorted(nodes)
     assert last == [pushes, pushes]
+
+
+def test_bytes_that_are_no_text(world, make_server):
+    """Names and branches as they came, from any time."""
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    latin = {'HGENCODING': 'latin-1'}
+    (alice.root / os.fsdecode(b'caf\xe9')).write_text('x')
+    alice.hg('branch', '-q', b'caf\xe9', env=latin)
+    alice.hg('commit', '-q', '-A', '-m', b'caf\xe9', env=latin)
+    node = alice.node()
+    assert 'as push 1' in alice.hg('push', '--new-branch', '-f')
+    for page in (f'json-info?node={node}', f'json-automationrelevance/{node}', f'json-rev/{node}'):
+        fetch_json(server.start() + page)
+    assert fetch_json(f'{server.start()}json-pushes?full=1')['1']['changesets'][0]['node'] == node
+    alice.hg('phase', '--public', node)
+    alice.hg('push', '-q', '-f', '--new-branch')
+    for page in (f'json-info?node={node}', f'json-automationrelevance/{node}'):
+        fetch_json(server.start() + page)
+
+
+def test_feed_by_style(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q')
+    code, body, _headers = fetch(f'{server.start()}pushloghtml?style=atom')
+    assert code == 200 and b'<entry>' in body
+    assert b'<entry>' in fetch(f'{server.start()}atom-pushloghtml')[1]
+
+
+def test_what_descriptions_say(world, make_server):
+    """json-automationrelevance, json-rev and json-pushchangedfiles, as on hg.mozilla.org."""
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    bad = alice.commit('bad', None, '-m', 'Bug 12345 - break it; r=romulus,remus')
+    alice.commit('more')
+    out = alice.commit('back', None, '-m', f'Backed out changeset {bad[:12]} (bug 12345)')
+    alice.hg('push', '-q')
+    base = server.start()
+    answer = fetch_json(f'{base}json-automationrelevance/{out}')
+    assert answer['visible'] is True
+    first, _second, last = answer['changesets']
+    url = 'https://bugzilla.mozilla.org/show_bug.cgi?id=12345'
+    assert first['bugs'] == last['bugs'] == [{'no': '12345', 'url': url}]
+    assert [r['name'] for r in first['reviewers']] == ['romulus', 'remus']
+    assert first['backsoutnodes'] == [] and 'backedoutby' not in first
+    assert last['backsoutnodes'] == [{'node': bad[:12]}]
+    answer = fetch_json(f'{base}json-automationrelevance/{out}?backouts=1')
+    assert answer['changesets'][0]['backedoutby'] == out
+    shown = fetch_json(f'{base}json-rev/{bad}')
+    assert shown['backedoutby'] == out
+    assert shown['git_commit'] is None and shown['landingsystem'] is None
+    assert fetch_json(f'{base}json-rev/{out}')['backedoutby'] is None
+    files = fetch_json(f'{base}json-pushchangedfiles/{out}')
+    assert files == {'files': ['back', 'bad', 'more']}
+    assert fetch(f'{base}json-pushchangedfiles/{"f" * 40}')[0] == 404
+
+
+def test_users_that_are_no_ascii(world, make_server):
+    server = make_server('embedded')
+    server.configure('')
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('push', '-q', env={'USER': 'zo\u00eb'})
+    base = server.start()
+    for page in ('json-pushes?user=zo%C3%AB', 'json-pushes?full=1&user=x&user=zo%C3%AB'):
+        assert [p['user'] for p in fetch_json(base + page).values()] == ['zo\u00eb']
+    assert fetch(f'{base}pushloghtml?user=zo%C3%AB')[0] == 200
+    assert fetch_json(f'{base}json-pushes?user=zo%EB') == {}
+    assert 'unknown revision' in fetch_json(f'{base}json-pushes?changeset=', 404)['error']
+
+
+def test_what_is_gone(world, make_server):
+    """No link leads to it; what is not there now may be asked for later."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    first, second = alice.commit('a'), alice.commit('b')
+    alice.hg('push', '-q')
+    server.hg('admin::headless-forget', '--reason', 'x', second)
+    base = server.start()
+    page = fetch_page(f'{base}pushloghtml')
+    assert f'rev/{first[:12]}' in page and f'rev/{second[:12]}' not in page
+    assert f'<del>{second[:12]}</del>' in page and 'expired or removed' in page
+    feed = fetch_page(f'{base}pushlog')
+    assert f'rev/{second}' not in feed and f'pushloghtml?changeset={second}' in feed
+    assert fetch(f'{base}pushloghtml?changeset={second}')[0] == 200
+    database = server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    database.rename(database.with_name('away'))
+    database.mkdir()
+    base = server.restart()
+    for page in (f'rev/{first}', 'json-pushes', 'pushloghtml'):
+        code, _body, headers = fetch(base + page)
+        assert code == 503 and headers['Retry-After'] == '10', page
+
+
+def test_over_the_wire(world, make_server):
+    """As clients with Mozilla's pushlog extension ask: they get it from an id on."""
+    server = make_server('embedded', settings='pushlog-limit = 2\n')
+    alice = world.clone(str(server.root), 'alice')
+    nodes = []
+    for name in ('a', 'b', 'c'):
+        nodes.append(alice.commit(name))
+        alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'alice b'})
+    base = server.start()
+    assert 'pushlog' in fetch(f'{base}?cmd=capabilities')[1].decode().split()
+
+    def lines(first: str) -> list[list[str]]:
+        body = post(base, b'', 'pushlog', firstpush=first)
+        return [line.split(' ', 3) for line in body.splitlines()]
+
+    assert [row[0:2] + row[3:] for row in lines('1')] == [
+        ['1'], ['1', 'alice_b', nodes[0]], ['2', 'alice_b', nodes[1]]
+    ]
+    assert [row[0] for row in lines('3')] == ['1', '3']
+    assert lines('4') == [['1']]
+    assert lines('x')[0] == ['0']
+    assert 'pushlog' in world.hg('debugcapabilities', base)
+    ordinary = Server(world, 'ordinary', extensions=())
+    assert 'pushlog' not in world.hg('debugcapabilities', str(ordinary.root))

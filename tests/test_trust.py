@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EITHER
 from test_deploy import block
 from web import fetch
 from world import HG, Clone, Server, World, unrequire
@@ -152,7 +151,9 @@ def refuses_all(world: World, server: Server, line: str, user: Any = None) -> No
     assert len(alice.log('draft()')) == 1
 
 
-@pytest.mark.parametrize('hgrc', ['untrusted', 'unreadable', 'missing'])
+@pytest.mark.parametrize(
+    'hgrc', ['untrusted', 'missing', pytest.param('unreadable', marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize('extensions', ['', LOADED], ids=['not loaded', 'loaded for all'])
 def test_hgrc_not_in_effect(world, hgrc, extensions):
     """Nothing gets in, and nothing out."""
@@ -211,13 +212,18 @@ def test_trusted(open_world, nobody, transport):
     'args',
     [
         ('log',),
-        ('verify',),
-        ('commit', '-m', 'x'),
         ('serve', '-a', '127.0.0.1', '-p', '0'),
-        ('recover',),
-        ('debugupgraderepo', '--run'),
         ('clone', '.', '../copy'),
-        ('bundle', '-a', '../all.hg'),
+        *(
+            pytest.param(args, marks=pytest.mark.slow)
+            for args in (
+                ('verify',),
+                ('commit', '-m', 'x'),
+                ('recover',),
+                ('debugupgraderepo', '--run'),
+                ('bundle', '-a', '../all.hg'),
+            )
+        ),
     ],
     ids=lambda args: args[0],
 )
@@ -287,7 +293,7 @@ def test_replica_takes_no_pushes(world, make_server, transport):
     assert replica.log('tip') == [f'{public} public']
 
 
-@pytest.mark.parametrize('backend', EITHER)
+@pytest.mark.parametrize('backend', ['embedded', pytest.param('services', marks=pytest.mark.slow)])
 def test_repository_of_before(world, make_server, transport, backend):
     """The first push marks it, and so does headless-init."""
     server = make_server(backend)
@@ -359,7 +365,11 @@ def test_without_share_safe(world, make_server):
 CLONES = ((), ('--pull',), ('--stream',), ('-r', '1'))
 
 
-@pytest.mark.parametrize('loaded', [False, True], ids=['stock', 'with extensions'])
+@pytest.mark.parametrize(
+    'loaded',
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=['stock', 'with extensions'],
+)
 def test_clones_are_ordinary(world, make_server, transport, loaded):
     """The requirement is the server's; also where the client loads the extensions."""
     server = make_server('embedded')

@@ -39,28 +39,30 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
                 remover.finish()
             _objects(ui, site, remover, before, dry_run, listing)
             if not dry_run:
-                abandoned = min(before, now - _LONGEST_PUSH)
+                abandoned = now - _LONGEST_PUSH
                 listing.count(b'temporary files', _temporary_folders(abandoned))
                 listing.count(
                     b'temporary files in the store',
                     site.store.remove_abandoned(site.settings.repository, abandoned),
                 )
-                listing.count(b'entries of the cache', _cache(site, before))
+                listing.count(b'entries of the cache', _cache(site, max(before, abandoned)))
                 site.catalog.write(doom.purge, int(now - _LONGEST_PUSH))
     return 0
 
 
 class _Listing:
-    """What was removed: quiet, unless it is asked for, or this is a dry run."""
+    """What was removed: objects by name, and how many of all else if that is asked for,
+    or this is a dry run."""
 
     def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
+        self._ui = ui
         self._say = ui.status if dry_run else ui.note
         self._fm = fm
 
     def object(self, found: Object) -> None:
         key = hgcompat.to_bytes(found.key)
         if self._fm.isplain():
-            self._say(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
+            self._ui.status(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
         else:
             self._fm.startitem()
             self._fm.data(object=key, size=found.size)

@@ -32,8 +32,11 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 
 @eh.command(
     b'admin::headless-init',
-    [(b'', b'remove-requirement', None, b'make the repository an ordinary one again')],
-    b'hg admin::headless-init [--remove-requirement]',
+    [
+        (b'', b'expand', None, b'leave in the schema what the version before needs'),
+        (b'', b'remove-requirement', None, b'make the repository an ordinary one again'),
+    ],
+    b'hg admin::headless-init [--expand | --remove-requirement]',
     helpcategory=_CATEGORY,
 )
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
@@ -47,6 +50,9 @@ def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     upgrade of hgext_headless. Creating and upgrading the schema needs a database role that
     may create tables. Then run it on each other server, where a role that
     may read is enough. Running it again changes nothing.
+
+    With --expand, servers of the version before go on taking pushes. Run it before the
+    first server is upgraded, and without it after the last one.
 
     A repository with drafts of its own gets no requirement: it is to move in with
     :hg:`admin::headless-import`.
@@ -231,9 +237,48 @@ def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
 
 
 @eh.command(
+    b'admin::headless-rebuild',
+    [*_DRY_RUN, *_FORMATTER],
+    b'hg admin::headless-rebuild [-n]',
+    helpcategory=_CATEGORY,
+)
+def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
+    """make rows again for bundles of which the store has the objects only
+
+    For a database that was lost, or restored from a backup that is older than the last
+    push. Each object without a row is read and checked; then its drafts can be pulled
+    again. What no push has brought becomes a push of the user "rebuilt" with the time of the
+    object, the oldest object first. Bookmarks and obsolescence markers are not in the store.
+
+    Drafts that were removed for good stay so, if the database knows of it. Running it again
+    goes on where it was interrupted.
+
+    Returns 0 if no object without a row is left, 1 if one could not be used: a line says why.
+    """
+    return _run('rebuilding', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-audit',
+    _FORMATTER,
+    b'hg admin::headless-audit',
+    helpcategory=_CATEGORY,
+)
+def headless_audit(ui: Any, repo: Any, **opts: Any) -> int:
+    """list what operators removed for good, with who did it, when and why
+
+    The newest comes first. The database has the same as a view for people,
+    ``audit_log``.
+
+    Returns 0 on success.
+    """
+    return _run('auditing', ui, repo, **opts)
+
+
+@eh.command(
     b'admin::headless-gc',
     [
-        (b'', b'grace', b'1d', b'leave alone what is younger', b'AGE'),
+        (b'', b'grace', b'30d', b'leave alone objects that are younger', b'AGE'),
         (b'', b'force', None, b'even if that is most of what there is'),
         *_DRY_RUN,
         *_FORMATTER,
@@ -245,8 +290,10 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
     """remove objects that nothing points at, and what else was left behind
 
     Objects without a row in the database, temporary files of pushes and pulls that died,
-    and entries of the local cache that nobody can ask for. It may run beside
-    pushes, and says nothing unless it is asked with -v/--verbose: made for cron. Where
+    and entries of the local cache that nobody can ask for. An object is all that is left of
+    drafts whose rows were lost (see :hg:`help admin::headless-rebuild`): it is kept for
+    a month, and named when it goes. It may run beside
+    pushes, and says nothing else unless it is asked with -v/--verbose: made for cron. Where
     it would remove more than half of all objects, which is what a wrong setting looks
     like, it refuses unless it has --force.
 

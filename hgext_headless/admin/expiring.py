@@ -33,9 +33,10 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
         )
         bar = stack.enter_context(console.progress(ui, b'expiring', b'bundles', None))
+        done_before = letting_go.DryRun(set(), set()) if dry_run else None
         for goings, chosen in rounds:
             kept |= chosen
-            for done in _let_go(repo, site, remover, goings, chosen):
+            for done in _let_go(repo, site, remover, goings, chosen, done_before):
                 if isinstance(done, Corrupt):
                     ui.warn(b'%s\n' % hgcompat.to_bytes(done.line()))
                     failed += 1
@@ -69,10 +70,11 @@ def _let_go(
     remover: removal.Remover | None,
     goings: Sequence[Going],
     chosen: set[bytes],
+    done: letting_go.DryRun | None,
 ) -> Iterator[letting_go.Plan | Corrupt]:
     """What was done; bundles one by one where one of them can't be read. Without a
     remover, what would be done."""
-    planned = letting_go.plan(repo, site, goings, chosen)
+    planned = letting_go.plan(repo, site, goings, chosen, done)
     if remover is None:
         yield planned
         return
@@ -83,7 +85,7 @@ def _let_go(
             yield exc
             return
         for going in goings:
-            yield from _let_go(repo, site, remover, [going], chosen)
+            yield from _let_go(repo, site, remover, [going], chosen, done)
     else:
         yield planned._replace(gone=set(gone))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from mercurial.node import hex
+
+from .. import hgcompat
+from ..model import Changeset
 
 
 class Report:
@@ -37,6 +41,19 @@ class Report:
         self._fm.plain(b' (repaired)\n' if repaired else b'\n')
         for draft in drafts:
             self._fm.plain(b'  holds draft %s\n' % draft)
+
+
+    def row(self, row: Changeset, there: Changeset, where: bytes) -> None:
+        """Report a row that is not what the changeset ``there`` says. What Mercurial hashes is
+        in ``there``, so that the row's hash would be another one."""
+        different = [
+            hgcompat.to_bytes(field.name)
+            for field in dataclasses.fields(there)
+            if getattr(row, field.name) != getattr(there, field.name)
+        ]
+        if different:
+            text = b'its row in the database has another %s than it has itself (%s)'
+            self.problem(b'changeset', hex(row.node), text % (b', '.join(different), where))
 
 
 def has(repo: Any, node: bytes) -> bool:

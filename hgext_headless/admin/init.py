@@ -18,7 +18,9 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
     settings = site.settings
     if settings.embedded_database:
         catalog.make_home(settings.home)
-    before, after = migrate.upgrade(engine.open_database(settings.database))
+    before, after = migrate.upgrade(
+        engine.open_database(settings.database), opts['expand']
+    )
     if before is None:
         ui.status(b'created the schema (%s)\n' % hgcompat.to_bytes(after))
     elif before == after:

@@ -17,6 +17,13 @@ from ..site import Site
 from .removal import Remover
 
 
+class DryRun(NamedTuple):
+    """Keys of bundles that would be gone by now, and drafts that would be stored anew."""
+
+    keys: set[str]
+    stays: set[bytes]
+
+
 class Plan(NamedTuple):
     """``gone`` are drafts that no bundle holds then. ``stays`` are drafts that have to be
     stored anew: heads are enough."""
@@ -27,16 +34,28 @@ class Plan(NamedTuple):
     stays: list[bytes]
 
 
-def plan(repo: Any, site: Site, goings: Sequence[Going], chosen: Collection[bytes]) -> Plan:
+def plan(
+    repo: Any,
+    site: Site,
+    goings: Sequence[Going],
+    chosen: Collection[bytes],
+    done: DryRun | None = None,
+) -> Plan:
     """What becomes of the drafts in some bundles, of which some are chosen to go.
 
     What is public stays, and is not stored anew; what stands in another bundle stays too;
-    and so does what a draft that stays builds on.
+    and so does what a draft that stays builds on. ``done`` has what earlier plans did, and
+    is told of this one.
     """
     is_public = public_now(repo)
     keys = {going.bundle.key for going in goings}
     drafts = {n for going in goings for n in going.bundle.nodes if not is_public(n)}
-    drafts -= site.catalog.read(expiry.held_elsewhere, drafts, keys)
+    dropped = keys
+    if done is not None:
+        dropped = done.keys
+        dropped |= keys
+        drafts -= done.stays
+    drafts -= site.catalog.read(expiry.held_elsewhere, drafts, dropped)
     parents = site.catalog.read(expiry.parents, drafts)
     stays: set[bytes] = set()
     inner: set[bytes] = set()
@@ -48,6 +67,8 @@ def plan(repo: Any, site: Site, goings: Sequence[Going], chosen: Collection[byte
             above = [parent for parent in parents[node] if parent in drafts]
             inner.update(above)
             pending += above
+    if done is not None:
+        done.stays.update(stays)
     size = sum(going.bundle.size for going in goings)
     return Plan(keys, size, drafts - stays, sorted(stays - inner))
 

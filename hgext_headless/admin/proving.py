@@ -10,8 +10,7 @@ from typing import Any
 from mercurial import error
 
 from .. import hgcompat
-from ..bundles import changegroups, checking, overlay as overlays, stored
-from ..bundles.overlay import Layer
+from ..bundles import checking, overlay as overlays, stored
 from ..model import Bundle, Changeset, Corrupt, Refused
 from .drafts import Stack
 
@@ -34,24 +33,17 @@ def written(
             repo.unfiltered(), repository, stack.head, stack.bases, folder
         )
         layer = overlays.uncompressed(repo.ui, bundle, path)
-        if _nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
+        if checking.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
             raise Corrupt('its bundle does not hold the changesets that it should')
         combined = os.path.join(folder, 'overlay.hg')
         overlays.write(repo.ui, [layer], combined)
         overlay = overlays.lay(under, combined)
         try:
-            changesets = checking.checked(overlay, layer, stack.nodes)
+            changesets = checking.checked(overlay, layer, stack.nodes).changesets
         finally:
             overlay.close()
         os.unlink(layer.path)
     return bundle, path, changesets
-
-
-def _nodes(layer: Layer) -> list[bytes]:
-    with open(layer.path, 'rb') as file:
-        unpacker = changegroups.unpack(file, layer.version)
-        unpacker.changelogheader()
-        return [entry.node for entry in hgcompat.deltas(unpacker)]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
         report = Report(fm, bool(opts['repair']))
         full, force = bool(opts['full']), bool(opts['force'])
         Objects(ui, repo, site, report, since, full, force).check()
-        verifying_pushes.check(ui, repo, site, report, since)
+        verifying_pushes.check(ui, repo, site, report, since, full)
         outcome = b'all is well'
         if report.problems:
             outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import shutil
 import tempfile
 import time
@@ -10,14 +12,14 @@ from typing import Any
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..bundles import overlay as overlays
-from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import expiry, holdings
+from ..bundles import checking, facts, overlay as overlays
+from ..bundles.overlay import FOLDER_PREFIX, Layer
+from ..catalog import audits, expiry, holdings
 from ..catalog.holdings import Holding
-from ..model import Bundle, Corrupt
+from ..model import Bundle, Corrupt, HeadlessError
 from ..site import Site
 from ..store import Object, names
-from . import console, letting_go, removal
+from . import console, letting_go, rebuilding, removal
 from .findings import Report, has
 
 #: An object without a row is a push that is under way, or one that died and is left to gc.
@@ -55,6 +57,8 @@ class Objects:
             for number, prefix in enumerate(parts):
                 bar.update(number)
                 self._check_part(prefix)
+        if self._full and self._since is None:
+            self._check_foreign()
 
     def _check_store(self, parts: list[str]) -> None:
         """Repair nothing where much is missing: then it is not the store of these rows."""
@@ -109,15 +113,39 @@ class Objects:
                 )
 
     def _read(self, row: Holding) -> bytes | None:
+        """Read an object whole, and compare the rows of its changesets with it."""
         folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         try:
             bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
-            overlays.fetch(self._ui, self._site.store, bundle, folder)
+            layer = overlays.fetch(self._ui, self._site.store, bundle, folder)
+            if all(has(self._repo, base) for base in row.bases):  # else that is the problem
+                self._compare(row, layer, folder)
         except Corrupt as exc:
             return hgcompat.to_bytes(str(exc))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return None
+
+    def _compare(self, row: Holding, layer: Layer, folder: str) -> None:
+        rows = self._site.catalog.read(audits.facts_of_bundle, row.id)
+        held = checking.nodes(layer)
+        if [changeset.node for changeset in rows] != held:
+            # Not to be mended by letting it go: the object is good.
+            self._report.problem(
+                b'bundle',
+                hgcompat.to_bytes(row.key),
+                b'its rows name %d changesets, and not the %d that it has' % (len(rows), len(held)),
+            )
+            return
+        path = os.path.join(folder, 'overlay.hg')
+        overlays.write(self._ui, [layer], path)
+        overlay = overlays.lay(self._repo, path)
+        try:
+            for changeset in rows:
+                there = facts.of_changelog(overlay, changeset.node)
+                self._report.row(changeset, there, hgcompat.to_bytes(row.key))
+        finally:
+            overlay.close()
 
     def _forget(self, row: Holding) -> bool:
         """Let the bundle go: what no other one holds can be pushed again."""
@@ -139,4 +167,25 @@ class Objects:
         old = time.time() - _UNDER_WAY
         keys = [o.key for o in objects if names.is_key(o.key) and o.modified < old]
         for key in self._site.catalog.read(holdings.without_row, keys):
-            self._report.problem(b'orphan', hgcompat.to_bytes(key), b'no row points at it: run gc')
+            self._report.problem(
+                b'orphan',
+                hgcompat.to_bytes(key),
+                b'no row points at it: run headless-rebuild, or gc removes it',
+                functools.partial(self._rebuild, objects, key),
+            )
+
+    def _rebuild(self, objects: list[Object], key: str) -> bool:
+        [found] = (found for found in objects if found.key == key)
+        try:
+            rebuilding.rebuilt(self._ui, self._repo, self._site, found, record=True)
+        except HeadlessError:  # told by "hg admin::headless-rebuild"
+            return False
+        return True
+
+    def _check_foreign(self) -> None:
+        """Objects below the repository's name that are none of ours."""
+        for found in self._site.store.objects(f'{self._site.settings.repository}/'):
+            if not names.is_key(found.key):
+                self._report.problem(
+                    b'foreign', hgcompat.to_bytes(found.key), b'is the name of no bundle'
+                )

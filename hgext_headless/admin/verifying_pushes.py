@@ -6,14 +6,17 @@ from typing import Any
 
 from mercurial.node import hex
 
+from ..bundles import facts
 from ..catalog import audits
 from ..site import Site
 from . import console
 from .findings import Report, has
 
 
-def check(ui: Any, repo: Any, site: Site, report: Report, since: float | None) -> None:
-    """Ids have no gap, and what pushes brought is there."""
+def check(
+    ui: Any, repo: Any, site: Site, report: Report, since: float | None, full: bool
+) -> None:
+    """Ids have no gap, and what pushes brought is there; if ``full``, as its rows say."""
     catalog = site.catalog
     counter = catalog.read(audits.counter)
     if counter.highest > counter.last_push_id:
@@ -23,6 +26,15 @@ def check(ui: Any, repo: Any, site: Site, report: Report, since: float | None) -
             b'is below the highest push id, %d' % counter.highest,
             lambda: catalog.write(audits.set_counter, counter.highest) or True,
         )
+    if counter.imported_pushes is not None:
+        there = catalog.read(audits.imported, counter.imported_push_id)
+        if there < counter.imported_pushes:
+            report.problem(
+                b'pushlog',
+                b'1-%d' % counter.imported_push_id,
+                b'%d of the %d pushes that were imported are gone'
+                % (counter.imported_pushes - there, counter.imported_pushes),
+            )
     start = 1 if since is None else catalog.read(audits.first_push_since, since)
     with console.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
         seen = start - 1
@@ -32,6 +44,8 @@ def check(ui: Any, repo: Any, site: Site, report: Report, since: float | None) -
                 seen = push_id
             report.pushes += len(found)
             _check_brought(repo, site, report, found[0], seen)
+            if full:
+                _check_facts(repo, site, report, found[0], seen)
             bar.update(seen - start + 1)
         _check_gap(report, counter, seen, counter.last_push_id + 1)
 
@@ -54,6 +68,12 @@ def _check_brought(repo: Any, site: Site, report: Report, low: int, high: int) -
                 hex(node),
                 b'push %d brought it; it is neither in the repository nor in a bundle' % push_id,
             )
+    for push_id, there, listed in catalog.read(audits.incomplete, low, high):
+        report.problem(
+            b'push',
+            b'%d' % push_id,
+            b'%d of the %d changesets that it brought are not listed' % (listed - there, listed),
+        )
     for push_id, branch in catalog.read(audits.missing_branches, low, high):
 
         def add(push_id: int = push_id, branch: bytes = branch) -> bool:
@@ -61,3 +81,12 @@ def _check_brought(repo: Any, site: Site, report: Report, low: int, high: int) -
             return True
 
         report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
+
+
+def _check_facts(repo: Any, site: Site, report: Report, low: int, high: int) -> None:
+    """The rows of public changesets say what the repository says."""
+    unfiltered = repo.unfiltered()
+    for push_id, changeset in site.catalog.read(audits.facts_of_pushes, low, high):
+        if has(repo, changeset.node):
+            there = facts.of_changelog(unfiltered, changeset.node)
+            report.row(changeset, there, b'push %d' % push_id)

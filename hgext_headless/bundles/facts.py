@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..model import Changeset
+from .. import hgcompat
+from ..model import Changeset, Refused
+
+#: Bytes of a branch's name. The database has it in an index.
+_MAX_BRANCH = 1000
+_DATES = range(-(2**62), 2**62)
+_TIMEZONES = range(-(2**31), 2**31)
+
+
+def check(changeset: Changeset) -> None:
+    """Raise `Refused` where a fact is none that the catalog can keep."""
+    name = changeset.node.hex()[:12]
+    if changeset.date not in _DATES or changeset.timezone not in _TIMEZONES:
+        raise Refused(f'changeset {name} has a date that is out of range')
+    if len(changeset.branch) > _MAX_BRANCH:
+        shown = hgcompat.escaped(changeset.branch[:40])
+        raise Refused(f'the name of branch {shown}... of changeset {name} is too long')
 
 
 def of_changelog(repo: Any, node: bytes) -> Changeset:

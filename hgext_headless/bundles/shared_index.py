@@ -152,6 +152,8 @@ class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
         # Manifests are large, and the one below many drafts is the same.
         base = self.rev(node) if rev is None else rev
         while base > self.repotiprev:
+            if hgcompat.has_cached_text(self, base):  # from there it is a shorter way
+                return super()._rawtext(node, rev)
             base = self.index[base][3]
         # The same number is the same revision only where nothing was rolled back meanwhile.
         if nullrev < base < len(self._public) and self._public.node(base) == self.node(base):

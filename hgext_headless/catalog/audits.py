@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, union_all, update
 
+from ..model import Changeset
+from . import pushlog
 from .batching import BATCH
 from .reads import repository_id
 from .schema import (
@@ -17,6 +19,7 @@ from .schema import (
     push_changesets,
     pushes,
     repositories,
+    tombstones,
 )
 
 #: Pushes that one question is about.
@@ -28,6 +31,7 @@ class Counter(NamedTuple):
 
     last_push_id: int
     imported_push_id: int
+    imported_pushes: int | None
     highest: int
 
 
@@ -35,12 +39,95 @@ def counter(connection: sqlalchemy.Connection, repository: str) -> Counter:
     query = select(
         repositories.c.last_push_id,
         repositories.c.imported_push_id,
+        repositories.c.imported_pushes,
         select(func.max(pushes.c.push_id))
         .where(pushes.c.repository_id == repositories.c.id)
         .scalar_subquery(),
     ).where(repositories.c.name == repository)
     row = connection.execute(query).first()
-    return Counter(0, 0, 0) if row is None else Counter(row[0], row[1], row[2] or 0)
+    if row is None:
+        return Counter(0, 0, None, 0)
+    return Counter(row[0], row[1], row[2], row[3] or 0)
+
+
+def imported(connection: sqlalchemy.Connection, repository: str, last: int) -> int:
+    """How many pushes have an id up to ``last``."""
+    query = select(func.count()).where(
+        pushes.c.repository_id == repository_id(repository), pushes.c.push_id <= last
+    )
+    return connection.scalar(query) or 0
+
+
+def incomplete(
+    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+) -> list[tuple[int, int, int]]:
+    """The pushes from ``low`` to ``high`` that lack some of what they brought: push id, how
+    many there are, and how many there should be."""
+    places = union_all(
+        *(
+            select(table.c.push_id, table.c.position).where(
+                table.c.repository_id == repository_id(repository),
+                table.c.push_id.between(low, high),
+            )
+            for table in (push_changesets, tombstones)
+        )
+    ).subquery()
+    query = (
+        select(
+            pushes.c.push_id,
+            pushes.c.listed,
+            func.count(places.c.position),
+            func.max(places.c.position),
+        )
+        .outerjoin(places, places.c.push_id == pushes.c.push_id)
+        .where(
+            pushes.c.repository_id == repository_id(repository),
+            pushes.c.push_id.between(low, high),
+        )
+        .group_by(pushes.c.push_id, pushes.c.listed)
+    )
+    found = []
+    for push_id, listed, number, last in connection.execute(query):
+        expected = listed if listed is not None else max(1, (last or 0) + 1)
+        if number < expected:
+            found.append((push_id, number, expected))
+    return found
+
+
+def facts_of_pushes(
+    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+) -> list[tuple[int, Changeset]]:
+    """What the pushes from ``low`` to ``high`` brought and no bundle holds: push id, facts."""
+    query = (
+        select(push_changesets.c.push_id, *changesets.c)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.push_id.between(low, high),
+            _in_no_bundle(),
+        )
+    )
+    return [(row.push_id, pushlog.facts(row)) for row in connection.execute(query)]
+
+
+def facts_of_bundle(
+    connection: sqlalchemy.Connection, repository: str, bundle_id: int
+) -> list[Changeset]:
+    """The changesets of a bundle, in its order."""
+    query = (
+        select(*changesets.c)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .where(bundle_changesets.c.bundle_id == bundle_id)
+        .order_by(bundle_changesets.c.position)
+    )
+    return [pushlog.facts(row) for row in connection.execute(query)]
+
+
+def _in_no_bundle() -> sqlalchemy.ColumnElement[bool]:
+    held = select(bundle_changesets.c.bundle_id).where(
+        bundle_changesets.c.changeset_id == changesets.c.id
+    )
+    return ~held.exists()
 
 
 def set_counter(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
@@ -80,9 +167,7 @@ def without_bundle(
         .where(
             push_changesets.c.repository_id == repository_id(repository),
             push_changesets.c.push_id.between(low, high),
-            ~select(bundle_changesets.c.bundle_id)
-            .where(bundle_changesets.c.changeset_id == changesets.c.id)
-            .exists(),
+            _in_no_bundle(),
         )
     )
     return [(row.push_id, bytes(row.node)) for row in connection.execute(query)]

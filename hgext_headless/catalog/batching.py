@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import BigInteger, cast, extract, func, select
 
+from . import engine
 from .schema import repositories
 
 # Bound parameters a statement: SQLite takes 32,766.
@@ -35,13 +36,27 @@ def insert_new(
         connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
 
 
+def clock(connection: sqlalchemy.Connection) -> sqlalchemy.ColumnElement[int]:
+    """Seconds since the epoch, by the database's clock."""
+    if connection.dialect.name == 'postgresql':
+        return cast(func.floor(extract('epoch', func.clock_timestamp())), BigInteger)
+    return cast(func.strftime('%s', 'now'), BigInteger)
+
+
 def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
     """Lock the repository's row until the end of the transaction: recording a push ends
-    with it."""
-    query = select(repositories.c.id).where(repositories.c.id == repository_id)
+    with it.
+
+    Raises `model.Misconfigured` where the schema takes no writes from this code, which
+    may have been running for long.
+    """
+    query = select(repositories.c.id, *engine.revision_columns()).where(
+        repositories.c.id == repository_id
+    )
     # Not FOR UPDATE: each row that a transaction has inserted holds a share of the key, and
     # two of them would wait for each other. SQLite has one writer anyway, and no such clause.
-    connection.execute(query.with_for_update(key_share=True))
+    row = connection.execute(query.with_for_update(key_share=True, of=repositories)).one()
+    engine.check_revision(row.found, row.min_code)
 
 
 def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:

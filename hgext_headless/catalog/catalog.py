@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -24,13 +25,15 @@ from ..model import (
     Selection,
     Temporary,
 )
-from . import bookmarks, engine, forgotten, markers, pushlog, reads, roots, writes
+from . import bookmarks, engine, forgotten, lease, markers, pushlog, reads, roots, writes
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
 
     P = ParamSpec('P')
 T = TypeVar('T')
+
+_WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
 
 
 class Catalog:
@@ -71,8 +74,18 @@ class Catalog:
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
         """A lock on something of this repository, for as long as this process lives;
         None where another process has it."""
-        with self._database.exclusive(f'{self._repository} {name}') as lock:
+        path = self._database.lock_file()
+        if path is not None:
+            locked = engine.file_lock(path)
+        else:
+            locked = lease.exclusive(self._database, f'{self._repository} {name}')
+        with locked as lock:
             yield lock
+
+    def impatient(self) -> Catalog:
+        """The same for what goes on without it: raises `model.Temporary` at once where the
+        database has not answered lately."""
+        return Catalog(self._database.impatient(), self._repository)
 
     def check(self) -> None:
         """That the database answers and has the right schema."""
@@ -116,13 +129,21 @@ class Catalog:
         with self._database.reading() as connection:
             return markers.exchanged_with(connection, self._repository, nodes)
 
-    def drafts(self, names: Iterable[bytes]) -> Drafts:
-        """All that the page of a draft needs."""
+    def drafts(self, names: Collection[bytes]) -> Drafts:
+        """All that the page of a draft needs; of pushes not the ends."""
         with self._database.reading() as connection:
-            nodes = {name: bookmarks.named(connection, self._repository, name) for name in names}
+            whole = {name: bytes.fromhex(name.decode()) for name in names if _WHOLE.match(name)}
+            nodes = {
+                name: bookmarks.named(connection, self._repository, name)
+                for name in names
+                if name not in whole
+            }
             single = {found[0] for found in nodes.values() if len(found) == 1}
+            single.update(whole.values())
             bundles = reads.bundles_holding(connection, self._repository, single)
-            brought = pushlog.brought(connection, self._repository, single)
+            for name, node in whole.items():
+                nodes[name] = (node,) if node in bundles else ()
+            brought = pushlog.brought(connection, self._repository, bundles, with_ends=False)
             nameless = [name for name, found in nodes.items() if not found]
             gone = pushlog.gone(connection, self._repository, nameless)
             return Drafts(nodes, bundles, brought, gone)
@@ -171,9 +192,9 @@ class Catalog:
         with self._database.reading() as connection:
             return pushlog.changesets_of(connection, self._repository, push_ids, tips_only)
 
-    def brought(self, nodes: Iterable[bytes]) -> dict[bytes, Brought]:
+    def brought(self, nodes: Iterable[bytes], with_ends: bool = True) -> dict[bytes, Brought]:
         with self._database.reading() as connection:
-            return pushlog.brought(connection, self._repository, nodes)
+            return pushlog.brought(connection, self._repository, nodes, with_ends)
 
     def buried(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
         with self._database.reading() as connection:
@@ -198,13 +219,18 @@ class Catalog:
             return writes.record(connection, self._repository, push, stored_again)
 
 
-def open_catalog(url: str, repository: str, embedded_home: str | None = None) -> Catalog:
+def open_catalog(
+    url: str,
+    repository: str,
+    embedded_home: str | None = None,
+    options: engine.Options | None = None,
+) -> Catalog:
     """The catalog at a SQLAlchemy URL.
 
     With ``embedded_home`` the SQLite database is made there on first use;
     otherwise nothing is opened yet.
     """
-    database = engine.open_database(url)
+    database = engine.open_database(url, options or engine.DEFAULT_OPTIONS)
     catalog = Catalog(database, repository)
     if embedded_home is not None:
         make_home(embedded_home)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import functools
 import os
+import re
 import select
+import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import event, exc
@@ -18,12 +20,10 @@ from sqlalchemy import event, exc
 from ..model import HeadlessError, Misconfigured, Temporary
 from . import schema
 
-#: Seconds. A push asks twice, in discovery and for itself: twice the longer one
-#: stays below the 30 in which a client has to be told.
-CONNECT_TIMEOUT = 5
-QUERY_TIMEOUT = 12
-
 _WRITES = 'headless_writes'
+_HINT = 'run "hg admin::headless-init"'
+#: What the server itself says, without what libpq says of where it is.
+_SAID = re.compile(r'(?:FATAL|ERROR|PANIC):\s+([ -~]+)')
 
 
 class NoSchema(Misconfigured):
@@ -34,13 +34,38 @@ class NoSchema(Misconfigured):
 Lock = Callable[[], None]
 
 
+class Unreachable(Temporary):
+    """The database does not answer at all."""
+
+
+class Options(NamedTuple):
+    """Of connections. A push asks twice before it begins: twice the longer of the timeouts,
+    which are in seconds, stays below the 30 in which a client has to be told."""
+
+    pool_size: int = 20
+    connect_timeout: int = 5
+    timeout: int = 12
+
+
+DEFAULT_OPTIONS = Options()
+
+
 class Database:
     """One database, with a pool of connections for this process."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._engine = engine
         self._checked = False
+        self._breaker = Breaker(engine)
+        self._impatient = False
         self.memory: dict[Any, Any] = {}
+
+    def impatient(self) -> Database:
+        """The same for what goes on without a database: where it has not answered lately,
+        `Unreachable` is raised at once."""
+        found = copy.copy(self)
+        found._impatient = True
+        return found
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:
@@ -63,49 +88,63 @@ class Database:
             yield connection
         self._checked = False
 
-    @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[Lock | None]:
-        """A lock that one process at a time has, and that ends with it; None where
-        another one has it."""
-        if self._engine.dialect.name == 'postgresql':
-            locked = _advisory_lock(self._engine, name)
-        else:
-            locked = _file_lock(f'{self._engine.url.database}.lock')
-        with locked as lock:
-            yield lock
+    def lock_file(self) -> str | None:
+        """Where the processes that use this database may lock a file; None where they may
+        be on several machines."""
+        url = self._engine.url
+        return f'{url.database}.lock' if url.get_backend_name() == 'sqlite' else None
 
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
-        with clear_errors(), engine.begin() as connection:
-            if not self._checked:
-                check_schema(connection)
-                self._checked = True
-            yield connection
-
-
-@contextlib.contextmanager
-def _advisory_lock(engine: sqlalchemy.Engine, name: str) -> Iterator[Lock | None]:
-    key = zlib.crc32(f'hgext_headless {name}'.encode())
-    function = sqlalchemy.func
-    with clear_errors(), engine.connect() as connection:
-        connection = connection.execution_options(isolation_level='AUTOCOMMIT')
-        if not connection.scalar(sqlalchemy.select(function.pg_try_advisory_lock(key))):
-            yield None
-            return
-
-        def still_held() -> None:
-            with clear_errors():
-                connection.execute(sqlalchemy.select(1))
-
+        if self._impatient:
+            self._breaker.check()
         try:
-            yield still_held
-        finally:
-            with contextlib.suppress(exc.SQLAlchemyError):  # it ends with the connection anyway
-                connection.execute(sqlalchemy.select(function.pg_advisory_unlock(key)))
+            with clear_errors(), engine.begin() as connection:
+                if not self._checked:
+                    check_schema(connection)
+                    self._checked = True
+                yield connection
+        except Unreachable:
+            self._breaker.open()
+            raise
+
+
+class Breaker:
+    """Knows whether a database has stopped to answer; asks it in the background since."""
+
+    #: Seconds between two questions.
+    INTERVAL = 1
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    def check(self) -> None:
+        """Raise `Unreachable` where it does not answer."""
+        if self._is_open:
+            raise Unreachable('the database is not reachable or too slow')
+
+    def open(self) -> None:
+        """Note that it does not answer."""
+        with self._lock:
+            if not self._is_open:
+                self._is_open = True
+                threading.Thread(target=self._probe, daemon=True).start()
+
+    def _probe(self) -> None:
+        while True:
+            time.sleep(self.INTERVAL)
+            with contextlib.suppress(exc.SQLAlchemyError, HeadlessError):
+                with self._engine.connect() as connection:
+                    connection.execute(sqlalchemy.select(1))
+                self._is_open = False
+                return
 
 
 @contextlib.contextmanager
-def _file_lock(path: str) -> Iterator[Lock | None]:
+def file_lock(path: str) -> Iterator[Lock | None]:
+    """A lock that ends with its process; None where another one has it."""
     try:
         file = open(path, 'ab')
     except OSError as error:
@@ -119,18 +158,37 @@ def _file_lock(path: str) -> Iterator[Lock | None]:
         yield lambda: None
 
 
+@functools.cache
+def revision_columns() -> tuple[Any, Any]:
+    """The schema's revision and the oldest code that may write to it, for a statement that
+    has to be made anyway. What it finds is for `check_revision`."""
+    alembic = sqlalchemy.table('alembic_version', sqlalchemy.column('version_num'))
+    compatibility = schema.compatibility.c
+    found = sqlalchemy.select(alembic.c.version_num)
+    min_code = sqlalchemy.select(compatibility.min_code).join(
+        alembic, alembic.c.version_num == compatibility.revision
+    )
+    return found.scalar_subquery().label('found'), min_code.scalar_subquery().label('min_code')
+
+
 def check_schema(connection: sqlalchemy.Connection) -> None:
-    """Raise `Misconfigured` unless the schema is the one this code works with."""
+    """Raise `Misconfigured` unless the schema is one this code works with."""
     found = schema_revision(connection)
-    hint = 'run "hg admin::headless-init"'
     if found is None:
-        raise NoSchema(f'the database has no schema: {hint}')
-    if found < schema.REVISION:
+        raise NoSchema(f'the database has no schema: {_HINT}')
+    newer = found > schema.REVISION
+    min_code = connection.scalar(sqlalchemy.select(revision_columns()[1])) if newer else None
+    check_revision(found, min_code)
+
+
+def check_revision(found: str, min_code: str | None) -> None:
+    """Raise `Misconfigured` unless this code may write to a schema of revision ``found``."""
+    if found < schema.OLDEST:
         raise Misconfigured(
             f'the schema of the database is older ({found}) than this code '
-            f'({schema.REVISION}): {hint}'
+            f'({schema.OLDEST}): {_HINT}'
         )
-    if found > schema.REVISION:
+    if found > schema.REVISION and (min_code is None or min_code > schema.REVISION):
         raise Misconfigured(
             f'the schema of the database is newer ({found}) than this code '
             f'({schema.REVISION}): upgrade hgext_headless on this server'
@@ -140,9 +198,7 @@ def check_schema(connection: sqlalchemy.Connection) -> None:
 def schema_revision(connection: sqlalchemy.Connection) -> str | None:
     if not sqlalchemy.inspect(connection).has_table('alembic_version'):
         return None
-    version: str | None = connection.scalar(
-        sqlalchemy.text('SELECT version_num FROM alembic_version')
-    )
+    version: str | None = connection.scalar(sqlalchemy.select(revision_columns()[0]))
     return version
 
 
@@ -159,7 +215,11 @@ def clear_errors() -> Iterator[None]:
             raise Temporary('the database refuses the credentials of this server') from error
         if 'does not exist' in text:
             raise Misconfigured('the database does not exist') from error
-        raise Temporary('the database is not reachable or too slow') from error
+        code = getattr(error.orig, 'pgcode', None)
+        found = _SAID.search(text if code is None else f'ERROR: {text}')
+        said = f' ({found.group(1)[:200]})' if found else ''
+        kind = Unreachable if code is None or code.startswith('57P') else Temporary
+        raise kind(f'the database is not reachable or too slow{said}') from error
     except exc.ProgrammingError as error:
         if 'permission denied' in str(error.orig):
             raise Misconfigured('the database role lacks a right on a table') from error
@@ -168,45 +228,57 @@ def clear_errors() -> Iterator[None]:
         raise Temporary(f'the database failed ({type(error).__name__})') from error
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, options: Options = DEFAULT_OPTIONS) -> Database:
     """The database at a SQLAlchemy URL; no connection is opened yet.
 
     Raises `Misconfigured` where the URL is not one.
     """
-    return _open(url, os.getpid())
+    return _open(url, options, os.getpid())
 
 
 @functools.cache
-def _open(url: str, pid: int) -> Database:
+def _open(url: str, options: Options, pid: int) -> Database:
     # One pool a process: a forked child must not use its parent's sockets.
     try:
         parsed = sqlalchemy.make_url(url)
-        engine = _sqlite(parsed) if parsed.get_backend_name() == 'sqlite' else _postgres(parsed)
+        is_file = parsed.get_backend_name() == 'sqlite'
+        engine = _sqlite(parsed, options) if is_file else _postgres(parsed, options)
     except (exc.ArgumentError, ValueError) as error:
         raise Misconfigured('headless.database is not a SQLAlchemy URL') from error
     return Database(engine)
 
 
-def _postgres(url: sqlalchemy.URL) -> sqlalchemy.Engine:
-    import psycopg2.extensions
+def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
+    from psycopg2 import extensions
 
-    psycopg2.extensions.set_wait_callback(_wait)
-    milliseconds = QUERY_TIMEOUT * 1000
-    return sqlalchemy.create_engine(
+    extensions.set_wait_callback(_wait)
+    engine = sqlalchemy.create_engine(
         url,
         # Whoever waits for a lock must see what the other has done.
         isolation_level='READ COMMITTED',
-        pool_size=4,
-        max_overflow=16,
-        pool_timeout=CONNECT_TIMEOUT,
+        pool_size=min(4, options.pool_size),
+        max_overflow=max(0, options.pool_size - 4),
+        pool_timeout=options.connect_timeout,
         pool_recycle=300,
         pool_pre_ping=True,
         connect_args={
-            'connect_timeout': CONNECT_TIMEOUT,
+            'connect_timeout': options.connect_timeout,
             'application_name': 'hgext_headless',
-            'options': f'-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}',
+            'connection_factory': type(
+                'Connection', (extensions.connection,), {'options': options}
+            ),
         },
     )
+    milliseconds = options.timeout * 1000
+
+    # In the transaction: PgBouncer takes no parameters of a session.
+    @event.listens_for(engine, 'begin')
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql(
+            f'SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}'
+        )
+
+    return engine
 
 
 def _wait(connection: Any) -> None:
@@ -219,7 +291,10 @@ def _wait(connection: Any) -> None:
 
     # libpq's own connect_timeout does not count where a callback waits.
     connecting = connection.status == extensions.STATUS_SETUP
-    deadline = time.monotonic() + (CONNECT_TIMEOUT if connecting else QUERY_TIMEOUT)
+    # It waits for every connection of the process.
+    options: Options = getattr(connection, 'options', DEFAULT_OPTIONS)
+    # Where the server is alive, it says itself that a query takes too long.
+    deadline = time.monotonic() + (options.connect_timeout if connecting else options.timeout + 1)
     while True:
         state = connection.poll()
         if state == extensions.POLL_OK:
@@ -233,9 +308,9 @@ def _wait(connection: Any) -> None:
             raise psycopg2.OperationalError('timeout expired')
 
 
-def _sqlite(url: sqlalchemy.URL) -> sqlalchemy.Engine:
+def _sqlite(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
     engine = sqlalchemy.create_engine(
-        url, connect_args={'timeout': QUERY_TIMEOUT, 'check_same_thread': False}
+        url, connect_args={'timeout': options.timeout, 'check_same_thread': False}
     )
 
     # SQLAlchemy's own recipe for transactions that SQLite really isolates.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import sqlalchemy
 from sqlalchemy import insert, select
 
 from ..model import Refused
-from .batching import batches, ensure_repository, lock
+from .batching import BATCH, batches, ensure_repository, lock
 from .reads import repository_id
 from .schema import audit
 
@@ -41,6 +42,38 @@ def record(
             for node in nodes
         ],
     )
+
+
+class Act(NamedTuple):
+    """What an operator did for good; ``date`` is seconds since the epoch."""
+
+    number: int
+    date: int
+    user: bytes
+    action: str
+    subject: bytes
+    reason: bytes
+
+
+def acts(connection: sqlalchemy.Connection, repository: str, before: int) -> list[Act]:
+    """The last acts with a number below ``before``, the newest first, some at a time."""
+    query = (
+        select(
+            audit.c.id,
+            audit.c.date,
+            audit.c.user,
+            audit.c.action,
+            audit.c.subject,
+            audit.c.reason,
+        )
+        .where(audit.c.repository_id == repository_id(repository), audit.c.id < before)
+        .order_by(audit.c.id.desc())
+        .limit(BATCH)
+    )
+    return [
+        Act(row[0], row[1], bytes(row[2]), row[3], bytes(row[4]), bytes(row[5]))
+        for row in connection.execute(query)
+    ]
 
 
 def refuse(connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]) -> None:

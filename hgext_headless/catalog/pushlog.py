@@ -120,7 +120,7 @@ def changesets_of(
     """The changesets of some pushes, in order; of one that is gone no more than its
     and its parents' names."""
     return _in_order(
-        connection, repository, push_ids, tips_only, tuple(changesets.c), _changeset, _nameonly
+        connection, repository, push_ids, tips_only, tuple(changesets.c), facts, _nameonly
     )
 
 
@@ -186,9 +186,13 @@ _FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 
 def brought(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    connection: sqlalchemy.Connection,
+    repository: str,
+    nodes: Iterable[bytes],
+    with_ends: bool = True,
 ) -> dict[bytes, Brought]:
-    """For each changeset that a push brought: that push."""
+    """For each changeset that a push brought: that push; its first and last changeset only
+    ``with_ends``."""
     found: dict[bytes, Entry] = {}
     for batch in batches(sorted(set(nodes))):
         query = (
@@ -205,6 +209,8 @@ def brought(
             )
         )
         found.update((bytes(row.node), _entry(row)) for row in connection.execute(query))
+    if not with_ends:
+        return {node: Brought(entry, b'', b'') for node, entry in found.items()}
     ends = _ends(connection, repository, sorted({e.push_id for e in found.values()}))
     return {node: Brought(entry, *ends[entry.push_id]) for node, entry in found.items()}
 
@@ -289,7 +295,8 @@ def _nameonly(row: Any) -> Changeset:
     )
 
 
-def _changeset(row: Any) -> Changeset:
+def facts(row: Any) -> Changeset:
+    """A row of `schema.changesets`."""
     return Changeset(
         node=bytes(row.node),
         p1=bytes(row.p1),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import case, select, update
+from sqlalchemy import case, func, select, update
 
 from ..model import Changeset, Clash, PastPush
 from . import past
@@ -57,10 +57,17 @@ def _reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> N
 def finish(connection: sqlalchemy.Connection, repository: str) -> None:
     """All pushes of the older pushlog that could be are recorded."""
     importing = repositories.c.importing_push_id
+    recorded = select(func.count()).where(
+        pushes.c.repository_id == repositories.c.id, pushes.c.push_id <= importing
+    )
     connection.execute(
         update(repositories)
         .where(repositories.c.name == repository, importing > 0)
-        .values(importing_push_id=0, imported_push_id=importing)
+        .values(
+            importing_push_id=0,
+            imported_push_id=importing,
+            imported_pushes=recorded.scalar_subquery(),
+        )
     )
 
 
@@ -150,7 +157,13 @@ def record(
     connection.execute(
         pushes.insert(),
         [
-            {'repository_id': owner, 'push_id': p.push_id, 'user': p.user, 'date': p.date}
+            {
+                'repository_id': owner,
+                'push_id': p.push_id,
+                'user': p.user,
+                'date': p.date,
+                'listed': len(p.nodes),
+            }
             for p in compared.new
         ],
     )

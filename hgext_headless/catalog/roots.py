@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import BigInteger, cast, delete, extract, func, select
+from sqlalchemy import delete, select
 
 from ..model import Parents
-from .batching import batches, upsert
+from .batching import batches, clock, upsert
 from .reads import in_live_bundles, repository_id
 from .schema import bundle_changesets, changesets, draft_roots
 
@@ -25,7 +25,7 @@ def record(connection: sqlalchemy.Connection, owner: int, changeset_ids: Sequenc
     """Note the roots of a push, with the repository's row locked; drop those of old ones."""
     if not changeset_ids:
         return
-    now = _now(connection)
+    now = clock(connection)
     for batch in batches(changeset_ids):
         statement = upsert(connection, draft_roots).values(
             [{'repository_id': owner, 'changeset_id': one, 'pushed': now} for one in batch]
@@ -74,10 +74,3 @@ def stacks(
 
 def _parents(row: Any) -> Parents:
     return Parents(bytes(row.node), bytes(row.p1), bytes(row.p2))
-
-
-def _now(connection: sqlalchemy.Connection) -> sqlalchemy.ColumnElement[int]:
-    """Seconds since the epoch, by the database's clock."""
-    if connection.dialect.name == 'postgresql':
-        return cast(func.floor(extract('epoch', func.clock_timestamp())), BigInteger)
-    return cast(func.strftime('%s', 'now'), BigInteger)

@@ -21,8 +21,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: The Alembic revision that this code works with.
-REVISION = '0004'
+#: The Alembic revision that "hg admin::headless-init" brings a database to.
+REVISION = '0005'
+#: The oldest one that this code works with: what came after it only takes away what older
+#: code needs.
+OLDEST = '0005'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
@@ -51,6 +54,16 @@ repositories = Table(
     Column('imported_push_id', BigInteger, nullable=False, server_default='0'),
     # The same while it is being imported: until then no later push is shown.
     Column('importing_push_id', BigInteger, nullable=False, server_default='0'),
+    # How many pushes have an id up to the former: a lost one shows. None: not counted.
+    Column('imported_pushes', BigInteger),
+)
+
+# For each revision of the schema: the oldest code, by its `REVISION`, that may write to it.
+compatibility = Table(
+    'compatibility',
+    metadata,
+    Column('revision', String(32), primary_key=True),
+    Column('min_code', String(32), nullable=False),
 )
 
 pushes = Table(
@@ -61,6 +74,8 @@ pushes = Table(
     Column('user', LargeBinary, nullable=False),
     # Seconds since the epoch. They need not rise with the ids: clocks jump.
     Column('date', BigInteger, nullable=False),
+    # How many changesets it brought: a lost one shows. None: not counted.
+    Column('listed', Integer),
     Index(None, 'repository_id', 'date'),
     Index(None, 'repository_id', 'user', 'push_id'),
 )
@@ -214,6 +229,16 @@ doomed = Table(
     Column('since', BigInteger, nullable=False),
     # False while somebody may still be deleting it.
     Column('deleted', Boolean, nullable=False),
+)
+
+# What one process at a time does: see `lease`.
+leases = Table(
+    'leases',
+    metadata,
+    Column('name', String(255), primary_key=True),
+    Column('owner', String(255), nullable=False),
+    # Seconds since the epoch, by the database's clock.
+    Column('until', BigInteger, nullable=False),
 )
 
 # What operators did for good. ``subject`` is a node where it is about a changeset.

@@ -78,6 +78,7 @@ def _record_push(
             push_id=push_id,
             user=push.user.encode('utf-8', 'surrogateescape'),
             date=push.date,
+            listed=len(listed),
         )
     )
     connection.execute(

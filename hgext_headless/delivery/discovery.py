@@ -38,6 +38,8 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
 
 def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
     """As `lookup`; ``public`` looks in public history. Raises our own errors too."""
+    if not key:
+        raise unknown(key)
     try:
         node = _node(public(key))
     except error.RepoLookupError as exc:
@@ -53,7 +55,7 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         raise unknown(key)
     if len(key) < 40 and is_prefix(repo, key, node):
         try:
-            found = Site(repo).catalog.named(key)
+            found = Site(repo).catalog.impatient().named(key)
         except HeadlessError:
             return node  # public history is served without the database
         if any(other != node for other in found):
@@ -111,11 +113,11 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     if not site.settings.listed_bookmarks:
         return {}
     try:
-        found = site.catalog.newest_bookmarks(site.settings.listed_bookmarks)
+        found = site.catalog.impatient().newest_bookmarks(site.settings.listed_bookmarks)
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))
         return {}
-    return {name: hex(node) for name, node in found.items()}
+    return {name: hex(node) for name, node in found.items() if hgcompat.is_plain(name)}
 
 
 def unknown(name: bytes) -> error.RepoLookupError:

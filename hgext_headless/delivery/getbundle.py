@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,14 @@ from .. import config, hgcompat, timings
 from ..bundles import overlay as overlays
 from ..model import Bundle, Corrupt, Refused
 from ..site import Site
+from ..store import names
 from . import links, roots
 
 #: The digest that the client checks; it knows md5, sha1 and sha512.
 _DIGEST = b'sha512'
+#: Seconds for which an object's content is not looked at again, in one process.
+_CHECKED_FOR = 3600
+_MOST_CHECKED = 10_000
 
 
 class Linked(NamedTuple):
@@ -47,7 +52,7 @@ def get_bundle_chunks(
     """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
     kwargs.pop('headless', None)  # from a client it means nothing
     has_node = repo.changelog.hasnode
-    drafts = [node for node in heads or () if not has_node(node)]
+    drafts = [n for n in heads or () if len(n) == len(nullid) and not has_node(n)]
     if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
     # What the log says ends where the reply begins to stream.
@@ -110,7 +115,9 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
     nodes = {node for bundle in served.bundles for node in bundle.nodes}
-    found = {**served.site.catalog.bookmarks_at(nodes), **dict(bookmarks.listbinbookmarks(repo))}
+    drafts = served.site.catalog.bookmarks_at(nodes)
+    found = {name: node for name, node in drafts.items() if hgcompat.is_plain(name)}
+    found.update(bookmarks.listbinbookmarks(repo))
     data = bookmarks.binaryencode(repo, sorted(found.items()))
     bundler.newpart(b'bookmarks', data=data)
     return None
@@ -154,11 +161,27 @@ def _links(
         scheme = hgcompat.to_bytes(url.split(':', 1)[0])
         if scheme not in capabilities.get(b'remote-changegroup', ()):
             return None
-        # A client has no second try: the object has to be there.
-        if site.store.size(bundle.key) != bundle.size:
-            raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
+        _check_object(site, bundle)
         linked.append(Linked(bundle, url))
     return linked
+
+
+def _check_object(site: Site, bundle: Bundle) -> None:
+    """A client has no second try: the object has to be there, and what it was.
+
+    Raises `model.Corrupt`.
+    """
+    checked = site.catalog.memory('checked objects')
+    if checked.get(bundle.key, 0) > time.monotonic():
+        right = site.store.size(bundle.key) == bundle.size
+    else:
+        right = site.store.sha256(bundle.key) == names.digest(bundle.key)
+    if not right:
+        checked.pop(bundle.key, None)
+        raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
+    if len(checked) > _MOST_CHECKED:
+        checked.clear()
+    checked.setdefault(bundle.key, time.monotonic() + _CHECKED_FOR)
 
 
 def _public_heads(

@@ -23,11 +23,14 @@ from . import discovery
 #: changeset is taken for it without a question to the database.
 _SHORT = 12
 
+_UNAVAILABLE = 503
+#: Of an answer that is not there now; in seconds.
+RETRY = (b'Retry-After', b'10')
 _STATUS = {
     'refused': common.HTTP_FORBIDDEN,
-    'temporary': 503,
-    'misconfigured': 503,
-    'corrupt': common.HTTP_SERVER_ERROR,
+    'temporary': _UNAVAILABLE,
+    'misconfigured': _UNAVAILABLE,
+    'corrupt': _UNAVAILABLE,
 }
 
 #: hgweb has no name for it.
@@ -73,7 +76,9 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     with as_page():
         try:
             with stages.stage('lookup'):
-                drafts = Site(repo).catalog.drafts(asked)
+                reader = Site(repo).reader
+                # Public pages go on without it.
+                drafts = (reader if None in public.values() else reader.impatient()).drafts(asked)
         except HeadlessError:
             if None in public.values():
                 raise
@@ -140,7 +145,9 @@ def as_page() -> Iterator[None]:
         yield
     except HeadlessError as exc:
         line = hgcompat.to_bytes(exc.line())
-        raise common.ErrorResponse(_STATUS[exc.kind], line) from exc
+        status = _STATUS[exc.kind]
+        headers = [RETRY] if status == _UNAVAILABLE else []
+        raise common.ErrorResponse(status, line, headers) from exc
 
 
 def gone(name: bytes) -> Exception:

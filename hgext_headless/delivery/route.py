@@ -18,6 +18,7 @@ from ..site import Site
 from ..store import names
 from ..timings import Stages
 from . import links
+from .pages import RETRY
 
 _STATUS = {
     'refused': b'403 Forbidden',
@@ -93,5 +94,8 @@ def _chunks(file: Any) -> Iterator[bytes]:
 
 def _text(res: Any, status: bytes, text: str) -> None:
     res.status = status
+    if status.startswith(b'503'):
+        name, seconds = RETRY
+        res.headers[name] = seconds
     res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
     res.setbodybytes(hgcompat.to_bytes(text + '\n'))

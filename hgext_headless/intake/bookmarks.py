@@ -98,7 +98,7 @@ def raced(exc: Raced) -> error.PushRaced:
         what = b'move from %s to %s' % (short(expected), short(found))
     return error.PushRaced(
         b'remote repository changed while pushing - please try again (bookmark "%s" %s)'
-        % (hgcompat.escaped_bytes(name), what)
+        % (hgcompat.escaped_bytes(name)[:100], what)
     )
 
 
@@ -112,5 +112,7 @@ def _check_name(incoming: Incoming, name: bytes, node: bytes | None) -> None:
         bookmarks.checkformat(incoming.repo, name)
     except error.Abort as exc:
         raise Refused(f'bookmark {shown}: {hgcompat.to_str(exc.message)}') from exc
+    if not hgcompat.is_plain(name):
+        raise Refused(f'bookmark {shown}: the name is no text without control characters')
     if len(name) > _MAX_NAME:
         raise Refused(f'the name of bookmark {shown[:40]}... is too long')

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import error, hook, phases
+from mercurial import error, phases, wireprototypes
 from mercurial.i18n import _
 from mercurial.node import hex
 
@@ -15,12 +15,14 @@ from .. import config, hgcompat
 from ..model import HeadlessError, Recorded, Refused, Temporary
 from ..site import Site
 from . import incoming as incomings, keys, quarantine as quarantines, split
+from .hooks import Hooks
 from .incoming import Incoming
-from .stream import BoundedEngine
+from .stream import MAX_READ, BoundedEngine, too_large
 
-#: The split, as it stands in ``hg config hooks``.
-HOOK = b'pretxnchangegroup.headless'
-PRIORITY = -1_000_000
+#: What a body begins with (``hg help internals.bundles``).
+_BUNDLE2 = b'HG20'
+_BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ')
+_MAGIC = 6
 
 
 def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
@@ -54,7 +56,11 @@ def _readable() -> Iterator[None]:
         with_params = f' with {hgcompat.escaped(params)}' if params else ''
         raise Refused(f'this server does not know the part {part}{with_params}') from exc
     except error.Abort as exc:
-        raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message)}') from exc
+        raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
+    except OSError as exc:
+        if exc.errno is None:  # of a decompressor
+            raise Refused('the bundle is garbled') from exc
+        raise Temporary(f'the push could not be kept: {exc.strerror}') from exc
     except hgcompat.GARBLED as exc:
         raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc
 
@@ -75,59 +81,46 @@ def _captured(op: Any) -> Iterator[None]:
 
 
 def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
+    push.hookargs = hookargs
+    hooks = Hooks(push, hookargs)
     if not push.entries:
-        _without_changesets(push)
+        _without_changesets(push, hooks)
         return
-    args = {hgcompat.to_str(k) if isinstance(k, bytes) else k: v for k, v in hookargs.items()}
-    args.update(source=push.source, url=push.url, bundle2=b'1', txnname=b'push')
-    repo = push.repo
-    with push.stages.stage('hooks'):
-        repo.hook(b'prechangegroup', throw=True, **args)
+    hooks.before()
     with push.stages.entering('quarantine', quarantines.opened(push)) as quarantine:
-        nodes = [c.node for c in quarantine.changesets]
-        args.update(node=hex(nodes[0]), node_last=hex(nodes[-1]))
-        # The name that VARIABLE has for a Python hook.
-        args['headless_quarantine'] = quarantine.url()
+        nodes = [changeset.node for changeset in quarantine.changesets]
+        hooks.over(quarantine.overlay, quarantine.url(), nodes)
         results: list[Recorded] = []
         errors: list[Exception] = []
 
         def headless(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
             try:
+                hooks.before_keys()
                 results.append(split.split(push, quarantine))
             except Exception as exc:  # raised below: a hook's error has two lines
                 errors.append(exc)
             return False
 
-        overlay = quarantine.overlay
-        bound = push.ui.configoverride({(b'hooks', HOOK): headless}, b'headless')
-        with bound, push.stages.stage('hooks'):
-            hook.hook(push.ui, overlay, b'pretxnchangegroup', throw=True, **args)
+        hooks.split(headless)
         for exc in errors:
             raise exc
         if len(results) != 1:
             raise Temporary('the hooks of this server do not run; nothing was stored')
         report(push, results[0])
-        new = results[0].nodes
-        if not new:
-            return
-        args.update(node=hex(new[0]), node_last=hex(new[-1]))
-        with push.stages.stage('hooks'):
-            hook.hook(push.ui, overlay, b'changegroup', throw=False, **args)
-            del args['node_last']
-            for node in new:
-                hook.hook(
-                    push.ui, overlay, b'incoming', throw=False, **{**args, 'node': hex(node)}
-                )
+        hooks.after_keys()
+        hooks.after(results[0].nodes)
 
 
-def _without_changesets(push: Incoming) -> None:
+def _without_changesets(push: Incoming, hooks: Hooks) -> None:
     """Phases, bookmarks and markers alone: only what changes anything is looked at."""
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     if push.public_heads or push.bookmarks or push.markers:
         opened = quarantines.without_changesets(push)
         with push.stages.entering('quarantine', opened) as quarantine:
+            hooks.before_keys()
             _report_markers(push, split.split(push, quarantine))
+            hooks.after_keys()
 
 
 def report(push: Incoming, recorded: Recorded) -> None:
@@ -175,26 +168,71 @@ def push_key(
             if not taken:
                 return False
             try:
-                _without_changesets(push)
+                _without_changesets(push, Hooks(push, {}))
             except error.PushRaced:
+                return False
+            except error.HookAbort as exc:  # in stock's words
+                repo.ui.write_err(_(b'pushkey-abort: %s\n') % exc.message)
                 return False
         return True
 
 
-def warmed(orig: Any, site: Site) -> Iterator[bytes]:
-    """The payload of a push; what its end needs is imported until its beginning comes.
+def wire_push_key(orig: Any, repo: Any, *args: Any) -> Any:
+    """The wire command ``pushkey``: over http too an error is a line that clients print."""
+    if not config.participates(repo):
+        return orig(repo, *args)
+    try:
+        return orig(repo, *args)
+    except error.Abort as exc:
+        return wireprototypes.ooberror(exc.message + b'\n')
+
+
+def payload(orig: Any, repo: Any, site: Site) -> Iterator[bytes]:
+    """The body of a push; what its end needs is imported until its beginning comes.
 
     Only one of the two threads runs Python at a time: the other waits for the
     client, and then for this one. Modules that are imported lazily would not
     bear more.
     """
-    thread = threading.Thread(target=site.warm_up, daemon=True)
-    thread.start()
-    chunks = iter(orig())
-    first = next(chunks, b'')
-    thread.join()
-    yield first
-    yield from chunks
+    with _in_the_reply(repo.ui):
+        limit = site.settings.max_push_size
+        announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
+        # Compression never adds an eighth.
+        if announced.isdigit() and int(announced) > limit + limit // 8 + MAX_READ:
+            raise too_large(limit)
+        thread = threading.Thread(target=site.warm_up, daemon=True)
+        thread.start()
+        try:
+            chunks = iter(orig())
+            beginning = b''
+            while len(beginning) < _MAGIC and (more := next(chunks, b'')):
+                beginning += more
+        finally:
+            thread.join()
+        if not beginning.startswith(_BUNDLE2) and beginning[: _MAGIC] not in _BUNDLES1:
+            raise Refused('what was sent is no bundle')
+        yield beginning
+        yield from chunks
+
+
+def check_stream(ui: Any, bundle: Any) -> None:
+    """Read what stands before the parts of a bundle2."""
+    with _in_the_reply(ui), _readable():
+        _ = bundle.params
+
+
+@contextlib.contextmanager
+def _in_the_reply(ui: Any) -> Iterator[None]:
+    """Have errors outside of the parts reach the client as those of parts do."""
+    try:
+        with hgcompat.no_traceback(ui, 'the push'):
+            try:
+                yield
+            except (TypeError, ValueError) as exc:  # of a number that is not there
+                raise Temporary('the push broke off before its end') from exc
+    except error.Abort as exc:
+        exc.duringunbundle2 = True
+        raise
 
 
 def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:

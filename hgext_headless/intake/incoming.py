@@ -26,8 +26,9 @@ class Incoming:
     pairs of name and node (None deletes), ``expected`` where the client takes them
     to be now: any of some nodes. ``checks`` are its assumptions about public
     history: callables that take a bundle2 operation which holds the lock, and
-    raise `error.PushRaced`. ``markers`` are obsolescence markers. ``stages`` goes to
-    the log.
+    raise `error.PushRaced`. ``markers`` are obsolescence markers, ``keys`` what came as
+    ``pushkey``: arguments of its hooks, ``hookargs`` what the client adds to all hooks. ``stages``
+    goes to the log.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Incoming:
         self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
         self.checks: list[Callable[[Any], None]] = []
         self.markers: list[Raw] = []
+        self.keys: list[dict[str, bytes]] = []
+        self.hookargs: dict[bytes, bytes] = {}
 
     def receive(self, stream: Any, version: bytes) -> None:
         """Spool the changegroup. Raises `Refused`."""

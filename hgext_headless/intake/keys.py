@@ -27,4 +27,5 @@ def take(incoming: Incoming, namespace: bytes, key: bytes, old: bytes, new: byte
             incoming.markers += markers.read(util.b85decode(new))
     else:
         return False
+    incoming.keys.append({'namespace': namespace, 'key': key, 'old': old, 'new': new})
     return True

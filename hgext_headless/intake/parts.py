@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from mercurial import bookmarks, phases, pushkey
+from mercurial import bookmarks, bundle2, phases, pushkey
 from mercurial.node import nullid
 
 from .. import hgcompat
@@ -20,13 +20,14 @@ from ..bundles import markers
 from ..model import Refused
 from . import keys
 from .incoming import Incoming
+from .stream import BoundedStream
 
 Handler = Callable[..., Any]
 
 #: Bytes of a part that is kept in memory.
 _MAX_SMALL_PART = 16 * 1024 * 1024
-#: Parts that carry no data of the push.
-_HARMLESS = (b'replycaps', b'output', b'pushvars', b'cache:rev-branch-cache')
+#: Bytes of a client's capabilities; hg's have less than 1 KB.
+_MAX_CAPABILITIES = 64 * 1024
 
 
 def incoming_of(op: Any) -> Incoming | None:
@@ -38,15 +39,24 @@ def install() -> None:
     """Replace the handlers in Mercurial's table of bundle2 parts."""
     table = hgcompat.part_handlers
     for kind, orig in list(table.items()):
-        if kind in _HARMLESS or kind.startswith((b'error:', b'reply:')):
+        if kind.startswith((b'error:', b'reply:')):  # what they have is in their parameters
             continue
-        handler = functools.partial(_HANDLERS.get(kind, _refuse), orig)
+        handler = functools.partial(_handle, _HANDLERS.get(kind, _refuse), orig)
         handler.params = orig.params  # type: ignore[attr-defined]
         table[kind] = handler
 
 
-def _small(part: Any) -> bytes:
-    data: bytes = part.read(_MAX_SMALL_PART)
+def _handle(handler: Handler, orig: Handler, op: Any, part: Any) -> None:
+    # A part within another one's payload has an operation that knows nothing of the push.
+    if incoming_of(op) is None and isinstance(part._fp, BoundedStream):
+        raise part._fp.end(
+            Refused(f'a push may not have a part {hgcompat.escaped(part.type)} inside another')
+        )
+    handler(orig, op, part)
+
+
+def _small(part: Any, limit: int = _MAX_SMALL_PART) -> bytes:
+    data: bytes = part.read(limit)
     if part.read(1):
         raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
     return data
@@ -82,6 +92,10 @@ def phase_heads(orig: Handler, op: Any, part: Any) -> None:
     if incoming is None:
         return orig(op, part)
     heads = phases.binarydecode(io.BytesIO(_small(part)))
+    for phase, nodes in heads.items():
+        if nodes and phase not in (phases.public, phases.draft):
+            name = hgcompat.to_str(phases.phasenames[phase])
+            raise Refused(f'changeset {nodes[0].hex()[:12]} is {name}: it may not be pushed')
     incoming.public_heads += [n for n in heads[phases.public] if n != nullid]
 
 
@@ -122,8 +136,11 @@ def push_key(orig: Handler, op: Any, part: Any) -> None:
     if incoming is None:
         return orig(op, part)
     params = (b'namespace', b'key', b'old', b'new')
-    if not keys.take(incoming, *(pushkey.decode(part.params[name]) for name in params)):
-        return orig(op, part)
+    namespace, key, old, new = (pushkey.decode(part.params[name]) for name in params)
+    if not keys.take(incoming, namespace, key, old, new):
+        raise Refused(
+            f'this server does not set {hgcompat.escaped(key)} of {hgcompat.escaped(namespace)}'
+        )
     _reply(op, part, b'reply:pushkey', **{'return': b'1'})
 
 
@@ -133,6 +150,24 @@ def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
         return orig(op, part)
     if not op.repo.obsstore.readonly:
         incoming.markers += markers.read(_small(part))
+
+
+def reply_capabilities(orig: Handler, op: Any, part: Any) -> None:
+    if incoming_of(op) is None:
+        return orig(op, part)
+    capabilities = bundle2.decodecaps(_small(part, _MAX_CAPABILITIES))
+    if op.reply is None:
+        op.reply = bundle2.bundle20(op.ui, capabilities)
+
+
+def push_variables(orig: Handler, op: Any, part: Any) -> None:
+    orig(op, part)  # which reads parameters only
+
+
+def ignore(orig: Handler, op: Any, part: Any) -> None:
+    """What is no part of the push; it is left unread."""
+    if incoming_of(op) is None:
+        orig(op, part)
 
 
 _HANDLERS: dict[bytes, Handler] = {
@@ -145,4 +180,8 @@ _HANDLERS: dict[bytes, Handler] = {
     b'bookmarks': set_bookmarks,
     b'pushkey': push_key,
     b'obsmarkers': obsmarkers,
+    b'replycaps': reply_capabilities,
+    b'pushvars': push_variables,
+    b'output': ignore,
+    b'cache:rev-branch-cache': ignore,
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import hgcompat
 from ..bundles import checking, overlay as overlays
+from ..bundles.overlay import Layer
 from ..model import Changeset, Refused
 from .incoming import Incoming
 
@@ -21,12 +22,17 @@ VARIABLE = b'HG_HEADLESS_QUARANTINE'
 
 class Quarantine:
     """``overlay`` is the repository, ``path`` the bundle that lies over the real
-    one, ``changesets`` all that the push brought, parents first."""
+    one, ``checked`` what the push brought."""
 
-    def __init__(self, overlay: Any, path: str, changesets: list[Changeset]) -> None:
+    def __init__(self, overlay: Any, path: str, checked: checking.Checked) -> None:
         self.overlay = overlay
         self.path = path
-        self.changesets = changesets
+        self.checked = checked
+
+    @property
+    def changesets(self) -> list[Changeset]:
+        """All that the push brought, parents first."""
+        return self.checked.changesets
 
     def url(self) -> bytes:
         """The quarantine as Mercurial names a bundle repository."""
@@ -49,17 +55,30 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
     assert layer is not None
     _check_parents(incoming)
     path = os.path.join(incoming.folder, 'quarantine.hg')
-    overlays.write(incoming.ui, [layer], path)
     with checking.misses():
-        overlay = overlays.lay(incoming.repo, path)
+        overlay = _laid(incoming, layer, path)
+        try:
+            checked = checking.checked(overlay, layer, [entry.node for entry in incoming.entries])
+            if checked.misnamed:
+                overlay.close()
+                with open(layer.path, 'r+b') as file:
+                    for place in checked.misnamed:
+                        file.seek(place.offset)
+                        file.write(place.node)
+                overlay = _laid(incoming, layer, path)
+        except BaseException:
+            overlay.close()
+            raise
     try:
-        nodes = [entry.node for entry in incoming.entries]
-        with checking.misses():
-            changesets = checking.checked(overlay, layer, nodes)
         overlays.silence_outgoing_hooks(overlay.ui)
-        yield Quarantine(overlay, path, changesets)
+        yield Quarantine(overlay, path, checked)
     finally:
         overlay.close()
+
+
+def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
+    overlays.write(incoming.ui, [layer], path)
+    return overlays.lay(incoming.repo, path)
 
 
 @contextlib.contextmanager
@@ -71,8 +90,9 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
     """
     repo = incoming.repo.unfiltered()
     drafts = [n for n in incoming.public_heads if not repo.changelog.hasnode(n)]
+    nothing = checking.Checked([], {}, [])
     if not drafts:
-        yield Quarantine(repo, '', [])
+        yield Quarantine(repo, '', nothing)
         return
     site = incoming.site
     found = site.catalog.bundles_with(drafts)
@@ -81,13 +101,17 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
             raise _unknown(node)
     with overlays.opened(repo, site.store, list(found.values())) as overlay:
         overlays.silence_outgoing_hooks(overlay.ui)
-        yield Quarantine(overlay, '', [])
+        yield Quarantine(overlay, '', nothing)
 
 
 def _check_parents(incoming: Incoming) -> None:
     """A client leaves out only what it has in common with public history."""
     has_node = incoming.repo.unfiltered().changelog.hasnode
-    brought = {entry.node for entry in incoming.entries}
+    brought: set[bytes] = set()
+    for entry in incoming.entries:
+        if entry.node in brought:
+            raise Refused(f'changeset {entry.node.hex()[:12]} is twice in the changegroup')
+        brought.add(entry.node)
     for entry in incoming.entries:
         for parent in (entry.p1, entry.p2):
             if parent not in brought and not has_node(parent):

@@ -39,8 +39,10 @@ def apply(
         for name, _command in ui.configitems(_HOOKS)
         if name.split(b'.')[0] in _OURS
     }
-    with repo.wlock(), repo.lock(), ui.configoverride(silenced, b'headless'):
-        with repo.transaction(b'push') as transaction:
+    # Some run when the lock is released.
+    with ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
+        with repo.transaction(incoming.source) as transaction:
+            transaction.hookargs.update(incoming.hookargs)
             transaction.hookargs[b'source'] = incoming.source
             transaction.hookargs[b'url'] = incoming.url
             transaction.hookargs[b'bundle2'] = b'1'
@@ -74,7 +76,8 @@ def giving_up(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
         seen.update((name, node) for name, node in plan.applied if name in seen)
         bookmarks.check(repo, seen)
         yield
-        with repo.transaction(b'push') as transaction:
+        with repo.transaction(incoming.source) as transaction:
+            transaction.hookargs.update(incoming.hookargs)
             changes = [(name, None) for name in plan.leaving]
             repo._bookmarks.applychanges(repo, transaction, changes)
 

@@ -8,11 +8,12 @@ going to be public anyway; never a row without its object.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from .. import config
-from ..bundles import ancestry, keeping, stored
-from ..model import Deletions, Push, Raced, Recorded, Refused
+from ..bundles import ancestry, checking, keeping, stored
+from ..model import Bundle, Deletions, Push, Raced, Recorded, Refused
 from . import bookmarks, markers, repository
 from .incoming import Incoming
 from .quarantine import Quarantine
@@ -31,13 +32,13 @@ class Divided(NamedTuple):
     draft_roots: list[bytes]
 
 
-def divide(incoming: Incoming, overlay: Any) -> Divided:
-    """Divide what lies over the repository by phase.
+def divide(incoming: Incoming, repo: Any) -> Divided:
+    """Divide what lies over the repository by phase; ``repo`` is the quarantine's.
 
     Public is what the client names public, and its ancestors. Drafts are all others that
     came in and are not public here.
     """
-    changelog = overlay.changelog
+    changelog = repo.changelog
     for node in incoming.public_heads:
         if not changelog.hasnode(node):
             raise Refused(f'changeset {node.hex()[:12]} is unknown here')
@@ -51,7 +52,7 @@ def divide(incoming: Incoming, overlay: Any) -> Divided:
     ]
 
     def among(revset: bytes, nodes: list[bytes]) -> list[bytes]:
-        return [changelog.node(rev) for rev in overlay.revs(revset, nodes)]
+        return [changelog.node(rev) for rev in repo.revs(revset, nodes)]
 
     return Divided(
         public,
@@ -70,8 +71,7 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     where the database failed after it.
     """
     site = incoming.site
-    overlay = quarantine.overlay
-    divided = divide(incoming, overlay)
+    divided = divide(incoming, quarantine.overlay)
     if divided.public and not site.settings.accept_public:
         raise Refused(
             'this server takes no public changesets (headless.public = reject): '
@@ -88,20 +88,8 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
             site.catalog.refuse_forgotten({*brought, *divided.public})
             # A live bundle has all draft ancestors of what it has.
             held = site.catalog.known(divided.draft_heads)
-    has_node = incoming.repo.unfiltered().changelog.hasnode
-    becoming = set(divided.public)
-    write_head = incoming.stages.stage('pack')(stored.write_head)
-    files = [
-        write_head(
-            overlay,
-            site.settings.repository,
-            head,
-            lambda node: node in becoming or has_node(node),
-            incoming.folder,
-        )
-        for head in divided.draft_heads
-        if head not in held
-    ]
+    with incoming.stages.stage('pack'):
+        files = _packed(incoming, quarantine, divided, held)
     incoming.stages.note(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
     )
@@ -109,7 +97,7 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
     @incoming.stages.stage('repository')
     def apply() -> None:
         repository.apply(
-            incoming, overlay, divided.public, divided.public_heads, plan, marks.applied
+            incoming, quarantine.overlay, divided.public, divided.public_heads, plan, marks.applied
         )
 
     @incoming.stages.stage('database')
@@ -136,3 +124,23 @@ def split(incoming: Incoming, quarantine: Quarantine) -> Recorded:
         raise bookmarks.raced(exc) from exc
 
 
+def _packed(
+    incoming: Incoming, quarantine: Quarantine, divided: Divided, held: Collection[bytes]
+) -> list[tuple[Bundle, str]]:
+    """Write a bundle for each draft head that is not ``held``, and check it against the push."""
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    becoming = set(divided.public)
+    files = []
+    for head in divided.draft_heads:
+        if head in held:
+            continue
+        bundle, path = stored.write_head(
+            quarantine.overlay,
+            incoming.site.settings.repository,
+            head,
+            lambda node: node in becoming or has_node(node),
+            incoming.folder,
+        )
+        checking.check_written(quarantine.overlay, bundle, path, quarantine.checked)
+        files.append((bundle, path))
+    return files

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mercurial import util
 
-from ..model import Refused, Temporary
+from ..model import HeadlessError, Refused, Temporary
 
 #: Bytes that one read may ask for. hg's own payload chunks have 32 KB.
 MAX_READ = 64 * 1024 * 1024
@@ -80,22 +80,29 @@ class BoundedStream:
         self._stream = _READERS[compression](source)
         self._left = limit
         self._limit = limit
+        self._ended: HeadlessError | None = None
+
+    def end(self, error: HeadlessError) -> HeadlessError:
+        """Raise ``error`` at each further read; return it."""
+        self._ended = error
+        return error
 
     def read(self, size: int) -> bytes:
+        if self._ended:
+            raise self._ended
         if size > MAX_READ:
-            self._left = -1
-            raise Refused(f'a single chunk of the stream has {size} bytes')
+            raise self.end(Refused(f'a single chunk of the stream has {size} bytes'))
         if size > self._left:
-            self._left = -1
-            raise Refused(
-                f'the push has more than headless.max-push-size ({self._limit} bytes)'
-            )
+            raise self.end(too_large(self._limit))
         data: bytes = self._stream.read(size)
         if len(data) < size:
-            self._left = -1
-            raise Temporary('the push broke off before its end')
+            raise self.end(Temporary('the push broke off before its end'))
         self._left -= len(data)
         return data
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(f'the push has more than headless.max-push-size ({limit} bytes)')
 
 
 class BoundedEngine:

@@ -105,7 +105,7 @@ def _listed(
     """Pushes with their changesets, the tip-most first."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        found = site.catalog.changesets_of([e.push_id for e in batch], query_tips)
+        found = site.reader.changesets_of([e.push_id for e in batch], query_tips)
         for entry in batch:
             yield entry, found[entry.push_id][::-1]
 
@@ -142,6 +142,7 @@ def _row(web: Any, entry: Entry, changeset: Changeset, first: bool) -> dict[byte
         **_push(entry),
         b'first': first,
         b'node': hex(changeset.node),
+        b'gone': changeset.is_gone,
         b'author': encoding.tolocal(changeset.author),
         b'desc': encoding.tolocal(changeset.description),
         b'branchname': b'' if branch == b'default' else branch,
@@ -183,5 +184,6 @@ def _feed_entries(
                 **_push(entry),
                 b'pushuser': _CONTROL.sub(b'?', encoding.tolocal(entry.user)),
                 b'node': hex(changeset.node),
+                b'gone': changeset.is_gone,
                 b'files': templateutil.hybridlist(files, name=b'file'),
             }

@@ -48,7 +48,7 @@ def _chunks(
 def _plain(
     site: Site, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = site.catalog.nodes_of([e.push_id for e in batch], query.tips_only)
+    found = site.reader.nodes_of([e.push_id for e in batch], query.tips_only)
     obsolete = _obsolete(site, repo, (node for listed in found.values() for node, _ in listed))
     for entry in batch:
         listed = [
@@ -60,7 +60,7 @@ def _plain(
 def _full(
     site: Site, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = site.catalog.changesets_of([e.push_id for e in batch], query.tips_only)
+    found = site.reader.changesets_of([e.push_id for e in batch], query.tips_only)
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
     obsolete = _obsolete(site, repo, commits)
     precursors = _precursors(site, repo, commits)
@@ -95,14 +95,14 @@ def _obsolete(site: Site, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
     those of drafts, and hidden."""
     asked = set(nodes)
     successors = repo.obsstore.successors
-    marked = site.catalog.obsolete(asked) | {node for node in asked if node in successors}
+    marked = site.reader.obsolete(asked) | {node for node in asked if node in successors}
     return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
 def _precursors(site: Site, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
     """The changesets that some changesets replace: hexadecimal."""
     found: dict[bytes, set[str]] = {}
-    stored = map(markers.unpack, site.catalog.markers_with(nodes))
+    stored = map(markers.unpack, site.reader.markers_with(nodes))
     own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
     for predecessor, successors, *_rest in itertools.chain(stored, own):
         for node in successors:

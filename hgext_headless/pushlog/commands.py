@@ -44,6 +44,8 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             except (error.LookupError, error.RepoLookupError) as exc:
                 return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
+                for name, value in exc.headers:
+                    web.res.headers[name] = value
                 return _fail(web, exc.code, pycompat.bytestr(exc))
 
         run.headless = finds_drafts  # type: ignore[attr-defined]
@@ -95,7 +97,8 @@ def pushloghtml(web: Any, stages: Stages) -> Any:
 
     The pushes to this repository. Takes what ``json-pushes`` takes.
     """
-    return _page(web, stages, as_html.page)
+    is_feed = web.tmpl.defaults[b'style'] == b'atom'
+    return _page(web, stages, as_html.feed if is_feed else as_html.page)
 
 
 def _found(site: Site, web: Any, stages: Stages) -> tuple[queries.Query, list[Entry], int]:
@@ -127,6 +130,17 @@ def automationrelevance(web: Any, stages: Stages) -> Any:
     return _send(web, relevance.answer(web))
 
 
+@_command(b'json')
+def pushchangedfiles(web: Any, stages: Stages) -> Any:
+    """
+    /json-pushchangedfiles/{node}
+    -----------------------------
+
+    The names of the files that the changesets of ``json-automationrelevance`` change.
+    """
+    return _send(web, relevance.changed_files(web))
+
+
 def _send(web: Any, chunks: Any) -> Any:
     if web.req.method != b'HEAD':
         web.res.setbodygen(chunks)
@@ -146,7 +160,14 @@ def info(web: Any, stages: Stages) -> Any:
 
 def install() -> None:
     """Make the commands known to hgweb, once."""
-    for function in (pushes, pushlog, pushloghtml, automationrelevance, info):
+    for function in (
+        pushes,
+        pushlog,
+        pushloghtml,
+        automationrelevance,
+        pushchangedfiles,
+        info,
+    ):
         name = function.__name__
         if name not in webcommands.__all__:
             setattr(webcommands, name, function)

@@ -27,7 +27,7 @@ def last_shown(site: Site, repo: Any) -> int:
 
     Looks at those that came since it looked last. Raises `model.Temporary`.
     """
-    catalog = site.catalog
+    catalog = site.reader
     last = catalog.last_push_id()
     memory = catalog.memory('last shown', repo.root)
     seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
@@ -55,8 +55,8 @@ def _first_missing(site: Site, repo: Any, needs: Sequence[Needs]) -> int | None:
     }
     if others:
         # Drafts of pushes that are shown, or decide themselves, and those that came with none.
-        brought.update(site.catalog.brought(others))
-        brought.update(site.catalog.known(others))
+        brought.update(site.reader.brought(others))
+        brought.update(site.reader.known(others))
     for need in needs:
         if has_node(need.node):
             continue

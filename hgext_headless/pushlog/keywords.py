@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import time
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,15 +16,17 @@ from .. import config, hgcompat
 from ..delivery import pages
 from ..model import Brought, HeadlessError
 from ..site import Site
+from . import description
 
 eh = exthelper.exthelper()
 
 _CACHE = b'headless_brought'
+_CACHE_OF_ENDS = b'headless_brought_ends'
 #: Revisions that one question is about: pages and logs go through them in order.
 _WINDOW = 64
 _REVSET_WINDOW = 500
-#: Seconds for which a database that failed is not asked for what a page can go without.
-_PAUSE = 10
+#: Changesets after one among which a back-out of it is looked for.
+_BACKOUT_WITHIN = 100
 
 
 def plain(name: str, brought: Brought | None) -> Any:
@@ -41,9 +43,11 @@ def plain(name: str, brought: Brought | None) -> Any:
     return (brought.base if name == 'pushbasenode' else brought.head).hex()
 
 
-def _keyword(name: bytes, doc: str, value: Callable[[Brought], Any]) -> None:
+def _keyword(
+    name: bytes, doc: str, value: Callable[[Brought], Any], of_ends: bool = False
+) -> None:
     def keyword(context: Any, mapping: Any) -> Any:
-        brought = _brought(context, mapping)
+        brought = _brought(context, mapping, of_ends)
         return None if brought is None else value(brought)
 
     keyword.__doc__ = doc
@@ -73,12 +77,32 @@ _keyword(
     b'pushbasenode',
     'String. The first changeset that was pushed with the changeset.',
     lambda brought: hex(brought.base),
+    of_ends=True,
 )
 _keyword(
     b'pushheadnode',
     'String. The last changeset that was pushed with the changeset.',
     lambda brought: hex(brought.head),
+    of_ends=True,
 )
+
+
+def backed_out_by(context: Any) -> bytes | None:
+    """The first changeset on top of one whose description says that it backs it out; it is
+    looked for among the next ones."""
+    short = context.hex()[:12].decode('ascii')
+    repo = context.repo()
+    for rev in itertools.islice(repo.revs(b'%d::', context.rev()), 1, _BACKOUT_WITHIN):
+        if short in description.backed_out(repo[rev].description().decode('utf-8', 'replace')):
+            found: bytes = repo[rev].hex()
+            return found
+    return None
+
+
+@eh.templatekeyword(b'backedoutby', requires={b'ctx'})
+def backedoutby(context: Any, mapping: Any) -> bytes | None:
+    """String. The changeset that backed this one out."""
+    return backed_out_by(context.resource(mapping, b'ctx'))
 
 
 def common_entry(orig: Any, repo: Any, context: Any) -> Any:
@@ -86,17 +110,19 @@ def common_entry(orig: Any, repo: Any, context: Any) -> Any:
     entry = orig(repo, context)
     if config.participates(repo):
         entry.update(KEYWORDS)
+        entry[b'backedoutby'] = backedoutby
     return entry
 
 
-def _brought(context: Any, mapping: Any) -> Brought | None:
+def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
     repo = context.resource(mapping, b'repo')
     if not config.participates(repo):
         return None
     cache = context.resource(mapping, b'cache')
-    if _CACHE not in cache:
-        cache[_CACHE] = dict(pages.already_brought(repo))
-    found: dict[bytes, Brought | None] = cache[_CACHE]
+    key = _CACHE_OF_ENDS if with_ends else _CACHE
+    if key not in cache:
+        cache[key] = {} if with_ends else dict(pages.already_brought(repo))
+    found: dict[bytes, Brought | None] = cache[key]
     changed = context.resource(mapping, b'ctx')
     if changed.rev() is None:
         return None  # the working directory
@@ -105,21 +131,18 @@ def _brought(context: Any, mapping: Any) -> Brought | None:
         changelog = repo.unfiltered().changelog
         rev = changelog.rev(node)
         nodes = [node, *map(changelog.node, range(max(0, rev - _WINDOW), rev))]
-        found.update(_asked(repo, nodes))
+        found.update(_asked(repo, nodes, with_ends))
     return found[node]
 
 
-def _asked(repo: Any, nodes: Sequence[bytes]) -> dict[bytes, Brought | None]:
+def _asked(
+    repo: Any, nodes: Sequence[bytes], with_ends: bool
+) -> dict[bytes, Brought | None]:
     """What the database says; nothing where it fails, for public pages go on."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
-    memory: dict[str, Any] = {}
     try:
-        catalog = Site(repo).catalog
-        memory = catalog.memory('keywords')
-        if memory.get('pause', 0) < time.monotonic():
-            answer.update(catalog.brought(nodes))
+        answer.update(Site(repo).reader.impatient().brought(nodes, with_ends))
     except HeadlessError as exc:
-        memory['pause'] = time.monotonic() + _PAUSE
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
     return answer
 
@@ -128,7 +151,7 @@ class _Pushes:
     """The pushes that brought the revisions of a repository."""
 
     def __init__(self, repo: Any) -> None:
-        self._catalog = Site(repo).catalog
+        self._catalog = Site(repo).reader
         self._changelog = repo.unfiltered().changelog
         self._block = range(0)
         self._found: dict[bytes, Brought] = {}
@@ -210,14 +233,14 @@ def pushrev(repo: Any, subset: Any, x: Any) -> Any:
     revs = revset.getset(repo, revset.fullreposet(repo), argument)
     node = repo.unfiltered().changelog.node
     with hgcompat.clear_errors():
-        brought = Site(repo).catalog.brought(map(node, revs))
+        brought = Site(repo).reader.brought(map(node, revs))
     return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
 
 
 def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
     changelog = repo.changelog
     with hgcompat.clear_errors():
-        found = Site(repo).catalog.nodes_of([i for i in push_ids if 0 < i < 2**62])
+        found = Site(repo).reader.nodes_of([i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
 

@@ -98,14 +98,14 @@ def entries(site: Site, query: Query) -> list[Entry]:
     selection = query.selection
     if query.page is None:
         limit = site.settings.pushlog_limit or None
-        return site.catalog.entries(selection, newest=False, limit=limit)
+        return site.reader.entries(selection, newest=False, limit=limit)
     before = PAGE * (query.page - 1)
-    consecutive = before and selection.branch is None and not site.catalog.imported_push_id()
+    consecutive = before and selection.branch is None and not site.reader.imported_push_id()
     if consecutive and selection.upto is not None:
         # No page has to be counted off. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
-    return site.catalog.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
+    return site.reader.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
 
 
 def _is_given(params: Any, item: bytes) -> bool:
@@ -144,7 +144,7 @@ def _page(params: Any) -> int:
 
 
 def _check_branch(site: Site, repo: Any, branch: bytes) -> None:
-    if not repo.branchmap().hasbranch(branch) and not site.catalog.has_branch(branch):
+    if not repo.branchmap().hasbranch(branch) and not site.reader.has_branch(branch):
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
         )
@@ -172,7 +172,7 @@ class _Resolver:
         return list(self._ids(dict(zip(names, map(self._node, names)))))
 
     def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
-        catalog = self._site.catalog
+        catalog = self._site.reader
         brought = catalog.brought(nodes.values())
         has_node = self._repo.changelog.hasnode
         unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]

@@ -1,4 +1,5 @@
-"""What build tasks ask of a changeset: ``json-automationrelevance``, ``json-info``."""
+"""What build tasks ask of a changeset: ``json-automationrelevance``, ``json-info``,
+``json-pushchangedfiles``."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from mercurial.node import hex
 from ..delivery import discovery, pages
 from ..model import Brought
 from ..site import Site
-from . import keywords
+from . import as_json, description, keywords
+
+_BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%d'
 
 
 def answer(web: Any) -> Iterator[bytes]:
@@ -23,18 +26,46 @@ def answer(web: Any) -> Iterator[bytes]:
     Raises what `discovery.resolve` raises.
     """
     site = Site(web.repo)
+    node, contexts = _relevant_to(site, web)
+    brought = site.reader.brought(context.node() for context in contexts)
+    entries = [_relevant(context, brought.get(context.node())) for context in contexts]
+    if web.req.qsparams.get(b'backouts'):
+        for entry, context in zip(entries, contexts):
+            found = keywords.backed_out_by(context)
+            if found is not None:
+                entry['backedoutby'] = found.decode('ascii')
+    visible = node not in site.reader.obsolete([node]) and not _has_successors(web.repo, node)
+    return iter([json.dumps({'changesets': entries, 'visible': visible}).encode('ascii')])
+
+
+def changed_files(web: Any) -> Iterator[bytes]:
+    """``json-pushchangedfiles``: the files of the changesets that `answer` gives.
+
+    Raises what `discovery.resolve` raises.
+    """
+    _node, contexts = _relevant_to(Site(web.repo), web)
+    files = sorted({_text(name) for context in contexts for name in context.files()})
+    return iter([json.dumps({'files': files}).encode('ascii')])
+
+
+def _has_successors(repo: Any, node: bytes) -> bool:
+    return node in repo.obsstore.successors
+
+
+def _relevant_to(site: Site, web: Any) -> tuple[bytes, list[Any]]:
+    """The changeset that is asked for, and all that automation has to look at for it."""
     name = _asked(web)[0]
     repo = web.repo
     try:
         node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
     except error.RepoLookupError:
-        if name in site.catalog.drafts([name]).gone:
+        if name in site.reader.drafts([name]).gone:
             raise pages.gone(name) from None
         raise
     listed = _listed(site, node)
     if not repo.changelog.hasnode(node):
         drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
-        found = site.catalog.drafts(map(hex, drafts))
+        found = site.reader.drafts([hex(n) for n in drafts])
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
     ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
@@ -42,18 +73,16 @@ def answer(web: Any) -> Iterator[bytes]:
     # Earlier pushes brought the others.
     contexts = [context for context in ancestors if context.node() not in came_with]
     contexts += [repo[n] for n in listed if repo.changelog.hasnode(n)]
-    brought = site.catalog.brought(context.node() for context in contexts)
-    entries = [_relevant(context, brought.get(context.node())) for context in contexts]
-    return iter([json.dumps({'changesets': entries, 'visible': True}).encode('ascii')])
+    return node, contexts
 
 
 def _listed(site: Site, node: bytes) -> list[bytes]:
     """The changesets of the push that brought a changeset, up to it."""
-    brought = site.catalog.brought([node])
+    brought = site.reader.brought([node])
     if node not in brought:
         return [node]
     push_id = brought[node].entry.push_id
-    nodes = [n for n, _extras in site.catalog.nodes_of([push_id])[push_id]]
+    nodes = [n for n, _extras in site.reader.nodes_of([push_id])[push_id]]
     return nodes[: nodes.index(node) + 1]
 
 
@@ -66,13 +95,31 @@ def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
         'desc': _text(context.description()),
         'extra': {_text(k): _text(v) for k, v in context.extra().items()},
         'files': sorted(map(_text, context.files())),
+        'landingsystem': _extra(context, b'moz-landing-system'),
         'node': context.hex().decode('ascii'),
         'parents': _hexes(context.parents()),
         'phase': context.phasestr().decode('ascii'),
         'rev': context.rev(),
         **{name: keywords.plain(name, brought) for name in ('pushid', 'pushuser', 'pushdate')},
         'pushhead': keywords.plain('pushheadnode', brought),
+        **_said(_text(context.description())),
     }
+
+
+def _said(text: str) -> dict[str, list[dict[str, str]]]:
+    """What a description says, as hg.mozilla.org tells it."""
+    return {
+        'bugs': [{'no': str(n), 'url': _BUG_URL % n} for n in description.bugs(text)],
+        'reviewers': [
+            {'name': name, 'revset': f'reviewer({name})'} for name in description.reviewers(text)
+        ],
+        'backsoutnodes': [{'node': node} for node in description.backed_out(text)],
+    }
+
+
+def _extra(context: Any, name: bytes) -> str | None:
+    value = context.extra().get(name)
+    return None if value is None else _text(value)
 
 
 def info(web: Any) -> Iterator[bytes]:
@@ -104,7 +151,10 @@ def _asked(web: Any) -> list[bytes]:
 
 
 def _text(local: bytes) -> str:
-    return encoding.fromlocal(local).decode('utf-8', 'replace')
+    try:
+        return as_json.text(encoding.fromlocal(local))
+    except error.Abort:  # bytes that are no text of this server's encoding
+        return as_json.text(local)
 
 
 def _hexes(contexts: Any) -> list[str]:

@@ -13,7 +13,15 @@ from .. import config
 _FIELDS = (
     b',\n"pushid": {pushid|json},\n'
     b'"pushuser": {if(pushid, \'{pushuser|utf8|json}\', \'null\')},\n'
-    b'"pushdate": {pushdate|json}\n}'
+    b'"pushdate": {pushdate|json}'
+)
+#: Of a changeset's own page only: whether it was backed out takes some looking.
+_OWN_FIELDS = (
+    b',\n"backedoutby": {backedoutby|json},\n'
+    b'"git_commit": {ifcontains("git_commit", extras,'
+    b' get(extras, "git_commit")|utf8|json, "null")},\n'
+    b'"landingsystem": {ifcontains("moz-landing-system", extras,'
+    b' get(extras, "moz-landing-system")|utf8|json, "null")}'
 )
 #: The templates of the style ``json`` that are one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
@@ -40,7 +48,8 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
         style = made.defaults[b'style']
         if style == b'json':
             for name in _OBJECTS:
-                _weave(made, name, lambda text: text.rpartition(b'}')[0].rstrip() + _FIELDS)
+                fields = _FIELDS + (_OWN_FIELDS if name == b'changeset' else b'') + b'\n}'
+                _weave(made, name, lambda text, f=fields: text.rpartition(b'}')[0].rstrip() + f)
         elif style in _TAG_CLASSES:
             tag = _TAG % _TAG_CLASSES[style]
             closing = b'</span>' if style in (b'gitweb', b'monoblue') else b''
@@ -54,7 +63,8 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
 def _weave(made: Any, name: bytes, change: Any) -> None:
     if name not in made:
         return
-    made.load(name)
+    if name not in made.cache:  # it is a file; what is a line of the map need not be parsed now
+        made.load(name)
     text = made.cache[name]
     if b'pushid' not in text:
         made.cache[name] = change(text)

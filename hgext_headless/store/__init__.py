@@ -27,11 +27,17 @@ class Store(Source, Protocol):
     can't answer within its deadline, and `model.Misconfigured`."""
 
     def put(self, key: str, path: str) -> None:
-        """Store the file ``path`` durably; an object that is there already stays
-        as it is (a key is its content's digest)."""
+        """Store the file ``path`` durably, and look at what is there now.
+
+        An object that is there already stays as it is (a key is its content's digest).
+        Raises `model.Temporary` where the store has anything else under that name."""
 
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None without such an object."""
+
+    def sha256(self, key: str) -> str:
+        """The SHA-256 of what the store has, hexadecimal; where the store does not tell it
+        all is read. Raises `model.Corrupt` where there is no such object."""
 
     def url(self, key: str, seconds: int) -> str | None:
         """A URL that anyone can read the object from, for so many seconds; None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
+import hashlib
 import os
 import shutil
 import tempfile
@@ -35,9 +37,14 @@ class FileStore:
                     out.flush()
                     os.fsync(out.fileno())
                 os.chmod(temporary, 0o644)
-                # Create-only, as with S3's If-None-Match; the same key is the same content.
-                with contextlib.suppress(FileExistsError):
+                try:  # create-only, as with S3's If-None-Match
                     os.link(temporary, target)
+                except FileExistsError:
+                    if not filecmp.cmp(path, target, shallow=False):
+                        raise Temporary(
+                            f'the store has other content under the name {key}: '
+                            'an operator has to look'
+                        ) from None
             finally:
                 os.unlink(temporary)
             _sync_folder(folder)
@@ -48,6 +55,17 @@ class FileStore:
                 return os.stat(self._path(key)).st_size
             except (FileNotFoundError, NotADirectoryError):
                 return None
+
+    def sha256(self, key: str) -> str:
+        digest = hashlib.sha256()
+        with _clear_errors():
+            try:
+                with open(self._path(key), 'rb') as file:
+                    for chunk in iter(lambda: file.read(1 << 20), b''):
+                        digest.update(chunk)
+            except FileNotFoundError:
+                raise Corrupt(f'the store has no object {key}') from None
+        return digest.hexdigest()
 
     def get(self, key: str, path: str) -> None:
         with _clear_errors():

@@ -7,7 +7,11 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -17,10 +21,15 @@ from botocore.config import Config
 from ..model import Corrupt, Misconfigured, Temporary
 from . import Object
 
-#: Seconds; with two attempts they stay below the 30 in which a client has to be told.
+#: Seconds. No attempt begins later than `RETRY_UNTIL`: so a client is told within 30.
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 10
-ATTEMPTS = 2
+RETRY_UNTIL = 12
+#: Seconds between two attempts, doubled each time.
+_PAUSE = 0.1
+#: An object has to come within so many seconds, and one more for so many bytes.
+_FETCH_TIME = 20
+_FETCH_BYTES = 1 << 19
 
 #: What one PUT takes; the largest bundle that can be stored.
 MAX_OBJECT = 5 * 1024**3
@@ -28,7 +37,10 @@ MAX_OBJECT = 5 * 1024**3
 #: Keys that one DeleteObjects takes.
 _DELETED_AT_ONCE = 1000
 
+_EXISTS = {'409', '412', 'ConditionalRequestConflict', 'PreconditionFailed'}
 _ABSENT = {'404', 'NoSuchKey', 'NotFound'}
+#: How an object may be encoded: clients of the link take its bytes as they come.
+_PLAIN = {'', 'identity', 'aws-chunked'}
 _CREDENTIALS = {
     '401',
     '403',
@@ -53,52 +65,108 @@ class S3Store:
 
     def put(self, key: str, path: str) -> None:
         with open(path, 'rb') as body, _clear_errors():
-            digest = hashlib.sha256()
+            size = os.fstat(body.fileno()).st_size
+            sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
             for chunk in iter(lambda: body.read(1 << 20), b''):
-                digest.update(chunk)
-            body.seek(0)
-            try:
+                sha256.update(chunk)
+                md5.update(chunk)
+
+            def put() -> None:
+                body.seek(0)
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key(key),
                     Body=body,
-                    ContentLength=os.fstat(body.fileno()).st_size,
+                    ContentLength=size,
                     ContentType='application/octet-stream',
-                    ChecksumSHA256=base64.b64encode(digest.digest()).decode('ascii'),
+                    ChecksumSHA256=_base64(sha256.digest()),
                     IfNoneMatch='*',
                 )
+
+            try:
+                _retried(put)
             except exceptions.ClientError as error:
-                # 412: it is there. 409: somebody else is writing it now; then it
-                # has to be seen to be there.
-                code = _code(error)
-                if code in ('412', 'PreconditionFailed'):
-                    return
-                if code not in ('409', 'ConditionalRequestConflict'):
+                # It is there, or somebody else is writing it now.
+                if _code(error) not in _EXISTS:
                     raise
-                if self.size(key) is None:
-                    raise Temporary('the store is busy with the same object') from error
+            self._check_kept(key, size, sha256.digest(), md5.hexdigest())
+
+    def _check_kept(self, key: str, size: int, sha256: bytes, md5: str) -> None:
+        """Look at what the store has now, whatever it has answered."""
+        try:
+            kept = self._head(key)
+        except exceptions.ClientError as error:
+            if _code(error) in _ABSENT:
+                raise Temporary(f'the store does not have object {key} yet') from error
+            raise
+        same = kept['ContentLength'] == size and kept.get('ContentEncoding', '') in _PLAIN
+        checksum = kept.get('ChecksumSHA256', '')
+        if same and checksum and '-' not in checksum:
+            same = checksum == _base64(sha256)
+        # The tag is the MD5 of an object that was put at once and not encrypted by KMS.
+        elif same and kept.get('ETag', '').strip('"') != md5:
+            same = self._read_sha256(key) == sha256
+        if not same:
+            raise Temporary(
+                f'the store has other content under the name {key}: an operator has to look'
+            )
+
+    def _head(self, key: str) -> Any:
+        return _retried(
+            lambda: self._client.head_object(
+                Bucket=self._bucket, Key=self._key(key), ChecksumMode='ENABLED'
+            )
+        )
+
+    def sha256(self, key: str) -> str:
+        with _clear_errors():
+            try:
+                checksum = self._head(key).get('ChecksumSHA256', '')
+            except exceptions.ClientError as error:
+                raise _without_object(key, error) from error
+            if checksum and '-' not in checksum:
+                return base64.b64decode(checksum).hex()
+            return self._read_sha256(key).hex()
+
+    def _read_sha256(self, key: str) -> bytes:
+        digest = hashlib.sha256()
+        for chunk in self._chunks(key):
+            digest.update(chunk)
+        return digest.digest()
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, all of them within a time that grows with their number."""
+        try:
+            answer = _retried(
+                lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+            )
+        except exceptions.ClientError as error:
+            raise _without_object(key, error) from error
+        if answer.get('ContentEncoding', '') not in _PLAIN:
+            raise Corrupt(f'object {key} has a Content-Encoding, which no client reads')
+        body = answer['Body']
+        seconds = _FETCH_TIME + answer['ContentLength'] / _FETCH_BYTES
+        timer = threading.Timer(seconds, _cut, (body,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield from body.iter_chunks(1 << 20)
+        finally:
+            timer.cancel()
 
     def size(self, key: str) -> int | None:
         with _clear_errors():
             try:
-                answer = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+                size: int = self._head(key)['ContentLength']
             except exceptions.ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-            size: int = answer['ContentLength']
             return size
 
     def get(self, key: str, path: str) -> None:
         with _clear_errors(), open(path, 'wb') as out:
-            try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
-            except exceptions.ClientError as error:
-                if _code(error) in _ABSENT:
-                    raise Corrupt(f'the store has no object {key}') from error
-                raise
-            for chunk in answer['Body'].iter_chunks(1 << 20):
-                out.write(chunk)
+            out.writelines(self._chunks(key))
 
     def url(self, key: str, seconds: int) -> str | None:
         with _clear_errors():
@@ -160,10 +228,47 @@ def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
                 signature_version='s3v4',
                 connect_timeout=CONNECT_TIMEOUT,
                 read_timeout=READ_TIMEOUT,
-                retries={'total_max_attempts': ATTEMPTS, 'mode': 'standard'},
+                retries={'total_max_attempts': 1},  # see `_retried`
                 max_pool_connections=20,
             ),
         )
+
+
+def _retried(call: Callable[[], Any]) -> Any:
+    """Call until it succeeds, or fails for good, or the time is up."""
+    until = time.monotonic() + RETRY_UNTIL
+    pause = _PAUSE
+    while True:
+        try:
+            return call()
+        except (exceptions.ClientError, exceptions.HTTPClientError) as error:
+            if not _may_pass(error) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause * (0.5 + random.random()))
+        pause *= 2
+
+
+def _may_pass(error: Exception) -> bool:
+    if not isinstance(error, exceptions.ClientError):
+        # A store that is down is no reason to wait long; one that hangs has had its time.
+        return isinstance(error, exceptions.ConnectionClosedError)
+    status = error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
+    return status >= 500 or status == 429 or _code(error) == 'RequestTimeout'
+
+
+def _cut(body: Any) -> None:
+    """End a body that somebody else is reading, as botocore's own `set_socket_timeout`
+    reaches its socket."""
+    with contextlib.suppress(AttributeError, OSError):
+        body._raw_stream._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)
+
+
+def _without_object(key: str, error: exceptions.ClientError) -> Exception:
+    return Corrupt(f'the store has no object {key}') if _code(error) in _ABSENT else error
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode('ascii')
 
 
 def _code(error: exceptions.ClientError) -> str:

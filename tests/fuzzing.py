@@ -1,0 +1,402 @@
+"""A fuzzer for what clients send: pushes, commands of the wire protocol, links, pages.
+
+    python tests/fuzzing.py [--seconds 3600] [--seed N]
+
+It serves a headless repository in this process, changes real requests at random, and ends with
+exit code 1 at the first one that is answered by a traceback or late, that takes much memory, or
+that changes anything and is not a valid push. `test_fuzz` lets it run for some seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from forge import Forged
+from mercurial import extensions, ui as uimod, util
+from mercurial.hgweb import hgweb
+from world import Server, World
+
+#: Seconds and bytes that one request may take.
+SLOW = 20
+LARGE = 400 << 20
+PAGES = """
+    rev json-rev raw-rev shortlog graph file raw-file annotate diff log json-log json-pushes
+    pushlog pushloghtml json-automationrelevance json-info headless-bundle archive comparison
+    filelog json-pushes/2 pushloghtml/2 atom-log rss-log bookmarks json-branches manifest
+"""
+NAMES = """
+    node rev startID endID startdate enddate fromchange tochange user changeset branch full
+    tipsonly version style expires signature file revcount backouts page limit
+"""
+INTERESTING = [0, 1, 2, 4, 12, 20, 100, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1]
+
+
+class Answer:
+    def __init__(self) -> None:
+        self.status = ''
+        self.body = b''
+
+    def start(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
+        self.status = status
+        return lambda data: None
+
+
+class Target:
+    """A server in this process, and what it has stored."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.server = Server(self.world)
+        alice = self.world.clone(str(self.server.root), 'alice')
+        self.nodes = [alice.commit('stored'), alice.commit('stored2')]
+        alice.hg('bookmark', 'marked')
+        alice.hg('push', '-q', '-B', 'marked')
+        self.samples = [self.sample(alice, number) for number in range(4)]
+        os.environ.update({k: v for k, v in self.world.env.items() if k.startswith('HG')})
+        ui = uimod.ui.load()
+        for name in (b'hgext_headless.push', b'hgext_headless.web'):
+            ui.setconfig(b'extensions', name, b'')
+        extensions.loadall(ui)
+        extensions.populateui(ui)
+        for section, name, value in (
+            (b'web', b'push_ssl', b'no'),
+            (b'web', b'allow-push', b'*'),
+            (b'headless', b'max-push-size', b'4 MB'),
+        ):
+            ui.setconfig(section, name, value)
+        self.app = hgweb(os.fsencode(self.server.root), baseui=ui)
+
+    def sample(self, alice: Any, number: int) -> Forged:
+        alice.hg('update', '-q', '-r', random.choice(['0', 'tip', '1']))
+        for i in range(number + 1):
+            alice.commit(f'f{number}-{i}', f'content {i}\n' * 20)
+        return Forged(alice.root)
+
+    def state(self) -> tuple[Any, ...]:
+        store = self.server.root / '.hg'
+        return (
+            self.server.sql('SELECT count(*), max(push_id) FROM pushes'),
+            self.server.sql('SELECT count(*) FROM changesets'),
+            self.server.sql('SELECT count(*) FROM bookmarks'),
+            len(list((store / 'headless' / 'store').rglob('*.hg'))),
+            (store / 'store' / '00changelog.i').stat().st_size,
+        )
+
+    def ask(self, method: str, path: str, query: str, body: bytes = b'', **headers: str) -> Answer:
+        environ = {
+            'REQUEST_METHOD': method,
+            'SCRIPT_NAME': '',
+            'PATH_INFO': path,
+            'QUERY_STRING': query,
+            'SERVER_NAME': 'localhost',
+            'SERVER_PORT': '80',
+            'SERVER_PROTOCOL': 'HTTP/1.1',
+            'CONTENT_LENGTH': str(len(body)),
+            'CONTENT_TYPE': 'application/mercurial-0.1',
+            'wsgi.version': (1, 0),
+            'wsgi.url_scheme': 'http',
+            'wsgi.input': io.BytesIO(body),
+            'wsgi.errors': io.StringIO(),
+            'wsgi.multithread': False,
+            'wsgi.multiprocess': False,
+            'wsgi.run_once': False,
+            **headers,
+        }
+        answer = Answer()
+        answer.body = b''.join(self.app(environ, answer.start))
+        return answer
+
+
+# --- changed requests
+
+
+def numbers(data: bytes) -> bytes:
+    """With one number of four bytes that is another."""
+    if len(data) < 8:
+        return data
+    at = random.randrange(len(data) - 4)
+    value = random.choice(INTERESTING) & 0xFFFFFFFF
+    return data[:at] + struct.pack('>I', value) + data[at + 4 :]
+
+
+def changed(data: bytes) -> bytes:
+    """With some bytes that are others, more, fewer, or at another place."""
+    for _ in range(random.choice((1, 1, 1, 2, 5))):
+        if not data:
+            return data
+        at = random.randrange(len(data))
+        length = random.choice((1, 1, 2, 4, 20, 100))
+        kind = random.randrange(6)
+        if kind == 0:
+            data = data[:at] + bytes([random.randrange(256)]) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:at] + data[at + length :]
+        elif kind == 2:
+            data = data[:at] + data[at : at + length] * 2 + data[at + length :]
+        elif kind == 3:
+            data = data[:at] + os.urandom(length) + data[at:]
+        elif kind == 4:
+            data = data[:at]
+        else:
+            data = numbers(data)
+    return data
+
+
+def packed(body: bytes) -> bytes:
+    """A body, compressed in one of the ways that bundle2 knows."""
+    kind = random.choice((b'', b'GZ', b'BZ', b'ZS', b'XX'))
+    if not kind or body[:8] != b'HG20\0\0\0\0':
+        return body
+    parameters = b'Compression=' + kind
+    data = body[8:]
+    if kind == b'GZ':
+        data = zlib.compress(data)
+    elif kind in (b'BZ', b'ZS'):
+        engine = util.compengines.forbundletype(kind)
+        data = b''.join(engine.compressstream(iter([data])))
+    return b'HG20' + struct.pack('>i', len(parameters)) + parameters + data
+
+
+def entries(forged: Forged) -> None:
+    """Change entries of a changegroup, and leave its framing right."""
+    groups = [forged.changesets, forged.manifests, *forged.files.values()]
+    group = random.choice(groups)
+    if not group:
+        return
+    at = random.randrange(len(group))
+    entry = group[at]
+    kind = random.randrange(8)
+    if kind == 0:
+        del group[at]
+    elif kind == 1:
+        group.append(entry)
+    elif kind == 2:
+        random.shuffle(group)
+    elif kind == 3:
+        field = random.choice(('node', 'p1', 'p2', 'base', 'link'))
+        other = random.choice(random.choice([g for g in groups if g]))
+        value = random.choice((bytes(20), os.urandom(20), other.node, other.link))
+        group[at] = entry._replace(**{field: value})
+    elif kind == 4:
+        group[at] = entry._replace(delta=changed(entry.delta))
+    elif kind == 5:
+        group[at] = forged.rewrite(entry, changed(entry.delta[12:]))
+    elif kind == 6 and group is forged.manifests:
+        forged.change_manifest(changed)
+    else:
+        forged.change_changeset(changed)
+
+
+def a_push(target: Target) -> bytes:
+    forged = random.choice(target.samples).copy()
+    kind = random.randrange(4)
+    if kind < 2:
+        for _ in range(random.choice((1, 1, 2, 3))):
+            entries(forged)
+    if random.random() < 0.1:
+        name = random.choice((b'../x', b'.hg/hgrc', b'a\nb', b'', b'/x', b'caf\xe9', b'a' * 300))
+        forged.files[name] = next(iter(forged.files.values()))
+    parts: list[Any] = []
+    if random.random() < 0.4:
+        names = [
+            b'bookmarks',
+            b'obsmarkers',
+            b'pushkey',
+            b'check:heads',
+            b'check:phases',
+            b'output',
+        ]
+        names += [
+            b'phase-heads',
+            b'replycaps',
+            b'stream2',
+            b'hgtagsfnodes',
+            b'listkeys',
+            b'nothing',
+        ]
+        names += [b'check:bookmarks', b'remote-changegroup', b'pushvars', b'cache:rev-branch-cache']
+        data = random.choice((b'', os.urandom(30), struct.pack('>i20s', 0, os.urandom(20))))
+        keys = (b'namespace', b'key', b'old', b'new', b'url', b'size', b'digests', b'version')
+        given = {k: os.urandom(5).hex().encode() for k in random.sample(keys, 4)}
+        parts.append((random.choice(names), data, random.choice(({}, given))))
+    body = forged.bundle(public=random.random() < 0.2, parts=parts)
+    if kind == 2:
+        body = changed(body)
+    body = packed(body)
+    return changed(body) if kind == 3 or random.random() < 0.1 else body
+
+
+def some_bytes(target: Target) -> bytes:
+    return random.choice(
+        (
+            lambda: random.choice(target.nodes).encode(),
+            lambda: random.choice(target.nodes)[: random.randrange(41)].encode(),
+            lambda: random.choice((b'tip', b'marked', b'0', b'-1', b'default', b'null', b'ffffff')),
+            lambda: b' '.join(random.choice(target.nodes).encode() for _ in range(3)),
+            lambda: os.urandom(random.randrange(40)),
+            lambda: b'9' * random.randrange(50),
+            lambda: random.choice(
+                (b'', b'nan', b'1e400', b'-5', b'now', b"'", b'%', b'caf\xc3\xa9')
+            ),
+        )
+    )()
+
+
+def a_command(target: Target) -> tuple[str, str, str]:
+    command, names = random.choice(
+        (
+            ('lookup', ('key',)),
+            ('listkeys', ('namespace',)),
+            ('known', ('nodes',)),
+            ('getbundle', ('heads', 'common', 'bundlecaps', 'cg', 'phases', 'obsmarkers')),
+            ('pushkey', ('namespace', 'key', 'old', 'new')),
+            ('heads', ()),
+            ('branchmap', ()),
+        )
+    )
+    args = []
+    for name in names:
+        value = some_bytes(target)
+        if name == 'namespace' and random.random() < 0.8:
+            value = random.choice((b'phases', b'bookmarks', b'obsolete', b'namespaces'))
+        if name in ('heads', 'common', 'nodes') and random.random() < 0.7:
+            value = random.choice(target.nodes).encode()
+        if name == 'bundlecaps' and random.random() < 0.7:
+            value = b'HG20,bundle2=HG20%0Achangegroup%3D01%2C02%0Adigests%3Dsha512'
+        if not all(32 <= byte < 127 for byte in value):
+            continue  # stock's own parser of arguments fails for others
+        args.append(f'{name}={quote_from_bytes(value)}')
+    return command, '', '&'.join(args)
+
+
+def a_page(target: Target) -> tuple[str, str]:
+    path = f'/{random.choice(PAGES.split())}'
+    if random.random() < 0.6:
+        path += '/' + some_bytes(target).decode('latin-1')
+    query = '&'.join(
+        f'{random.choice(NAMES.split())}={quote_from_bytes(some_bytes(target))}'
+        for _ in range(random.randrange(4))
+    )
+    return path, query
+
+
+# --- the run
+
+
+def is_stocks(exc: BaseException) -> bool:
+    """Whether an error comes out of Mercurial's own code for what it was asked."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if '/hgext_headless/' in frame.filename]
+    return not ours or 'orig(' in (ours[-1].line or '')
+
+
+def peak() -> int:
+    """The most memory that this process had, in bytes."""
+    with open('/proc/self/status') as status:
+        line = next(line for line in status if line.startswith('VmHWM'))
+    return int(line.split()[1]) * 1024
+
+
+def run(target: Target, seconds: float) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    before = target.state()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        kind = random.choice(('push', 'push', 'command', 'page'))
+        if kind == 'push':
+            request = ('POST', '/', 'cmd=unbundle', a_push(target))
+            headers = {'HTTP_X_HGARG_1': 'heads=' + b'force'.hex()}
+        elif kind == 'command':
+            command, _, args = a_command(target)
+            request = ('GET', '/', f'cmd={command}', b'')
+            headers = {'HTTP_X_HGARG_1': args}
+        else:
+            request, headers = ('GET', *a_page(target), b''), {}
+        started = time.monotonic()
+        try:
+            answer = target.ask(*request, **headers)
+        except Exception as exc:
+            if not is_stocks(exc) or kind == 'push':
+                fail(target, request, headers, ''.join(traceback.format_exception(exc)))
+            counts[f'{kind}: stock fails ({type(exc).__name__})'] += 1
+            continue
+        finally:
+            took = time.monotonic() - started
+        after = target.state()
+        if took > SLOW:
+            fail(target, request, headers, f'took {took:.0f} s')
+        if peak() > LARGE:
+            fail(target, request, headers, 'took much memory')
+        # A client that takes no reply is told a number.
+        stored = b'headless: stored' in answer.body or b'pushed before' in answer.body
+        stored = stored or answer.body == b'1\n'
+        if kind == 'push':
+            counts['push: stored' if stored else 'push: refused'] += 1
+            if not answer.status.startswith('200') or (
+                not stored and answer.body.count(b'headless: ') != 1 and b'HG20' not in answer.body
+            ):
+                fail(target, request, headers, f'{answer.status} {answer.body[:500]!r}')
+            if (
+                b'Traceback' in answer.body
+                or b'headless: temporary: the push failed' in answer.body
+            ):
+                fail(target, request, headers, repr(answer.body[:500]))
+        else:
+            counts[f'{kind}: {answer.status[:3]}'] += 1
+        if after != before and not (kind == 'push' or 'cmd=pushkey' in request[2]):
+            fail(target, request, headers, f'{before} {after}')
+        if kind == 'push' and not stored and after[:2] != before[:2]:
+            fail(target, request, headers, f'{before} {after}')
+        before = after
+    return counts
+
+
+def fail(target: Target, request: Any, headers: Any, why: str) -> None:
+    method, path, query, body = request
+    path_of_body = Path(tempfile.gettempdir()) / f'fuzzed-{os.getpid()}'
+    path_of_body.write_bytes(body)
+    print(json.dumps({'method': method, 'path': path, 'query': query, 'headers': headers}))
+    print(f'body: {path_of_body} ({len(body)} bytes)\n{why}')
+    sys.exit(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seconds', type=float, default=3600)
+    parser.add_argument('--seed', type=int)
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.randrange(2**32)
+    random.seed(seed)
+    print(f'seed {seed}', flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Target(Path(folder))
+        try:
+            counts = run(target, args.seconds)
+            target.server.hg('verify', '-q')
+            target.server.hg('admin::headless-gc', '--grace', '0s', '-q')
+            out = target.server.hg('admin::headless-verify', '--full', code=None)
+            if out.code:
+                sys.exit(f'verify: {out}')
+        finally:
+            target.world.stop()
+    for what, number in sorted(counts.items()):
+        print(f'{number:8} {what}')
+
+
+if __name__ == '__main__':
+    main()

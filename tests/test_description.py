@@ -1,0 +1,87 @@
+"""What descriptions say, by the examples of mozautomation's own tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from hgext_headless.pushlog import description
+
+
+@pytest.mark.parametrize(
+    ('text', 'bugs'),
+    [
+        ('bug 1', [1]),
+        ('bug 123456', [123456]),
+        ('testb=1234x', []),
+        ('ab4665521e2f', []),
+        ('Aug 2008', []),
+        ('b=#12345', [12345]),
+        ('GECKO_191a2_20080815_RELBRANCH', []),
+        ('12345 is a bug', [12345]),
+        (' 123456 whitespace!', [123456]),
+        ('Bug 1 and bug 2, bug 1 again', [1, 2]),
+        ('bug 999999999999', []),
+        ('Fix #123456 in it', [123456]),
+        ('See #12 of 12345\nSource-Repo: https://github.com/mozilla/servo', []),
+        ('Bug 12 of 12345\nSource-Repo: https://github.com/mozilla/servo', [12]),
+    ],
+)
+def test_bugs(text, bugs):
+    assert description.bugs(text) == bugs
+
+
+@pytest.mark.parametrize(
+    ('text', 'reviewers'),
+    [
+        ('Bug 1 - some stuff; r=romulus', ['romulus']),
+        ('Bug 1 - some stuff; r=romulus, r=remus', ['romulus', 'remus']),
+        ('Bug 1 - some stuff; r=romulus,remus', ['romulus', 'remus']),
+        ('Bug 1 - some stuff; r=romulus, remus', ['romulus', 'remus']),
+        ('Bug 1 - some stuff; r=romulus,r=remus', ['romulus', 'remus']),
+        ('Bug 1 - some stuff; (r=romulus)', ['romulus']),
+        ('Bug 1 - some stuff; (r=romulus,remus)', ['romulus', 'remus']),
+        ('Bug 1 - some stuff; [r=romulus]', ['romulus']),
+        ('Bug 1 - some stuff; r=romulus a=ted', ['romulus', 'ted']),
+        ('Bug 1 - some stuff; r?romulus', ['romulus']),
+        ('Bug 1 - some stuff; rs=romulus', ['romulus']),
+        ('Bug 1 - some stuff; ui-r=romulus', ['romulus']),
+        ('Bug 1 - some stuff; r=', []),
+        ('Bug 1 - some stuff; r=romulus.', ['romulus']),
+        ('Bug 1 - some stuff', []),
+        ('Bug 1 - some stuff\nr=romulus', []),
+        ('bar=romulus', []),
+    ],
+)
+def test_reviewers(text, reviewers):
+    assert description.reviewers(text) == reviewers
+
+
+@pytest.mark.parametrize(
+    ('text', 'nodes'),
+    [
+        ('Bug 1 - it works', []),
+        ('Back out 123456789012', ['123456789012']),
+        ('backed out changeset 123456789012 (bug 1)', ['123456789012']),
+        ('Backout changeset 1234567890ab', ['1234567890ab']),
+        ('Backed out revision 1234567890ab', ['1234567890ab']),
+        ('Back out of 1234567890ab', ['1234567890ab']),
+        (
+            'Backed out changesets 123456789012 and 234567890123 (bug 1)',
+            ['123456789012', '234567890123'],
+        ),
+        (
+            'Backed out changesets 123456789012, 234567890123, and 345678901234',
+            ['123456789012', '234567890123', '345678901234'],
+        ),
+        (
+            'Backed out 2 changesets (bug 1, bug 2)\n\nBacked out changeset 123456789012 (bug 1)\n'
+            'Backed out changeset 234567890123 (bug 2)',
+            ['123456789012', '234567890123'],
+        ),
+        ('Backed out the whole thing', []),
+        ('Backed out changeset 1234', []),
+        ('', []),
+    ],
+)
+def test_backed_out(text, nodes):
+    assert description.backed_out(text) == nodes

@@ -1,0 +1,144 @@
+"""Several headless repositories below one URL: ``--web-conf``, WSGI, and a proxy with a prefix."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from web import fetch, fetch_json
+from world import HG, Server, free_url
+
+PATHS = ('try', 'group/other')
+
+
+@pytest.fixture
+def servers(world):
+    """Two repositories, which no one serves yet, and a file that names both."""
+    made = {}
+    for number, path in enumerate(PATHS):
+        server = Server(world, f'server{number}', public=3 + number)
+        server.configure('')
+        hgrc = server.root / '.hg' / 'hgrc'
+        hgrc.write_text(hgrc.read_text().replace('repository = try', f'repository = try{number}'))
+        made[path] = server
+    lines = ''.join(f'{path} = {server.root}\n' for path, server in made.items())
+    (world.folder / 'web.conf').write_text(
+        f'[web]\npush_ssl = no\nallow-push = *\n[paths]\n{lines}'
+    )
+    return made
+
+
+@contextlib.contextmanager
+def running(world, command: list[str], url: str) -> Iterator[None]:
+    with open(world.folder / 'web.log', 'wb') as log:
+        process = subprocess.Popen(command, env=world.env, stdout=log, stderr=log)
+    try:
+        world.wait_for(url)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+    assert 'hgext_headless' not in (world.folder / 'web.log').read_text()  # in a traceback
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Takes a prefix away, as a web server in front may."""
+
+    def do_GET(self) -> None:
+        prefix, target = self.server.prefix, self.server.target
+        if not self.path.startswith(prefix + '/'):
+            self.send_error(404)
+            return
+        connection = http.client.HTTPConnection(target, timeout=60)
+        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        headers = {k: v for k, v in self.headers.items() if k != 'Host'}
+        connection.request(self.command, self.path[len(prefix) :], body or None, headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ('transfer-encoding', 'content-length', 'connection'):
+                self.send_header(name, value)
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_POST = do_GET
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.fixture(
+    params=[
+        'web-conf',
+        pytest.param('wsgi', marks=pytest.mark.slow),
+        pytest.param('prefix', marks=pytest.mark.slow),
+        pytest.param('proxy', marks=pytest.mark.slow),
+    ]
+)
+def base(request, world, servers):
+    """The URL below which both are, without a slash at its end."""
+    url, port = free_url()
+    root, kind, conf = url.rstrip('/'), request.param, world.folder / 'web.conf'
+    serve = [HG, 'serve', '--web-conf', str(conf), '-a', '127.0.0.1', '-p', str(port)]
+    if kind == 'wsgi':
+        script = (
+            'from mercurial.hgweb import hgwebdir\n'
+            'from wsgiref.simple_server import make_server\n'
+            f'make_server("127.0.0.1", {port}, hgwebdir({str(conf).encode()!r})).serve_forever()\n'
+        )
+        serve = [sys.executable, '-c', script]
+    elif kind == 'prefix':
+        serve += ['--prefix', 'hg']
+        root += '/hg'
+    with contextlib.ExitStack() as stack:
+        if kind == 'proxy':
+            front = stack.enter_context(ThreadingHTTPServer(('127.0.0.1', 0), _Proxy))
+            front.prefix, front.target = '/code', f'127.0.0.1:{port}'
+            threading.Thread(target=front.serve_forever, daemon=True).start()
+            stack.callback(front.shutdown)
+            root = f'http://127.0.0.1:{front.server_port}/code'
+            for server in servers.values():
+                with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+                    hgrc.write(f'[web]\nbaseurl = {root}\n')
+            conf.write_text(conf.read_text().replace('[web]\n', f'[web]\nbaseurl = {root}\n'))
+        stack.enter_context(running(world, serve, url))
+        yield root
+
+
+def test_main_road(world, servers, base):
+    for number, path in enumerate(PATHS):
+        url = f'{base}/{path}'
+        server = servers[path]
+        alice = world.clone(url, f'alice{number}')
+        nodes = [alice.commit(f'a{number}')]
+        out = alice.hg('push')
+        assert f'headless: see {url}/pushloghtml?changeset={nodes[0]}' in out
+        nodes.append(alice.commit('b'))
+        alice.hg('bookmark', 'mark')
+        assert 'as push 2' in alice.hg('push', '-B', 'mark')
+        bob = world.clone(url, f'bob{number}')
+        # By link: it is not inline.
+        out = bob.hg('pull', '-r', nodes[1], '--debug')
+        assert f'{url}/headless-bundle/' in out or 'remote-changegroup' in out
+        assert bob.log('draft()', '{node}\n') == nodes
+        bob.verified()
+        assert world.hg('identify', '--id', '-r', 'mark', url).strip() == nodes[1][:12]
+        world.clone(url, f'carol{number}', '-r', nodes[1]).verified()
+        listed = fetch_json(f'{url}/json-pushes?version=2')['pushes']
+        assert [p['changesets'] for p in listed.values()] == [[nodes[0]], [nodes[1]]]
+        relevant = fetch_json(f'{url}/json-automationrelevance/{nodes[1]}')['changesets']
+        assert [c['node'] for c in relevant] == nodes
+        for page in (f'rev/{nodes[1]}', f'raw-file/{nodes[1]}/b', 'pushloghtml', 'pushlog'):
+            assert fetch(f'{url}/{page}')[0] == 200
+        body = fetch(f'{url}/pushloghtml')[1].decode()
+        assert f'/{path}/rev/{nodes[1]}' in body or f'/{path}/rev/{nodes[1][:12]}' in body
+        assert server.changesets() == 3 + number
+    assert fetch(f'{base}/')[0] == 200

@@ -1,0 +1,104 @@
+"""The site's hooks run as with stock hg: each once, in its order, told the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from world import Server
+
+#: What a push runs with stock hg, but for what belongs to a transaction.
+OURS = ('prechangegroup', 'pretxnchangegroup', 'prepushkey', 'pushkey', 'changegroup', 'incoming')
+TRANSACTION = (
+    'pretxnopen',
+    'pretxnclose-bookmark',
+    'pretxnclose-phase',
+    'pretxnclose',
+    'txnclose-bookmark',
+    'txnclose-phase',
+    'txnclose',
+    'txnabort',
+)
+#: Where stock's transaction is pending, there is a quarantine; and no phase has moved by then.
+PENDING = re.compile(r'HG_(PENDING|HEADLESS_QUARANTINE|PHASES_MOVED|BOOKMARK_MOVED)=\S+ ?')
+
+
+def push_beside_stock(world, transport, kind):
+    """(type, variables) of each hook of a push to stock, and of the same to ours."""
+    found = []
+    for name in ('stock', 'ours'):
+        out = world.folder / f'{name}.out'
+        hooks = ''.join(
+            f'{hook} = (echo; echo {hook}; env | grep ^HG_ | sort) >> {out}\n'
+            for hook in OURS + TRANSACTION
+        )
+        server = Server(world, name, extensions=('push', 'web') if name == 'ours' else ())
+        server.configure(
+            '', f'[push]\npushvars.server = yes\n[phases]\npublish = no\n[hooks]\n{hooks}'
+        )
+        if name == 'stock':
+            hgrc = server.root / '.hg' / 'hgrc'
+            hgrc.write_text(hgrc.read_text().replace('[headless]\nrepository = try\n', ''))
+        try:
+            clone = world.clone(server.url(transport), f'{name}-{transport}')
+            clone.commit('a', None, '-d', '0 0')
+            if kind != 'draft':
+                clone.hg('phase', '--public', '.')
+            if kind != 'public':
+                clone.commit('b', None, '-d', '0 0')
+            clone.hg('bookmark', 'mark')
+            clone.hg('push', '-B', 'mark', '--pushvars', 'WHY=test')
+        finally:
+            server.stop()
+        text = re.sub('TXN:[0-9a-f]+', 'TXN', out.read_text().replace(str(server.root), 'ROOT'))
+        blocks = (block.split('\n', 1) for block in text.strip().split('\n\n'))
+        found.append([(hook, variables.replace('\n', ' ') + ' ') for hook, variables in blocks])
+    return found
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'mixed',
+        pytest.param('draft', marks=pytest.mark.slow),
+        pytest.param('public', marks=pytest.mark.slow),
+    ],
+)
+def test_like_stock(world, transport, kind):
+    stock, ours = push_beside_stock(world, transport, kind)
+
+    def plain(found, which):
+        return [(hook, PENDING.sub('', text)) for hook, text in found if hook in which]
+
+    expected = plain(stock, OURS)
+    if kind != 'public':
+        # Without a transaction, "pushkey" is still before what tells of changesets.
+        assert [hook for hook, _text in plain(ours, OURS)] == [hook for hook, _text in expected]
+    assert plain(ours, OURS) == expected
+    if kind == 'draft':  # no lock, and no transaction
+        assert plain(ours, TRANSACTION) == []
+    elif kind == 'public':
+        assert [text for _hook, text in ours if 'HG_TXNNAME=push' in text] == [
+            text for _hook, text in stock if 'HG_TXNNAME=push' in text
+        ]
+        assert sorted(plain(ours, TRANSACTION)) == sorted(plain(stock, TRANSACTION))
+
+
+def test_bookmark_that_a_hook_refuses(world, make_server, transport):
+    server = make_server('embedded')
+    server.configure('', '[hooks]\nprepushkey = test $HG_KEY != bad\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('a')
+    alice.hg('bookmark', 'bad')
+    out = alice.hg('push', '-B', 'bad', code=None)
+    assert out.code and 'prepushkey hook exited with status 1' in out
+    assert server.sql('SELECT count(*) FROM pushes') == [(0,)]
+    alice.hg('bookmark', '-m', 'bad', 'good')
+    alice.hg('push', '-B', 'good')
+    # Alone, and as an old client sends it.
+    alice.hg('bookmark', 'bad')
+    out = alice.hg('push', '-B', 'bad', code=None)
+    assert out.code and 'prepushkey' in out
+    out = alice.hg('push', '-B', 'bad', '--config', 'devel.legacy.exchange=bookmarks', code=None)
+    assert out.code and 'prepushkey' in out
+    assert server.sql('SELECT count(*) FROM bookmarks') == [(1,)]

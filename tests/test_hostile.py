@@ -1,0 +1,338 @@
+"""A client that lies: what it says is checked, or of no consequence."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import struct
+import threading
+
+import pytest
+from forge import NULL, Forged, compressed, interrupted, post
+from mercurial import bookmarks
+from test_push import objects
+from world import Server, World
+
+
+@pytest.fixture
+def alice(world, make_server):
+    """Somebody's clone of a server."""
+    server = make_server('embedded')
+    made = world.clone(server.start(), 'alice')
+    made.server = server
+    return made
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    """One that keeps nothing of what it is sent."""
+    world = World(tmp_path_factory.mktemp('hostile'))
+    made = Server(world)
+    yield made
+    made.stop()
+    world.stop()
+    assert 'Traceback' not in made.errors()
+
+
+@pytest.fixture(scope='module')
+def honest(server):
+    """What somebody would push to it: a changeset with a file."""
+    clone = server.world.clone(server.start(), 'honest')
+    clone.commit('a', 'content', '-d', '7 0')
+    return Forged(clone.root)
+
+
+@pytest.fixture
+def forged(honest):
+    """The same, to be changed."""
+    return honest.copy()
+
+
+def kept(server):
+    """What a push may add to."""
+    changelog = server.root / '.hg' / 'store' / '00changelog.i'
+    return changelog.stat().st_size, sorted(objects(server))
+
+
+def refuse(server, forged, words, kind='refused', **options):
+    """The push ends with one line, and nothing of it is kept."""
+    before = kept(server)
+    answer = post(server.start(), forged if isinstance(forged, bytes) else forged.bundle(**options))
+    assert answer.count('headless: ') == 1, answer
+    assert f'headless: {kind}: ' in answer, answer
+    assert words in answer, answer
+    assert kept(server) == before
+    if objects(server):
+        assert server.hg('admin::headless-verify', '--full')
+
+
+def accept(world, server, forged, name='bob', **options):
+    """The push is stored, and whoever pulls it gets all of it."""
+    answer = post(server.start(), forged.bundle(**options))
+    assert 'headless: stored' in answer, answer
+    server.hg('verify', '-q')
+    shutil.rmtree(world.folder / name, ignore_errors=True)
+    bob = world.clone(server.start(), name, '-r', forged.head)
+    bob.verified()
+    return bob
+
+
+@pytest.mark.parametrize('link', ['foreign', 'null', 'own', 'first'])
+@pytest.mark.parametrize('public', [False, True], ids=['draft', 'public'])
+@pytest.mark.parametrize('of', ['file', 'manifest'])
+def test_linknodes(world, alice, link, public, of):
+    """Packing goes by what a revision names as its changeset."""
+    server = alice.server
+    first = alice.commit('first')
+    alice.commit('a', 'content')
+    forged = Forged(alice.root)
+    other = bytes.fromhex(alice.node('public() and tip^^'))
+    links = {'foreign': other, 'null': NULL, 'first': bytes.fromhex(first)}
+    group = forged.files[b'a'] if of == 'file' else forged.manifests
+    group[-1] = group[-1]._replace(link=links.get(link, group[-1].node))
+    bob = accept(world, server, forged, public=public)
+    assert (bob.root / 'a').read_text() == 'content'
+
+
+def test_unlisted_file(server, forged):
+    forged.change_changeset(lambda text: text.replace(b'\na\n\n', b'\n\n', 1))
+    refuse(server, forged, "does not list its file 'a'")
+    refuse(server, forged, "does not list its file 'a'", public=True)
+
+
+def test_missing_file_revision(server, forged):
+    del forged.files[b'a']
+    refuse(server, forged, 'is missing')
+
+
+@pytest.mark.parametrize('flag', [b't', b'q', b'xl'])
+def test_unknown_flag(server, forged, flag):
+    revision = forged.files[b'a'][0].node.hex().encode()
+    forged.change_manifest(lambda text: text.replace(revision, revision + flag))
+    refuse(server, forged, 'flag' if flag == b't' else 'malformed')
+
+
+def test_revisions_of_no_changeset(server, honest, forged):
+    stray = forged.rewrite(forged.files[b'a'][0], b'stray')
+    forged.files[b'a'].append(stray)
+    refuse(server, forged, 'belongs to no changeset of the push')
+    forged = honest.copy()
+    stray = forged.rewrite(
+        forged.manifests[0], forged.manifests[0].delta[12:] + b'b\0' + b'0' * 40 + b'\n'
+    )
+    forged.manifests.append(stray)
+    refuse(server, forged, 'belongs to no changeset of the push')
+
+
+def test_changeset_twice(server, forged):
+    forged.changesets *= 2
+    refuse(server, forged, 'is twice in the changegroup')
+
+
+@pytest.mark.parametrize(
+    'date', [b'nan 0', b'1e400 0', b'x', b'0 99999999999999', b'%d 0' % 10**30]
+)
+def test_dates(server, forged, date):
+    forged.change_changeset(lambda text: text.replace(b'\n7 0\n', b'\n%s\n' % date, 1))
+    refuse(server, forged, 'changeset ')
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda text: text.replace(b'\n7 0\n', b'\n7 0 broken\n', 1), 'is malformed'),
+        (lambda text: b'no changeset', 'is malformed'),
+        (lambda text: b'', 'is malformed'),
+        (lambda text: text.replace(text[:40], b'z' * 40), 'is malformed'),
+        (
+            lambda text: text.replace(b'\n7 0\n', b'\n7 0 branch:%s\n' % (b'b' * 8192), 1),
+            'is too long',
+        ),
+    ],
+    ids=['extras', 'text', 'empty', 'manifest', 'branch'],
+)
+def test_malformed_changesets(server, forged, change, words):
+    forged.change_changeset(change)
+    refuse(server, forged, words)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text[:-1],
+        lambda text: text + text,
+        lambda text: b'a\n' + text,
+        lambda text: text.replace(b'\0', b' '),
+        lambda text: text + b'z\0' + b'z' * 40 + b'\n',
+        lambda text: text + b'z\0' + b'0' * 40 + b'\n',
+    ],
+    ids=['newline', 'order', 'line', 'nul', 'hex', 'null'],
+)
+def test_malformed_manifests(server, forged, change):
+    forged.change_manifest(change)
+    refuse(server, forged, 'headless: refused')
+
+
+def test_secret(server, forged):
+    for phase in (2, 32, 96):
+        data = struct.pack('>i20s', phase, forged.changesets[-1].node)
+        refuse(server, forged, 'may not be pushed', parts=[(b'phase-heads', data, {})])
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        b'tab\there',
+        b'caf\xe9',
+        pytest.param(b'bell\x07', marks=pytest.mark.slow),
+        pytest.param(b'c1\xc2\x85', marks=pytest.mark.slow),
+    ],
+)
+def test_names_of_bookmarks(world, alice, name):
+    server = alice.server
+    node = bytes.fromhex(alice.commit('a'))
+    forged = Forged(alice.root)
+    data = bookmarks.binaryencode(None, [(name, node)])
+    refuse(server, forged, 'bookmark', parts=[(b'bookmarks', data, {})])
+    # Nor does one that is there already stand in anybody's way.
+    alice.hg('push', '-q')
+    server.sql(
+        'INSERT INTO bookmarks (repository_id, name, node, updated) '
+        f"VALUES (1, X'{name.hex()}', X'{node.hex()}', 0)"
+    )
+    alice.commit('b')
+    alice.hg('push', '-q')
+    bob = world.clone(server.start(), 'bob')
+    bob.hg('pull', '-q', '-r', node.hex())
+    bob.hg('identify', '--id', server.start())
+    bob.hg('incoming', '-r', alice.node(), '--bookmarks', code=None)
+    assert 'Traceback' not in server.errors()
+
+
+class _Seen(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.seen.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def elsewhere():
+    listener = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Seen)
+    listener.seen = []
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield listener
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.mark.parametrize('packed', [False, True], ids=['plain', 'zstd'])
+def test_parts_in_parts(server, elsewhere, packed):
+    """None of them reaches a handler of stock's, which would open the URL."""
+    url = f'http://127.0.0.1:{elsewhere.server_port}/bundle'.encode()
+    parameters = {b'url': url, b'size': b'100', b'digests': b''}
+    for kind, inner in (
+        (b'remote-changegroup', b''),
+        (b'REMOTE-CHANGEGROUP', b''),
+        (b'output', b'x' * 100),
+        (b'replycaps', b'HG20'),
+        (b'pushvars', b''),
+        (b'changegroup', b'\0' * 12),
+    ):
+        body = interrupted(
+            kind, inner, parameters if b'url' in kind or b'remote' in kind.lower() else {}
+        )
+        refuse(server, compressed(body) if packed else body, 'inside another')
+    assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize('kind', [b'replycaps', b'output', b'bookmarks', b'obsmarkers'])
+def test_parts_that_unpack_to_much(server, forged, kind):
+    """17 KB of zstd that stock reads whole."""
+    forged.changesets = []
+    url = server.start()
+    status = f'/proc/{server.pid}/status'
+    body = compressed(forged.bundle(parts=[(kind, iter([b'\0' * (1 << 20)] * 400), {})]))
+    assert len(body) < 1 << 20
+    answer = post(url, body)
+    if kind not in (b'output', b'obsmarkers'):  # which are left alone
+        assert 'headless: refused: ' in answer
+    with open(status) as file:
+        peak = next(line for line in file if line.startswith('VmHWM'))
+    assert int(peak.split()[1]) < 300 * 1024, peak
+
+
+@pytest.mark.parametrize(
+    'body', [b'', b'x', b'this is no bundle', b'HG20', b'HG10XX', b'HG20\0\0\0\0']
+)
+def test_what_is_no_bundle(server, body):
+    answer = post(server.start(), body)
+    assert answer.count('headless: ') == 1, answer
+
+
+def test_too_large_by_its_own_words(make_server, world):
+    """Refused before it is read, and not kept meanwhile."""
+    server = make_server('embedded', settings='max-push-size = 1 MB\n')
+    answer = post(server.start(), b'HG20' + b'\0' * (120 << 20))
+    assert 'headless: refused: the push has more than headless.max-push-size' in answer
+
+
+def test_keys_over_http(alice):
+    server = alice.server
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    answer = post(
+        server.start(), b'', 'pushkey', namespace='bookmarks', key='tip', old='', new=node
+    )
+    assert 'headless: refused' in answer or answer.startswith('0'), answer
+    answer = post(
+        server.start(), b'', 'pushkey', namespace='phases', key='x' * 40, old='1', new='0'
+    )
+    assert 'headless: refused' in answer, answer
+
+
+@pytest.mark.parametrize('public', [False, True], ids=['draft', 'public'])
+def test_honest_but_unusual(world, alice, public):
+    """What stock's verify accepts is accepted."""
+    server = alice.server
+    base = alice.node()
+    alice.commit('f', 'one')
+    alice.commit('f', 'two')
+    alice.hg('rm', 'f')
+    alice.hg('commit', '-qm', 'gone')
+    alice.commit('f', 'one')  # the same revision again
+    first = alice.node()
+    alice.hg('update', '-q', base)
+    alice.commit('f', 'one')  # and in another stack
+    alice.hg('cp', 'f', 'copy')
+    alice.hg('commit', '-qm', 'copied')
+    alice.hg('merge', '-q', '-t', ':local', first)
+    alice.hg('commit', '-qm', 'merged')
+    alice.hg('update', '-q', base)
+    alice.hg('branch', '-q', 'other')
+    alice.hg('commit', '-qm', 'empty')
+    alice.hg('rm', '-A', code=None)
+    if public:
+        alice.hg('phase', '--public', '-r', 'all()')
+    alice.hg('push', '-q', '-f', '--new-branch')
+    server.hg('verify', '-q')
+    for head in alice.log('head() and not public() or head()', '{node}\n'):
+        bob = world.clone(server.start(), f'bob-{head}', '-r', head)
+        bob.verified()
+        assert bob.facts(f'::{head}') == alice.facts(f'::{head}')
+    if not public:
+        server.hg('admin::headless-verify', '--full')
+
+
+def test_old_conversion(world, alice):
+    """A changeset that brings back a file's old revision, and does not list it."""
+    alice.commit('f', 'one')
+    alice.hg('rm', 'f')
+    alice.hg('commit', '-qm', 'gone')
+    alice.commit('f', 'one')
+    forged = Forged(alice.root)
+    forged.change_changeset(lambda text: text.replace(b'\nf\n\n', b'\n\n', 1))
+    bob = accept(world, alice.server, forged)
+    assert (bob.root / 'f').read_text() == 'one'

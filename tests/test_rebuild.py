@@ -1,0 +1,216 @@
+"""Rows that were lost: seen by verify, made again from the objects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from test_housekeeping import embedded, make_old, objects
+from web import fetch_json
+
+__all__ = ['embedded']
+
+
+def problems(server, *args) -> list[str]:
+    out = server.hg('admin::headless-verify', *args, '-T', 'json', code=None)
+    return sorted(f'{p["kind"]} {p["problem"]}' for p in json.loads(out))
+
+
+def test_rows_that_were_changed(embedded):
+    server, _alice, _nodes = embedded
+    assert problems(server, '--full') == []
+    server.sql("UPDATE changesets SET author = X'6d616c6c6f7279' WHERE id = 1")
+    assert 'another author than it has itself' in problems(server, '--full')[0]
+    server.sql("UPDATE changesets SET description = X'00' WHERE id = 3")
+    assert len(problems(server, '--full')) == 3  # the first stands in two bundles
+
+
+@pytest.mark.slow
+def test_public_rows_that_were_changed(world, embedded):
+    server, alice, nodes = embedded
+    alice.hg('phase', '--public', nodes[3])
+    alice.hg('push', '-q', '-r', nodes[3], code=None)
+    new = alice.commit('public')
+    alice.hg('phase', '--public', new)
+    alice.hg('push', '-q', '-f', '-r', new)
+    assert problems(server, '--full') == []
+    server.sql(f"UPDATE changesets SET branch = X'62' WHERE node = X'{new}'")
+    assert any('another branch than it has' in p for p in problems(server, '--full'))
+
+
+def test_lost_rows_of_a_push(embedded):
+    server, _alice, _nodes = embedded
+    server.sql('DELETE FROM push_changesets WHERE push_id = 3 AND position = 1')
+    assert problems(server) == ['push 1 of the 2 changesets that it brought are not listed']
+    server.sql('DELETE FROM push_changesets WHERE push_id = 3')
+    assert problems(server) == ['push 2 of the 2 changesets that it brought are not listed']
+
+
+def test_lost_rows_of_a_bundle(embedded):
+    server, _alice, _nodes = embedded
+    server.sql('DELETE FROM bundle_changesets WHERE bundle_id = 2 AND position = 0')
+    (found,) = problems(server, '--full')
+    assert 'its rows name 1 changesets, and not the 2 that it has' in found
+    server.hg('admin::headless-verify', '--full', '--repair', code=1)
+    assert len(objects(server)) == 3
+
+
+def test_foreign_objects(embedded):
+    server, _alice, _nodes = embedded
+    folder = server.root / '.hg' / 'headless' / 'store' / 'try'
+    (folder / 'README').write_text('x')
+    (objects(server)[0].parent / 'x.hg').write_text('x')
+    assert problems(server) == []
+    assert len(problems(server, '--full')) == 2
+
+
+def drafts_are_there(server, alice, nodes):
+    for node in nodes:
+        alice.world.hg('identify', '-r', node, str(server.root))
+    bob = alice.world.clone(str(server.root), 'bob', *(a for n in nodes for a in ('-r', n)))
+    bob.verified()
+    for node in nodes:
+        assert bob.facts(node) == alice.facts(node)
+    shutil.rmtree(bob.root)
+
+
+def test_rebuild_lost_rows(embedded):
+    server, alice, nodes = embedded
+    pushes = fetch_json(server.start() + 'json-pushes?version=2&full=1')
+    server.sql('DELETE FROM bundle_changesets')
+    server.sql('DELETE FROM bundles')
+    server.hg('identify', '-r', nodes[0], str(server.root), code=255)
+    out = server.hg('admin::headless-rebuild', '-n')
+    assert 'would rebuild 3 bundles with 5 changesets; 0 stay as they are' in out
+    server.hg('identify', '-r', nodes[0], str(server.root), code=255)
+    out = server.hg('admin::headless-rebuild')
+    assert 'rebuilt 3 bundles with 5 changesets; 0 stay as they are' in out
+    assert 'rebuilt 0 bundles' in server.hg('admin::headless-rebuild')
+    drafts_are_there(server, alice, nodes)
+    assert fetch_json(server.start() + 'json-pushes?version=2&full=1') == pushes
+    assert problems(server, '--full') == []
+
+
+def test_restore_an_old_backup(embedded):
+    """Pushes come from the backup, what came after it is a "rebuilt" one for each object."""
+    server, alice, nodes = embedded
+    database = server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    server.sql('PRAGMA wal_checkpoint(TRUNCATE)')
+    shutil.copy(database, server.root / 'backup')
+    alice.hg('update', '-q', nodes[1])
+    nodes.append(alice.commit('e'))
+    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg('update', '-q', '0')
+    nodes.append(alice.commit('f'))
+    alice.hg('push', '-q', '-f', '-r', '.')
+    for journal in database.parent.glob('catalog.sqlite-*'):
+        journal.unlink()
+    shutil.copy(server.root / 'backup', database)
+    server.hg('identify', '-r', nodes[-1], str(server.root), code=255)
+    found = json.loads(server.hg('admin::headless-rebuild', '-T', 'json'))
+    assert [entry['push'] for entry in found] == [4, 5]
+    pushes = fetch_json(server.start() + 'json-pushes?version=2')['pushes']
+    assert {i: p['user'] for i, p in pushes.items()} == {
+        '1': 'alice',
+        '2': 'bob',
+        '3': 'alice',
+        '4': 'rebuilt',
+        '5': 'rebuilt',
+    }
+    assert [p['changesets'] for i, p in sorted(pushes.items())][3:] == [[nodes[4]], [nodes[5]]]
+    drafts_are_there(server, alice, nodes)
+    assert problems(server, '--full') == []
+
+
+@pytest.mark.slow
+def test_rebuild_without_a_backup(embedded):
+    server, alice, nodes = embedded
+    for path in (server.root / '.hg' / 'headless').glob('catalog*'):
+        path.unlink()
+    server.hg('admin::headless-init')
+    server.hg('admin::headless-rebuild')
+    drafts_are_there(server, alice, nodes)
+    assert problems(server, '--full') == []
+
+
+@pytest.mark.slow
+def test_verify_rebuilds_single_ones(embedded):
+    server, alice, nodes = embedded
+    server.sql('DELETE FROM bundle_changesets')
+    server.sql('DELETE FROM bundles')
+    make_old(server, 3 * 86400)
+    assert all(
+        'run headless-rebuild' in problem for problem in problems(server) if 'row' in problem
+    )
+    server.hg('admin::headless-verify', '--repair', code=None)
+    drafts_are_there(server, alice, nodes)
+
+
+def test_what_cannot_be_rebuilt(embedded):
+    server, _alice, nodes = embedded
+    server.hg('admin::headless-forget', '--reason', 'secret', nodes[3])
+    kept = {path: path.read_bytes() for path in objects(server)}
+    server.sql('DELETE FROM bundle_changesets')
+    server.sql('DELETE FROM bundles')
+    damaged = sorted(kept)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b'x')
+    foreign = damaged.with_name(damaged.name[:2] + 'f' * 62 + '.hg')
+    foreign.write_text('no bundle')
+    out = server.hg('admin::headless-rebuild', code=1)
+    assert out.count('headless: corrupt: object') == 2, out
+    assert f'rebuilt {len(kept) - 1} bundles' in out
+
+
+def test_forgotten_stay_forgotten(embedded):
+    server, _alice, nodes = embedded
+    held = {path: path.read_bytes() for path in objects(server)}
+    server.hg('admin::headless-forget', '--reason', 'secret', nodes[3])
+    for path, data in held.items():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(data)
+    server.sql('DELETE FROM doomed')
+    out = server.hg('admin::headless-rebuild', code=1)
+    assert 'was removed from this server for good' in out
+    server.hg('identify', '-r', nodes[3], str(server.root), code=255)
+
+
+def test_audit(embedded):
+    server, _alice, nodes = embedded
+    assert server.hg('admin::headless-audit') == ''
+    server.hg('admin::headless-forget', '--reason', 'a secret', nodes[3])
+    assert f'forget {nodes[3]}  a secret\n' in server.hg('admin::headless-audit')
+    (entry,) = json.loads(server.hg('admin::headless-audit', '-T', 'json'))
+    assert entry['subject'] == nodes[3] and entry['reason'] == 'a secret'
+    (row,) = server.sql('SELECT repository, action, subject, reason FROM audit_log')
+    assert row == ('try', 'forget', nodes[3], 'a secret')
+
+
+@pytest.mark.parametrize('step', [1, pytest.param(100, marks=pytest.mark.slow)])
+def test_expire_says_before_what_it_does(world, embedded, step):
+    """Also where drafts stand in bundles that go at different times."""
+    server, alice, nodes = embedded
+    alice.hg('update', '-q', nodes[1])
+    for number in range(5):
+        alice.commit(f'e{number}')
+        alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg('update', '-q', nodes[1])
+    alice.commit('stays')
+    alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'carol'})
+    (world.folder / 'step.py').write_text(
+        f'from hgext_headless.catalog import expiry\nexpiry.STEP = {step}\n'
+    )
+    args = (
+        'admin::headless-expire',
+        '--user',
+        'alice',
+        '--verbose',
+        '--config',
+        f'extensions.step={world.folder}/step.py',
+    )
+    expected = server.hg(*args, '--dry-run')
+    done = server.hg(*args)
+    assert sorted(done.splitlines()) == sorted(
+        expected.replace('would expire', 'expired').splitlines()
+    )
+    assert ' drafts, and' in done
