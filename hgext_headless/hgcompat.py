@@ -33,7 +33,7 @@ from mercurial import (
 )
 from mercurial.utils import procutil
 
-from .model import HeadlessError, Misconfigured, Temporary
+from .model import HeadlessError, Misconfigured, Refused, Temporary
 
 #: The versions of Mercurial that the tests run on.
 TESTED_WITH = b'6.9 7.1 7.2'
@@ -180,6 +180,8 @@ def no_traceback(
             yield
     except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed, *passing):
         raise
+    except error.WdirUnsupported as exc:
+        raise _abort(Refused('the working directory is no changeset')) from exc
     except Exception as exc:
         ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
         ui.traceback()

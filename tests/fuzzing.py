@@ -63,7 +63,7 @@ class Target:
         self.world = World(folder)
         self.server = Server(self.world)
         alice = self.world.clone(str(self.server.root), 'alice')
-        self.nodes = [alice.commit('stored'), alice.commit('stored2')]
+        self.nodes = [alice.commit(name, None, '-d', '0 0') for name in ('stored', 'stored2')]
         alice.hg('bookmark', 'marked')
         alice.hg('push', '-q', '-B', 'marked')
         self.samples = [self.sample(alice, number) for number in range(4)]
@@ -84,7 +84,7 @@ class Target:
     def sample(self, alice: Any, number: int) -> Forged:
         alice.hg('update', '-q', '-r', random.choice(['0', 'tip', '1']))
         for i in range(number + 1):
-            alice.commit(f'f{number}-{i}', f'content {i}\n' * 20)
+            alice.commit(f'f{number}-{i}', f'content {i}\n' * 20, '-d', '0 0')
         return Forged(alice.root)
 
     def state(self) -> tuple[Any, ...]:
@@ -149,7 +149,7 @@ def changed(data: bytes) -> bytes:
         elif kind == 2:
             data = data[:at] + data[at : at + length] * 2 + data[at + length :]
         elif kind == 3:
-            data = data[:at] + os.urandom(length) + data[at:]
+            data = data[:at] + random.randbytes(length) + data[at:]
         elif kind == 4:
             data = data[:at]
         else:
@@ -190,7 +190,7 @@ def entries(forged: Forged) -> None:
     elif kind == 3:
         field = random.choice(('node', 'p1', 'p2', 'base', 'link'))
         other = random.choice(random.choice([g for g in groups if g]))
-        value = random.choice((bytes(20), os.urandom(20), other.node, other.link))
+        value = random.choice((bytes(20), b'\xff' * 20, random.randbytes(20), other.node))
         group[at] = entry._replace(**{field: value})
     elif kind == 4:
         group[at] = entry._replace(delta=changed(entry.delta))
@@ -230,9 +230,11 @@ def a_push(target: Target) -> bytes:
             b'nothing',
         ]
         names += [b'check:bookmarks', b'remote-changegroup', b'pushvars', b'cache:rev-branch-cache']
-        data = random.choice((b'', os.urandom(30), struct.pack('>i20s', 0, os.urandom(20))))
+        data = random.choice(
+            (b'', random.randbytes(30), struct.pack('>i20s', 0, random.randbytes(20)))
+        )
         keys = (b'namespace', b'key', b'old', b'new', b'url', b'size', b'digests', b'version')
-        given = {k: os.urandom(5).hex().encode() for k in random.sample(keys, 4)}
+        given = {k: random.randbytes(5).hex().encode() for k in random.sample(keys, 4)}
         parts.append((random.choice(names), data, random.choice(({}, given))))
     body = forged.bundle(public=random.random() < 0.2, parts=parts)
     if kind == 2:
@@ -246,9 +248,9 @@ def some_bytes(target: Target) -> bytes:
         (
             lambda: random.choice(target.nodes).encode(),
             lambda: random.choice(target.nodes)[: random.randrange(41)].encode(),
-            lambda: random.choice((b'tip', b'marked', b'0', b'-1', b'default', b'null', b'ffffff')),
+            lambda: random.choice((b'tip', b'marked', b'0', b'-1', b'default', b'null', b'f' * 40)),
             lambda: b' '.join(random.choice(target.nodes).encode() for _ in range(3)),
-            lambda: os.urandom(random.randrange(40)),
+            lambda: random.randbytes(random.randrange(40)),
             lambda: b'9' * random.randrange(50),
             lambda: random.choice(
                 (b'', b'nan', b'1e400', b'-5', b'now', b"'", b'%', b'caf\xc3\xa9')

@@ -124,6 +124,20 @@ def test_revisions_of_no_changeset(server, honest, forged):
     refuse(server, forged, 'belongs to no changeset of the push')
 
 
+def test_working_directory(server, honest):
+    """Its node stands for it in Mercurial, and makes it fail where a changeset is looked for."""
+    wdir = b'\xff' * 20
+    for group in ('changesets', 'manifests', 'files'):
+        for field in ('p1', 'p2', 'base', 'link'):
+            if (group, field) != ('changesets', 'link'):
+                forged = honest.copy()
+                entries = forged.files[b'a'] if group == 'files' else getattr(forged, group)
+                entries[0] = entries[0]._replace(**{field: wdir})
+                refuse(server, forged, 'headless: refused')
+    heads = struct.pack('>i20s', 0, wdir)
+    refuse(server, honest.copy(), 'headless: refused', parts=[(b'phase-heads', heads, {})])
+
+
 def test_changeset_twice(server, forged):
     forged.changesets *= 2
     refuse(server, forged, 'is twice in the changegroup')

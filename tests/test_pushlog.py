@@ -485,7 +485,9 @@ def test_what_descriptions_say(world, make_server):
     assert fetch_json(f'{base}json-rev/{out}')['backedoutby'] is None
     files = fetch_json(f'{base}json-pushchangedfiles/{out}')
     assert files == {'files': ['back', 'bad', 'more']}
-    assert fetch(f'{base}json-pushchangedfiles/{"f" * 40}')[0] == 404
+    assert fetch(f'{base}json-pushchangedfiles/{"e" * 40}')[0] == 404
+    # The working directory: nobody has backed it out.
+    assert fetch(f'{base}json-rev/{"f" * 40}')[0] in (200, 404)
 
 
 def test_users_that_are_no_ascii(world, make_server):

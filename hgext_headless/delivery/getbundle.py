@@ -52,7 +52,10 @@ def get_bundle_chunks(
     """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
     kwargs.pop('headless', None)  # from a client it means nothing
     has_node = repo.changelog.hasnode
-    drafts = [n for n in heads or () if len(n) == len(nullid) and not has_node(n)]
+    odd = (repo.nodeconstants.wdirid,)  # Mercurial itself objects to it
+    drafts = [
+        n for n in heads or () if len(n) == len(nullid) and n not in odd and not has_node(n)
+    ]
     if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
     # What the log says ends where the reply begins to stream.

@@ -90,6 +90,8 @@ _keyword(
 def backed_out_by(context: Any) -> bytes | None:
     """The first changeset on top of one whose description says that it backs it out; it is
     looked for among the next ones."""
+    if context.rev() is None:
+        return None  # the working directory
     short = context.hex()[:12].decode('ascii')
     repo = context.repo()
     for rev in itertools.islice(repo.revs(b'%d::', context.rev()), 1, _BACKOUT_WITHIN):
