@@ -61,3 +61,17 @@ def test_deadline(world, services):
         connection.exec_driver_sql('SELECT pg_sleep(5)')
     assert 2 <= time.monotonic() - started < 4
     database._engine.dispose()
+
+
+def test_schema_is_looked_at_once(world, services, monkeypatch):
+    """Also by what goes on without a database: each public page asks so."""
+    url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
+    database = engine.open_database(url, engine.Options(pool_size=3))
+    looked = []
+    check = engine.check_schema
+    monkeypatch.setattr(engine, 'check_schema', lambda c: looked.append(c) or check(c))
+    for _ in range(3):
+        with database.impatient.reading():
+            pass
+    assert len(looked) == 1
+    database._engine.dispose()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from balancer import balanced
 from web import fetch, fetch_json
 from world import HG, Server, free_url
 
@@ -47,34 +45,6 @@ def running(world, command: list[str], url: str) -> Iterator[None]:
     assert 'hgext_headless' not in (world.folder / 'web.log').read_text()  # in a traceback
 
 
-class _Proxy(BaseHTTPRequestHandler):
-    """Takes a prefix away, as a web server in front may."""
-
-    def do_GET(self) -> None:
-        prefix, target = self.server.prefix, self.server.target
-        if not self.path.startswith(prefix + '/'):
-            self.send_error(404)
-            return
-        connection = http.client.HTTPConnection(target, timeout=60)
-        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
-        headers = {k: v for k, v in self.headers.items() if k != 'Host'}
-        connection.request(self.command, self.path[len(prefix) :], body or None, headers)
-        answer = connection.getresponse()
-        data = answer.read()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ('transfer-encoding', 'content-length', 'connection'):
-                self.send_header(name, value)
-        self.send_header('Content-Length', str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_POST = do_GET
-
-    def log_message(self, *args) -> None:
-        pass
-
-
 @pytest.fixture(
     params=[
         'web-conf',
@@ -100,11 +70,8 @@ def base(request, world, servers):
         root += '/hg'
     with contextlib.ExitStack() as stack:
         if kind == 'proxy':
-            front = stack.enter_context(ThreadingHTTPServer(('127.0.0.1', 0), _Proxy))
-            front.prefix, front.target = '/code', f'127.0.0.1:{port}'
-            threading.Thread(target=front.serve_forever, daemon=True).start()
-            stack.callback(front.shutdown)
-            root = f'http://127.0.0.1:{front.server_port}/code'
+            front = stack.enter_context(balanced(f'http://127.0.0.1:{port}/', prefix='/code'))
+            root = front.rstrip('/')
             for server in servers.values():
                 with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
                     hgrc.write(f'[web]\nbaseurl = {root}\n')

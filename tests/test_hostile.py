@@ -254,6 +254,8 @@ def test_parts_in_parts(server, elsewhere, packed):
         (b'replycaps', b'HG20'),
         (b'pushvars', b''),
         (b'changegroup', b'\0' * 12),
+        (b'error:abort', b''),
+        (b'reply:changegroup', b''),
     ):
         body = interrupted(
             kind, inner, parameters if b'url' in kind or b'remote' in kind.lower() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from mercurial.node import hex, nullid
 
 from .. import hgcompat
-from ..bundles import checking, overlay as overlays
+from ..bundles import checking, overlay as overlays, stored
 from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..catalog import holdings
 from ..model import Bundle, Corrupt, HeadlessError, Push, Recorded, Refused
@@ -100,14 +99,10 @@ def rebuilt(ui: Any, repo: Any, site: Site, found: Object, record: bool) -> Rebu
 
 def _described(key: str, path: str) -> Bundle:
     """An object as far as its bytes tell; without what is in it."""
-    name, check = hashlib.sha256(), hashlib.sha512()
-    with open(path, 'rb') as file:
-        for chunk in iter(lambda: file.read(1 << 20), b''):
-            name.update(chunk)
-            check.update(chunk)
-    if name.hexdigest() != names.digest(key):
+    name, check = stored.digests(path)
+    if name != names.digest(key):
         raise Corrupt(f'object {key} is not what its name says')
-    return Bundle(key, os.path.getsize(path), check.hexdigest(), nullid, ())
+    return Bundle(key, os.path.getsize(path), check, nullid, ())
 
 
 def _read(

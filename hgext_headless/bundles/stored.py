@@ -48,19 +48,24 @@ def write(
     bundle2.writenewbundle(
         overlay.ui, overlay, b'push', hgcompat.to_bytes(path), FORMAT, outgoing, {}
     )
-    name, check, size = hashlib.sha256(), hashlib.sha512(), 0
-    with open(path, 'rb') as file:
-        for chunk in iter(lambda: file.read(1 << 20), b''):
-            name.update(chunk)
-            check.update(chunk)
-            size += len(chunk)
-    digest = name.hexdigest()
+    name, check = digests(path)
     bundle = Bundle(
-        key=names.key(repository, digest),
-        size=size,
-        sha512=check.hexdigest(),
+        key=names.key(repository, name),
+        size=os.path.getsize(path),
+        sha512=check,
         head=head,
         bases=common,
         nodes=tuple(outgoing.missing),
     )
     return bundle, path
+
+
+def digests(path: str) -> tuple[str, str]:
+    """The SHA-256 and the SHA-512 of a file, hexadecimal: the name of a bundle's object, and
+    what clients check."""
+    name, check = hashlib.sha256(), hashlib.sha512()
+    with open(path, 'rb') as file:
+        for chunk in iter(lambda: file.read(1 << 20), b''):
+            name.update(chunk)
+            check.update(chunk)
+    return name.hexdigest(), check.hexdigest()

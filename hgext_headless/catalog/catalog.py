@@ -85,7 +85,7 @@ class Catalog:
     def impatient(self) -> Catalog:
         """The same for what goes on without it: raises `model.Temporary` at once where the
         database has not answered lately."""
-        return Catalog(self._database.impatient(), self._repository)
+        return Catalog(self._database.impatient, self._repository)
 
     def check(self) -> None:
         """That the database answers and has the right schema."""

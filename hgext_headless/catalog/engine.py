@@ -60,9 +60,10 @@ class Database:
         self._impatient = False
         self.memory: dict[Any, Any] = {}
 
+    @functools.cached_property
     def impatient(self) -> Database:
         """The same for what goes on without a database: where it has not answered lately,
-        `Unreachable` is raised at once."""
+        `Unreachable` is raised at once. It is kept: it too looks at the schema once."""
         found = copy.copy(self)
         found._impatient = True
         return found

@@ -36,7 +36,8 @@ def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: b
             with push.stages.stage('receive'), _readable():
                 orig(repo, op, unbundler)
             with _captured(op):
-                _finish(push, dict(op.hookargs or {}))
+                push.hookargs = dict(op.hookargs or {})
+                _finish(push)
         finally:
             op.headless = None
 
@@ -80,9 +81,8 @@ def _captured(op: Any) -> Iterator[None]:
             op.reply.newpart(b'output', data=output, mandatory=False)
 
 
-def _finish(push: Incoming, hookargs: dict[bytes, bytes]) -> None:
-    push.hookargs = hookargs
-    hooks = Hooks(push, hookargs)
+def _finish(push: Incoming) -> None:
+    hooks = Hooks(push)
     if not push.entries:
         _without_changesets(push, hooks)
         return
@@ -168,7 +168,7 @@ def push_key(
             if not taken:
                 return False
             try:
-                _without_changesets(push, Hooks(push, {}))
+                _without_changesets(push, Hooks(push))
             except error.PushRaced:
                 return False
             except error.HookAbort as exc:  # in stock's words

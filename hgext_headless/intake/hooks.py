@@ -27,12 +27,12 @@ class Hooks:
     """The hooks of one push; Python hooks get ``repo``: first the repository, then the
     quarantine's overlay. Those that may reject it raise `error.HookAbort`."""
 
-    def __init__(self, push: Incoming, hookargs: dict[Any, bytes]) -> None:
+    def __init__(self, push: Incoming) -> None:
         self._push = push
         self._repo = push.repo
         self._args: dict[str, Any] = {
             hgcompat.to_str(name) if isinstance(name, bytes) else name: value
-            for name, value in hookargs.items()
+            for name, value in push.hookargs.items()
         }
         self._args.update(
             source=push.source,

@@ -39,8 +39,6 @@ def install() -> None:
     """Replace the handlers in Mercurial's table of bundle2 parts."""
     table = hgcompat.part_handlers
     for kind, orig in list(table.items()):
-        if kind.startswith((b'error:', b'reply:')):  # what they have is in their parameters
-            continue
         handler = functools.partial(_handle, _HANDLERS.get(kind, _refuse), orig)
         handler.params = orig.params  # type: ignore[attr-defined]
         table[kind] = handler

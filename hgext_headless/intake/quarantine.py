@@ -59,16 +59,16 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
         overlay = _laid(incoming, layer, path)
         try:
             checked = checking.checked(overlay, layer, [entry.node for entry in incoming.entries])
-            if checked.misnamed:
-                overlay.close()
-                with open(layer.path, 'r+b') as file:
-                    for place in checked.misnamed:
-                        file.seek(place.offset)
-                        file.write(place.node)
-                overlay = _laid(incoming, layer, path)
         except BaseException:
             overlay.close()
             raise
+        if checked.misnamed:
+            overlay.close()
+            with open(layer.path, 'r+b') as file:
+                for place in checked.misnamed:
+                    file.seek(place.offset)
+                    file.write(place.node)
+            overlay = _laid(incoming, layer, path)
     try:
         overlays.silence_outgoing_hooks(overlay.ui)
         yield Quarantine(overlay, path, checked)
