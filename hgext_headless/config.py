@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from mercurial import encoding, error, requirements
 
+from .errors import Misconfigured
 from .hgcompat import escaped, is_loaded, to_bytes, to_str
-from .model import Misconfigured
 
 SECTION = b'headless'
 

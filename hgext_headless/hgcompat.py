@@ -1,16 +1,14 @@
-"""The one room that knows versions of Mercurial, bytes and str, and demandimport.
+"""The one room that knows versions of Mercurial, and bytes and str.
 
 Everything that differs between Mercurial 6.9 and 7.2 is levelled here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import struct
 import sys
-import threading
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 from mercurial import (
     bundle2,
     changegroup,
-    demandimport,
     encoding,
     error,
     extensions,
@@ -33,8 +30,6 @@ from mercurial import (
 )
 from mercurial.utils import procutil
 
-from .model import HeadlessError, Misconfigured, Refused, Temporary
-
 #: The versions of Mercurial that the tests run on.
 TESTED_WITH = b'6.9 7.1 7.2'
 MINIMUM_HG_VERSION = b'6.9'
@@ -42,59 +37,12 @@ MINIMUM_HG_VERSION = b'6.9'
 #: The bundle2 part handlers: the same dictionary in every version.
 part_handlers = bundle2.parthandlermapping
 
-#: Bytes of a bundle2 part's parameter.
-_LONGEST = 255
-
 _BASE = b'headless.base'
 
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
 
 _parsers = policy.importmod('parsers')
-
-# What turns demandimport off and on again knows nothing of other threads.
-_importing = threading.RLock()
-
-
-@contextlib.contextmanager
-def eager_imports() -> Iterator[None]:
-    """Import at once what is imported meanwhile, by whomever.
-
-    SQLAlchemy, Alembic and boto3 can't be imported lazily ("Set changed size
-    during iteration"), and import more when they are used first. Where that
-    failed hg would go on without the extension.
-    """
-    try:
-        with _importing, demandimport.deactivated():
-            yield
-    except ImportError as exc:
-        raise Misconfigured(f'a package is missing on the server: {exc}') from exc
-
-
-def settle() -> None:
-    """Load now what demandimport has put off, and put off nothing more.
-
-    For a web server: two threads that need the same module first would find it
-    half loaded, for the standard library's lazy modules know no threads before
-    Python 3.12.
-    """
-    with _importing:
-        if not demandimport.isenabled():
-            return
-        demandimport.disable()
-        seen: set[str] = set()
-        while new := [name for name in list(sys.modules) if name not in seen]:
-            seen.update(new)
-            for name in new:
-                with contextlib.suppress(Exception):  # as it would fail where it is used
-                    getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
-
-
-def load(name: str) -> Any:
-    """Import a module of ours that imports third-party packages at its top."""
-    with eager_imports():
-        return importlib.import_module(name)
-
 
 def to_str(text: bytes) -> str:
     """Bytes as str, without loss: what is not UTF-8 becomes surrogates."""
@@ -149,44 +97,6 @@ def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """`extensions.wrapfunction`, once, however many extensions ask for it."""
     if wrapper not in extensions.getwrapperchain(container, name):
         extensions.wrapfunction(container, name, wrapper)
-
-
-def _abort(exc: HeadlessError) -> error.Abort:
-    line = to_bytes(exc.line())
-    # It travels as a parameter of a part.
-    return error.Abort(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
-
-
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turn our errors into Mercurial's, which reach the client as one line."""
-    try:
-        yield
-    except HeadlessError as exc:
-        raise _abort(exc) from exc
-
-
-@contextlib.contextmanager
-def no_traceback(
-    ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Like `clear_errors`; what nobody foresaw is logged and called temporary.
-
-    Nothing is acknowledged then, so that the client keeps what it has. Errors in
-    ``passing`` are left to Mercurial.
-    """
-    try:
-        with clear_errors():
-            yield
-    except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed, *passing):
-        raise
-    except error.WdirUnsupported as exc:
-        raise _abort(Refused('the working directory is no changeset')) from exc
-    except Exception as exc:
-        ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
-        ui.traceback()
-        why = exc.strerror if isinstance(exc, OSError) else None
-        raise _abort(Temporary(f'{during} failed ({why or type(exc).__name__})')) from exc
 
 
 class Delta(NamedTuple):

@@ -77,7 +77,7 @@ to the user who runs hg, or to one (root too) whom that user trusts, in a file o
 
 :hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` take over an
 ordinary repository, :hg:`admin::headless-export` gives one back. In between
-:hg:`admin::headless-expire`, ``-forget``, ``-gc``, ``-verify`` and ``-stats`` keep house;
+:hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and ``-stats`` keep house;
 ``-rebuild`` makes the rows of a lost database again, and ``-audit`` lists what was removed.
 Both extensions belong into the hgrc with ``:required = yes``: hg goes on
 without an extension that it cannot load, and drafts would enter the repository.

@@ -1,4 +1,4 @@
-"""Plain value types, and the families of errors. Imports nothing.
+"""Plain value types. Imports nothing.
 
 Text that Mercurial keeps as bytes (authors, descriptions, file names) stays
 bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
@@ -6,72 +6,8 @@ bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-
-class HeadlessError(Exception):
-    """An error that has one clear line for the person at the other end.
-
-    ``kind`` is the word that scripts match.
-    """
-
-    kind = 'error'
-
-    def line(self) -> str:
-        return f'headless: {self.kind}: {self}'
-
-
-class Temporary(HeadlessError):
-    """Nothing is wrong with the request: the same one can succeed later."""
-
-    kind = 'temporary'
-
-    def line(self) -> str:
-        return f'{super().line()}; try again later'
-
-
-#: Deletions of objects, by key: when each was (see `catalog.schema.doomed`).
-Deletions = Mapping[str, int]
-
-
-class Vanished(Temporary):
-    """Objects were deleted after they had been found in the store."""
-
-    def __init__(self, deletions: Deletions) -> None:
-        super().__init__('an object was deleted from the store meanwhile')
-        self.deletions = deletions
-
-
-class Refused(HeadlessError):
-    """The request is not acceptable: the same one will never succeed."""
-
-    kind = 'refused'
-
-
-class Raced(HeadlessError):
-    """A bookmark is not where a push expects it: somebody else moved it. None is nowhere."""
-
-    kind = 'temporary'
-
-    def __init__(self, name: bytes, expected: bytes | None, found: bytes | None) -> None:
-        super().__init__('a bookmark was moved meanwhile')
-        self.name = name
-        self.expected = expected
-        self.found = found
-
-
-class Corrupt(HeadlessError):
-    """What is stored is not what was stored; an operator has to look."""
-
-    kind = 'corrupt'
-
-
-class Misconfigured(HeadlessError):
-    """A setting, or the schema, is wrong; the text names it."""
-
-    kind = 'misconfigured'
 
 
 @dataclass(frozen=True)
@@ -94,7 +30,7 @@ class Changeset:
     extras: tuple[tuple[bytes, bytes], ...]
 
     @property
-    def is_gone(self) -> bool:
+    def is_tombstone(self) -> bool:
         """Whether nothing but its and its parents' names is left."""
         return not (self.author or self.description or self.files)
 
@@ -199,7 +135,7 @@ class Entry:
 class PastPush:
     """A push with the names of all that it brought, in order: what a pushlog2.db keeps.
 
-    ``gone`` are those of ``nodes`` that are tombstones here; it is no part of what
+    ``tombstoned`` are those of ``nodes`` that are tombstones here; it is no part of what
     makes two of them equal. ``date`` is seconds since the epoch.
     """
 
@@ -207,11 +143,11 @@ class PastPush:
     user: bytes
     date: int
     nodes: tuple[bytes, ...]
-    gone: frozenset[bytes] = field(default=frozenset(), compare=False)
+    tombstoned: frozenset[bytes] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
-class Clash:
+class Conflict:
     """A push that is recorded as another one (``recorded``), or one whose changeset
     ``node`` another push (``owner``, an id) has brought."""
 
@@ -253,10 +189,10 @@ class Parents(NamedTuple):
 @dataclass(frozen=True)
 class Drafts:
     """What some names stand for: for each name the nodes of drafts (two where it
-    is ambiguous), and for each node the newest bundle that holds it. ``gone`` are the
-    names of drafts that expired or were forgotten."""
+    is ambiguous), and for each node the newest bundle that holds it. ``expired`` are
+    the names of drafts that expired or were obliterated."""
 
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]
     brought: dict[bytes, Brought]
-    gone: frozenset[bytes] = frozenset()
+    expired: frozenset[bytes] = frozenset()

@@ -26,13 +26,13 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import config, hgcompat, manual, requirement
+from . import config, errors, hgcompat, manual, requirement
 from .admin import commands
+from .backend import Backend
 from .bundles import overlay
-from .delivery import discovery
-from .intake import flow, hooks, parts, quarantine
-from .model import Refused
-from .site import Site
+from .errors import Refused
+from .receive import flow, hooks, parts, pushkey, quarantine, stream
+from .wire import discovery
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -46,8 +46,8 @@ uisetup = eh.finaluisetup
 extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
 
-#: ``pretxnchangegroup.headless`` in ``hg config hooks``. A push binds the split
-#: itself to this name while its hooks run; whatever else gets here is refused.
+#: ``pretxnchangegroup.headless`` in ``hg config hooks``: what comes in without being split
+#: is refused.
 split = flow.refuse_outside
 
 
@@ -70,8 +70,8 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
-    hgcompat.wrap_once(localrepo.localrepository, 'pushkey', flow.push_key)
-    hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', flow.wire_push_key)
+    hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
+    hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', pushkey.wire_push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
 
 
@@ -82,7 +82,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     requirement.check(repo)
     if not config.participates(repo):
         return
-    with hgcompat.clear_errors():
+    with errors.clear_errors():
         config.check_repository(repo)
         config.settings(repo)
     for section, item, value in (
@@ -110,9 +110,9 @@ def _reposetup(ui: Any, repo: Any) -> None:
 def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
     if config.participates(repo):
         if not isinstance(bundle, bundle2.unbundle20):
-            with hgcompat.clear_errors():
+            with errors.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
-        flow.check_stream(repo.ui, bundle)
+        stream.check_stream(repo.ui, bundle)
         bundle.headless = (source, url)
         # A client that takes no reply is told that it worked.
         return orig(repo, bundle, heads, source, url) or 1
@@ -131,9 +131,9 @@ def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
     if not config.participates(repo):
         return orig(repo, proto, heads)
     getpayload = proto.getpayload
-    proto.getpayload = functools.partial(flow.payload, getpayload, repo, Site(repo))
+    proto.getpayload = functools.partial(stream.payload, getpayload, repo, Backend(repo))
     try:
-        # `intake.parts` checks the heads, where public history is touched at all.
+        # `receive.parts` checks the heads, where public history is touched at all.
         return orig(repo, proto, wireprototypes.encodelist([b'force']))
     finally:
         proto.getpayload = getpayload

@@ -6,8 +6,8 @@ from typing import Any
 
 from mercurial import bundle2, error, extensions
 
-from . import config, hgcompat
-from .model import Refused
+from . import config, errors
+from .errors import Refused
 
 _PUSH = 'hgext_headless.push'
 
@@ -17,7 +17,7 @@ def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> An
     if not config.participates(repo) or _takes_pushes(repo):
         return orig(repo, bundle, *args, **kwargs)
     try:
-        with hgcompat.clear_errors():
+        with errors.clear_errors():
             raise Refused(f'this server takes no pushes: {_PUSH} is not loaded')
     except error.Abort as exc:
         # So that a client of bundle2 is told in its own way.

@@ -14,7 +14,7 @@ from mercurial import error, exchange, requirements, scmutil
 from mercurial.upgrade_utils import actions
 
 from . import config, hgcompat
-from .model import Misconfigured, Refused, Temporary
+from .errors import Misconfigured, Refused, Temporary
 
 #: As it stands in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
 NAME = b'headless'

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from mercurial import error
 
+from .errors import HeadlessError
 from .hgcompat import to_bytes, to_str
-from .model import HeadlessError
 
 T = TypeVar('T')
 

@@ -19,9 +19,10 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, util, wireprotov1server
 from mercurial.hgweb import webutil
 
-from . import config, hgcompat, manual, replica, requirement
-from .delivery import discovery, getbundle, markers, pages, route
-from .pushlog import commands, keywords, styles, wire
+from . import config, errors, hgcompat, lazy, manual, replica, requirement
+from .hgweb import bundle_links, pages
+from .hgweb.pushlog import commands, keywords, template_patches, wire_command
+from .wire import discovery, getbundle, markers
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -61,10 +62,10 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
-    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', styles.templater)
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', template_patches.templater)
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     commands.install()
-    wire.install()
+    wire_command.install()
     _wrap_parts()
 
 
@@ -88,7 +89,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     requirement.check(repo)
     if not config.participates(repo):
         return
-    with hgcompat.clear_errors():
+    with errors.clear_errors():
         config.check_repository(repo)
         config.check_serving(config.settings(repo))
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
@@ -99,13 +100,13 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     with self._obtainrepo() as repo:
         if config.participates(repo):
-            hgcompat.settle()  # while there is one thread
+            lazy.settle()  # while there is one thread
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
-        hgcompat.settle()
-        if route.matches(req):  # before hgweb asks for a login
-            return route.answer(repo, req, res)
+        lazy.settle()
+        if bundle_links.matches(req):  # before hgweb asks for a login
+            return bundle_links.answer(repo, req, res)
         return pages.serve(orig, self, req, res, repo)
     return orig(self, req, res, repo)

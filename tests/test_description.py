@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hgext_headless.pushlog import description
+from hgext_headless.hgweb.pushlog import description
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from conftest import fresh
 
 from hgext_headless.catalog import engine
-from hgext_headless.model import Temporary
+from hgext_headless.errors import Temporary
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_not_in_the_repository_that_was_moved_from(world, embedded):
     server.hg('pull', '-q', '-f', str(alice.root))
     out = server.hg('admin::headless-expire', '--user', 'bob', code=255)
     assert 'headless: refused: this repository has drafts in itself' in out
-    out = server.hg('admin::headless-forget', nodes[0], '--reason', 'x', code=255)
+    out = server.hg('admin::headless-obliterate', nodes[0], '--reason', 'x', code=255)
     assert 'headless: refused: this repository has drafts in itself' in out
     assert len(objects(server)) == 3
 
@@ -278,16 +278,19 @@ def test_published_drafts_stay_in_the_pushlog(embedded):
 
 def test_forget(world, embedded):
     server, alice, (a, b, c, d) = embedded
-    assert '--reason is required' in server.hg('admin::headless-forget', c, code=255)
+    assert '--reason is required' in server.hg('admin::headless-obliterate', c, code=255)
     assert 'and not by "nonsense"' in server.hg(
-        'admin::headless-forget', 'nonsense', '--reason', 'x', code=255
+        'admin::headless-obliterate', 'nonsense', '--reason', 'x', code=255
     )
     assert 'is public' in server.hg(
-        'admin::headless-forget', alice.node('0'), '--reason', 'x', code=255
+        'admin::headless-obliterate', alice.node('0'), '--reason', 'x', code=255
     )
-    assert server.hg('admin::headless-forget', '-n', b, '--reason', 'x') == f'would forget {b}\n'
-    out = server.hg('admin::headless-forget', b[:12], '--reason', 'court order 17')
-    assert out == f'forgot {b}\n'
+    assert (
+        server.hg('admin::headless-obliterate', '-n', b, '--reason', 'x')
+        == f'would obliterate {b}\n'
+    )
+    out = server.hg('admin::headless-obliterate', b[:12], '--reason', 'court order 17')
+    assert out == f'obliterated {b}\n'
     assert known(server, alice, a, b, c, d) == [True, False, True, True]
     assert len(objects(server)) == 2
     audit = rows(server, 'SELECT hex(subject), action, reason FROM audit')
@@ -305,7 +308,7 @@ def test_forget(world, embedded):
     assert f'headless: refused: changeset {b[:12]} was removed' in out
     assert server.changesets() == 3
     # What builds on it goes with it, what it builds on stays.
-    out = server.hg('admin::headless-forget', c, '--reason', 'again', '-Tjson')
+    out = server.hg('admin::headless-obliterate', c, '--reason', 'again', '-Tjson')
     assert {item['node'] for item in json.loads(out)} == {c, d}
     assert known(server, alice, a, c, d) == [True, False, False]
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
@@ -354,13 +357,13 @@ def test_one_gc_at_a_time(world, make_server, backend):
     alice.commit('a')
     alice.hg('push', '-q')
     (world.folder / 'holds.py').write_text(
-        'from hgext_headless.site import Site\n'
+        'from hgext_headless.backend import Backend\n'
         'from mercurial import registrar\n'
         'cmdtable = {}\n'
         'command = registrar.command(cmdtable)\n'
         "@command(b'holdlock')\n"
         'def holdlock(ui, repo):\n'
-        "    with Site(repo).catalog.exclusive('removal') as lock:\n"
+        "    with Backend(repo).catalog.exclusive('removal') as lock:\n"
         "        ui.write(b'locked %d\\n' % bool(lock))\n"
         '        ui.flush()\n'
         '        ui.fin.read()\n'
@@ -446,7 +449,7 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
         'import os\n'
         'from hgext_headless import hgcompat\n'
         'from mercurial import extensions\n'
-        f'module = hgcompat.load({module!r})\n'
+        f'module = lazy.load({module!r})\n'
         'def die(orig, *args, **kwargs):\n'
         f'    {"pass" if before else "orig(*args, **kwargs)"}\n'
         '    os.kill(os.getpid(), 9)\n'
@@ -490,12 +493,12 @@ def test_killed_forget(world, embedded):
     """Once it is decided, no push brings it back, or builds on it."""
     server, alice, (_a, b, *_rest) = embedded
     dies = killer(world, 'hgext_headless.catalog.catalog:Catalog.write', before=False)
-    forget = ('admin::headless-forget', b, '--reason', 'x')
+    forget = ('admin::headless-obliterate', b, '--reason', 'x')
     assert server.hg(*forget, *dies, code=None).code == -9
     assert known(server, alice, b) == [True]
     alice.hg('update', '-q', b)
     alice.commit('on it')
     assert f'changeset {b[:12]} was removed' in alice.hg('push', '-f', '-r', '.', code=255)
-    assert server.hg(*forget) == f'forgot {b}\n'
+    assert server.hg(*forget) == f'obliterated {b}\n'
     assert known(server, alice, b) == [False]
     assert len(objects(server)) == 2

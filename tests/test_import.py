@@ -16,9 +16,9 @@ from mercurial import localrepo, ui as uimod
 from web import fetch_json
 from world import HG, Clone, Server, World
 
-from hgext_headless.admin import proving
-from hgext_headless.admin.drafts import Stack
-from hgext_headless.model import Corrupt
+from hgext_headless.bundles import verify_bundle
+from hgext_headless.bundles.ancestry import Stack
+from hgext_headless.errors import Corrupt
 
 #: Public history, then drafts: two heads with a common ancestor and their merge, one
 #: on an old base, one with a root of its own, one on another branch, and a secret one.
@@ -205,12 +205,12 @@ def test_a_bundle_that_needs_another_draft_is_found_out(world) -> None:
     base, *nodes = (repo.changelog.node(rev) for rev in (2, 3, 4))
     folder = str(world.folder)
     good = Stack(tuple(nodes), (base,))
-    assert len(proving.written(repo, public, 'try', good, folder)[2]) == 2
+    assert len(verify_bundle.written(repo, public, 'try', good, folder)[2]) == 2
     bad = Stack((nodes[1],), (nodes[0],))
     with pytest.raises(Corrupt, match='is missing'):
-        proving.written(repo, public, 'try', bad, folder)
+        verify_bundle.written(repo, public, 'try', bad, folder)
     with pytest.raises(Corrupt, match='does not hold the changesets'):
-        proving.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
+        verify_bundle.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
 
 
 def test_killed_in_the_middle(world) -> None:
@@ -314,7 +314,7 @@ def test_pushes_on_what_moved_in(world) -> None:
         out = new.hg('admin::headless-expire', '--push', '2', '-n')
         assert out.startswith('would expire 1 drafts')
         # What was removed for good does not come back.
-        new.hg('admin::headless-forget', other, '--reason', 'x')
+        new.hg('admin::headless-obliterate', other, '--reason', 'x')
         assert f'left out {other}' in old.hg('admin::headless-import', *into)
         assert 'all is well' in new.hg('admin::headless-verify')
     finally:

@@ -20,8 +20,9 @@ from conftest import EITHER
 from web import fetch_json
 from world import HG, Server
 
-from hgext_headless.catalog import pushlog2, schema
-from hgext_headless.model import Refused
+from hgext_headless import pushlog2
+from hgext_headless.catalog import schema
+from hgext_headless.errors import Refused
 
 #: As hg.mozilla.org's extension makes them.
 SCHEMA = """

@@ -16,14 +16,14 @@ from mercurial import extensions, hg, ui
 u = ui.ui.load()
 repo = hg.repository(u, sys.argv[1].encode())
 from hgext_headless.bundles import overlay
-from hgext_headless.site import Site
-site = Site(repo)
+from hgext_headless.backend import Backend
+backend = Backend(repo)
 nodes = [bytes.fromhex(one) for one in sys.argv[2:]]
-bundles = site.catalog.bundles_with(nodes)
+bundles = backend.catalog.bundles_with(nodes)
 gc.collect()
 gc.disable()
 def read(node):
-    with overlay.opened(repo, site.store, [bundles[node]]) as laid:
+    with overlay.opened(repo, backend.store, [bundles[node]]) as laid:
         view = laid.filtered(b'served')
         context = view[node]
         phases = context.phasestr(), context.p1().phasestr()

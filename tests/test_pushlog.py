@@ -510,7 +510,7 @@ def test_what_is_gone(world, make_server):
     alice = world.clone(str(server.root), 'alice')
     first, second = alice.commit('a'), alice.commit('b')
     alice.hg('push', '-q')
-    server.hg('admin::headless-forget', '--reason', 'x', second)
+    server.hg('admin::headless-obliterate', '--reason', 'x', second)
     base = server.start()
     page = fetch_page(f'{base}pushloghtml')
     assert f'rev/{first[:12]}' in page and f'rev/{second[:12]}' not in page

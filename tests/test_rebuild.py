@@ -149,7 +149,7 @@ def test_verify_rebuilds_single_ones(embedded):
 
 def test_what_cannot_be_rebuilt(embedded):
     server, _alice, nodes = embedded
-    server.hg('admin::headless-forget', '--reason', 'secret', nodes[3])
+    server.hg('admin::headless-obliterate', '--reason', 'secret', nodes[3])
     kept = {path: path.read_bytes() for path in objects(server)}
     server.sql('DELETE FROM bundle_changesets')
     server.sql('DELETE FROM bundles')
@@ -165,7 +165,7 @@ def test_what_cannot_be_rebuilt(embedded):
 def test_forgotten_stay_forgotten(embedded):
     server, _alice, nodes = embedded
     held = {path: path.read_bytes() for path in objects(server)}
-    server.hg('admin::headless-forget', '--reason', 'secret', nodes[3])
+    server.hg('admin::headless-obliterate', '--reason', 'secret', nodes[3])
     for path, data in held.items():
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(data)
@@ -178,7 +178,7 @@ def test_forgotten_stay_forgotten(embedded):
 def test_audit(embedded):
     server, _alice, nodes = embedded
     assert server.hg('admin::headless-audit') == ''
-    server.hg('admin::headless-forget', '--reason', 'a secret', nodes[3])
+    server.hg('admin::headless-obliterate', '--reason', 'a secret', nodes[3])
     assert f'forget {nodes[3]}  a secret\n' in server.hg('admin::headless-audit')
     (entry,) = json.loads(server.hg('admin::headless-audit', '-T', 'json'))
     assert entry['subject'] == nodes[3] and entry['reason'] == 'a secret'

@@ -12,7 +12,7 @@ import pytest
 from botocore import exceptions
 from moto import mock_aws
 
-from hgext_headless.model import Corrupt, Misconfigured, Temporary
+from hgext_headless.errors import Corrupt, Misconfigured, Temporary
 from hgext_headless.store import s3
 from hgext_headless.store.files import FileStore
 from hgext_headless.store.s3 import S3Store

@@ -6,10 +6,10 @@ from typing import Any
 
 from mercurial import cmdutil, error, exthelper, registrar
 
-from .. import config, hgcompat
-from ..model import Refused
-from ..site import Site
-from . import console
+from .. import config, errors, lazy
+from ..backend import Backend
+from ..errors import Refused
+from . import cli
 
 eh = exthelper.exthelper()
 
@@ -20,13 +20,13 @@ _CATEGORY = registrar.command.CATEGORY_MAINTENANCE
 
 def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
     """Call ``run`` of a module of this package for a repository that takes part."""
-    with hgcompat.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
+    with errors.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
         if not config.participates(repo):
             raise Refused('this repository has no [headless] settings')
         for each in (ui, repo.ui, repo.baseui):
-            console.show_rate(each)
-        site = Site(repo)
-        status: int = hgcompat.load(f'{__package__}.{module}').run(ui, repo, site, *args, **opts)
+            cli.show_rate(each)
+        backend = Backend(repo)
+        status: int = lazy.load(f'{__package__}.{module}').run(ui, repo, backend, *args, **opts)
         return status
 
 
@@ -95,7 +95,7 @@ def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 on success.
     """
-    return _run('importing', ui, repo, **opts)
+    return _run('import_drafts', ui, repo, **opts)
 
 
 @eh.command(
@@ -121,7 +121,7 @@ def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opt
 
     Returns 0 on success, 1 if there were clashes.
     """
-    return _run('importing_pushlog', ui, repo, path, **opts)
+    return _run('import_pushlog', ui, repo, path, **opts)
 
 
 @eh.command(
@@ -146,7 +146,7 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
 
     Returns 0 on success.
     """
-    return _run('exporting', ui, repo, dest, **opts)
+    return _run('export.command', ui, repo, dest, **opts)
 
 
 @eh.command(
@@ -171,15 +171,15 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
     without a row are looked for only without it, and only those older than a day.
 
-    With --repair, drafts whose object is lost or spoiled are forgotten, so that
+    With --repair, drafts whose object is lost or spoiled are dropped, so that
     they can be pushed again; and a counter or an index that disagrees with its rows is
     set right. Objects without a row are left to :hg:`admin::headless-gc`. Where many objects
-    are missing, which is what a wrong setting looks like, no draft is forgotten unless it
+    are missing, which is what a wrong setting looks like, no draft is dropped unless it
     has --force.
 
     Returns 0 if all is well or was repaired, 1 if not.
     """
-    return _run('verifying', ui, repo, **opts)
+    return _run('verify.command', ui, repo, **opts)
 
 
 @eh.command(
@@ -209,20 +209,20 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 on success.
     """
-    return _run('expiring', ui, repo, **opts)
+    return _run('expire', ui, repo, **opts)
 
 
 @eh.command(
-    b'admin::headless-forget',
+    b'admin::headless-obliterate|admin::headless-forget',
     [
         (b'', b'reason', b'', b'why: it stays in the audit table', b'TEXT'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    b'hg admin::headless-forget --reason TEXT NODE',
+    b'hg admin::headless-obliterate --reason TEXT NODE',
     helpcategory=_CATEGORY,
 )
-def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
+def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     """remove one draft everywhere, at once and for good
 
     NODE is a draft's hash, or 12 digits of it. The draft, and the drafts that build on
@@ -231,9 +231,11 @@ def headless_forget(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     A row in the table ``audit`` says who did it, when and why. From then on a push
     that brings the draft is refused.
 
+    The command was called ``headless-forget``; that name goes with the next release.
+
     Returns 0 on success.
     """
-    return _run('forgetting', ui, repo, node, **opts)
+    return _run('obliterate', ui, repo, node, **opts)
 
 
 @eh.command(
@@ -255,7 +257,7 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 if no object without a row is left, 1 if one could not be used: a line says why.
     """
-    return _run('rebuilding', ui, repo, **opts)
+    return _run('rebuild', ui, repo, **opts)
 
 
 @eh.command(
@@ -272,7 +274,7 @@ def headless_audit(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 on success.
     """
-    return _run('auditing', ui, repo, **opts)
+    return _run('audit', ui, repo, **opts)
 
 
 @eh.command(
@@ -300,7 +302,7 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
     Returns 0 on success, 1 if another one is running (then nothing was done) or if
     something could not be removed.
     """
-    return _run('collecting', ui, repo, **opts)
+    return _run('gc', ui, repo, **opts)
 
 
 @eh.command(
@@ -326,4 +328,4 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 on success.
     """
-    return _run('counting', ui, repo, **opts)
+    return _run('stats', ui, repo, **opts)

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from mercurial import scmutil
 
 from ..bundles import ancestry
-
-
-class Stack(NamedTuple):
-    """A head with all its draft ancestors: ``nodes``, parents first, end with the
-    head. ``bases`` are their public parents."""
-
-    nodes: tuple[bytes, ...]
-    bases: tuple[bytes, ...]
-
-    @property
-    def head(self) -> bytes:
-        return self.nodes[-1]
+from ..bundles.ancestry import Stack
 
 
 class Drafts:

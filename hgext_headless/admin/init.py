@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from .. import hgcompat, requirement
+from ..backend import Backend
 from ..catalog import catalog, engine, migrate
-from ..model import Refused
-from ..site import Site
+from ..errors import Refused
 
 
-def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     if opts['remove_requirement']:
         if requirement.remove(repo):
             ui.status(b'removed the requirement "%s"\n' % requirement.NAME)
         return 0
-    settings = site.settings
+    settings = backend.settings
     if settings.embedded_database:
         catalog.make_home(settings.home)
     before, after = migrate.upgrade(
@@ -30,7 +30,7 @@ def run(ui: Any, repo: Any, site: Site, **opts: Any) -> int:
             b'upgraded the schema from %s to %s\n'
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
-    site.store.check()
+    backend.store.check()
     ui.status(b'the store is there and takes our credentials\n')
     try:
         if requirement.write(repo):

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ..catalog.statistics import Totals
-from ..model import Refused
+from ..errors import Refused
 
 #: Name (without the counters' ``_total``), help text, and where the value is found.
 _COUNTERS = (

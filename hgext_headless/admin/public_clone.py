@@ -9,8 +9,8 @@ from typing import Any
 from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
 
 from .. import config, hgcompat, requirement
-from ..model import Refused, Temporary
-from ..site import Site
+from ..backend import Backend
+from ..errors import Refused, Temporary
 
 _EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
 
@@ -20,12 +20,12 @@ class PublicClone:
 
     ``repo`` is not written to. ``opened`` is the clone, once `prepare` has returned.
     With ``quiet`` nothing is said.
-    Methods raise `model.Refused`, and `model.Temporary` where the file system fails.
+    Methods raise `errors.Refused`, and `errors.Temporary` where the file system fails.
     """
 
-    def __init__(self, repo: Any, site: Site, target: bytes, quiet: bool) -> None:
+    def __init__(self, repo: Any, backend: Backend, target: bytes, quiet: bool) -> None:
         self._repo = repo
-        self._settings = site.settings
+        self._settings = backend.settings
         self._target = os.path.abspath(target)
         self._quiet = quiet
         self._source = self._stock(repo.root)
@@ -63,9 +63,9 @@ class PublicClone:
     def _configured(self) -> Any:
         return localrepo.instance(self._repo.baseui, self._target, False)
 
-    def site(self) -> Site:
+    def backend(self) -> Backend:
         """The clone's settings: where its drafts go."""
-        return Site(self._configured())
+        return Backend(self._configured())
 
     def prepare(self) -> None:
         """Make the clone, or bring it up to date.

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial.node import nullrev
+
+
+class Stack(NamedTuple):
+    """A head with all its draft ancestors: ``nodes``, parents first, end with the
+    head. ``bases`` are their public parents."""
+
+    nodes: tuple[bytes, ...]
+    bases: tuple[bytes, ...]
+
+    @property
+    def head(self) -> bytes:
+        return self.nodes[-1]
 
 
 def above(

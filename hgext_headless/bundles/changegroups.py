@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from mercurial import changegroup, error, pathutil
 
 from .. import hgcompat
-from ..model import Refused
+from ..errors import Refused
 
 #: The versions that are read; 03 without flags and without tree manifests.
 READABLE = (b'01', b'02', b'03')

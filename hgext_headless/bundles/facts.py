@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import hgcompat
-from ..model import Changeset, Refused
+from ..errors import Refused
+from ..model import Changeset
 
 #: Bytes of a branch's name. The database has it in an index.
 _MAX_BRANCH = 1000

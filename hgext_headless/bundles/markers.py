@@ -8,7 +8,8 @@ from typing import Any
 from mercurial import error, obsolete
 from mercurial.node import nullid
 
-from ..model import Marker, Refused
+from ..errors import Refused
+from ..model import Marker
 
 #: Predecessor, successors, flags, metadata, date, parents (`obsolete.obsstore.fields`).
 Raw = tuple[bytes, tuple[bytes, ...], int, Any, Any, Any]

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 from mercurial import bundle2, bundlerepo, exchange, localrepo, manifest, ui as uimod, util
 
 from .. import hgcompat
-from ..model import Bundle, Corrupt, Temporary
+from ..errors import Corrupt, Temporary
+from ..model import Bundle
 from ..store import Source, names
 from . import changegroups, shared_index
 
@@ -34,7 +35,7 @@ class Layer(NamedTuple):
 def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
     """Fetch a stored bundle into a folder, uncompressed, as a layer.
 
-    Raises `model.Corrupt` where size, digest or format is not what was stored.
+    Raises `errors.Corrupt` where size, digest or format is not what was stored.
     """
     name = os.path.join(folder, names.digest(bundle.key))
     store.get(bundle.key, name)
@@ -46,7 +47,7 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
 def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
     """The file ``name`` of a bundle, uncompressed beside it, as a layer.
 
-    Raises `model.Corrupt` where its size, digest or format is not the bundle's.
+    Raises `errors.Corrupt` where its size, digest or format is not the bundle's.
     """
     _check_as_stored(bundle, name)
     plain = name + '.cg'
@@ -61,7 +62,7 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
 def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
     """Fetch a stored bundle to a file, as it is in the store.
 
-    Raises `model.Corrupt` where size or digest is not what was stored.
+    Raises `errors.Corrupt` where size or digest is not what was stored.
     """
     store.get(bundle.key, path)
     _check_as_stored(bundle, path)
@@ -79,7 +80,7 @@ def _check_as_stored(bundle: Bundle, path: str) -> None:
 
 
 def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
-    """Raise `model.Temporary` where the repository lacks public changesets that
+    """Raise `errors.Temporary` where the repository lacks public changesets that
     bundles build on: a replica lags."""
     has_node = repo.unfiltered().changelog.hasnode
     for bundle in bundles:

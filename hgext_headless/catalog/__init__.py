@@ -1,4 +1,13 @@
-"""The catalog: all that speaks SQL.
+"""The catalog: all that speaks SQL, in Postgres or in SQLite. A file a subject:
 
-The facts about pushes, changesets and bundles, in Postgres or in SQLite.
+- `schema`, `migrate`, ``migrations``: the tables
+- `engine`: connections, deadlines, errors; `lease`: a lock with an end
+- `batching`, `encoding`: many rows at once, lists in a column
+- `catalog`: the facts about one repository, for the other rooms
+- `record`: a push is written; `imports`, `pushlog_import`: so is what moves in
+- `drafts`, `roots`, `bookmarks`, `markers`: what is stored
+- `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
+- `expiry`, `bans`: what goes, and what may not come back
+- `bundle_rows`, `deletions`: rows and objects
+- `consistency`: what "hg admin::headless-verify" asks
 """

@@ -47,7 +47,7 @@ def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
     """Lock the repository's row until the end of the transaction: recording a push ends
     with it.
 
-    Raises `model.Misconfigured` where the schema takes no writes from this code, which
+    Raises `errors.Misconfigured` where the schema takes no writes from this code, which
     may have been running for long.
     """
     query = select(repositories.c.id, *engine.revision_columns()).where(

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import delete, select, update
 
-from ..model import BookmarkMove, Raced, Refused
-from . import reads
+from ..errors import Raced, Refused
+from ..model import BookmarkMove
+from . import drafts
 from .batching import batches, upsert
 from .schema import bookmarks
 
@@ -27,7 +28,7 @@ def places(
     """The drafts that some bookmarks name, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(names))):
-        mine = bookmarks.c.repository_id == reads.repository_id(repository)
+        mine = bookmarks.c.repository_id == drafts.repository_id(repository)
         found.update(_found(connection, _columns.where(mine, bookmarks.c.name.in_(batch))))
     return found
 
@@ -38,7 +39,7 @@ def at(
     """The bookmarks that name one of some changesets, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(nodes))):
-        mine = bookmarks.c.repository_id == reads.repository_id(repository)
+        mine = bookmarks.c.repository_id == drafts.repository_id(repository)
         found.update(_found(connection, _columns.where(mine, bookmarks.c.node.in_(batch))))
     return found
 
@@ -46,7 +47,7 @@ def at(
 def newest(connection: sqlalchemy.Connection, repository: str, limit: int) -> dict[bytes, bytes]:
     """The bookmarks that were moved last, by name."""
     query = (
-        _columns.where(bookmarks.c.repository_id == reads.repository_id(repository))
+        _columns.where(bookmarks.c.repository_id == drafts.repository_id(repository))
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
         .limit(limit)
     )
@@ -56,7 +57,7 @@ def newest(connection: sqlalchemy.Connection, repository: str, limit: int) -> di
 def named(connection: sqlalchemy.Connection, repository: str, name: bytes) -> tuple[bytes, ...]:
     """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
     if re.match(rb'[0-9a-f]{1,40}$', name):
-        found = reads.with_prefix(connection, repository, name.decode('ascii'))
+        found = drafts.with_prefix(connection, repository, name.decode('ascii'))
         if found:
             return found
     if len(name) == 40:
@@ -88,7 +89,7 @@ def check(
     """Raise `Refused` where a bookmark names what is no stored draft. The repository's
     row is locked: none expires meanwhile."""
     targets = {m.new for m in moves if m.new is not None}
-    for node in targets - reads.known(connection, repository, targets):
+    for node in targets - drafts.known(connection, repository, targets):
         raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
 
 
@@ -96,7 +97,7 @@ def _moved(
     connection: sqlalchemy.Connection, repository: str, one: BookmarkMove, date: int
 ) -> bool:
     expected = (
-        (bookmarks.c.repository_id == reads.repository_id(repository))
+        (bookmarks.c.repository_id == drafts.repository_id(repository))
         & (bookmarks.c.name == one.name)
         & (bookmarks.c.node == one.old)
     )
@@ -109,7 +110,7 @@ def _moved(
         statement = (
             upsert(connection, bookmarks)
             .values(
-                repository_id=reads.repository_id(repository),
+                repository_id=drafts.repository_id(repository),
                 name=one.name,
                 node=one.new,
                 updated=date,

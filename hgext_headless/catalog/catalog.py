@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 
+from ..errors import Deletions, Temporary
 from ..model import (
     Brought,
     Bundle,
     Changeset,
-    Deletions,
     Drafts,
     Entry,
     Needs,
@@ -23,9 +23,8 @@ from ..model import (
     Push,
     Recorded,
     Selection,
-    Temporary,
 )
-from . import bookmarks, engine, forgotten, lease, markers, pushlog, reads, roots, writes
+from . import bans, bookmarks, drafts, engine, lease, markers, pushlog, record, roots
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -37,8 +36,8 @@ _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
 
 
 class Catalog:
-    """The facts about one repository. Every method raises `model.Temporary` where
-    the database can't answer within its deadline, and `model.Misconfigured`."""
+    """The facts about one repository. Every method raises `errors.Temporary` where
+    the database can't answer within its deadline, and `errors.Misconfigured`."""
 
     def __init__(self, database: engine.Database, repository: str) -> None:
         self._database = database
@@ -83,7 +82,7 @@ class Catalog:
             yield lock
 
     def impatient(self) -> Catalog:
-        """The same for what goes on without it: raises `model.Temporary` at once where the
+        """The same for what goes on without it: raises `errors.Temporary` at once where the
         database has not answered lately."""
         return Catalog(self._database.impatient, self._repository)
 
@@ -93,13 +92,13 @@ class Catalog:
             pass
 
     def refuse_forgotten(self, nodes: Iterable[bytes]) -> None:
-        """As `check`; raises `model.Refused` where a changeset was removed for good."""
+        """As `check`; raises `errors.Refused` where a changeset was removed for good."""
         with self._database.reading() as connection:
-            forgotten.refuse(connection, self._repository, nodes)
+            bans.refuse(connection, self._repository, nodes)
 
     def known(self, nodes: Iterable[bytes]) -> set[bytes]:
         with self._database.reading() as connection:
-            return reads.known(connection, self._repository, nodes)
+            return drafts.known(connection, self._repository, nodes)
 
     def named(self, name: bytes) -> tuple[bytes, ...]:
         with self._database.reading() as connection:
@@ -140,17 +139,17 @@ class Catalog:
             }
             single = {found[0] for found in nodes.values() if len(found) == 1}
             single.update(whole.values())
-            bundles = reads.bundles_holding(connection, self._repository, single)
+            bundles = drafts.bundles_holding(connection, self._repository, single)
             for name, node in whole.items():
                 nodes[name] = (node,) if node in bundles else ()
             brought = pushlog.brought(connection, self._repository, bundles, with_ends=False)
             nameless = [name for name, found in nodes.items() if not found]
-            gone = pushlog.gone(connection, self._repository, nameless)
-            return Drafts(nodes, bundles, brought, gone)
+            expired = pushlog.expired(connection, self._repository, nameless)
+            return Drafts(nodes, bundles, brought, expired)
 
     def bundles_with(self, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
         with self._database.reading() as connection:
-            return reads.bundles_with(connection, self._repository, nodes)
+            return drafts.bundles_with(connection, self._repository, nodes)
 
     def recent_roots(self, limit: int) -> list[Parents]:
         with self._database.reading() as connection:
@@ -196,9 +195,9 @@ class Catalog:
         with self._database.reading() as connection:
             return pushlog.brought(connection, self._repository, nodes, with_ends)
 
-    def buried(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
+    def tombstoned(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
         with self._database.reading() as connection:
-            return pushlog.buried(connection, self._repository, nodes)
+            return pushlog.tombstoned(connection, self._repository, nodes)
 
     def needs(self, push_ids: Sequence[int]) -> list[Needs]:
         with self._database.reading() as connection:
@@ -207,16 +206,16 @@ class Catalog:
     def record(self, push: Push, stored_again: Deletions) -> Recorded:
         """Commit a push: after the return it is stored, whatever happens.
 
-        Raises `model.Vanished` where objects of it were deleted since they were
-        stored, but for the deletions in ``stored_again``; `model.Raced` where a bookmark
-        was moved meanwhile, and `model.Refused` where one names no stored draft.
+        Raises `errors.Vanished` where objects of it were deleted since they were
+        stored, but for the deletions in ``stored_again``; `errors.Raced` where a bookmark
+        was moved meanwhile, and `errors.Refused` where one names no stored draft.
 
         Where this raises, the push is not acknowledged; it may be stored all
         the same if the connection was lost while committing, and the next
         push of the same changesets then finds nothing to do.
         """
         with self._database.writing() as connection:
-            return writes.record(connection, self._repository, push, stored_again)
+            return record.record(connection, self._repository, push, stored_again)
 
 
 def open_catalog(
@@ -249,7 +248,7 @@ def is_made(url: str) -> bool:
 
 
 def make_home(folder: str) -> None:
-    """Make the folder of the embedded database. Raises `model.Temporary`."""
+    """Make the folder of the embedded database. Raises `errors.Temporary`."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:

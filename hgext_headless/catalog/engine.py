@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from sqlalchemy import event, exc
 
-from ..model import HeadlessError, Misconfigured, Temporary
+from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
 _WRITES = 'headless_writes'

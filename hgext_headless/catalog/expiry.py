@@ -1,4 +1,4 @@
-"""Letting drafts go: which ones, and what stays of them."""
+"""Expiring drafts: which ones, and what stays of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import and_, delete, func, insert, literal, select
 
-from ..model import Bundle, Deletions
-from . import doom, encoding, markers
+from ..errors import Deletions
+from ..model import Bundle
+from . import deletions, encoding, markers
 from .batching import batches, lock
-from .reads import in_live_bundles, repository_id
+from .drafts import in_live_bundles, repository_id
+from .record import changeset_ids, record_bundle
 from .schema import (
     LIVE,
     bookmarks,
@@ -24,9 +26,8 @@ from .schema import (
     pushes,
     tombstones,
 )
-from .writes import changeset_ids, record_bundle
 
-#: Bundles that are let go in one transaction.
+#: Bundles that are dropped in one transaction.
 STEP = 100
 
 
@@ -53,7 +54,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Going:
+class Candidate:
     """A bundle whose head fits a choice; ``chosen`` are those of its nodes that do."""
 
     bundle_id: int
@@ -63,7 +64,7 @@ class Going:
 
 def choose(
     connection: sqlalchemy.Connection, repository: str, choice: Choice, after: int
-) -> list[Going]:
+) -> list[Candidate]:
     """The next live bundles whose heads fit, with an id above ``after``."""
     head = changesets.alias('head')
     candidates = (
@@ -83,18 +84,20 @@ def choose(
         .order_by(bundles.c.id)
         .limit(STEP)
     )
-    return _going(connection, list(connection.scalars(candidates)), choice)
+    return _candidates(connection, list(connection.scalars(candidates)), choice)
 
 
 def holding(
     connection: sqlalchemy.Connection, repository: str, nodes: Collection[bytes]
-) -> list[Going]:
+) -> list[Candidate]:
     """Every live bundle that holds one of some drafts; all of its nodes count as chosen."""
     found: set[int] = set()
     for batch in batches(sorted(nodes)):
         found.update(connection.scalars(in_live_bundles(repository, batch, bundles.c.id)))
     return [
-        going for batch in batches(sorted(found)) for going in _going(connection, batch, Choice())
+        candidate
+        for batch in batches(sorted(found))
+        for candidate in _candidates(connection, batch, Choice())
     ]
 
 
@@ -104,9 +107,9 @@ def _same_push() -> Any:
     )
 
 
-def _going(
+def _candidates(
     connection: sqlalchemy.Connection, bundle_ids: Sequence[int], choice: Choice
-) -> list[Going]:
+) -> list[Candidate]:
     query = (
         select(bundles, changesets.c.node, choice.fits().label('fits'))
         .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
@@ -120,7 +123,7 @@ def _going(
     for row in connection.execute(query):
         rows.setdefault(row.id, []).append(row)
     return [
-        Going(
+        Candidate(
             bundle_id,
             Bundle(
                 key=held[0].key,
@@ -150,7 +153,7 @@ def held_elsewhere(
     return found
 
 
-def let_go(
+def drop(
     connection: sqlalchemy.Connection,
     repository: str,
     keys: Collection[str],
@@ -159,16 +162,16 @@ def let_go(
     stored_again: Deletions,
     now: int,
 ) -> list[bytes]:
-    """Drop the rows of some bundles, and bury those of some drafts that no live bundle
+    """Drop the rows of some bundles, and turn some drafts into tombstones that no live bundle
     holds then; return these. ``replacements`` are recorded for what else they held. The
-    objects are doomed: whoever has the lock of `admin.removal` deletes them."""
+    objects are marked for deletion: see `lifecycle.deletion`."""
     owner = connection.scalar(select(repository_id(repository)))
     assert owner is not None
     ids = changeset_ids(connection, owner, (), replacements)
     for bundle in replacements:
         record_bundle(connection, owner, bundle, ids, now)
     for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
-        doomed_ids = list(
+        bundle_ids = list(
             connection.scalars(
                 select(bundles.c.id).where(
                     bundles.c.repository_id == owner, bundles.c.key.in_(keys_batch)
@@ -176,27 +179,27 @@ def let_go(
             )
         )
         connection.execute(
-            delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(doomed_ids))
+            delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(bundle_ids))
         )
-        connection.execute(delete(bundles).where(bundles.c.id.in_(doomed_ids)))
+        connection.execute(delete(bundles).where(bundles.c.id.in_(bundle_ids)))
     # Somebody may have pushed on them meanwhile.
     held = held_elsewhere(connection, repository, nodes, ())
-    buried = sorted(set(nodes) - held)
-    for batch in batches(buried):
-        _bury(connection, owner, batch)
+    tombstoned = sorted(set(nodes) - held)
+    for batch in batches(tombstoned):
+        _make_tombstones(connection, owner, batch)
     lock(connection, owner)
-    for batch in batches(buried):  # a push may have marked one: now it can't any more
+    for batch in batches(tombstoned):  # a push may have marked one: now it can't any more
         connection.execute(
             delete(bookmarks).where(
                 bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch)
             )
         )
-    doom.check(connection, owner, [bundle.key for bundle in replacements], stored_again)
-    doom.doom(connection, repository, sorted(keys), now)
-    return buried
+    deletions.check(connection, owner, [bundle.key for bundle in replacements], stored_again)
+    deletions.mark(connection, repository, sorted(keys), now)
+    return tombstoned
 
 
-def _bury(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
+def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
     """Leave no more of some changesets than their names in the pushlog."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
     ids = select(changesets.c.id).where(mine)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from ..model import Bundle
 from . import encoding
-from .reads import repository_id
+from .drafts import repository_id
 from .schema import LIVE, bookmarks, bundles, pushes
 
 

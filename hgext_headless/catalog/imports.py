@@ -9,10 +9,11 @@ from typing import TypeVar
 import sqlalchemy
 from sqlalchemy import delete, func, insert, select
 
-from ..model import Bundle, Changeset, Deletions, Marker
-from . import doom, encoding, forgotten, markers, writes
+from ..errors import Deletions
+from ..model import Bundle, Changeset, Marker
+from . import bans, deletions, encoding, markers, record
 from .batching import batches, ensure_repository, insert_new, lock
-from .reads import repository_id
+from .drafts import repository_id
 from .schema import (
     LIVE,
     bookmarks,
@@ -75,7 +76,7 @@ def stored(
     return found
 
 
-def record(
+def add(
     connection: sqlalchemy.Connection,
     repository: str,
     brought: Sequence[Changeset],
@@ -87,21 +88,21 @@ def record(
     """Write bundles and their changesets, which belong to no push but to one that had
     brought them before they were gone.
 
-    What is there already stays as it is. Raises as `writes.record`.
+    What is there already stays as it is. Raises as `record.record`.
     """
     owner = ensure_repository(connection, repository)
     nodes = {c.node for c in brought}
     old_nodes = _present(connection, owner, changesets.c.node, nodes)
     keys = {bundle.key: bundle for bundle in stored}
     old_keys = _present(connection, owner, bundles.c.key, keys)
-    ids = writes.changeset_ids(connection, owner, brought, stored)
+    ids = record.changeset_ids(connection, owner, brought, stored)
     for bundle in stored:
-        writes.record_bundle(connection, owner, bundle, ids, now)
+        record.record_bundle(connection, owner, bundle, ids, now)
     markers.record(connection, owner, marks)
     _revive(connection, owner, ids)
     lock(connection, owner)
-    forgotten.refuse(connection, repository, nodes)
-    doom.check(connection, owner, list(keys), stored_again)
+    bans.refuse(connection, repository, nodes)
+    deletions.check(connection, owner, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
     return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
 

@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy import delete, select, update
 
 from .. import hgcompat
-from ..model import HeadlessError, Temporary
+from ..errors import HeadlessError, Temporary
 from .batching import clock, upsert
 from .engine import Database, Lock
 from .schema import leases

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy
 from sqlalchemy import delete, select
 
-from ..model import Marker, Temporary
+from ..errors import Temporary
+from ..model import Marker
 from .batching import batches, insert_new
-from .reads import repository_id
+from .drafts import repository_id
 from .schema import marker_nodes, markers
 
 

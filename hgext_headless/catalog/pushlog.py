@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
 from .batching import batches
-from .reads import prefix_range, repository_id
+from .drafts import prefix_range, repository_id
 from .schema import (
     bundle_changesets,
     changesets,
@@ -131,7 +131,7 @@ def _in_order(
     tips_only: bool,
     columns: tuple[Any, ...],
     live: Callable[[Any], T],
-    buried: Callable[[Any], T],
+    tombstoned: Callable[[Any], T],
 ) -> dict[int, list[T]]:
     """What pushes brought, those that are gone at their places."""
     found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
@@ -143,7 +143,7 @@ def _in_order(
             tombstones.c.push_id.in_(batch),
         )
         for row in connection.execute(query):
-            found[row.push_id][row.position] = buried(row)
+            found[row.push_id][row.position] = tombstoned(row)
     last = -1 if tips_only else None
     return {
         push_id: [places[position] for position in sorted(places)][last:]
@@ -232,7 +232,7 @@ def _ends(
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
 
 
-def buried(
+def tombstoned(
     connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
 ) -> dict[bytes, int]:
     """For each changeset that is gone: the id of the latest push that brought it."""
@@ -250,7 +250,7 @@ def buried(
     return found
 
 
-def gone(
+def expired(
     connection: sqlalchemy.Connection, repository: str, names: Iterable[bytes]
 ) -> frozenset[bytes]:
     """Those of some hashes, or long prefixes, that are a changeset's that is gone."""

@@ -10,19 +10,12 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import case, func, select, update
 
-from ..model import Changeset, Clash, PastPush
-from . import past
+from ..model import Changeset, Conflict, PastPush
+from . import push_nodes
 from .batching import BATCH, batches, ensure_repository
-from .reads import repository_id
-from .schema import (
-    changesets,
-    push_branches,
-    push_changesets,
-    pushes,
-    repositories,
-    tombstones,
-)
-from .writes import changeset_ids
+from .drafts import repository_id
+from .record import changeset_ids
+from .schema import changesets, push_branches, push_changesets, pushes, repositories, tombstones
 
 #: The parent of a changeset of which nothing but the name is known.
 _UNKNOWN = bytes(20)
@@ -37,7 +30,7 @@ class Compared:
 
     new: list[PastPush]
     there: int
-    clashes: list[Clash]
+    conflicts: list[Conflict]
 
 
 def _reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
@@ -77,27 +70,27 @@ def compare(
     """Where pushes of an older pushlog stand. A changeset has one push that brought it."""
     recorded = {
         push.push_id: push
-        for push in past.past_pushes(connection, repository, [p.push_id for p in older])
+        for push in push_nodes.past_pushes(connection, repository, [p.push_id for p in older])
     }
     unknown = [push for push in older if push.push_id not in recorded]
     owners = _owners(connection, repository, unknown)
     new: list[PastPush] = []
-    clashes: list[Clash] = []
+    conflicts: list[Conflict] = []
     for push in older:
         if push.push_id in recorded:
             if push != recorded[push.push_id]:
-                clashes.append(Clash(push, recorded[push.push_id]))
+                conflicts.append(Conflict(push, recorded[push.push_id]))
             continue
         taken = next((node for node in push.nodes if node in owners), None)
         twice = _repeated(push.nodes)
         if taken is not None:
-            clashes.append(Clash(push, node=taken, owner=owners[taken]))
+            conflicts.append(Conflict(push, node=taken, owner=owners[taken]))
         elif twice is not None:
-            clashes.append(Clash(push, node=twice, owner=push.push_id))
+            conflicts.append(Conflict(push, node=twice, owner=push.push_id))
         else:
             new.append(push)
             owners.update(dict.fromkeys(push.nodes, push.push_id))
-    return Compared(new, len(older) - len(new) - len(clashes), clashes)
+    return Compared(new, len(older) - len(new) - len(conflicts), conflicts)
 
 
 def _repeated(nodes: Sequence[bytes]) -> bytes | None:
@@ -177,7 +170,7 @@ def record(
     for portion in _portions(places):
         known = _known(connection, repository, owner, [node for *_place, node in portion], facts)
         listed: list[dict[str, Any]] = []
-        buried: list[dict[str, Any]] = []
+        tombstoned: list[dict[str, Any]] = []
         for push_id, position, node in portion:
             row = {'repository_id': owner, 'push_id': push_id, 'position': position}
             if node in known:
@@ -185,12 +178,12 @@ def record(
                 listed.append({**row, 'changeset_id': changeset_id})
                 branches.add((push_id, branch))
             else:
-                buried.append({**row, 'node': node, 'p1': _UNKNOWN, 'p2': _UNKNOWN})
+                tombstoned.append({**row, 'node': node, 'p1': _UNKNOWN, 'p2': _UNKNOWN})
         if listed:
             connection.execute(push_changesets.insert(), listed)
-        if buried:
-            connection.execute(tombstones.insert(), buried)
-        gone += len(buried)
+        if tombstoned:
+            connection.execute(tombstones.insert(), tombstoned)
+        gone += len(tombstoned)
     for batch in batches(sorted(branches)):
         connection.execute(
             push_branches.insert(),

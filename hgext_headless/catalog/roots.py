@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 
 from ..model import Parents
 from .batching import batches, clock, upsert
-from .reads import in_live_bundles, repository_id
+from .drafts import in_live_bundles, repository_id
 from .schema import bundle_changesets, changesets, draft_roots
 
 #: Seconds for which a root is kept. A client asks within seconds of its push.

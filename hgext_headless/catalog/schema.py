@@ -219,8 +219,8 @@ tombstones = Table(
     Index(None, 'repository_id', 'node'),
 )
 
-# Objects that are being deleted, or have been lately: see `doom`.
-doomed = Table(
+# Objects that are being deleted, or have been lately: see `deletions`.
+pending_deletions = Table(
     'doomed',
     metadata,
     Column('repository_id', ForeignKey('repositories.id'), primary_key=True),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from sqlalchemy import case, func, select
 
-from .reads import repository_id
+from .drafts import repository_id
 from .schema import (
     LIVE,
     bookmarks,

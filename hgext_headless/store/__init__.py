@@ -18,26 +18,26 @@ class Source(Protocol):
     """Where objects are read from: a store, or a cache before it."""
 
     def get(self, key: str, path: str) -> None:
-        """Write the object to the file ``path``. Raises `model.Corrupt` where
+        """Write the object to the file ``path``. Raises `errors.Corrupt` where
         there is no such object."""
 
 
 class Store(Source, Protocol):
-    """Objects by key. Every method raises `model.Temporary` where the back end
-    can't answer within its deadline, and `model.Misconfigured`."""
+    """Objects by key. Every method raises `errors.Temporary` where the back end
+    can't answer within its deadline, and `errors.Misconfigured`."""
 
     def put(self, key: str, path: str) -> None:
         """Store the file ``path`` durably, and look at what is there now.
 
         An object that is there already stays as it is (a key is its content's digest).
-        Raises `model.Temporary` where the store has anything else under that name."""
+        Raises `errors.Temporary` where the store has anything else under that name."""
 
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None without such an object."""
 
     def sha256(self, key: str) -> str:
         """The SHA-256 of what the store has, hexadecimal; where the store does not tell it
-        all is read. Raises `model.Corrupt` where there is no such object."""
+        all is read. Raises `errors.Corrupt` where there is no such object."""
 
     def url(self, key: str, seconds: int) -> str | None:
         """A URL that anyone can read the object from, for so many seconds; None

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from ..model import Corrupt, Temporary
+from ..errors import Corrupt, Temporary
 from . import Object
 
 _TEMPORARY = '.tmp-'

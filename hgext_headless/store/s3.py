@@ -18,7 +18,7 @@ import boto3
 from botocore import exceptions
 from botocore.config import Config
 
-from ..model import Corrupt, Misconfigured, Temporary
+from ..errors import Corrupt, Misconfigured, Temporary
 from . import Object
 
 #: Seconds. No attempt begins later than `RETRY_UNTIL`: so a client is told within 30.

@@ -1,0 +1,26 @@
+"""``admin::headless-audit``: what operators did for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..backend import Backend
+from ..catalog import bans
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    with ui.formatter(b'headless-audit', hgcompat.formatter_options(opts)) as fm:
+        before = 2**62
+        while acts := backend.catalog.read(bans.acts, before):
+            for act in acts:
+                fm.startitem()
+                fm.write(b'date', b'%s', fm.formatdate((act.date, 0), b'%Y-%m-%d %H:%M UTC'))
+                fm.write(b'user', b'  %s', act.user)
+                fm.write(b'action', b'  %s', hgcompat.to_bytes(act.action))
+                fm.write(b'subject', b' %s', hex(act.subject))
+                fm.write(b'reason', b'  %s\n', act.reason)
+            before = acts[-1].number
+    return 0

@@ -1,0 +1,122 @@
+"""``admin::headless-expire``: drafts go, their pushes stay."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..backend import Backend
+from ..catalog import expiry
+from ..catalog.expiry import Candidate, Choice
+from ..errors import Corrupt, Refused
+from ..lifecycle import deletion, drop
+from . import cli, revsets
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    revs: list[bytes] = opts['rev']
+    by_push = any(opts[name] for name in ('older_than', 'user', 'push'))
+    if not (by_push or revs):
+        raise Refused('nothing is chosen: use --older-than, --user, --push or --rev')
+    choice = _choice(opts)
+    rounds = _chosen(repo, backend, choice, revs) if by_push else _named(repo, backend, revs)
+    dry_run = bool(opts['dry_run'])
+    drafts = bundles = size = failed = 0
+    kept: set[bytes] = set()
+    with contextlib.ExitStack() as stack:
+        deleter = None if dry_run else stack.enter_context(deletion.required(backend))
+        fm = stack.enter_context(
+            ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
+        )
+        bar = stack.enter_context(cli.progress(ui, b'expiring', b'bundles', None))
+        done_before = drop.DryRun(set(), set()) if dry_run else None
+        for candidates, chosen in rounds:
+            kept |= chosen
+            for done in _dropped(repo, backend, deleter, candidates, chosen, done_before):
+                if isinstance(done, Corrupt):
+                    ui.warn(b'%s\n' % hgcompat.to_bytes(done.line()))
+                    failed += 1
+                    continue
+                for node in done.expired:
+                    fm.startitem()
+                    fm.condwrite(ui.verbose or not fm.isplain(), b'node', b'%s\n', hex(node))
+                kept -= set(done.expired)
+                drafts += len(done.expired)
+                bundles += len(done.keys)
+                size += done.size
+                bar.increment(len(done.keys))
+        bar.complete()
+        cli.summary(
+            ui,
+            fm,
+            (b'would expire' if dry_run else b'expired')
+            + b' %d drafts, and %d bundles with %s\n'
+            % (drafts, bundles, hgcompat.byte_count(size)),
+        )
+        stay = backend.catalog.known(kept) if kept else ()
+        if stay:
+            text = b'%d that are chosen stay: others build on them\n' % len(stay)
+            cli.summary(ui, fm, text)
+    return 1 if failed else 0
+
+
+def _dropped(
+    repo: Any,
+    backend: Backend,
+    deleter: deletion.Deleter | None,
+    candidates: Sequence[Candidate],
+    chosen: set[bytes],
+    done: drop.DryRun | None,
+) -> Iterator[drop.Plan | Corrupt]:
+    """What was done; bundles one by one where one of them can't be read. Without a
+    remover, what would be done."""
+    planned = drop.plan(repo, backend, candidates, chosen, done)
+    if deleter is None:
+        yield planned
+        return
+    try:
+        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
+    except Corrupt as exc:
+        if len(candidates) == 1:
+            yield exc
+            return
+        for candidate in candidates:
+            yield from _dropped(repo, backend, deleter, [candidate], chosen, done)
+    else:
+        yield planned._replace(expired=set(gone))
+
+
+def _choice(opts: dict[str, Any]) -> Choice:
+    age = opts['older_than']
+    return Choice(
+        before=time.time() - cli.age('older-than', age) if age else None,
+        users=tuple(opts['user']) or None,
+        push_ids=tuple(cli.push_ids('push', opts['push'])) or None,
+    )
+
+
+def _chosen(
+    repo: Any, backend: Backend, choice: Choice, revs: Sequence[bytes]
+) -> Iterator[tuple[list[Candidate], set[bytes]]]:
+    """Bundles whose heads fit a choice, and the drafts in them that do, some at a time."""
+    after = 0
+    while candidates := backend.catalog.read(expiry.choose, choice, after):
+        after = candidates[-1].bundle_id
+        chosen = {node for candidate in candidates for node in candidate.chosen}
+        if revs:
+            bundles = [candidate.bundle for candidate in candidates]
+            chosen.intersection_update(revsets.drafts_named(repo, backend, revs, bundles))
+        yield [candidate for candidate in candidates if candidate.bundle.head in chosen], chosen
+
+
+def _named(
+    repo: Any, backend: Backend, revs: Sequence[bytes]
+) -> Iterator[tuple[list[Candidate], set[bytes]]]:
+    chosen = set(revsets.drafts_named(repo, backend, revs))
+    candidates = backend.catalog.read(expiry.holding, chosen)
+    yield [candidate for candidate in candidates if candidate.bundle.head in chosen], chosen

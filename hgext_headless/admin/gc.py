@@ -1,0 +1,139 @@
+"""``admin::headless-gc``: what nothing points at, and what was left behind."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from .. import hgcompat
+from ..backend import Backend
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import bundle_rows, deletions
+from ..errors import Refused
+from ..lifecycle import deletion
+from ..store import Object, names
+from . import cli
+
+#: Seconds for which temporary files, and the rows of deleted objects, are kept at least.
+_LONGEST_PUSH = 86400
+#: Objects of which nobody asks why.
+_FEW = 20
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    now = time.time()
+    before = now - cli.age('grace', opts['grace'])
+    dry_run = bool(opts['dry_run'])
+    with deletion.opened(backend) as deleter:
+        if deleter is None:
+            ui.note(b'another gc, expire or obliterate is running in this repository\n')
+            return 1
+        with ui.formatter(b'headless-gc', hgcompat.formatter_options(opts)) as fm:
+            listing = _Listing(ui, fm, dry_run)
+            if not (dry_run or opts['force']):
+                _check_store(backend, before)
+            if not dry_run:
+                deleter.finish()
+            _objects(ui, backend, deleter, before, dry_run, listing)
+            if not dry_run:
+                abandoned = now - _LONGEST_PUSH
+                listing.count(b'temporary files', _temporary_folders(abandoned))
+                listing.count(
+                    b'temporary files in the store',
+                    backend.store.remove_abandoned(backend.settings.repository, abandoned),
+                )
+                listing.count(b'entries of the cache', _cache(backend, max(before, abandoned)))
+                backend.catalog.write(deletions.purge, int(now - _LONGEST_PUSH))
+    return 0
+
+
+class _Listing:
+    """What was removed: objects by name, and how many of all else if that is asked for,
+    or this is a dry run."""
+
+    def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
+        self._ui = ui
+        self._say = ui.status if dry_run else ui.note
+        self._fm = fm
+
+    def object(self, found: Object) -> None:
+        key = hgcompat.to_bytes(found.key)
+        if self._fm.isplain():
+            self._ui.status(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
+        else:
+            self._fm.startitem()
+            self._fm.data(object=key, size=found.size)
+
+    def count(self, what: bytes, number: int) -> None:
+        if number:
+            self._say(b'%d %s\n' % (number, what))
+
+
+def _check_store(backend: Backend, before: float) -> None:
+    """Refuse to remove most of what there is: then it is another database's.
+
+    Raises `Refused`.
+    """
+    found = orphans = 0
+    for prefix in names.prefixes(backend.settings.repository):
+        objects = [o for o in backend.store.objects(prefix) if names.is_key(o.key)]
+        found += len(objects)
+        old = [o.key for o in objects if o.modified < before]
+        orphans += len(backend.catalog.read(bundle_rows.without_row, old))
+    if orphans > max(_FEW, found // 2):
+        raise Refused(
+            f'this database knows nothing of {orphans} of the {found} objects in the store: are '
+            'headless.store, .database and .repository right? (--force removes them)'
+        )
+
+
+def _objects(
+    ui: Any,
+    backend: Backend,
+    deleter: deletion.Deleter,
+    before: float,
+    dry_run: bool,
+    listing: _Listing,
+) -> None:
+    """Remove objects without a row that are older than the grace time."""
+    parts = list(names.prefixes(backend.settings.repository))
+    with cli.progress(ui, b'collecting', b'parts', len(parts)) as bar:
+        for number, prefix in enumerate(parts):
+            bar.update(number)
+            old = {
+                found.key: found
+                for found in backend.store.objects(prefix)
+                if found.modified < before and names.is_key(found.key)
+            }
+            free = backend.catalog.read(bundle_rows.without_row, list(old))
+            for key in free if dry_run else deleter.remove(free):
+                listing.object(old[key])
+
+
+def _temporary_folders(before: float) -> int:
+    """Remove the folders of pushes and pulls that died, of this user and this machine."""
+    removed = 0
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), FOLDER_PREFIX + '*')):
+        try:
+            entries = [folder, *(entry.path for entry in os.scandir(folder))]
+            newest = max(os.lstat(path).st_mtime for path in entries)
+            if newest < before and os.lstat(folder).st_uid == os.geteuid():
+                shutil.rmtree(folder)
+                removed += 1
+        except OSError:  # it is being used, or removed by somebody else
+            continue
+    return removed
+
+
+def _cache(backend: Backend, before: float) -> int:
+    repository = backend.settings.repository
+
+    def is_live(digests: list[str]) -> set[str]:
+        keys = {names.key(repository, digest): digest for digest in digests}
+        return {keys[key] for key in backend.catalog.read(bundle_rows.with_row, list(keys))}
+
+    return backend.cache.collect(is_live, before)

@@ -1,0 +1,225 @@
+"""``admin::headless-import``: the drafts of a repository that keeps them in itself."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mercurial import pycompat
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..backend import Backend
+from ..bundles import markers, overlay as overlays
+from ..bundles.ancestry import Stack
+from ..bundles.verify_bundle import written
+from ..catalog import bans, catalog, imports
+from ..catalog.batching import batches
+from ..errors import Deletions, Temporary
+from ..lifecycle import upload
+from ..model import Bundle, Changeset, Marker
+from . import cli
+from .drafts import Drafts, select
+from .public_clone import PublicClone
+
+#: What is recorded at once: so many bundles, or so many changesets in them.
+_BUNDLES = 50
+_CHANGESETS = 1000
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    started = time.monotonic()
+    drafts = select(repo, opts['rev'])
+    with ui.formatter(b'headless-import', pycompat.byteskwargs(opts)) as fm:
+        clone = None
+        if opts['into']:
+            clone = PublicClone(repo, backend, opts['into'], quiet=not fm.isplain())
+        if opts['dry_run']:
+            _say_what_would_be_done(ui, fm, drafts, _not_yet_stored(backend, clone, drafts))
+            return 0
+        with _resumable():
+            if clone:
+                clone.prepare()
+                backend = clone.backend()
+            todo = _without_forgotten(ui, backend, drafts, _not_stored(backend, drafts))
+            under = clone.opened if clone else repo
+            total = _import(ui, repo, under, backend, drafts, todo)
+            _import_bookmarks(ui, repo, backend, drafts)
+            if clone:
+                clone.pull()
+        _say_what_was_done(ui, fm, drafts, todo, total, time.monotonic() - started)
+    return 0
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except Temporary as exc:
+        raise Temporary(f'{exc} (run the import again: it goes on from here)') from exc
+
+
+def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts) -> list[int]:
+    """As `_not_stored`, for a database that may not be there, and is not made."""
+    if clone and clone.found:
+        backend = clone.backend()
+    elif clone and backend.settings.embedded_database:
+        return list(drafts.heads)
+    if not catalog.is_made(backend.settings.database):
+        return list(drafts.heads)
+    return _not_stored(backend, drafts)
+
+
+def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
+    """The heads whose bundle is not recorded."""
+    todo: list[int] = []
+    for batch in batches(drafts.heads):
+        stacks = {head: drafts.stack(head) for head in batch}
+        found = backend.catalog.read(imports.stored, [s.head for s in stacks.values()])
+        todo += [
+            head
+            for head, stack in stacks.items()
+            if imports.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
+        ]
+    return todo
+
+
+def _without_forgotten(
+    ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]
+) -> list[int]:
+    """The heads that may be stored: a draft that was removed for good stays away, and
+    what builds on it too."""
+    allowed: list[int] = []
+    for batch in batches(heads):
+        stacks = {head: drafts.stack(head) for head in batch}
+        nodes = {node for stack in stacks.values() for node in stack.nodes}
+        gone = backend.catalog.read(bans.among, nodes)
+        for head, stack in stacks.items():
+            if gone.isdisjoint(stack.nodes):
+                allowed.append(head)
+            else:
+                ui.warn(
+                    b'left out %s: it has a changeset that was removed for good\n'
+                    % hex(stack.head)
+                )
+    return allowed
+
+
+def _import(
+    ui: Any, repo: Any, under: Any, backend: Backend, drafts: Drafts, todo: Sequence[int]
+) -> imports.Imported:
+    """Store and record the bundles of some heads. ``under`` is the repository over which
+    they are checked."""
+    total = imports.Imported(0, 0, 0)
+    overlays.silence_outgoing_hooks(repo.ui)
+    gc.freeze()  # what stays need not be looked at again and again
+    with cli.progress(ui, b'importing', b'heads', len(todo)) as bar:
+        for batch in _batches(map(drafts.stack, todo)):
+            with tempfile.TemporaryDirectory(prefix=overlays.FOLDER_PREFIX) as folder:
+                facts: dict[bytes, Changeset] = {}
+                files: list[tuple[Bundle, str]] = []
+                for stack in batch:
+                    bundle, path, changesets = written(
+                        repo, under, backend.settings.repository, stack, folder
+                    )
+                    # Each overlay leaves a changelog's index in a cycle of few objects, which
+                    # would be collected once there are hundreds of them.
+                    gc.collect()
+                    files.append((bundle, path))
+                    facts.update((c.node, c) for c in changesets)
+                    bar.increment()
+                found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
+                marks = list(map(markers.pack, found))
+                total += _keep(backend, files, list(facts.values()), marks)
+    return total
+
+
+def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
+    batch: list[Stack] = []
+    for stack in stacks:
+        batch.append(stack)
+        if len(batch) == _BUNDLES or sum(len(s.nodes) for s in batch) >= _CHANGESETS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _keep(
+    backend: Backend,
+    files: Sequence[tuple[Bundle, str]],
+    changesets: Sequence[Changeset],
+    marks: Sequence[Marker],
+) -> imports.Imported:
+    def record(stored_again: Deletions) -> imports.Imported:
+        return backend.catalog.write(
+            imports.add,
+            changesets,
+            [bundle for bundle, _path in files],
+            marks,
+            int(time.time()),
+            stored_again,
+        )
+
+    upload.put(backend, files)
+    return upload.recorded(backend, files, record)
+
+
+def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> None:
+    marks = {name: node for name, node in repo._bookmarks.items() if node in drafts}
+    if not marks:
+        return
+    for name in backend.catalog.write(imports.record_bookmarks, marks, int(time.time())):
+        ui.warn(
+            b"bookmark '%s' is on another draft already, and stays there\n"
+            % hgcompat.escaped_bytes(name)
+        )
+
+
+def _say_what_would_be_done(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
+    stored = len(drafts.heads) - len(todo)
+    fm.startitem()
+    fm.data(heads=len(drafts.heads), changesets=len(drafts), stored=stored)
+    cli.summary(
+        ui,
+        fm,
+        b'%d draft heads with %d changesets; %d heads are stored already, %d would be imported\n'
+        % (len(drafts.heads), len(drafts), stored, len(todo)),
+    )
+
+
+def _say_what_was_done(
+    ui: Any,
+    fm: Any,
+    drafts: Drafts,
+    todo: Sequence[int],
+    total: imports.Imported,
+    seconds: float,
+) -> None:
+    stored = len(drafts.heads) - len(todo)
+    rate = total.bundles / seconds
+    fm.startitem()
+    fm.data(
+        heads=len(drafts.heads),
+        stored=stored,
+        bundles=total.bundles,
+        changesets=total.changesets,
+        bytes=total.size,
+        seconds=round(seconds, 3),
+        rate=round(rate, 3),
+    )
+    if not todo:
+        text = b'nothing to import: %d draft heads are stored already\n' % stored
+        cli.summary(ui, fm, text)
+        return
+    cli.summary(
+        ui,
+        fm,
+        b'imported %d bundles with %d changesets, %d bytes, in %.1f seconds (%.1f bundles/s)'
+        b'; %d heads were stored already\n'
+        % (total.bundles, total.changesets, total.size, seconds, rate, stored),
+    )

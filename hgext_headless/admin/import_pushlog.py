@@ -1,0 +1,85 @@
+"""``admin::headless-import-pushlog``: the pushes of an older pushlog."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from mercurial import pycompat
+
+from .. import hgcompat, pushlog2
+from ..backend import Backend
+from ..bundles import facts
+from ..catalog import pushlog_import
+from ..errors import Refused
+from ..model import Changeset
+from . import cli, conflicts
+
+
+def run(
+    ui: Any, repo: Any, backend: Backend, path: bytes | None, dry_run: bool = False, **opts: Any
+) -> int:
+    file = os.path.abspath(hgcompat.to_str(path or repo.vfs.join(b'pushlog2.db')))
+    if not os.path.isfile(file):
+        raise Refused(f'there is no file {file}')
+    of_changeset = _reader(repo)
+    counts = dict.fromkeys(('recorded', 'there', 'clashes', 'unknown'), 0)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(pushlog2.reading(file))
+        fm = stack.enter_context(
+            ui.formatter(b'headless-import-pushlog', pycompat.byteskwargs(opts))
+        )
+        total, last = source.check()
+        with cli.progress(ui, b'pushes', b'pushes', total) as bar:
+            for batch in source.pushes(last):
+                if dry_run:
+                    compared = backend.catalog.read(pushlog_import.compare, batch)
+                    unknown = backend.catalog.read(
+                        pushlog_import.unknown, compared.new, of_changeset
+                    )
+                else:
+                    compared, unknown = backend.catalog.write(
+                        pushlog_import.record, batch, last, of_changeset
+                    )
+                conflicts.show(fm, compared.conflicts, b'the file says')
+                counts['recorded'] += len(compared.new)
+                counts['there'] += compared.there
+                counts['clashes'] += len(compared.conflicts)
+                counts['unknown'] += unknown
+                bar.increment(len(batch))
+        if not dry_run:
+            backend.catalog.write(pushlog_import.finish)
+        fm.startitem()
+        fm.data(kind=b'total', dryrun=bool(dry_run), **counts)
+        cli.summary(
+            ui,
+            fm,
+            b'%s %d pushes; %d were there already, %d clash\n'
+            % (
+                b'would record' if dry_run else b'recorded',
+                counts['recorded'],
+                counts['there'],
+                counts['clashes'],
+            ),
+        )
+        if counts['unknown']:
+            cli.summary(
+                ui,
+                fm,
+                b'%d changesets are not in this repository: '
+                b'the pushlog has nothing but their names\n' % counts['unknown'],
+            )
+    return 1 if counts['clashes'] else 0
+
+
+def _reader(repo: Any) -> pushlog_import.Facts:
+    # What is hidden or secret is not imported, and no server has it: a changeset of
+    # which more than the name is recorded is waited for until it can be served.
+    served = repo.filtered(b'served')
+    has_node = served.changelog.hasnode
+
+    def read(node: bytes) -> Changeset | None:
+        return facts.of_changelog(served, node) if has_node(node) else None
+
+    return read

@@ -1,0 +1,74 @@
+"""``admin::headless-obliterate``: one draft goes everywhere, at once and for good."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from mercurial.node import bin, hex
+
+from .. import hgcompat
+from ..backend import Backend
+from ..catalog import bans, expiry
+from ..catalog.expiry import Candidate
+from ..errors import Refused, Temporary
+from ..lifecycle import deletion, drop
+from . import cli
+
+
+def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
+    reason: bytes = opts['reason']
+    if not reason.strip():
+        raise Refused('--reason is required: it stays in the audit table')
+    node = _draft(repo, backend, name)
+    if opts['dry_run']:
+        candidates = backend.catalog.read(expiry.holding, [node])
+        for other in sorted(_with_descendants(backend, candidates, node)):
+            ui.status(b'would obliterate %s\n' % hex(other))
+        return 0
+    with deletion.required(backend) as deleter:
+        # First, so that nobody pushes it again meanwhile.
+        now = int(time.time())
+        backend.catalog.write(bans.record, cli.operator(), [node], reason, now)
+        candidates = backend.catalog.read(expiry.holding, [node])
+        planned = drop.plan(repo, backend, candidates, _with_descendants(backend, candidates, node))
+        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
+        if backend.catalog.known([node]):
+            raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
+    with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
+        for obliterated in gone:
+            fm.startitem()
+            fm.write(b'node', b'obliterated %s\n', hex(obliterated))
+        if not gone:
+            text = b'no such draft is stored; a push that brings it will be refused\n'
+            cli.summary(ui, fm, text)
+    return 0
+
+
+def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
+    shown = hgcompat.escaped(name)
+    if not re.fullmatch(rb'[0-9a-f]{12,40}', name):
+        raise Refused(f'name the draft by its hash, or 12 digits of it, and not by "{shown}"')
+    found = backend.catalog.named(name)
+    if len(found) > 1:
+        raise Refused(f'"{shown}" is ambiguous')
+    if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):
+        raise Refused(f'no draft "{shown}" is stored (name one that is not by its whole hash)')
+    node = found[0] if found else bin(name)
+    if node == repo.nodeconstants.wdirid:
+        raise Refused(f'{shown} is the working directory')
+    if drop.public_now(repo)(node):
+        raise Refused(f'{shown} is public: it is in the repository itself')
+    return node
+
+
+def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes) -> set[bytes]:
+    """A draft with those that build on it, however far."""
+    found = {node}
+    for candidate in candidates:
+        parents = backend.catalog.read(expiry.parents, candidate.bundle.nodes)
+        for other in candidate.bundle.nodes:  # parents come first
+            if not found.isdisjoint(parents[other]):
+                found.add(other)
+    return found

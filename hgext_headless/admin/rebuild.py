@@ -1,0 +1,133 @@
+"""``admin::headless-rebuild``: rows again for bundles that have their objects only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any, NamedTuple
+
+from mercurial.node import hex, nullid
+
+from .. import hgcompat
+from ..backend import Backend
+from ..bundles import checks, overlay as overlays, write
+from ..bundles.overlay import FOLDER_PREFIX, Layer
+from ..catalog import bundle_rows
+from ..errors import Corrupt, HeadlessError, Refused
+from ..model import Bundle, Push, Recorded
+from ..store import Object, names
+from . import cli
+
+#: Who the pushlog says has pushed it.
+USER = 'rebuilt'
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    dry_run = bool(opts['dry_run'])
+    found = _without_row(ui, backend)
+    bundles = changesets = failed = 0
+    with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
+        with cli.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
+            for each in found:
+                fm.startitem()
+                fm.write(b'object', b'%s', hgcompat.to_bytes(each.key))
+                try:
+                    bundle, recorded = rebuilt(ui, repo, backend, each, record=not dry_run)
+                except HeadlessError as exc:
+                    failed += 1
+                    fm.data(error=hgcompat.to_bytes(exc.line()))
+                    fm.plain(b': %s\n' % hgcompat.to_bytes(exc.line()))
+                else:
+                    bundles += 1
+                    changesets += len(bundle.nodes)
+                    number = len(bundle.nodes)
+                    fm.write(b'head changesets', b': %s, %d changesets', hex(bundle.head), number)
+                    fm.data(push=recorded.push_id)
+                    fm.plain(b', push %d\n' % recorded.push_id if recorded.push_id else b'\n')
+                bar.increment()
+        cli.summary(
+            ui,
+            fm,
+            (b'would rebuild' if dry_run else b'rebuilt')
+            + b' %d bundles with %d changesets; %d stay as they are\n'
+            % (bundles, changesets, failed),
+        )
+    return 1 if failed else 0
+
+
+def _without_row(ui: Any, backend: Backend) -> list[Object]:
+    """The objects that no row points at, the oldest first."""
+    found: list[Object] = []
+    parts = list(names.prefixes(backend.settings.repository))
+    with cli.progress(ui, b'listing', b'parts', len(parts)) as bar:
+        for number, prefix in enumerate(parts):
+            bar.update(number)
+            objects = {o.key: o for o in backend.store.objects(prefix) if names.is_key(o.key)}
+            found += (
+                objects[key] for key in backend.catalog.read(bundle_rows.without_row, list(objects))
+            )
+    return sorted(found, key=lambda each: (each.modified, each.key))
+
+
+class Rebuilt(NamedTuple):
+    bundle: Bundle
+    recorded: Recorded
+
+
+def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -> Rebuilt:
+    """Read an object, check it whole, and ``record`` its rows: a push of what no push has
+    brought, with the object's time.
+
+    Raises `errors.Corrupt` where it is no bundle of ours, and `errors.Refused` where its
+    changesets were removed for good, or build on some that the repository lacks.
+    """
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        path = os.path.join(folder, 'object')
+        backend.store.get(found.key, path)
+        bundle = _described(found.key, path)
+        layer = overlays.uncompressed(ui, bundle, path)
+        bundle, changesets = _read(ui, repo, bundle, layer, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not record:
+        backend.catalog.refuse_forgotten(bundle.nodes)
+        return Rebuilt(bundle, Recorded())
+    push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
+    return Rebuilt(bundle, backend.catalog.record(push, {}))
+
+
+def _described(key: str, path: str) -> Bundle:
+    """An object as far as its bytes tell; without what is in it."""
+    name, check = write.digests(path)
+    if name != names.digest(key):
+        raise Corrupt(f'object {key} is not what its name says')
+    return Bundle(key, os.path.getsize(path), check, nullid, ())
+
+
+def _read(
+    ui: Any, repo: Any, bundle: Bundle, layer: Layer, folder: str
+) -> tuple[Bundle, list[Any]]:
+    nodes = checks.nodes(layer)
+    has_node = repo.unfiltered().changelog.hasnode
+    combined = os.path.join(folder, 'overlay.hg')
+    overlays.write(ui, [layer], combined)
+    with checks.misses():
+        overlay = overlays.lay(repo, combined)
+        try:
+            changesets = checks.checked(overlay, layer, nodes).changesets
+        finally:
+            overlay.close()
+    parents = {parent for c in changesets for parent in (c.p1, c.p2)} - {nullid}
+    bases = sorted(parents.difference(nodes))
+    lacking = [base for base in bases if not has_node(base)]
+    if lacking:
+        raise Refused(f'it builds on {lacking[0].hex()[:12]}, which is not in the repository')
+    heads = [node for node in nodes if node not in parents]
+    if len(heads) != 1:
+        raise Corrupt(f'object {bundle.key} has {len(heads)} heads, and a bundle of ours has one')
+    found = Bundle(
+        bundle.key, bundle.size, bundle.sha512, heads[0], tuple(bases), tuple(nodes)
+    )
+    return found, changesets

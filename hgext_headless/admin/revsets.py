@@ -1,0 +1,68 @@
+"""Naming drafts on the command line: by revsets over public history and some bundles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from mercurial import error, revsetlang, scmutil
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..backend import Backend
+from ..bundles import overlay as overlays
+from ..errors import Refused
+from ..model import Bundle
+
+#: Shorter ones may be numbers, or words.
+_HASH = rb'[0-9a-f]{6,40}'
+_NUMBER = rb'-?[0-9]{1,9}'
+
+
+def drafts_named(
+    repo: Any, backend: Backend, revs: Sequence[bytes], beside: Iterable[Bundle] = ()
+) -> list[bytes]:
+    """The drafts that revsets name, parents first. They see public history, and the
+    drafts in the bundles ``beside`` and in those that hold a draft which is named in them.
+
+    Raises `Refused` where a name is ambiguous, or none is a draft's and there is nothing
+    beside; and what Mercurial raises for a revset that it can't make sense of.
+    """
+    names = {name for rev in revs for name in _names(revsetlang.parse(rev))}
+    whole = [rev for rev in revs if not re.fullmatch(_NUMBER, rev)]
+    drafts = backend.catalog.drafts({*names, *whole})
+    for rev in whole:
+        if len(drafts.nodes[rev]) > 1:
+            raise Refused(f'"{hgcompat.escaped(rev)}" is ambiguous')
+    found = {name: nodes[0] for name, nodes in drafts.nodes.items() if len(nodes) == 1}
+    bundles = {bundle.key: bundle for bundle in (*beside, *drafts.bundles.values())}
+    if not bundles:
+        raise Refused(f'no stored draft is named in "{hgcompat.escaped(revs[0])}"')
+    named = [hex(found[rev]) if rev in found else rev for rev in revs]
+    # Mercurial knows no bookmark of the database.
+    aliases = {
+        name: hex(node) for name, node in found.items() if not hex(node).startswith(name)
+    }
+    has_node = repo.unfiltered().changelog.hasnode
+    with overlays.opened(repo, backend.source, list(bundles.values())) as overlay:
+        try:
+            revisions = sorted(scmutil.revrange(overlay, named, localalias=aliases))
+            nodes = [overlay.changelog.node(revision) for revision in revisions]
+        except error.WdirUnsupported as exc:
+            raise Refused('the working directory is no draft') from exc
+        return [node for node in nodes if not has_node(node)]
+
+
+def _names(tree: Any, inside: bool = False) -> Iterator[bytes]:
+    """What may be a draft's name in a parsed revset. In the arguments of a function only
+    what looks like a hash: other words there have a meaning of their own."""
+    if not isinstance(tree, tuple) or not tree:
+        return
+    if tree[0] in (b'symbol', b'string'):
+        if re.fullmatch(_HASH, tree[1]) or not (inside or re.fullmatch(_NUMBER, tree[1])):
+            yield tree[1]
+        return
+    inside = inside or tree[0] == b'func'
+    for part in tree[1:]:
+        yield from _names(part, inside)

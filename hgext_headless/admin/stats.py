@@ -1,0 +1,155 @@
+"""``admin::headless-stats``: how much is pushed, by whom, and how much is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import hgcompat, lazy
+from ..backend import Backend
+from ..catalog import statistics
+from ..catalog.statistics import DAY, Ages, Day, Totals, User
+from ..errors import Misconfigured, Refused
+from . import cli
+
+#: How many users are listed.
+_USERS = 20
+#: What may be chosen for ``headless-expire --older-than``.
+_AGES = (b'1d', b'7d', b'30d', b'90d', b'365d')
+_MAX_DAYS = 36500
+
+
+class _Statistics(NamedTuple):
+    totals: Totals
+    days: list[Day]
+    users: list[User]
+    ages: list[Ages]
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    days, path = opts['days'], opts['prometheus']
+    if not 1 <= days <= _MAX_DAYS:
+        raise Refused(f'--days takes a number from 1 to {_MAX_DAYS}, not {days}')
+    writer = _prometheus() if path else None
+    now = int(time.time())
+    since = (now // DAY - days + 1) * DAY
+    read = backend.catalog.read
+    found = _Statistics(
+        read(statistics.totals),
+        read(statistics.by_day, since),
+        read(statistics.by_user, since, _USERS),
+        read(statistics.by_age, now, [cli.age('', age) for age in _AGES]),
+    )
+    if writer is not None:
+        writer.write(os.fsdecode(path), backend.settings.repository, found.totals)
+    with ui.formatter(b'headless-stats', hgcompat.formatter_options(opts)) as fm:
+        if not fm.isplain():
+            _data(fm, found)
+        elif writer is None or ui.verbose:
+            _plain(fm, found, now, days)
+    return 0
+
+
+def _prometheus() -> Any:
+    if importlib.util.find_spec('prometheus_client') is None:
+        raise Misconfigured('--prometheus needs a package: pip install hgext-headless[prometheus]')
+    return lazy.load(f'{__package__}.prometheus')
+
+
+def _date(day: int) -> bytes:
+    return time.strftime('%Y-%m-%d', time.gmtime(day * DAY)).encode('ascii')
+
+
+def _bounds() -> list[tuple[bytes | None, bytes | None]]:
+    """Of each group of `statistics.by_age`: older than, younger than."""
+    return list(zip((None, *_AGES), (*_AGES, None)))
+
+
+def _data(fm: Any, found: _Statistics) -> None:
+    fm.startitem()
+    totals = {hgcompat.to_bytes(name): value for name, value in found.totals._asdict().items()}
+    fm.data(totals=fm.formatdict(totals))
+    with fm.nested(b'days') as nested:
+        for entry in found.days:
+            nested.startitem()
+            nested.data(**{**entry._asdict(), 'day': _date(entry.day)})
+    with fm.nested(b'users') as nested:
+        for user in found.users:
+            nested.startitem()
+            nested.data(**user._asdict())
+    with fm.nested(b'ages') as nested:
+        for (older, younger), ages in zip(_bounds(), found.ages):
+            nested.startitem()
+            nested.data(older_than=older, younger_than=younger, **ages._asdict())
+
+
+def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
+    totals = found.totals
+    size = hgcompat.byte_count
+    rows: list[Sequence[bytes]] = [
+        (b'pushes', b'%d' % totals.pushes),
+        (b'last push id', b'%d' % totals.last_push_id),
+        (b'changesets pushed', b'%d' % totals.changesets),
+        (b'of them gone', b'%d' % totals.tombstones),
+        (b'drafts stored', b'%d' % totals.drafts),
+        (b'bundles', b'%d' % totals.bundles),
+        (b'size of bundles', size(totals.bytes)),
+        (b'bookmarks', b'%d' % totals.bookmarks),
+        (b'markers', b'%d' % totals.markers),
+    ]
+    for name, date in (
+        (b'first push', totals.first_push),
+        (b'last push', totals.last_push),
+        (b'oldest bundle', totals.oldest_bundle),
+        (b'newest bundle', totals.newest_bundle),
+    ):
+        if date is not None:
+            age = b'%d days ago' % (max(0, now - date) // DAY)
+            rows.append((name, b'%s, %s' % (_date(date // DAY), age)))
+    _table(fm, b'', (), rows)
+    _table(
+        fm,
+        b'the last %d days (UTC)' % days,
+        (b'day', b'pushes', b'changesets', b'bundles', b'stored'),
+        [
+            (_date(e.day), b'%d' % e.pushes, b'%d' % e.changesets, b'%d' % e.bundles, size(e.bytes))
+            for e in found.days
+        ],
+    )
+    _table(
+        fm,
+        b'users who pushed most in the last %d days' % days,
+        (b'user', b'pushes', b'changesets'),
+        [
+            (hgcompat.escaped_bytes(u.user), b'%d' % u.pushes, b'%d' % u.changesets)
+            for u in found.users
+        ],
+    )
+    _table(
+        fm,
+        b'age of bundles',
+        (b'older than', b'younger than', b'bundles', b'size'),
+        [
+            (older or b'-', younger or b'-', b'%d' % ages.bundles, size(ages.bytes))
+            for (older, younger), ages in zip(_bounds(), found.ages)
+        ],
+    )
+
+
+def _table(fm: Any, title: bytes, header: Sequence[bytes], rows: Sequence[Sequence[bytes]]) -> None:
+    """Write rows in columns, the first one to the left; nothing where there are none."""
+    if not rows:
+        return
+    if title:
+        fm.plain(b'\n%s:\n' % title)
+    lines = [header, *rows] if header else rows
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        first, *others = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(line, widths))
+        )
+        fm.plain(b'  '.join([first, *others]) + b'\n')

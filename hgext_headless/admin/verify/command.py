@@ -1,0 +1,30 @@
+"""``admin::headless-verify``: do database, store and repository agree?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import hgcompat
+from ...backend import Backend
+from .. import cli
+from . import pushes
+from .objects import Objects
+from .report import Report
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    since = cli.moment('since', opts['since']) if opts['since'] else None
+    with ui.formatter(b'headless-verify', hgcompat.formatter_options(opts)) as fm:
+        report = Report(fm, bool(opts['repair']))
+        full, force = bool(opts['full']), bool(opts['force'])
+        Objects(ui, repo, backend, report, since, full, force).check()
+        pushes.check(ui, repo, backend, report, since, full)
+        outcome = b'all is well'
+        if report.problems:
+            outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)
+        cli.summary(
+            ui,
+            fm,
+            b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),
+        )
+    return 1 if report.problems > report.repaired else 0

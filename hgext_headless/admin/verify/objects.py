@@ -1,0 +1,193 @@
+"""Each row has its object, each object its row, and each draft what it builds on."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from mercurial.node import hex
+
+from ... import hgcompat
+from ...backend import Backend
+from ...bundles import checks, facts, overlay as overlays
+from ...bundles.overlay import FOLDER_PREFIX, Layer
+from ...catalog import bundle_rows, consistency, expiry
+from ...catalog.bundle_rows import BundleRow
+from ...errors import Corrupt, HeadlessError
+from ...lifecycle import deletion, drop
+from ...model import Bundle
+from ...store import Object, names
+from .. import cli, rebuild
+from .report import Report, has
+
+#: An object without a row is a push that is under way, or one that died and is left to gc.
+_UNDER_WAY = 86400
+#: Lost objects of which nobody asks whether it is the right store.
+_FEW = 20
+
+
+class Objects:
+    """One look at them all, or at those stored since then (seconds since the epoch)."""
+
+    def __init__(
+        self,
+        ui: Any,
+        repo: Any,
+        backend: Backend,
+        report: Report,
+        since: float | None,
+        full: bool,
+        force: bool,
+    ) -> None:
+        self._ui = ui
+        self._repo = repo
+        self._backend = backend
+        self._report = report
+        self._since = since
+        self._full = full
+        self._force = force
+
+    def check(self) -> None:
+        parts = list(names.prefixes(self._backend.settings.repository))
+        if self._report.repair and not self._force:
+            self._check_store(parts)
+        with cli.progress(self._ui, b'objects', b'parts', len(parts)) as bar:
+            for number, prefix in enumerate(parts):
+                bar.update(number)
+                self._check_part(prefix)
+        if self._full and self._since is None:
+            self._check_foreign()
+
+    def _check_store(self, parts: list[str]) -> None:
+        """Repair nothing where much is missing: then it is not the store of these rows."""
+        rows = missing = 0
+        for prefix in parts:
+            keys = {row.key for row in self._backend.catalog.read(bundle_rows.under, prefix, None)}
+            rows += len(keys)
+            missing += len(keys.difference(o.key for o in self._backend.store.objects(prefix)))
+        if missing > rows // 2 or missing > max(_FEW, rows // 10):
+            self._report.repair = False
+            self._ui.warn(
+                b'%d of %d objects are not in the store: nothing is repaired '
+                b'(is headless.store the right one? --force repairs)\n' % (missing, rows)
+            )
+
+    def _check_part(self, prefix: str) -> None:
+        # The rows first: a row that is written meanwhile has its object before it.
+        rows = self._backend.catalog.read(bundle_rows.under, prefix, self._since)
+        sizes: dict[str, int | None] = {}
+        if self._since is None:
+            objects = list(self._backend.store.objects(prefix))
+            sizes.update((found.key, found.size) for found in objects)
+            self._check_orphans(objects)
+        for row in rows:
+            self._report.bundles += 1
+            known_good = sizes.get(row.key) == row.size and not self._full
+            self._check_row(row, None if known_good else self._problem(row))
+
+    def _problem(self, row: BundleRow) -> bytes | None:
+        """What is wrong with an object, by asking the store for it."""
+        size = self._backend.store.size(row.key)
+        if size is None:
+            return b'the object is not in the store'
+        if size != row.size:
+            return b'the object has %d bytes, and not %d' % (size, row.size)
+        return self._read(row) if self._full else None
+
+    def _check_row(self, row: BundleRow, problem: bytes | None) -> None:
+        key = hgcompat.to_bytes(row.key)
+        if problem is not None:
+            # It may have been let go since its row was read.
+            if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
+                lost = sorted(self._planned(row)[1].expired)
+                self._report.problem(b'object', key, problem, lambda: self._drop(row), lost)
+            return
+        for base in row.bases:
+            if not has(self._repo, base):
+                self._report.problem(
+                    b'base',
+                    key,
+                    b'%s, which it builds on, is not in the repository' % hex(base),
+                )
+
+    def _read(self, row: BundleRow) -> bytes | None:
+        """Read an object whole, and compare the rows of its changesets with it."""
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        try:
+            bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
+            layer = overlays.fetch(self._ui, self._backend.store, bundle, folder)
+            if all(has(self._repo, base) for base in row.bases):  # else that is the problem
+                self._compare(row, layer, folder)
+        except Corrupt as exc:
+            return hgcompat.to_bytes(str(exc))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _compare(self, row: BundleRow, layer: Layer, folder: str) -> None:
+        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.id)
+        held = checks.nodes(layer)
+        if [changeset.node for changeset in rows] != held:
+            # Not to be mended by letting it go: the object is good.
+            self._report.problem(
+                b'bundle',
+                hgcompat.to_bytes(row.key),
+                b'its rows name %d changesets, and not the %d that it has' % (len(rows), len(held)),
+            )
+            return
+        path = os.path.join(folder, 'overlay.hg')
+        overlays.write(self._ui, [layer], path)
+        overlay = overlays.lay(self._repo, path)
+        try:
+            for changeset in rows:
+                there = facts.of_changelog(overlay, changeset.node)
+                self._report.row(changeset, there, hgcompat.to_bytes(row.key))
+        finally:
+            overlay.close()
+
+    def _drop(self, row: BundleRow) -> bool:
+        """Let the bundle go: what no other one holds can be pushed again."""
+        with deletion.required(self._backend) as deleter:
+            if self._problem(row) is None:
+                return True  # somebody else has put it back
+            candidates, planned = self._planned(row)
+            drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
+        return True
+
+    def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop.Plan]:
+        """What letting a bundle go would mean."""
+        holding = self._backend.catalog.read(expiry.holding, [row.head])
+        candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
+        chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
+        return candidates, drop.plan(self._repo, self._backend, candidates, chosen)
+
+    def _check_orphans(self, objects: list[Object]) -> None:
+        old = time.time() - _UNDER_WAY
+        keys = [o.key for o in objects if names.is_key(o.key) and o.modified < old]
+        for key in self._backend.catalog.read(bundle_rows.without_row, keys):
+            self._report.problem(
+                b'orphan',
+                hgcompat.to_bytes(key),
+                b'no row points at it: run headless-rebuild, or gc removes it',
+                functools.partial(self._rebuild, objects, key),
+            )
+
+    def _rebuild(self, objects: list[Object], key: str) -> bool:
+        [found] = (found for found in objects if found.key == key)
+        try:
+            rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
+        except HeadlessError:  # told by "hg admin::headless-rebuild"
+            return False
+        return True
+
+    def _check_foreign(self) -> None:
+        """Objects below the repository's name that are none of ours."""
+        for found in self._backend.store.objects(f'{self._backend.settings.repository}/'):
+            if not names.is_key(found.key):
+                self._report.problem(
+                    b'foreign', hgcompat.to_bytes(found.key), b'is the name of no bundle'
+                )

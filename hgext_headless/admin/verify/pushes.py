@@ -1,0 +1,92 @@
+"""Push ids have no gap, and what pushes brought is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial.node import hex
+
+from ...backend import Backend
+from ...bundles import facts
+from ...catalog import consistency
+from .. import cli
+from .report import Report, has
+
+
+def check(
+    ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
+) -> None:
+    """Ids have no gap, and what pushes brought is there; if ``full``, as its rows say."""
+    catalog = backend.catalog
+    counter = catalog.read(consistency.counter)
+    if counter.highest > counter.last_push_id:
+        report.problem(
+            b'counter',
+            b'%d' % counter.last_push_id,
+            b'is below the highest push id, %d' % counter.highest,
+            lambda: catalog.write(consistency.set_counter, counter.highest) or True,
+        )
+    if counter.imported_pushes is not None:
+        there = catalog.read(consistency.imported, counter.imported_push_id)
+        if there < counter.imported_pushes:
+            report.problem(
+                b'pushlog',
+                b'1-%d' % counter.imported_push_id,
+                b'%d of the %d pushes that were imported are gone'
+                % (counter.imported_pushes - there, counter.imported_pushes),
+            )
+    start = 1 if since is None else catalog.read(consistency.first_push_since, since)
+    with cli.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
+        seen = start - 1
+        while found := catalog.read(consistency.push_ids, seen):
+            for push_id in found:
+                _check_gap(report, counter, seen, push_id)
+                seen = push_id
+            report.pushes += len(found)
+            _check_brought(repo, backend, report, found[0], seen)
+            if full:
+                _check_facts(repo, backend, report, found[0], seen)
+            bar.update(seen - start + 1)
+        _check_gap(report, counter, seen, counter.last_push_id + 1)
+
+
+def _check_gap(report: Report, counter: consistency.Counter, seen: int, push_id: int) -> None:
+    """An older pushlog may have had gaps."""
+    first = max(seen, counter.imported_push_id) + 1
+    if first < push_id:
+        ids = b'%d' % first if first == push_id - 1 else b'%d-%d' % (first, push_id - 1)
+        report.problem(b'push', ids, b'there is no push with this id')
+
+
+def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
+    """What some pushes brought is there, and is found by its branch."""
+    catalog = backend.catalog
+    for push_id, node in catalog.read(consistency.without_bundle, low, high):
+        if not has(repo, node):
+            report.problem(
+                b'changeset',
+                hex(node),
+                b'push %d brought it; it is neither in the repository nor in a bundle' % push_id,
+            )
+    for push_id, there, listed in catalog.read(consistency.incomplete, low, high):
+        report.problem(
+            b'push',
+            b'%d' % push_id,
+            b'%d of the %d changesets that it brought are not listed' % (listed - there, listed),
+        )
+    for push_id, branch in catalog.read(consistency.missing_branches, low, high):
+
+        def add(push_id: int = push_id, branch: bytes = branch) -> bool:
+            catalog.write(consistency.add_branches, [(push_id, branch)])
+            return True
+
+        report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
+
+
+def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
+    """The rows of public changesets say what the repository says."""
+    unfiltered = repo.unfiltered()
+    for push_id, changeset in backend.catalog.read(consistency.facts_of_pushes, low, high):
+        if has(repo, changeset.node):
+            there = facts.of_changelog(unfiltered, changeset.node)
+            report.row(changeset, there, b'push %d' % push_id)

@@ -1,0 +1,227 @@
+"""Checking all that a bundle brought, laid over a repository: nothing that its sender says
+is believed.
+
+Packing follows what changesets list and what revisions name as their changeset (their
+linknode, ``hg help internals.changegroups``). Where either is false, content is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mercurial import error, exchange
+from mercurial.node import nullid, nullrev
+
+from .. import hgcompat
+from ..errors import Refused
+from ..model import Bundle, Changeset
+from . import changegroups, facts
+from .overlay import Layer
+
+#: Flags of a manifest's entries: none, an executable, a symbolic link.
+_FLAGS = (b'', b'x', b'l')
+#: The text of a manifest (``hg help internals.revlogs``).
+_MANIFEST = re.compile(rb'(?:[^\0\n]+\0[0-9a-f]{40}[lx]?\n)*')
+
+
+class Unfit(Refused):
+    """A revision whose content does not make its hash, or one that is not there."""
+
+
+class Misnamed(NamedTuple):
+    """A revision that names another changeset as the one that it came with: where in the
+    layer that name stands, and the one that it should be."""
+
+    offset: int
+    node: bytes
+
+
+class Checked(NamedTuple):
+    """``changesets`` are facts, parents first. ``introduced`` has for each of them, by node,
+    the revisions that none of its parents has: its manifest's node under the name ``b''``,
+    and those of files by their names."""
+
+    changesets: list[Changeset]
+    introduced: dict[bytes, dict[bytes, bytes]]
+    misnamed: list[Misnamed]
+
+
+@contextlib.contextmanager
+def misses() -> Iterator[None]:
+    """Turn Mercurial's errors for revisions that are not there, or make no sense, into `Unfit`."""
+    try:
+        yield
+    except error.LookupError as exc:
+        raise missing(exc.name) from exc
+    except hgcompat.UNREADABLE as exc:
+        raise Unfit(f'a revision does not fit its hash ({type(exc).__name__})') from exc
+    except OSError:
+        raise
+    except hgcompat.GARBLED as exc:
+        raise Unfit(f'a revision is malformed ({type(exc).__name__})') from exc
+
+
+def missing(node: bytes) -> Unfit:
+    """The error for a revision that is used, and that neither a bundle nor the repository has."""
+    return Unfit(f'revision {node.hex()[:12]} is missing')
+
+
+def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
+    """Read every revision of a layer of an overlay, so that its hash is checked, and compare
+    what its changesets, which are ``nodes``, say of each other.
+
+    Raises `Unfit`, what `misses` turns into it, and `errors.Refused` where a file has a name
+    that is not allowed.
+    """
+    check = _Check(overlay)
+    with open(layer.path, 'rb') as file:
+        unpacker = changegroups.unpack(file, layer.version)
+        unpacker.changelogheader()
+        for entry in hgcompat.deltas(unpacker):
+            overlay.changelog.revision(entry.node)
+        changesets = [check.changeset(node) for node in nodes]
+        unpacker.manifestheader()
+        # Each was read with its changeset; a large one takes longer than all the rest.
+        check.group(unpacker, overlay.manifestlog.getstorage(b''), b'', read=True)
+        for name in changegroups.file_groups(unpacker):
+            check.group(unpacker, overlay.file(name), name, read=False)
+    return Checked(changesets, check.introduced, check.misnamed)
+
+
+class _Check:
+    """What is known of a layer while it is checked.
+
+    ``_owners`` has, by file name and node, the first changeset that introduces a revision:
+    what its linknode should be.
+    """
+
+    def __init__(self, overlay: Any) -> None:
+        self._overlay = overlay
+        self._manifests = overlay.manifestlog.getstorage(b'')
+        self._owners: dict[bytes, dict[bytes, bytes]] = {}
+        self.introduced: dict[bytes, dict[bytes, bytes]] = {}
+        self.misnamed: list[Misnamed] = []
+
+    def changeset(self, node: bytes) -> Changeset:
+        """The facts about a changeset, whose files must all be there."""
+        try:
+            return self._changeset(node)
+        except (error.LookupError, *hgcompat.UNREADABLE):
+            raise
+        except (MemoryError, SystemError):
+            # What Mercurial's parser raises for lines that are too short or too long.
+            text = self._manifests.revision(self._overlay[node].manifestnode())
+            if _MANIFEST.fullmatch(text):
+                raise
+            raise Unfit(f'the manifest of changeset {node.hex()[:12]} is malformed') from None
+        except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+            raise Unfit(f'changeset {node.hex()[:12]} is malformed: {exc}') from exc
+
+    def _changeset(self, node: bytes) -> Changeset:
+        found = facts.of_changelog(self._overlay, node)
+        facts.check(found)
+        context = self._overlay[node]
+        manifest_node = context.manifestnode()
+        if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
+            raise missing(manifest_node)
+        manifest, second = context.manifest(), None
+        if context.p2().rev() != nullrev:
+            second = context.p2().manifest()
+        introduced = self.introduced.setdefault(node, {})
+        if not hgcompat.repository_has(self._manifests, manifest_node):
+            introduced[b''] = manifest_node
+            self._owners.setdefault(b'', {}).setdefault(manifest_node, node)
+        listed = frozenset(found.files)
+        changed = context.p1().manifest().diff(manifest)
+        for name, ((old_node, _old_flag), (file_node, flag)) in changed.items():
+            changegroups.check_file_name(name)
+            if file_node is None:
+                continue
+            if flag not in _FLAGS:
+                raise Unfit(
+                    f"file '{hgcompat.escaped(name)}' of changeset {node.hex()[:12]} has an "
+                    f"unknown flag '{hgcompat.escaped(flag)}'"
+                )
+            if old_node == file_node or (second is not None and second.get(name) == file_node):
+                continue
+            self._file(node, name, file_node, name in listed)
+        for name in found.files:
+            changegroups.check_file_name(name)
+        return found
+
+    def _file(self, node: bytes, name: bytes, file_node: bytes, listed: bool) -> None:
+        """A revision that a changeset has, and none of its parents."""
+        storage = self._overlay.file(name)
+        if file_node == nullid or not storage.hasnode(file_node):
+            raise missing(file_node)
+        if listed:
+            self.introduced[node][name] = file_node
+            if not hgcompat.repository_has(storage, file_node):
+                self._owners.setdefault(name, {}).setdefault(file_node, node)
+            return
+        # Some old conversions are so: it has to have come with an ancestor.
+        changelog = self._overlay.changelog
+        owner = self._owners.get(name, {}).get(file_node)
+        if owner is not None:
+            origin = changelog.rev(owner)
+        elif hgcompat.repository_has(storage, file_node):
+            origin = storage.linkrev(storage.rev(file_node))
+        else:
+            origin = nullrev
+        if origin == nullrev or not changelog.isancestorrev(origin, changelog.rev(node)):
+            raise Unfit(
+                f"changeset {node.hex()[:12]} does not list its file '{hgcompat.escaped(name)}'"
+            )
+
+    def group(self, unpacker: Any, storage: Any, name: bytes, read: bool) -> None:
+        """The entries of a group: those of one file, or manifests."""
+        owners = self._owners.get(name, {})
+        for entry in hgcompat.deltas(unpacker):
+            owner = owners.get(entry.node)
+            if not (read and owner):
+                storage.revision(entry.node)
+            if owner is None:
+                if not hgcompat.repository_has(storage, entry.node):
+                    raise Unfit(
+                        f'revision {entry.node.hex()[:12]} of '
+                        + (f"file '{hgcompat.escaped(name)}'" if name else 'the manifest')
+                        + ' belongs to no changeset of the push'
+                    )
+            elif entry.link != owner:
+                offset = hgcompat.link_offset(unpacker.tell(), entry)
+                self.misnamed.append(Misnamed(offset, owner))
+
+
+def nodes(layer: Layer) -> list[bytes]:
+    """The changesets of a layer, in its order."""
+    with open(layer.path, 'rb') as file:
+        unpacker = changegroups.unpack(file, layer.version)
+        unpacker.changelogheader()
+        return [entry.node for entry in hgcompat.deltas(unpacker)]
+
+
+def check_written(overlay: Any, bundle: Bundle, path: str, checked: Checked) -> None:
+    """Raise `Unfit` unless the file of a bundle has each revision that its changesets
+    introduced, but for those that ancestors of its bases have."""
+    with open(path, 'rb') as file:
+        unpacker = exchange.readbundle(overlay.ui, file, hgcompat.to_bytes(path))
+        unpacker.changelogheader()
+        if [entry.node for entry in hgcompat.deltas(unpacker)] != list(bundle.nodes):
+            raise Unfit('the bundle that was written does not have the changesets of the push')
+        unpacker.manifestheader()
+        there = {b'': {entry.node for entry in hgcompat.deltas(unpacker)}}
+        for name in changegroups.file_groups(unpacker):
+            there[name] = {entry.node for entry in hgcompat.deltas(unpacker)}
+    changelog = overlay.changelog
+    below = [changelog.rev(base) for base in bundle.bases]
+    for node in bundle.nodes:
+        for name, revision in checked.introduced[node].items():
+            if revision in there.get(name, ()):
+                continue
+            storage = overlay.file(name) if name else overlay.manifestlog.getstorage(b'')
+            origin = storage.linkrev(storage.rev(revision))
+            if not any(changelog.isancestorrev(origin, base) for base in below):
+                raise Unfit(f'revision {revision.hex()[:12]} is not in the bundle that was written')

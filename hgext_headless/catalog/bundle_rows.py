@@ -1,0 +1,69 @@
+"""Which objects of the store have a row, and what the rows say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy
+from sqlalchemy import select
+
+from . import encoding
+from .batching import batches
+from .drafts import repository_id
+from .schema import LIVE, bundles
+
+
+class BundleRow(NamedTuple):
+    """A row of `schema.bundles`."""
+
+    id: int
+    key: str
+    size: int
+    sha512: str
+    head: bytes
+    bases: tuple[bytes, ...]
+
+
+def with_row(
+    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]
+) -> set[str]:
+    """Those of some objects that a bundle's row points at."""
+    found: set[str] = set()
+    for batch in batches(keys):
+        found.update(
+            connection.scalars(
+                select(bundles.c.key).where(
+                    bundles.c.repository_id == repository_id(repository),
+                    bundles.c.key.in_(batch),
+                )
+            )
+        )
+    return found
+
+
+def without_row(
+    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]
+) -> list[str]:
+    found = with_row(connection, repository, keys)
+    return [key for key in keys if key not in found]
+
+
+def under(
+    connection: sqlalchemy.Connection, repository: str, prefix: str, since: float | None
+) -> list[BundleRow]:
+    """The live bundles whose keys begin so, created since then (seconds since the epoch)."""
+    query = select(bundles).where(
+        bundles.c.repository_id == repository_id(repository),
+        # After the prefix come hexadecimal digits: so in any collation.
+        bundles.c.key.between(prefix, prefix + 'g'),
+        bundles.c.state == LIVE,
+    )
+    if since is not None:
+        query = query.where(bundles.c.created >= since)
+    return [
+        BundleRow(
+            row.id, row.key, row.size, row.sha512, bytes(row.head), encoding.split_nodes(row.bases)
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,118 @@
+"""Deleting objects beside running pushes.
+
+A push that finds its object in the store already (a key is its content's digest) does
+not store it again, and records it later. So an object without a row is marked first,
+under the lock that recording a push ends with: a push that records it afterwards sees
+that, and stores it again if it is gone. Marks outlive any push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy
+from sqlalchemy import case, delete, select, update
+
+from ..errors import Deletions, Temporary, Vanished
+from .batching import batches, lock, upsert
+from .drafts import repository_id
+from .schema import bundles, pending_deletions
+
+
+def check(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    keys: Collection[str],
+    stored_again: Deletions,
+) -> None:
+    """Check that no object of a push is pending deletion: the last thing before the commit,
+    with the repository's row locked.
+
+    Raises `Temporary` where one is being deleted, and `Vanished` where some have been,
+    but for the deletions in ``stored_again``, after which they were stored once more.
+    """
+    if not keys:
+        return
+    mine = (pending_deletions.c.repository_id == repository_id) & pending_deletions.c.key.in_(
+        sorted(keys)
+    )
+    found = list(connection.execute(select(pending_deletions).where(mine)))
+    if not all(row.deleted for row in found):
+        raise Temporary('the store is deleting an object of the same content')
+    if any(stored_again.get(row.key) != row.since for row in found):
+        raise Vanished({row.key: row.since for row in found})
+
+
+def mark(
+    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str], now: int
+) -> list[str]:
+    """Mark unreferenced ``keys`` for deletion; return those marked.
+
+    From the commit on they may be deleted from the store.
+    """
+    owner = connection.scalar(select(repository_id(repository)))
+    if owner is None:
+        return []
+    lock(connection, owner)
+    free: list[str] = []
+    for batch in batches(sorted(set(keys))):
+        held = set(
+            connection.scalars(
+                select(bundles.c.key).where(
+                    bundles.c.repository_id == owner, bundles.c.key.in_(batch)
+                )
+            )
+        )
+        free += [key for key in batch if key not in held]
+    if free:
+        statement = upsert(connection, pending_deletions)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[pending_deletions.c.repository_id, pending_deletions.c.key],
+                set_={
+                    # A number of its own for each deletion of an object: see `check`.
+                    'since': case(
+                        (
+                            statement.excluded.since > pending_deletions.c.since,
+                            statement.excluded.since,
+                        ),
+                        else_=pending_deletions.c.since + 1,
+                    ),
+                    'deleted': False,
+                },
+            ),
+            [{'repository_id': owner, 'key': key, 'since': now, 'deleted': False} for key in free],
+        )
+    return free
+
+
+def finish(connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]) -> None:
+    """Note that ``keys`` are no longer in the store."""
+    for batch in batches(keys):
+        connection.execute(
+            update(pending_deletions)
+            .where(
+                pending_deletions.c.repository_id == repository_id(repository),
+                pending_deletions.c.key.in_(batch),
+            )
+            .values(deleted=True)
+        )
+
+
+def pending(connection: sqlalchemy.Connection, repository: str) -> list[str]:
+    """Keys that are marked and not yet deleted: their deletion was interrupted."""
+    query = select(pending_deletions.c.key).where(
+        pending_deletions.c.repository_id == repository_id(repository), ~pending_deletions.c.deleted
+    )
+    return list(connection.scalars(query))
+
+
+def purge(connection: sqlalchemy.Connection, repository: str, before: int) -> None:
+    """Drop the rows of objects that were deleted before then: no push is that old."""
+    connection.execute(
+        delete(pending_deletions).where(
+            pending_deletions.c.repository_id == repository_id(repository),
+            pending_deletions.c.deleted,
+            pending_deletions.c.since < before,
+        )
+    )

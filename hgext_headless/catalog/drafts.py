@@ -1,0 +1,136 @@
+"""Finding drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import case, select
+
+from ..model import Bundle
+from . import encoding
+from .batching import batches
+from .schema import LIVE, bundle_changesets, bundles, changesets, repositories
+
+
+def repository_id(name: str) -> sqlalchemy.ScalarSelect[int]:
+    return select(repositories.c.id).where(repositories.c.name == name).scalar_subquery()
+
+
+def _stored() -> sqlalchemy.Exists:
+    """That a changeset stands in a live bundle: only then it is known."""
+    return (
+        select(bundle_changesets.c.bundle_id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(bundle_changesets.c.changeset_id == changesets.c.id, bundles.c.state == LIVE)
+        .exists()
+    )
+
+
+def known(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> set[bytes]:
+    """Those of some nodes that are stored drafts."""
+    found: set[bytes] = set()
+    for batch in batches(sorted(set(nodes))):
+        query = select(changesets.c.node).where(
+            changesets.c.repository_id == repository_id(repository),
+            changesets.c.node.in_(batch),
+            _stored(),
+        )
+        found.update(bytes(node) for node in connection.scalars(query))
+    return found
+
+
+def prefix_range(prefix: str) -> tuple[bytes, bytes]:
+    """The lowest and the highest node whose hexadecimal form begins so."""
+    return bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f'))
+
+
+def with_prefix(
+    connection: sqlalchemy.Connection, repository: str, prefix: str
+) -> tuple[bytes, ...]:
+    """The stored drafts whose hexadecimal node begins so; two are enough to know
+    that a prefix is ambiguous."""
+    low, high = prefix_range(prefix)
+    query = (
+        select(changesets.c.node)
+        .where(
+            changesets.c.repository_id == repository_id(repository),
+            changesets.c.node.between(low, high),
+            _stored(),
+        )
+        .order_by(changesets.c.node)
+        .limit(2)
+    )
+    return tuple(bytes(node) for node in connection.scalars(query))
+
+
+def bundles_with(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, Bundle]:
+    """For each node that is a stored draft: the newest live bundle that ends
+    with it, or else the newest that holds it."""
+    return {
+        node: _bundle(connection, rows[0])
+        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+    }
+
+
+def bundles_holding(
+    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+) -> dict[bytes, Bundle]:
+    """For each node that is a stored draft: the newest live bundle that holds it,
+    so that its children are seen too where there are any."""
+    return {
+        node: _bundle(connection, max(rows, key=lambda row: row.id))
+        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+    }
+
+
+def in_live_bundles(
+    repository: str, nodes: Sequence[bytes], *columns: Any
+) -> sqlalchemy.Select[Any]:
+    """Columns of changesets, of the live bundles that hold them, and of the pairs."""
+    return (
+        select(*columns)
+        .select_from(changesets)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(
+            changesets.c.repository_id == repository_id(repository),
+            changesets.c.node.in_(nodes),
+            bundles.c.state == LIVE,
+        )
+    )
+
+
+def _bundle_rows(
+    connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
+) -> dict[bytes, list[sqlalchemy.Row[Any]]]:
+    found: dict[bytes, list[sqlalchemy.Row[Any]]] = {}
+    for batch in batches(nodes):
+        query = in_live_bundles(repository, batch, changesets.c.node, bundles).order_by(
+            case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc()
+        )
+        for row in connection.execute(query):
+            found.setdefault(bytes(row.node), []).append(row)
+    return found
+
+
+def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row[Any]) -> Bundle:
+    query = (
+        select(changesets.c.node)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .where(bundle_changesets.c.bundle_id == row.id)
+        .order_by(bundle_changesets.c.position)
+    )
+    return Bundle(
+        key=row.key,
+        size=row.size,
+        sha512=row.sha512,
+        head=bytes(row.head),
+        bases=encoding.split_nodes(row.bases),
+        nodes=tuple(bytes(node) for node in connection.scalars(query)),
+    )

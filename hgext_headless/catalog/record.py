@@ -1,0 +1,205 @@
+"""Recording a push."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy
+from sqlalchemy import select, update
+
+from ..errors import Deletions, Temporary
+from ..model import Bundle, Changeset, Push, Recorded
+from . import bans, bookmarks, deletions, drafts, encoding, markers, roots
+from .batching import batches, ensure_repository, insert_new, lock
+from .schema import (
+    bundle_changesets,
+    bundles,
+    changesets,
+    push_branches,
+    push_changesets,
+    pushes,
+    repositories,
+)
+
+
+def record(
+    connection: sqlalchemy.Connection,
+    repository: str,
+    push: Push,
+    stored_again: Deletions,
+) -> Recorded:
+    """Write a push and all that belongs to it.
+
+    The counter of push ids is bumped after all rows that need no id, and its
+    row stays locked until the commit: so ids are consecutive, and no push is
+    seen before one with a lower id.
+    """
+    repository_id = ensure_repository(connection, repository)
+    ids = changeset_ids(connection, repository_id, push.changesets, push.bundles)
+    stored = drafts.known(connection, repository, [c.node for c in push.changesets])
+    new = [c for c in push.changesets if c.node not in stored]
+    for bundle in push.bundles:
+        record_bundle(connection, repository_id, bundle, ids, push.date)
+    bookmarks.move(connection, repository, push.bookmarks, push.date)
+    new_markers = markers.record(connection, repository_id, push.markers)
+    recorded = _record_push(connection, repository_id, push, new, ids)
+    lock(connection, repository_id)
+    brought = [c.node for c in push.changesets]
+    held = [node for bundle in push.bundles for node in bundle.nodes]
+    bans.refuse(connection, repository, [*brought, *held])
+    bookmarks.check(connection, repository, push.bookmarks)
+    deletions.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
+    if set(push.held) - drafts.known(connection, repository, push.held):
+        raise Temporary('a draft of this push was let go at this very moment')
+    roots.record(connection, repository_id, [ids[node] for node in push.roots])
+    return replace(recorded, markers=new_markers)
+
+
+def _record_push(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    push: Push,
+    new: Sequence[Changeset],
+    ids: dict[bytes, int],
+) -> Recorded:
+    """List those of a push's changesets that were not stored, and that no push has brought."""
+    listed = _new_to_pushes(connection, [ids[c.node] for c in new])
+    if not listed:
+        return Recorded()
+    push_id = connection.scalar(
+        update(repositories)
+        .where(repositories.c.id == repository_id)
+        .values(last_push_id=repositories.c.last_push_id + 1)
+        .returning(repositories.c.last_push_id)
+    )
+    connection.execute(
+        pushes.insert().values(
+            repository_id=repository_id,
+            push_id=push_id,
+            user=push.user.encode('utf-8', 'surrogateescape'),
+            date=push.date,
+            listed=len(listed),
+        )
+    )
+    connection.execute(
+        push_changesets.insert(),
+        [
+            {
+                'repository_id': repository_id,
+                'push_id': push_id,
+                'position': position,
+                'changeset_id': changeset_id,
+            }
+            for position, changeset_id in enumerate(listed)
+        ],
+    )
+    of_push = set(listed)
+    brought = [c for c in new if ids[c.node] in of_push]
+    connection.execute(
+        push_branches.insert(),
+        [
+            {'repository_id': repository_id, 'push_id': push_id, 'branch': branch}
+            for branch in sorted({c.branch for c in brought})
+        ],
+    )
+    return Recorded(push_id, tuple(c.node for c in brought))
+
+
+def changeset_ids(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    brought: Sequence[Changeset],
+    stored: Sequence[Bundle],
+) -> dict[bytes, int]:
+    """The ids of all changesets of a push and its bundles, inserted if new."""
+    wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
+    ids = _ids(connection, repository_id, wanted)
+    rows = [
+        {
+            'repository_id': repository_id,
+            'node': c.node,
+            'p1': c.p1,
+            'p2': c.p2,
+            'branch': c.branch,
+            'author': c.author,
+            'date': c.date,
+            'timezone': c.timezone,
+            'description': c.description,
+            'files': encoding.join_files(c.files),
+            'extras': encoding.join_extras(c.extras),
+        }
+        # By node: pushes of the same changesets then wait for, and don't block, each other.
+        for c in sorted(brought, key=lambda c: c.node)
+        if c.node not in ids
+    ]
+    insert_new(connection, changesets, rows)
+    ids.update(_ids(connection, repository_id, [node for node in wanted if node not in ids]))
+    if len(ids) < len(wanted):
+        raise Temporary('a draft that this builds on is gone by now')
+    return ids
+
+
+def _ids(
+    connection: sqlalchemy.Connection, repository_id: int, nodes: Sequence[bytes]
+) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for batch in batches(nodes):
+        query = select(changesets.c.node, changesets.c.id).where(
+            changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
+        )
+        found.update((bytes(node), number) for node, number in connection.execute(query))
+    return found
+
+
+def record_bundle(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    bundle: Bundle,
+    ids: dict[bytes, int],
+    now: int,
+) -> None:
+    insert_new(
+        connection,
+        bundles,
+        [
+            {
+                'repository_id': repository_id,
+                'key': bundle.key,
+                'size': bundle.size,
+                'sha512': bundle.sha512,
+                'head': bundle.head,
+                'bases': b''.join(bundle.bases),
+                'created': now,
+            }
+        ],
+    )
+    bundle_id = connection.scalar(
+        select(bundles.c.id).where(
+            bundles.c.repository_id == repository_id, bundles.c.key == bundle.key
+        )
+    )
+    insert_new(
+        connection,
+        bundle_changesets,
+        [
+            {
+                'bundle_id': bundle_id,
+                'changeset_id': ids[node],
+                'position': position,
+                'is_head': node == bundle.head,
+            }
+            for position, node in enumerate(bundle.nodes)
+        ],
+    )
+
+
+def _new_to_pushes(connection: sqlalchemy.Connection, ids: Sequence[int]) -> list[int]:
+    """Those of some changesets that no push has brought yet, in their order."""
+    seen: set[int] = set()
+    for batch in batches(ids):
+        query = select(push_changesets.c.changeset_id).where(
+            push_changesets.c.changeset_id.in_(batch)
+        )
+        seen.update(connection.scalars(query))
+    return [changeset_id for changeset_id in ids if changeset_id not in seen]

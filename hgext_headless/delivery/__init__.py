@@ -1,1 +1,0 @@
-"""Delivery: a draft on its way out."""

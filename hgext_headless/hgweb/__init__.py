@@ -1,0 +1,8 @@
+"""What browsers and links ask for:
+
+- `pages`: hgweb's own pages, for drafts too
+- `bundle_links`: what a link to a bundle answers
+- `pushlog`: the pushlog, in all its formats
+
+The extension `hgext_headless.web` calls in.
+"""

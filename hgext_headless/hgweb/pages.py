@@ -1,0 +1,199 @@
+"""hgweb's pages of drafts: made by hgweb itself, from the repository with the
+draft's bundle laid over it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mercurial import error, scmutil
+from mercurial.hgweb import common, webcommands
+from mercurial.node import hex
+
+from .. import config, hgcompat, timings
+from ..backend import Backend
+from ..bundles import overlay as overlays
+from ..errors import HeadlessError
+from ..model import Brought, Drafts
+from ..timings import Stages
+from ..wire import discovery
+
+#: Hexadecimal digits that hgweb's own links have. So long a prefix of a public
+#: changeset is taken for it without a question to the database.
+_SHORT = 12
+
+_UNAVAILABLE = 503
+#: Of an answer that is not there now; in seconds.
+RETRY = (b'Retry-After', b'10')
+_STATUS = {
+    'refused': common.HTTP_FORBIDDEN,
+    'temporary': _UNAVAILABLE,
+    'misconfigured': _UNAVAILABLE,
+    'corrupt': _UNAVAILABLE,
+}
+
+#: hgweb has no name for it.
+_GONE = 410
+
+#: Commands whose path names no changeset.
+_WITHOUT_NODE = {'static', 'help'}
+
+
+def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]:
+    """Answer a request; overlays live until the last byte is sent.
+
+    ``orig`` is hgweb's ``_runwsgi``.
+    """
+    with contextlib.ExitStack() as stack:
+        res.headless = stack
+        yield from orig(app, req, res, repo)
+
+
+def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -> None:
+    """hgweb's ``check_perm``, which it calls before it runs a web command.
+
+    It is the first moment when the request is parsed, may be answered, and an
+    error becomes hgweb's page. Whatever command looks a draft up then finds it.
+    """
+    orig(app, rctx, req, operation)
+    repo = rctx.repo
+    command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
+    if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
+        return
+    if getattr(getattr(webcommands, command, None), 'headless', False):
+        _forget_tag(req)
+        return
+    public = {name: _public(repo, name) for name in _names(req)}
+    asked = [
+        name
+        for name, node in public.items()
+        if node is None or (len(name) < _SHORT and discovery.is_prefix(repo, name, node))
+    ]
+    if not asked:
+        return
+    stages = timed(rctx, 'page', command=command)
+    with as_page():
+        try:
+            with stages.stage('lookup'):
+                reader = Backend(repo).reader
+                # Public pages go on without it.
+                drafts = (reader if None in public.values() else reader.impatient()).drafts(asked)
+        except HeadlessError:
+            if None in public.values():
+                raise
+            return  # public history is served without the database
+        for name, nodes in drafts.nodes.items():
+            if len({*nodes, public[name]} - {None}) > 1:
+                raise ambiguous(name)
+            if public[name] is None and name in drafts.expired:
+                raise gone(name)
+        found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
+        found = [node for node in found if not repo.changelog.hasnode(node)]
+        stages.note(drafts=len(found))
+        if found:
+            with stages.stage('lay'):
+                lay(rctx, drafts, found)
+            _replace_bookmarks(req, drafts)
+
+
+def timed(rctx: Any, event: str, **facts: Any) -> Stages:
+    """The stages of a request, logged with its status when the last byte is sent."""
+    stack = rctx.res.headless
+    stages: Stages = stack.enter_context(timings.logged(rctx.repo.ui, event, **facts))
+    stack.callback(lambda: stages.note(status=rctx.res.status[:3]))
+    return stages
+
+
+def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
+    """Lay the bundles of some drafts over the repository of a request."""
+    repo = rctx.repo
+    bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
+    source = Backend(repo).source
+    overlay = rctx.res.headless.enter_context(
+        overlays.opened(repo, source, list(bundles.values()))
+    )
+    overlays.name_public_history(overlay, repo)
+    overlay.headless_brought = drafts.brought
+    # A request refers to itself until the next garbage collection: not to its overlay.
+    rctx.res.headless.callback(_turn_to, rctx, repo)
+    _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
+    _forget_tag(rctx.req)
+
+
+def _turn_to(rctx: Any, repo: Any) -> None:
+    """Let a request, and the templates of its page, speak of a repository."""
+    rctx.repo = repo
+    hgcompat.template_repository(rctx.tmpl, repo)
+
+
+def _forget_tag(req: Any) -> None:
+    """hgweb's ETag tells how old the repository is, not what the database has."""
+    del req.headers[b'If-None-Match']
+
+
+def already_brought(repo: Any) -> dict[bytes, Brought]:
+    """Pushes that are known from making the page; none for an ordinary repository."""
+    found: dict[bytes, Brought] = getattr(repo.unfiltered(), 'headless_brought', {})
+    return found
+
+
+@contextlib.contextmanager
+def as_page() -> Iterator[None]:
+    """Turn our errors into those that hgweb makes an error page of."""
+    try:
+        yield
+    except HeadlessError as exc:
+        line = hgcompat.to_bytes(exc.line())
+        status = _STATUS[exc.kind]
+        headers = [RETRY] if status == _UNAVAILABLE else []
+        raise common.ErrorResponse(status, line, headers) from exc
+
+
+def gone(name: bytes) -> Exception:
+    """For a draft that has expired or was forgotten."""
+    return common.ErrorResponse(
+        _GONE, b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
+    )
+
+
+def ambiguous(name: bytes) -> Exception:
+    """hgweb's own words would be "revision not found"."""
+    return common.ErrorResponse(
+        common.HTTP_NOT_FOUND, b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
+    )
+
+
+def _names(req: Any) -> Iterator[bytes]:
+    """The names of changesets in a request, of ranges (``base:node``) both."""
+    for item in (b'node', b'filenode'):
+        for value in req.qsparams.getall(item):
+            yield from filter(None, value.split(b':'))
+    for value in req.qsparams.getall(b'rev'):
+        if re.match(rb'[0-9a-f]{12,40}$', value):  # what is searched for may be words too
+            yield value
+
+
+def _public(repo: Any, name: bytes) -> bytes | None:
+    try:
+        node: bytes = scmutil.revsymbol(repo, name).node()
+    except error.AmbiguousPrefixLookupError as exc:
+        raise ambiguous(name) from exc
+    except (error.RepoLookupError, error.LookupError):
+        return None
+    return node
+
+
+def _replace_bookmarks(req: Any, drafts: Drafts) -> None:
+    """Name a draft by its hash: the overlay knows no bookmark of the database."""
+    def replaced(name: bytes) -> bytes:
+        nodes = drafts.nodes.get(name, ())
+        return name if not nodes or hex(nodes[0]).startswith(name) else hex(nodes[0])
+
+    for item in (b'node', b'filenode'):
+        values = req.qsparams.getall(item)
+        if values:
+            del req.qsparams[item]
+        for value in values:
+            req.qsparams.add(item, b':'.join(map(replaced, value.split(b':'))))

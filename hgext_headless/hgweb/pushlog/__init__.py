@@ -1,0 +1,15 @@
+"""The pushlog: Mozilla's parameters in, JSON, Atom and HTML out.
+
+The API is that of hg.mozilla.org's pushlog
+(https://mozilla-version-control-tools.readthedocs.io/en/latest/hgmo/pushlog.html).
+
+- `commands`: the web commands
+- `query`: parameters, and the pushes that they select; `dates`: what people write for one
+- `visibility`: how far this server may show the log
+- `json_format`, `html_format`: the answers
+- `automationrelevance`: what build tasks ask of a changeset
+- `description`: bugs, reviewers and back-outs in a changeset's description
+- `keywords`: template keywords and revset predicates
+- `template_patches`: what hgweb's own pages show of pushes
+- `wire_command`: the pushlog for mirrors
+"""

@@ -1,0 +1,162 @@
+"""What build tasks ask of a changeset: ``json-automationrelevance``, ``json-info``,
+``json-pushchangedfiles``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial import encoding, error, scmutil
+from mercurial.hgweb import common
+from mercurial.node import hex
+
+from ...backend import Backend
+from ...model import Brought
+from ...wire import discovery
+from .. import pages
+from . import description, json_format, keywords
+
+_BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%d'
+
+
+def answer(web: Any) -> Iterator[bytes]:
+    """``json-automationrelevance``: the changesets of the push that brought a
+    changeset, up to it, and its draft ancestors; the oldest first.
+
+    Raises what `discovery.resolve` raises.
+    """
+    backend = Backend(web.repo)
+    node, contexts = _relevant_to(backend, web)
+    brought = backend.reader.brought(context.node() for context in contexts)
+    entries = [_relevant(context, brought.get(context.node())) for context in contexts]
+    if web.req.qsparams.get(b'backouts'):
+        for entry, context in zip(entries, contexts):
+            found = keywords.backed_out_by(context)
+            if found is not None:
+                entry['backedoutby'] = found.decode('ascii')
+    visible = node not in backend.reader.obsolete([node]) and not _has_successors(web.repo, node)
+    return iter([json.dumps({'changesets': entries, 'visible': visible}).encode('ascii')])
+
+
+def changed_files(web: Any) -> Iterator[bytes]:
+    """``json-pushchangedfiles``: the files of the changesets that `answer` gives.
+
+    Raises what `discovery.resolve` raises.
+    """
+    _node, contexts = _relevant_to(Backend(web.repo), web)
+    files = sorted({_text(name) for context in contexts for name in context.files()})
+    return iter([json.dumps({'files': files}).encode('ascii')])
+
+
+def _has_successors(repo: Any, node: bytes) -> bool:
+    return node in repo.obsstore.successors
+
+
+def _relevant_to(backend: Backend, web: Any) -> tuple[bytes, list[Any]]:
+    """The changeset that is asked for, and all that automation has to look at for it."""
+    name = _asked(web)[0]
+    repo = web.repo
+    try:
+        node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
+    except error.RepoLookupError:
+        if name in backend.reader.drafts([name]).expired:
+            raise pages.gone(name) from None
+        raise
+    listed = _listed(backend, node)
+    if not repo.changelog.hasnode(node):
+        drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
+        found = backend.reader.drafts([hex(n) for n in drafts])
+        pages.lay(web, found, [n for n in drafts if n in found.bundles])
+        repo = web.repo
+    ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
+    came_with = set(listed)
+    # Earlier pushes brought the others.
+    contexts = [context for context in ancestors if context.node() not in came_with]
+    contexts += [repo[n] for n in listed if repo.changelog.hasnode(n)]
+    return node, contexts
+
+
+def _listed(backend: Backend, node: bytes) -> list[bytes]:
+    """The changesets of the push that brought a changeset, up to it."""
+    brought = backend.reader.brought([node])
+    if node not in brought:
+        return [node]
+    push_id = brought[node].entry.push_id
+    nodes = [n for n, _extras in backend.reader.nodes_of([push_id])[push_id]]
+    return nodes[: nodes.index(node) + 1]
+
+
+def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
+    seconds, timezone = context.date()
+    return {
+        'author': _text(context.user()),
+        'branch': _text(context.branch()),
+        'date': [seconds, timezone],
+        'desc': _text(context.description()),
+        'extra': {_text(k): _text(v) for k, v in context.extra().items()},
+        'files': sorted(map(_text, context.files())),
+        'landingsystem': _extra(context, b'moz-landing-system'),
+        'node': context.hex().decode('ascii'),
+        'parents': _hexes(context.parents()),
+        'phase': context.phasestr().decode('ascii'),
+        'rev': context.rev(),
+        **{name: keywords.plain(name, brought) for name in ('pushid', 'pushuser', 'pushdate')},
+        'pushhead': keywords.plain('pushheadnode', brought),
+        **_said(_text(context.description())),
+    }
+
+
+def _said(text: str) -> dict[str, list[dict[str, str]]]:
+    """What a description says, as hg.mozilla.org tells it."""
+    return {
+        'bugs': [{'no': str(n), 'url': _BUG_URL % n} for n in description.bugs(text)],
+        'reviewers': [
+            {'name': name, 'revset': f'reviewer({name})'} for name in description.reviewers(text)
+        ],
+        'backsoutnodes': [{'node': node} for node in description.backed_out(text)],
+    }
+
+
+def _extra(context: Any, name: bytes) -> str | None:
+    value = context.extra().get(name)
+    return None if value is None else _text(value)
+
+
+def info(web: Any) -> Iterator[bytes]:
+    """``json-info``: facts about changesets, by node."""
+    contexts = [scmutil.revsymbol(web.repo, name) for name in _asked(web)]
+    entries = {
+        context.hex().decode('ascii'): {
+            'branch': _text(context.branch()),
+            'children': _hexes(context.children()),
+            'date': list(context.date()),
+            'description': _text(context.description()),
+            'files': list(map(_text, context.files())),
+            'node': context.hex().decode('ascii'),
+            'parents': _hexes(context.parents()),
+            'rev': context.rev(),
+            'tags': list(map(_text, context.tags())),
+            'user': _text(context.user()),
+        }
+        for context in contexts
+    }
+    return iter([json.dumps(entries).encode('ascii')])
+
+
+def _asked(web: Any) -> list[bytes]:
+    names: list[bytes] = web.req.qsparams.getall(b'node')
+    if not names:
+        raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
+    return names
+
+
+def _text(local: bytes) -> str:
+    try:
+        return json_format.text(encoding.fromlocal(local))
+    except error.Abort:  # bytes that are no text of this server's encoding
+        return json_format.text(local)
+
+
+def _hexes(contexts: Any) -> list[str]:
+    return [context.hex().decode('ascii') for context in contexts]

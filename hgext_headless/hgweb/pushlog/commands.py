@@ -1,0 +1,181 @@
+"""The web commands of the pushlog, and what build tasks ask of a changeset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from mercurial import encoding, error, pycompat
+from mercurial.hgweb import common, webcommands
+
+from ... import config
+from ...backend import Backend
+from ...model import Entry
+from ...timings import Stages
+from .. import pages
+from . import (
+    automationrelevance as relevance,
+    html_format,
+    json_format,
+    query as queries,
+    visibility,
+)
+
+
+def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[[Any], Any]:
+    """Make a web command, which answers in a style of its own or in the request's.
+
+    Unless it finds drafts itself they are laid over the repository, as for hgweb's
+    own commands. In a repository that does not take part hgweb knows no such command.
+    """
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def run(web: Any) -> Any:
+            if not config.participates(web.repo):
+                raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b'method not found')
+            if style is not None:
+                web.req.qsparams[b'style'] = style
+                web.tmpl = web.templater(web.req)
+            mimetype = web.tmpl.render(b'mimetype', {b'encoding': encoding.encoding})
+            web.res.headers[b'Content-Type'] = mimetype
+            # hgweb's tag tells how old the repository is, not the pushlog.
+            del web.res.headers[b'ETag']
+            query = web.req.querystring or None
+            stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
+            try:
+                with pages.as_page():
+                    return function(web, stages)
+            except (error.LookupError, error.RepoLookupError) as exc:
+                return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
+            except common.ErrorResponse as exc:
+                for name, value in exc.headers:
+                    web.res.headers[name] = value
+                return _fail(web, exc.code, pycompat.bytestr(exc))
+
+        run.headless = finds_drafts  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _fail(web: Any, code: int, message: bytes) -> Any:
+    web.res.status = common.statusmessage(code)
+    return web.sendtemplate(b'error', error=message)
+
+
+@_command(b'json')
+def pushes(web: Any, stages: Stages) -> Any:
+    """
+    /json-pushes[/{page}]
+    ---------------------
+
+    The pushes to this repository, as JSON.
+
+    Which ones is told by ``startID``, ``endID``, ``startdate``, ``enddate``,
+    ``fromchange``, ``tochange``, ``user``, ``changeset`` and ``branch``; without
+    any of them, the last ten. ``full``, ``tipsonly=1`` and ``version`` tell how
+    much of each.
+    """
+    backend = Backend(web.repo)
+    query, found, last = _found(backend, web, stages)
+    chunks = json_format.answer(backend, web.repo, query, found, last)
+    return _send(web, chunks)
+
+
+@_command(b'atom')
+def pushlog(web: Any, stages: Stages) -> Any:
+    """
+    /pushlog
+    --------
+
+    The pushes to this repository, as an Atom feed. Takes what ``json-pushes`` takes.
+    """
+    return _page(web, stages, html_format.feed)
+
+
+@_command()
+def pushloghtml(web: Any, stages: Stages) -> Any:
+    """
+    /pushloghtml[/{page}]
+    ---------------------
+
+    The pushes to this repository. Takes what ``json-pushes`` takes.
+    """
+    is_feed = web.tmpl.defaults[b'style'] == b'atom'
+    return _page(web, stages, html_format.feed if is_feed else html_format.page)
+
+
+def _found(backend: Backend, web: Any, stages: Stages) -> tuple[queries.Query, list[Entry], int]:
+    """What is asked for, the pushes that fit, and the last one that is shown."""
+    with stages.stage('find'):
+        last = visibility.last_shown(backend, web.repo)
+        query = queries.parse(backend, web.repo, web.req, last)
+        found = queries.entries(backend, query)
+    stages.note(pushes=len(found))
+    return query, found, last
+
+
+def _page(web: Any, stages: Stages, mapping: Any) -> Any:
+    html_format.load_templates(web)
+    backend = Backend(web.repo)
+    query, found, last = _found(backend, web, stages)
+    return web.sendtemplate(b'pushlog', **mapping(backend, web, query, found[::-1], last))
+
+
+@_command(b'json')
+def automationrelevance(web: Any, stages: Stages) -> Any:
+    """
+    /json-automationrelevance/{node}
+    --------------------------------
+
+    The changesets that automation has to look at for one of them: those that came
+    with it, up to it, and its draft ancestors.
+    """
+    return _send(web, relevance.answer(web))
+
+
+@_command(b'json')
+def pushchangedfiles(web: Any, stages: Stages) -> Any:
+    """
+    /json-pushchangedfiles/{node}
+    -----------------------------
+
+    The names of the files that the changesets of ``json-automationrelevance`` change.
+    """
+    return _send(web, relevance.changed_files(web))
+
+
+def _send(web: Any, chunks: Any) -> Any:
+    if web.req.method != b'HEAD':
+        web.res.setbodygen(chunks)
+    return web.res.sendresponse()
+
+
+@_command(b'json', finds_drafts=False)
+def info(web: Any, stages: Stages) -> Any:
+    """
+    /json-info?node={node}
+    ----------------------
+
+    The facts about one or more changesets, by node.
+    """
+    return _send(web, relevance.info(web))
+
+
+def install() -> None:
+    """Make the commands known to hgweb, once."""
+    for function in (
+        pushes,
+        pushlog,
+        pushloghtml,
+        automationrelevance,
+        pushchangedfiles,
+        info,
+    ):
+        name = function.__name__
+        if name not in webcommands.__all__:
+            setattr(webcommands, name, function)
+            webcommands.webcommand(pycompat.sysbytes(name))(function)
+

@@ -1,0 +1,250 @@
+"""Template keywords and revsets: which push brought a changeset."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mercurial import encoding, exthelper, revset, scmutil, smartset, templateutil
+from mercurial.i18n import _
+from mercurial.node import hex
+from mercurial.utils import dateutil
+
+from ... import config, errors, hgcompat
+from ...backend import Backend
+from ...errors import HeadlessError
+from ...model import Brought
+from .. import pages
+from . import description
+
+eh = exthelper.exthelper()
+
+_CACHE = b'headless_brought'
+_CACHE_OF_ENDS = b'headless_brought_ends'
+#: Revisions that one question is about: pages and logs go through them in order.
+_WINDOW = 64
+_REVSET_WINDOW = 500
+#: Changesets after one among which a back-out of it is looked for.
+_BACKOUT_WITHIN = 100
+
+
+def plain(name: str, brought: Brought | None) -> Any:
+    """A keyword's value for JSON; None where no push brought the changeset."""
+    if brought is None:
+        return None
+    entry = brought.entry
+    if name == 'pushid':
+        return entry.push_id
+    if name == 'pushuser':
+        return entry.user.decode('utf-8', 'replace')
+    if name == 'pushdate':
+        return [entry.date, 0]
+    return (brought.base if name == 'pushbasenode' else brought.head).hex()
+
+
+def _keyword(
+    name: bytes, doc: str, value: Callable[[Brought], Any], of_ends: bool = False
+) -> None:
+    def keyword(context: Any, mapping: Any) -> Any:
+        brought = _brought(context, mapping, of_ends)
+        return None if brought is None else value(brought)
+
+    keyword.__doc__ = doc
+    eh.templatekeyword(name, requires={b'repo', b'ctx', b'cache'})(keyword)
+    KEYWORDS[name] = keyword
+
+
+#: The keywords by name.
+KEYWORDS: dict[bytes, Any] = {}
+
+_keyword(
+    b'pushid',
+    'Integer. The id of the push that brought the changeset.',
+    lambda brought: brought.entry.push_id,
+)
+_keyword(
+    b'pushuser',
+    'String. Who pushed the changeset.',
+    lambda brought: encoding.tolocal(brought.entry.user),
+)
+_keyword(
+    b'pushdate',
+    'Date information. When the changeset was pushed.',
+    lambda brought: templateutil.date((brought.entry.date, 0)),
+)
+_keyword(
+    b'pushbasenode',
+    'String. The first changeset that was pushed with the changeset.',
+    lambda brought: hex(brought.base),
+    of_ends=True,
+)
+_keyword(
+    b'pushheadnode',
+    'String. The last changeset that was pushed with the changeset.',
+    lambda brought: hex(brought.head),
+    of_ends=True,
+)
+
+
+def backed_out_by(context: Any) -> bytes | None:
+    """The first changeset on top of one whose description says that it backs it out; it is
+    looked for among the next ones."""
+    if context.rev() is None:
+        return None  # the working directory
+    short = context.hex()[:12].decode('ascii')
+    repo = context.repo()
+    for rev in itertools.islice(repo.revs(b'%d::', context.rev()), 1, _BACKOUT_WITHIN):
+        if short in description.backed_out(repo[rev].description().decode('utf-8', 'replace')):
+            found: bytes = repo[rev].hex()
+            return found
+    return None
+
+
+@eh.templatekeyword(b'backedoutby', requires={b'ctx'})
+def backedoutby(context: Any, mapping: Any) -> bytes | None:
+    """String. The changeset that backed this one out."""
+    return backed_out_by(context.resource(mapping, b'ctx'))
+
+
+def common_entry(orig: Any, repo: Any, context: Any) -> Any:
+    """hgweb's `webutil.commonentry`: what the templates know of a changeset."""
+    entry = orig(repo, context)
+    if config.participates(repo):
+        entry.update(KEYWORDS)
+        entry[b'backedoutby'] = backedoutby
+    return entry
+
+
+def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
+    repo = context.resource(mapping, b'repo')
+    if not config.participates(repo):
+        return None
+    cache = context.resource(mapping, b'cache')
+    key = _CACHE_OF_ENDS if with_ends else _CACHE
+    if key not in cache:
+        cache[key] = {} if with_ends else dict(pages.already_brought(repo))
+    found: dict[bytes, Brought | None] = cache[key]
+    changed = context.resource(mapping, b'ctx')
+    if changed.rev() is None:
+        return None  # the working directory
+    node = scmutil.binnode(changed)
+    if node not in found:
+        changelog = repo.unfiltered().changelog
+        rev = changelog.rev(node)
+        nodes = [node, *map(changelog.node, range(max(0, rev - _WINDOW), rev))]
+        found.update(_asked(repo, nodes, with_ends))
+    return found[node]
+
+
+def _asked(
+    repo: Any, nodes: Sequence[bytes], with_ends: bool
+) -> dict[bytes, Brought | None]:
+    """What the database says; nothing where it fails, for public pages go on."""
+    answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
+    try:
+        answer.update(Backend(repo).reader.impatient().brought(nodes, with_ends))
+    except HeadlessError as exc:
+        repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
+    return answer
+
+
+class _Pushes:
+    """The pushes that brought the revisions of a repository."""
+
+    def __init__(self, repo: Any) -> None:
+        self._catalog = Backend(repo).reader
+        self._changelog = repo.unfiltered().changelog
+        self._block = range(0)
+        self._found: dict[bytes, Brought] = {}
+
+    def of(self, rev: int) -> Brought | None:
+        if rev not in self._block:
+            start = rev - rev % _REVSET_WINDOW
+            self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
+            with errors.clear_errors():
+                self._found = self._catalog.brought(map(self._changelog.node, self._block))
+        return self._found.get(self._changelog.node(rev))
+
+
+def _predicate(declaration: bytes) -> Callable[[Any], Any]:
+    """Register a revset; in a repository that does not take part it is empty."""
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def run(repo: Any, subset: Any, x: Any) -> Any:
+            if not config.participates(repo):
+                return smartset.baseset()
+            return function(repo, subset, x)
+
+        return eh.revsetpredicate(declaration)(run)
+
+    return decorate
+
+
+def _filtered(repo: Any, subset: Any, matches: Callable[[int, Brought], bool]) -> Any:
+    pushes = _Pushes(repo)
+
+    def condition(rev: int) -> bool:
+        brought = pushes.of(rev)
+        return brought is not None and matches(rev, brought)
+
+    return subset.filter(condition)
+
+
+@_predicate(b'pushhead()')
+def pushhead(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that were the last of the push that brought them."""
+    revset.getargs(x, 0, 0, _(b'pushhead takes no arguments'))
+    node = repo.unfiltered().changelog.node
+    return _filtered(repo, subset, lambda rev, brought: brought.head == node(rev))
+
+
+@_predicate(b'pushdate(interval)')
+def pushdate(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that were pushed within the interval, see :hg:`help dates`."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushdate requires one argument'))
+    matches = dateutil.matchdate(revset.getstring(argument, _(b'pushdate requires a string')))
+    return _filtered(repo, subset, lambda rev, brought: matches(brought.entry.date))
+
+
+@_predicate(b'pushuser(string)')
+def pushuser(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets whose pusher's name contains the string, whatever the case."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushuser requires one argument'))
+    wanted = encoding.lower(revset.getstring(argument, _(b'pushuser requires a string')))
+    return _filtered(
+        repo,
+        subset,
+        lambda rev, brought: wanted in encoding.lower(encoding.tolocal(brought.entry.user)),
+    )
+
+
+@_predicate(b'pushid(int)')
+def pushid(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that a push brought."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushid requires one argument'))
+    push_id = revset.getinteger(argument, _(b'pushid requires a number'))
+    return subset & _of_pushes(repo, [push_id])
+
+
+@_predicate(b'pushrev(set)')
+def pushrev(repo: Any, subset: Any, x: Any) -> Any:
+    """Changesets that came with any changeset of the set."""
+    (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
+    revs = revset.getset(repo, revset.fullreposet(repo), argument)
+    node = repo.unfiltered().changelog.node
+    with errors.clear_errors():
+        brought = Backend(repo).reader.brought(map(node, revs))
+    return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
+
+
+def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
+    changelog = repo.changelog
+    with errors.clear_errors():
+        found = Backend(repo).reader.nodes_of([i for i in push_ids if 0 < i < 2**62])
+    nodes = [node for listed in found.values() for node, _extras in listed]
+    return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
+
+

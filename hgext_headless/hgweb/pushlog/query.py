@@ -1,0 +1,190 @@
+"""The parameters of a pushlog request: which pushes, and how much of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mercurial import scmutil
+from mercurial.hgweb import common
+from mercurial.node import bin
+
+from ... import hgcompat, lazy
+from ...backend import Backend
+from ...model import Entry, Selection
+from ...wire import discovery
+
+#: Pushes a page of the default listing.
+PAGE = 10
+#: Pages of a branch are counted off; far ones cost too much.
+_MAX_BRANCH_PAGE = 1000
+_MAX_ID = 2**62
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was asked for.
+
+    ``page`` counts from 1 and is None where all pushes that fit are wanted.
+    ``words`` describe the query for people: (kind, value).
+    """
+
+    selection: Selection
+    page: int | None
+    words: tuple[tuple[bytes, bytes], ...]
+    full: bool
+    tips_only: bool
+    version: int
+
+
+def parse(backend: Backend, repo: Any, req: Any, last: int) -> Query:
+    """The query of a web request, to a pushlog that ends with push ``last``.
+
+    Raises hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
+    """
+    params = req.qsparams
+    version = params.get(b'version', b'1')
+    if version not in (b'1', b'2'):
+        raise _bad(b"version must be 1 or 2, not '%s'", version)
+    resolver = _Resolver(backend, repo, last)
+    selection = Selection()
+    words: list[tuple[bytes, bytes]] = []
+
+    users = tuple(dict.fromkeys(params.getall(b'user')))
+    if users:
+        selection = replace(selection, users=users)
+        words += [(b'user', user) for user in users]
+    named = tuple(dict.fromkeys(params.getall(b'changeset')))
+    if named:
+        push_ids = resolver.push_ids(named)
+        selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
+        words += [(b'changeset', name) for name in named]
+    branch = params.get(b'branch')
+    if branch is not None:
+        _check_branch(backend, repo, branch)
+        selection = replace(selection, branch=branch)
+        words.append((b'branch', branch))
+
+    bounds: list[tuple[bytes, bytes]] = []
+    paged = True
+    for item in (b'startdate', b'fromchange', b'startID'):
+        if _is_given(params, item):
+            selection = _bounded(selection, resolver, item, params[item])
+            bounds.append((item, params[item]))
+            paged = False
+            break
+    paged = paged and not users and not named
+    if not paged:
+        for item in (b'enddate', b'tochange', b'endID'):
+            if _is_given(params, item):
+                selection = _bounded(selection, resolver, item, params[item])
+                bounds.append((item, params[item]))
+                break
+    upto = last if selection.upto is None else min(last, selection.upto)
+    return Query(
+        selection=replace(selection, upto=upto),
+        page=_page(params) if paged else None,
+        words=(*bounds, *words),
+        full=b'full' in params,
+        tips_only=params.get(b'tipsonly') == b'1',
+        version=int(version),
+    )
+
+
+def entries(backend: Backend, query: Query) -> list[Entry]:
+    """The pushes of a query, the oldest first. Raises `errors.Temporary`."""
+    selection = query.selection
+    if query.page is None:
+        limit = backend.settings.pushlog_limit or None
+        return backend.reader.entries(selection, newest=False, limit=limit)
+    before = PAGE * (query.page - 1)
+    consecutive = before and selection.branch is None and not backend.reader.imported_push_id()
+    if consecutive and selection.upto is not None:
+        # No page has to be counted off. An older pushlog may have had gaps.
+        selection = replace(selection, upto=selection.upto - before)
+        before = 0
+    return backend.reader.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
+
+
+def _is_given(params: Any, item: bytes) -> bool:
+    # A form sends its empty fields too.
+    return bool(params.get(item)) or (item in params and not item.endswith(b'date'))
+
+
+def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: bytes) -> Selection:
+    if item in (b'startdate', b'enddate'):
+        dates = lazy.load('hgext_headless.hgweb.pushlog.dates')
+        try:
+            seconds = dates.parse(hgcompat.to_str(value))
+        except ValueError:
+            raise _bad(b"%s is not a date: '%s'", item, value) from None
+        if item == b'startdate':
+            return replace(selection, since=seconds)
+        return replace(selection, before=seconds)
+    if item in (b'fromchange', b'tochange'):
+        (push_id,) = resolver.push_ids([value])
+    elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
+        push_id = max(-1, min(_MAX_ID, int(value[:30])))
+    else:
+        raise _bad(b"%s must be an integer, not '%s'", item, value)
+    if item in (b'fromchange', b'startID'):
+        return replace(selection, after=push_id)
+    return replace(selection, upto=push_id)
+
+
+def _page(params: Any) -> int:
+    # hgweb calls the path element after a command "node".
+    page = params.get(b'node', b'')
+    number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
+    if b'branch' in params:
+        number = min(number, _MAX_BRANCH_PAGE)
+    return max(1, number)
+
+
+def _check_branch(backend: Backend, repo: Any, branch: bytes) -> None:
+    if not repo.branchmap().hasbranch(branch) and not backend.reader.has_branch(branch):
+        raise common.ErrorResponse(
+            common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
+        )
+
+
+def _bad(text: bytes, *names: bytes) -> Exception:
+    escaped = tuple(hgcompat.escaped_bytes(name[:200]) for name in names)
+    return common.ErrorResponse(common.HTTP_BAD_REQUEST, text % escaped)
+
+
+class _Resolver:
+    """Names of changesets to the ids of the pushes that brought them."""
+
+    def __init__(self, backend: Backend, repo: Any, last: int) -> None:
+        self._backend = backend
+        self._repo = repo
+        self._last = last
+
+    def push_ids(self, names: list[bytes] | tuple[bytes, ...]) -> list[int]:
+        """For each name an id, 0 where a changeset came with no push.
+
+        Raises `error.RepoLookupError` where there is no such changeset, or where
+        the push that brought it is not shown here yet.
+        """
+        return list(self._ids(dict(zip(names, map(self._node, names)))))
+
+    def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
+        catalog = self._backend.reader
+        brought = catalog.brought(nodes.values())
+        has_node = self._repo.changelog.hasnode
+        unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
+        tombstoned = catalog.tombstoned(unknown) if unknown else {}
+        for name, node in nodes.items():
+            push_id = brought[node].entry.push_id if node in brought else tombstoned.get(node, 0)
+            if not 0 < push_id <= self._last and not has_node(node):
+                raise discovery.unknown(name)
+            yield push_id
+
+    def _node(self, name: bytes) -> bytes:
+        repo = self._repo
+        if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != repo.nodeconstants.wdirid:
+            return bin(name)  # what nobody has, no push brought
+        return discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)

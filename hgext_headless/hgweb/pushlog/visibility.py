@@ -1,0 +1,68 @@
+"""What a server may show of the pushlog: only what it can serve.
+
+A replica may not have got the public changesets yet that a push brought or
+builds on. Then neither that push nor a later one is shown, so that whoever
+polls for what comes after an id misses nothing. Pushes of an older pushlog are not
+waited for: what one of them lacks here may never have been moved in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mercurial.node import nullid
+
+from ...backend import Backend
+from ...model import Needs
+
+#: A replica lags by fewer pushes than this when a process first looks.
+_WINDOW = 2000
+#: Pushes that one question is about.
+_BATCH = 200
+
+
+def last_shown(backend: Backend, repo: Any) -> int:
+    """The highest push id that this server can serve, and each one below it.
+
+    Looks at those that came since it looked last. Raises `errors.Temporary`.
+    """
+    catalog = backend.reader
+    last = catalog.last_push_id()
+    memory = catalog.memory('last shown', repo.root)
+    seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
+    if seen < last:
+        seen = max(seen, min(catalog.imported_push_id(), last))
+    while seen < last:
+        push_ids = range(seen + 1, min(last, seen + _BATCH) + 1)
+        missing = _first_missing(backend, repo, catalog.needs(push_ids))
+        seen = push_ids[-1] if missing is None else missing - 1
+        if missing is not None:
+            break
+    memory['push_id'] = seen
+    return seen
+
+
+def _first_missing(backend: Backend, repo: Any, needs: Sequence[Needs]) -> int | None:
+    """The first push that needs what the repository lacks."""
+    has_node = repo.unfiltered().changelog.hasnode
+    brought = {need.node for need in needs}
+    others = {
+        parent
+        for need in needs
+        for parent in need.parents
+        if parent not in brought and parent != nullid and not has_node(parent)
+    }
+    if others:
+        # Drafts of pushes that are shown, or decide themselves, and those that came with none.
+        brought.update(backend.reader.brought(others))
+        brought.update(backend.reader.known(others))
+    for need in needs:
+        if has_node(need.node):
+            continue
+        if not need.bundled:
+            return need.push_id
+        for parent in need.parents:
+            if parent != nullid and parent not in brought and not has_node(parent):
+                return need.push_id
+    return None

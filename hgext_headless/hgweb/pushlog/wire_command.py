@@ -1,0 +1,63 @@
+"""The wire command ``pushlog``, by which clients with Mozilla's pushlog extension copy it.
+
+The protocol is that of ``hgext/pushlog`` in Mozilla's version-control-tools: a line ``1``, then
+for each push with at least the id ``firstpush`` a line of its id, user, date and changesets; or a
+line ``0`` and one that says what failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial import wireprototypes, wireprotov1server
+from mercurial.node import hex
+
+from ... import config, hgcompat
+from ...backend import Backend
+from ...errors import HeadlessError
+from ...model import Selection
+from . import visibility
+
+_NAME = b'pushlog'
+#: Pushes that one question is about.
+_BATCH = 500
+
+
+def install() -> None:
+    """Make the command known, once."""
+    if _NAME not in wireprotov1server.commands:
+        wireprotov1server.wireprotocommand(_NAME, b'firstpush', permission=b'pull')(answer)
+    hgcompat.wrap_once(wireprotov1server, '_capabilities', capabilities)
+
+
+def capabilities(orig: Any, repo: Any, proto: Any) -> list[bytes]:
+    """What a server says that it can, as a list."""
+    found: list[bytes] = orig(repo, proto)
+    return [*found, _NAME] if config.participates(repo) else found
+
+
+def answer(repo: Any, proto: Any, firstpush: bytes) -> Any:
+    """At most ``headless.pushlog-limit`` pushes: a client asks for the rest when it pulls again."""
+    try:
+        if not config.participates(repo):
+            raise ValueError('there is no pushlog')
+        lines = [b'1', *_lines(Backend(repo), repo, int(firstpush))]
+    except (HeadlessError, ValueError) as exc:
+        text = exc.line() if isinstance(exc, HeadlessError) else str(exc)
+        lines = [b'0', hgcompat.to_bytes(text)]
+    return wireprototypes.bytesresponse(b'\n'.join(lines))
+
+
+def _lines(backend: Backend, repo: Any, first: int) -> Iterator[bytes]:
+    last = visibility.last_shown(backend, repo)
+    selection = Selection(after=max(first, 1) - 1, upto=last)
+    limit = backend.settings.pushlog_limit or None
+    entries = backend.reader.entries(selection, newest=False, limit=limit)
+    for start in range(0, len(entries), _BATCH):
+        batch = entries[start : start + _BATCH]
+        nodes = backend.reader.nodes_of([entry.push_id for entry in batch])
+        for entry in batch:
+            listed = b' '.join(hex(node) for node, _extras in nodes[entry.push_id])
+            user = b'_'.join(entry.user.split()) or b'-'
+            yield b'%d %s %d %s' % (entry.push_id, user, entry.date, listed)

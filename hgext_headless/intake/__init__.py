@@ -1,1 +1,0 @@
-"""Intake: a push on its way in."""

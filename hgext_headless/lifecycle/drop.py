@@ -1,0 +1,146 @@
+"""Dropping bundles, and storing again what in them stays."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from ..backend import Backend
+from ..bundles import overlay as overlays, write
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import expiry
+from ..catalog.expiry import Candidate
+from ..errors import Deletions, Refused
+from ..model import Bundle
+from . import upload
+from .deletion import Deleter
+
+
+class DryRun(NamedTuple):
+    """Keys of bundles that would be gone by now, and drafts that would be stored anew."""
+
+    keys: set[str]
+    stays: set[bytes]
+
+
+class Plan(NamedTuple):
+    """``expired`` are drafts that no bundle holds then. ``stays`` are drafts that have to be
+    stored anew: heads are enough."""
+
+    keys: set[str]
+    size: int
+    expired: set[bytes]
+    stays: list[bytes]
+
+
+def plan(
+    repo: Any,
+    backend: Backend,
+    candidates: Sequence[Candidate],
+    chosen: Collection[bytes],
+    done: DryRun | None = None,
+) -> Plan:
+    """Plan which drafts of ``candidates`` to drop, keep or store again.
+
+    What is public stays, and is not stored anew; what stands in another bundle stays too;
+    and so does what a draft that stays builds on. ``done`` has what earlier plans did, and
+    is told of this one.
+    """
+    is_public = public_now(repo)
+    keys = {candidate.bundle.key for candidate in candidates}
+    drafts = {n for candidate in candidates for n in candidate.bundle.nodes if not is_public(n)}
+    dropped = keys
+    if done is not None:
+        dropped = done.keys
+        dropped |= keys
+        drafts -= done.stays
+    drafts -= backend.catalog.read(expiry.held_elsewhere, drafts, dropped)
+    parents = backend.catalog.read(expiry.parents, drafts)
+    stays: set[bytes] = set()
+    inner: set[bytes] = set()
+    pending = sorted(drafts - set(chosen))
+    while pending:
+        node = pending.pop()
+        if node not in stays:
+            stays.add(node)
+            above = [parent for parent in parents[node] if parent in drafts]
+            inner.update(above)
+            pending += above
+    if done is not None:
+        done.stays.update(stays)
+    size = sum(candidate.bundle.size for candidate in candidates)
+    return Plan(keys, size, drafts - stays, sorted(stays - inner))
+
+
+def carry_out(
+    repo: Any, backend: Backend, deleter: Deleter, candidates: Sequence[Candidate], planned: Plan
+) -> list[bytes]:
+    """Store anew what stays, drop the rows, then the objects; return what is gone.
+
+    Where it is interrupted, either nothing has happened yet, or objects are left that
+    are marked: the next `Remover.finish` deletes them.
+    """
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        files = _written(repo, backend, candidates, planned.stays, folder)
+
+        def record(stored_again: Deletions) -> list[bytes]:
+            is_public = public_now(repo)
+            return backend.catalog.write(
+                expiry.drop,
+                planned.keys,
+                {node for node in planned.expired if not is_public(node)},
+                [bundle for bundle, _path in files],
+                stored_again,
+                int(time.time()),
+            )
+
+        upload.put(backend, files)
+        gone = upload.recorded(backend, files, record)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    deleter.finish()
+    for key in planned.keys:
+        backend.cache.forget(key)
+    return gone
+
+
+def public_now(repo: Any) -> Callable[[bytes], bool]:
+    """Whether a changeset is public, by what the repository has by now: a push may have
+    published it since it was looked at last.
+
+    Raises `Refused` where the repository has drafts in itself.
+    """
+    repo.invalidateall()
+    if repo.unfiltered().revs(b'first(not public())'):
+        raise Refused(
+            'this repository has drafts in itself: do this in the headless one that they '
+            'were moved to'
+        )
+    is_public: Callable[[bytes], bool] = repo.unfiltered().changelog.hasnode
+    return is_public
+
+
+def _written(
+    repo: Any,
+    backend: Backend,
+    candidates: Sequence[Candidate],
+    heads: Sequence[bytes],
+    folder: str,
+) -> list[tuple[Bundle, str]]:
+    if not heads:
+        return []
+    needed = [
+        candidate.bundle
+        for candidate in candidates
+        if not set(heads).isdisjoint(candidate.bundle.nodes)
+    ]
+    has_node = repo.unfiltered().changelog.hasnode
+    with overlays.opened(repo, backend.source, needed) as overlay:
+        return [
+            write.write_head(overlay, backend.settings.repository, head, has_node, folder)
+            for head in heads
+        ]

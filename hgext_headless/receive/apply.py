@@ -1,0 +1,93 @@
+"""The repository's share of a push: the only step that locks it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from mercurial import bundle2, changegroup, discovery, phases
+
+from ..bundles.markers import Raw
+from . import bookmarks
+from .incoming import Incoming
+from .partition import Divided
+
+_HOOKS = b'hooks'
+#: Hooks that the push runs itself, once, over all of it.
+_OURS = (b'prechangegroup', b'pretxnchangegroup', b'changegroup', b'incoming')
+
+
+def apply(
+    incoming: Incoming,
+    overlay: Any,
+    divided: Divided,
+    plan: bookmarks.Plan,
+    markers: list[Raw],
+) -> None:
+    """Add public changesets, and bookmarks and markers of public changesets.
+
+    Without any of them nothing is locked. Raises `error.PushRaced` where
+    public history moved under the client.
+    """
+    if not (divided.public or plan.applied or markers):
+        return
+    repo = incoming.repo.unfiltered()
+    ui = repo.ui
+    silenced = {
+        (_HOOKS, name): b''
+        for name, _command in ui.configitems(_HOOKS)
+        if name.split(b'.')[0] in _OURS
+    }
+    # Some run when the lock is released.
+    with ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
+        with repo.transaction(incoming.source) as transaction:
+            transaction.hookargs.update(incoming.hookargs)
+            transaction.hookargs[b'source'] = incoming.source
+            transaction.hookargs[b'url'] = incoming.url
+            transaction.hookargs[b'bundle2'] = b'1'
+            operation = bundle2.bundleoperation(
+                repo, lambda: transaction, captureoutput=False, source=b'push'
+            )
+            for check in incoming.checks:
+                check(operation)
+            if divided.public:
+                _add(repo, overlay, transaction, incoming, divided.public_heads)
+            if plan.applied:
+                bookmarks.check(repo, plan.seen)
+                repo._bookmarks.applychanges(repo, transaction, plan.applied)
+            if markers:
+                repo.obsstore.add(transaction, markers)
+                repo.invalidatevolatilesets()
+
+
+@contextlib.contextmanager
+def giving_up(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
+    """Keep the lock while bookmarks that move to drafts are recorded, and remove them then.
+
+    Without any nothing is locked. Raises `error.PushRaced`.
+    """
+    if not plan.leaving:
+        yield
+        return
+    repo = incoming.repo.unfiltered()
+    with repo.wlock(), repo.lock():
+        seen = dict(plan.seen)
+        seen.update((name, node) for name, node in plan.applied if name in seen)
+        bookmarks.check(repo, seen)
+        yield
+        with repo.transaction(incoming.source) as transaction:
+            transaction.hookargs.update(incoming.hookargs)
+            changes = [(name, None) for name in plan.leaving]
+            repo._bookmarks.applychanges(repo, transaction, changes)
+
+
+def _add(
+    repo: Any, overlay: Any, transaction: Any, incoming: Incoming, heads: list[bytes]
+) -> None:
+    common = [node for node in repo.changelog.heads() if overlay.changelog.hasnode(node)]
+    outgoing = discovery.outgoing(overlay, common, list(heads))
+    packed = changegroup.makechangegroup(overlay, outgoing, b'02', b'push')
+    packed.apply(repo, transaction, incoming.source, incoming.url)
+    # A changegroup that comes to a non-publishing repository lands as draft.
+    phases.advanceboundary(repo, transaction, phases.public, heads)

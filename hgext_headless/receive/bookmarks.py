@@ -1,0 +1,119 @@
+"""The bookmarks of a push: those of drafts are in the database, others in the repository.
+
+Where both have a name, the repository's counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from mercurial import bookmarks, error
+from mercurial.node import short
+
+from .. import hgcompat
+from ..errors import Raced, Refused
+from ..model import BookmarkMove
+from .incoming import Incoming
+
+#: Bytes of a name. The database has it in an index.
+_MAX_NAME = 1000
+
+
+class Plan(NamedTuple):
+    """What a push does to bookmarks.
+
+    ``stored`` is for the database. ``applied`` (None deletes) is for the repository,
+    before it; ``leaving`` names go from the repository after it, so that no crash loses
+    one. ``seen`` is what the repository had for all names of the plan.
+    """
+
+    stored: list[BookmarkMove]
+    applied: list[tuple[bytes, bytes | None]]
+    leaving: list[bytes]
+    seen: dict[bytes, bytes | None]
+
+
+def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
+    """What a push that makes some changesets public does to bookmarks: theirs go with
+    them into the repository.
+
+    Raises `error.PushRaced` where a bookmark is not where the client expects it,
+    `Refused`, and `errors.Temporary`.
+    """
+    asked = dict(incoming.bookmarks)
+    result = Plan([], [], [], {})
+    if not (asked or publishing):
+        return result
+    catalog = incoming.backend.catalog
+    own = incoming.repo._bookmarks
+    rows = catalog.bookmarks(asked)
+    for name, accepted in incoming.expected.items():
+        found = own.get(name) or rows.get(name)
+        if name in asked and found not in accepted:
+            raise raced(Raced(name, accepted[0], found))
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    becoming = frozenset(publishing)
+    for name, node in asked.items():
+        _check_name(incoming, name, node)
+        result.seen[name] = own.get(name)
+        old = rows.get(name)
+        if node is None or node in becoming or has_node(node):
+            if own.get(name) != node:
+                result.applied.append((name, node))
+            if old is not None:
+                result.stored.append(BookmarkMove(name, old, None))
+        else:
+            if old != node:
+                result.stored.append(BookmarkMove(name, old, node))
+            if name in own:
+                result.leaving.append(name)
+    for name, node in catalog.bookmarks_at(publishing).items():
+        if name not in asked:
+            result.stored.append(BookmarkMove(name, node, None))
+            result.seen[name] = own.get(name)
+            if name not in own:
+                result.applied.append((name, node))
+    return result
+
+
+def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
+    """That the repository's bookmarks are still as a plan saw them; asked under the lock.
+
+    Raises `error.PushRaced`.
+    """
+    for name, node in seen.items():
+        found = repo._bookmarks.get(name)
+        if found != node:
+            raise raced(Raced(name, node, found))
+
+
+def raced(exc: Raced) -> error.PushRaced:
+    """Mercurial's error, in its words (`bundle2`'s handler of ``check:bookmarks``)."""
+    name, expected, found = exc.name, exc.expected, exc.found
+    if found is None:
+        what = b'is missing, expected %s' % short(expected or b'')
+    elif expected is None:
+        what = b'set on %s, expected missing' % short(found)
+    else:
+        what = b'move from %s to %s' % (short(expected), short(found))
+    return error.PushRaced(
+        b'remote repository changed while pushing - please try again (bookmark "%s" %s)'
+        % (hgcompat.escaped_bytes(name)[:100], what)
+    )
+
+
+def _check_name(incoming: Incoming, name: bytes, node: bytes | None) -> None:
+    shown = hgcompat.escaped(name)
+    if bookmarks.isdivergent(name):
+        raise Refused(f'cannot accept divergent bookmark {shown}!')
+    if node is None:
+        return
+    try:
+        bookmarks.checkformat(incoming.repo, name)
+    except error.Abort as exc:
+        raise Refused(f'bookmark {shown}: {hgcompat.to_str(exc.message)}') from exc
+    if not hgcompat.is_plain(name):
+        raise Refused(f'bookmark {shown}: the name is no text without control characters')
+    if len(name) > _MAX_NAME:
+        raise Refused(f'the name of bookmark {shown[:40]}... is too long')

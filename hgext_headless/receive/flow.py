@@ -1,0 +1,180 @@
+"""The way of a push from its first byte to its acknowledgement.
+
+The order is store first, repository second, database last. A crash between any
+two steps leaves an object that nothing points at, or public history that was
+going to be public anyway; never a row without its object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from mercurial.i18n import _
+from mercurial.node import hex
+
+from .. import config, errors, hgcompat
+from ..errors import Deletions, Raced, Refused
+from ..lifecycle import upload
+from ..model import Push, Recorded
+from . import (
+    apply,
+    bookmarks,
+    incoming as incomings,
+    markers,
+    pack,
+    partition,
+    quarantine as quarantines,
+    stream,
+)
+from .hooks import Hooks
+from .incoming import Incoming
+from .quarantine import Quarantine
+
+
+def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
+    """Process the bundle2 stream of a push; ``orig`` is `bundle2.processparts`."""
+    with errors.no_traceback(repo.ui, 'the push'), incomings.opened(repo, source, url) as push:
+        op.headless = push
+        try:
+            unbundler._compengine = stream.BoundedEngine(
+                unbundler._compengine.bundletype()[1], push.backend.settings.max_push_size
+            )
+            with push.stages.stage('receive'), stream.readable():
+                orig(repo, op, unbundler)
+            with _captured(op):
+                push.hookargs = dict(op.hookargs or {})
+                take(push)
+        finally:
+            op.headless = None
+
+
+@contextlib.contextmanager
+def _captured(op: Any) -> Iterator[None]:
+    """Send what is printed to the client, as `bundle2._processpart` does for a part."""
+    if not (op.captureoutput and op.reply is not None):
+        yield
+        return
+    op.ui.pushbuffer(error=True, subproc=True)
+    try:
+        yield
+    finally:
+        output = op.ui.popbuffer()
+        if output:
+            op.reply.newpart(b'output', data=output, mandatory=False)
+
+
+def take(push: Incoming) -> None:
+    """Do the work of a push that has come in; on return it is stored, and can be acknowledged.
+
+    Raises `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`; then nothing that
+    the client could see has changed, but for public history in the repository where the
+    database failed after it.
+    """
+    stage = push.stages.stage
+    hooks = Hooks(push)
+    if push.entries:
+        hooks.before()
+        opened = quarantines.opened(push)
+    elif _changes_anything(push):
+        opened = quarantines.without_changesets(push)
+    else:
+        return
+    with push.stages.entering('quarantine', opened) as quarantine:
+        if push.entries:
+            hooks.over(quarantine.overlay, quarantine.url(), quarantine.nodes)
+            hooks.check()
+        hooks.before_keys()
+
+        divided = partition.divide(push, quarantine.overlay)
+        moves = bookmarks.plan(push, divided.public)
+        marks = markers.divide(push, divided.public)
+        to_record = bool(quarantine.changesets or moves.stored or moves.leaving or marks.stored)
+        held = _held(push, quarantine, divided) if to_record else set()
+        with stage('pack'):
+            files = pack.bundles(push, quarantine, divided, held)
+
+        with stage('store'):
+            upload.put(push.backend, files)
+        with stage('repository'):
+            apply.apply(push, quarantine.overlay, divided, moves, marks.applied)
+        recorded = Recorded()
+        if to_record:
+            row = Push(
+                user=config.pusher(push.repo, push.backend.settings),
+                date=int(time.time()),
+                changesets=tuple(quarantine.changesets),
+                bundles=tuple(bundle for bundle, _path in files),
+                bookmarks=tuple(moves.stored),
+                markers=tuple(marks.stored),
+                roots=tuple(divided.draft_roots),
+                held=tuple(sorted(held)),
+            )
+            recorded = _recorded(push, row, files, moves)
+
+        report(push, recorded)
+        hooks.after_keys()
+        hooks.after(recorded.nodes)
+
+
+def _changes_anything(push: Incoming) -> bool:
+    """Whether a push of phases, bookmarks and markers alone has anything that is new."""
+    changelog = push.repo.unfiltered().changelog
+    push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
+    return bool(push.public_heads or push.bookmarks or push.markers)
+
+
+def _held(
+    push: Incoming, quarantine: Quarantine, divided: partition.Divided
+) -> Collection[bytes]:
+    """The draft heads that a bundle has already. Asked before anything is stored: a push that
+    can't be recorded need not start."""
+    catalog = push.backend.catalog
+    with push.stages.stage('database'):
+        catalog.refuse_forgotten({*quarantine.nodes, *divided.public})
+        # A live bundle has all draft ancestors of what it has.
+        return catalog.known(divided.draft_heads)
+
+
+def _recorded(
+    push: Incoming, row: Push, files: upload.Files, moves: bookmarks.Plan
+) -> Recorded:
+    def record(stored_again: Deletions) -> Recorded:
+        with push.stages.stage('database'), apply.giving_up(push, moves):
+            return push.backend.catalog.record(row, stored_again)
+
+    try:
+        return upload.recorded(push.backend, files, record)
+    except Raced as exc:
+        raise bookmarks.raced(exc) from exc
+
+
+def report(push: Incoming, recorded: Recorded) -> None:
+    """Tell the client what was stored, as what, and where to see it."""
+    status = push.ui.status
+    if recorded.markers:
+        # Mercurial's own words.
+        status(_(b'%i new obsolescence markers\n') % recorded.markers)
+    if not push.entries:
+        return
+    number = len(recorded.nodes)
+    push.stages.note(push=recorded.push_id, changesets=number)
+    if recorded.push_id is None:
+        status(b'headless: all changesets had been pushed before\n')
+        return
+    plural = b'changeset' if number == 1 else b'changesets'
+    status(b'headless: stored %d %s as push %d\n' % (number, plural, recorded.push_id))
+    base = hgcompat.request_base(push.ui) or push.backend.settings.link_base
+    page = b'pushloghtml?changeset=%s' % hex(recorded.nodes[-1])
+    status(b'headless: see %s\n' % (b'%s/%s' % (base.encode('utf-8'), page) if base else page))
+
+
+def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
+    """The hook where no push was taken apart: then none may come in."""
+    if kwargs.get('source') in (b'push', b'serve'):
+        with errors.clear_errors():
+            raise Refused('the push did not pass through the quarantine')
+    return False
+

@@ -1,0 +1,76 @@
+"""What has come in of a push: spooled to files, nothing of it applied."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .. import config, hgcompat, requirement, timings
+from ..backend import Backend
+from ..bundles import changegroups
+from ..bundles.markers import Raw
+from ..bundles.overlay import FOLDER_PREFIX, Layer
+from ..errors import Refused
+from ..timings import Stages
+
+
+class Incoming:
+    """One push while it comes in. It hangs on the bundle2 operation.
+
+    ``entries`` are the changelog's entries of the changegroup, in their order.
+    ``public_heads`` are nodes that the client says are public, ``bookmarks``
+    pairs of name and node (None deletes), ``expected`` where the client takes them
+    to be now: any of some nodes. ``checks`` are its assumptions about public
+    history: callables that take a bundle2 operation which holds the lock, and
+    raise `error.PushRaced`. ``markers`` are obsolescence markers, ``keys`` what came as
+    ``pushkey``: arguments of its hooks, ``hookargs`` what the client adds to all hooks. ``stages``
+    goes to the log.
+    """
+
+    def __init__(
+        self, repo: Any, backend: Backend, source: bytes, url: bytes, folder: str, stages: Stages
+    ) -> None:
+        self.repo = repo
+        self.ui = repo.ui
+        self.backend = backend
+        self.source = source
+        self.url = url
+        self.folder = folder
+        self.stages = stages
+        self.entries: list[hgcompat.Delta] = []
+        self.layer: Layer | None = None
+        self.public_heads: list[bytes] = []
+        self.bookmarks: list[tuple[bytes, bytes | None]] = []
+        self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
+        self.checks: list[Callable[[Any], None]] = []
+        self.markers: list[Raw] = []
+        self.keys: list[dict[str, bytes]] = []
+        self.hookargs: dict[bytes, bytes] = {}
+
+    def receive(self, stream: Any, version: bytes) -> None:
+        """Spool the changegroup. Raises `Refused`."""
+        if self.layer is not None:
+            raise Refused('a push may have one changegroup')
+        path = os.path.join(self.folder, 'incoming.cg')
+        with open(path, 'wb') as spool:
+            spool.writelines(changegroups.normalized(stream, version, self.entries))
+            self.stages.note(bytes=spool.tell())
+        self.layer = Layer(path, b'02')
+
+
+@contextlib.contextmanager
+def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
+    """An empty push, with a folder that is gone at the end, and a line in the log."""
+    backend = Backend(repo)
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        user = config.pusher(repo, backend.settings)
+        with timings.logged(repo.ui, event, user=user) as stages:
+            requirement.ensure(repo)
+            yield Incoming(repo, backend, source, url, folder, stages)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

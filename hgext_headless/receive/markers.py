@@ -1,0 +1,47 @@
+"""The obsolescence markers of a push: for the database, and for the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from ..bundles import markers
+from ..model import Marker
+from .incoming import Incoming
+
+
+class Divided(NamedTuple):
+    """``stored`` are those of drafts, ``applied`` those of public changesets that the
+    repository lacks. One that is about both is in both."""
+
+    stored: list[Marker]
+    applied: list[markers.Raw]
+
+
+def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
+    """Divide the markers of a push that makes some changesets public.
+
+    What is stored about those goes into the repository too. Raises `errors.Temporary`.
+    """
+    repo = incoming.repo
+    is_public = _test(incoming, publishing)
+    stored = [
+        markers.pack(marker)
+        for marker in dict.fromkeys(incoming.markers)
+        if not all(map(is_public, markers.nodes(marker)))
+    ]
+    applied = dict.fromkeys(markers.relevant(incoming.markers, is_public))
+    if publishing and not repo.obsstore.readonly:
+        found = incoming.backend.catalog.relevant_markers(publishing)
+        applied.update(dict.fromkeys(map(markers.unpack, found)))
+    if applied:
+        # They come with every push, which would take the lock for nothing.
+        present = repo.obsstore.successors
+        applied = {m: None for m in applied if m not in present.get(m[0], ())}
+    return Divided(stored, list(applied))
+
+
+def _test(incoming: Incoming, publishing: Collection[bytes]) -> Callable[[bytes], bool]:
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    becoming = frozenset(publishing)
+    return lambda node: node in becoming or has_node(node)

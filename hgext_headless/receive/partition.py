@@ -1,0 +1,58 @@
+"""A push divided by phase: public changesets for the repository, drafts for the store."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..bundles import ancestry
+from ..errors import Refused
+from .incoming import Incoming
+
+
+class Divided(NamedTuple):
+    """A push, divided by phase. All nodes; ``public`` and ``drafts`` parents first.
+
+    ``draft_roots`` are those of the push after its public part was applied.
+    """
+
+    public: list[bytes]
+    public_heads: list[bytes]
+    drafts: list[bytes]
+    draft_heads: list[bytes]
+    draft_roots: list[bytes]
+
+
+def divide(incoming: Incoming, repo: Any) -> Divided:
+    """Divide what lies over the repository by phase; ``repo`` is the quarantine's.
+
+    Public is what the client names public, and its ancestors. Drafts are all others that
+    came in and are not public here. Raises `Refused`.
+    """
+    changelog = repo.changelog
+    for node in incoming.public_heads:
+        if not changelog.hasnode(node):
+            raise Refused(f'changeset {node.hex()[:12]} is unknown here')
+    applied = incoming.repo.unfiltered().changelog
+    public = ancestry.above(changelog, incoming.public_heads, applied.hasnode)
+    if public and not incoming.backend.settings.accept_public:
+        raise Refused(
+            'this server takes no public changesets (headless.public = reject): '
+            f'{public[0].hex()[:12]} is public'
+        )
+    is_public = set(public)
+    drafts = [
+        entry.node
+        for entry in incoming.entries
+        if entry.node not in is_public and not applied.hasnode(entry.node)
+    ]
+
+    def among(revset: bytes, nodes: list[bytes]) -> list[bytes]:
+        return [changelog.node(rev) for rev in repo.revs(revset, nodes)]
+
+    return Divided(
+        public,
+        among(b'heads(%ln)', public),
+        drafts,
+        among(b'heads(%ln)', drafts),
+        among(b'roots(%ln)', drafts),
+    )

@@ -1,0 +1,128 @@
+"""The quarantine: a repository in which a push can be seen whole, and is not applied.
+
+It is Mercurial's bundle repository over the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from .. import hgcompat
+from ..bundles import checks, overlay as overlays
+from ..bundles.overlay import Layer
+from ..errors import Refused
+from ..model import Changeset
+from .incoming import Incoming
+
+#: The variable by which an hg that a shell hook starts finds the push.
+VARIABLE = b'HG_HEADLESS_QUARANTINE'
+
+
+class Quarantine:
+    """``overlay`` is the repository, ``path`` the bundle that lies over the real
+    one, ``checked`` what the push brought."""
+
+    def __init__(self, overlay: Any, path: str, checked: checks.Checked) -> None:
+        self.overlay = overlay
+        self.path = path
+        self.checked = checked
+
+    @property
+    def changesets(self) -> list[Changeset]:
+        """All that the push brought, parents first."""
+        return self.checked.changesets
+
+    @property
+    def nodes(self) -> list[bytes]:
+        """Those of `changesets`."""
+        return [changeset.node for changeset in self.changesets]
+
+    def url(self) -> bytes:
+        """The quarantine as Mercurial names a bundle repository."""
+        return b'bundle:%s+%s' % (self.overlay.root, hgcompat.to_bytes(self.path))
+
+
+def path_from_environment(root: bytes, variable: bytes) -> bytes | None:
+    """The bundle to lay over the repository at ``root``, from `VARIABLE`'s value."""
+    prefix = b'bundle:%s+' % root
+    return variable[len(prefix) :] if variable.startswith(prefix) else None
+
+
+@contextlib.contextmanager
+def opened(incoming: Incoming) -> Iterator[Quarantine]:
+    """Build the quarantine of a push, and check every revision that came in.
+
+    Raises `Refused` where a revision does not fit its hash or is missing.
+    """
+    layer = incoming.layer
+    assert layer is not None
+    _check_parents(incoming)
+    path = os.path.join(incoming.folder, 'quarantine.hg')
+    with checks.misses():
+        overlay = _laid(incoming, layer, path)
+        try:
+            checked = checks.checked(overlay, layer, [entry.node for entry in incoming.entries])
+        except BaseException:
+            overlay.close()
+            raise
+        if checked.misnamed:
+            overlay.close()
+            with open(layer.path, 'r+b') as file:
+                for place in checked.misnamed:
+                    file.seek(place.offset)
+                    file.write(place.node)
+            overlay = _laid(incoming, layer, path)
+    try:
+        overlays.silence_outgoing_hooks(overlay.ui)
+        yield Quarantine(overlay, path, checked)
+    finally:
+        overlay.close()
+
+
+def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
+    overlays.write(incoming.ui, [layer], path)
+    return overlays.lay(incoming.repo, path)
+
+
+@contextlib.contextmanager
+def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
+    """The quarantine of a push that brings no changeset: the repository, under the stored
+    drafts that it makes public.
+
+    Raises `Refused` where one is not stored, `Temporary` and `Corrupt`.
+    """
+    repo = incoming.repo.unfiltered()
+    drafts = [n for n in incoming.public_heads if not repo.changelog.hasnode(n)]
+    nothing = checks.Checked([], {}, [])
+    if not drafts:
+        yield Quarantine(repo, '', nothing)
+        return
+    backend = incoming.backend
+    found = backend.catalog.bundles_with(drafts)
+    for node in drafts:
+        if node not in found:
+            raise _unknown(node)
+    with overlays.opened(repo, backend.store, list(found.values())) as overlay:
+        overlays.silence_outgoing_hooks(overlay.ui)
+        yield Quarantine(overlay, '', nothing)
+
+
+def _check_parents(incoming: Incoming) -> None:
+    """A client leaves out only what it has in common with public history."""
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    brought: set[bytes] = set()
+    for entry in incoming.entries:
+        if entry.node in brought:
+            raise Refused(f'changeset {entry.node.hex()[:12]} is twice in the changegroup')
+        brought.add(entry.node)
+    for entry in incoming.entries:
+        for parent in (entry.p1, entry.p2):
+            if parent not in brought and not has_node(parent):
+                raise _unknown(parent)
+
+
+def _unknown(node: bytes) -> Refused:
+    return Refused(f'changeset {node.hex()[:12]} is unknown here')

@@ -1,0 +1,199 @@
+"""The body of a push: a bundle2 stream that nobody trusts.
+
+Mercurial's own readers decompress whatever one read of the network brought: 58
+KB of zstd can make 1.8 GB. Here at most what was asked for is decompressed,
+all of it is counted, and no single read may be large.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import threading
+import zlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from mercurial import error, util
+
+from .. import errors, hgcompat
+from ..backend import Backend
+from ..errors import HeadlessError, Refused, Temporary
+
+#: Bytes that one read may ask for. hg's own payload chunks have 32 KB.
+MAX_READ = 64 * 1024 * 1024
+_INPUT = 64 * 1024
+_ZSTD_WINDOW = 1 << 27
+#: What a body begins with (``hg help internals.bundles``).
+_BUNDLE2 = b'HG20'
+_BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ')
+_MAGIC = 6
+
+
+class _Source(Protocol):
+    def read(self, size: int) -> bytes: ...
+
+
+class _Inflated:
+    """A decompressor of the zlib or bz2 kind as a stream, bounded by each read."""
+
+    def __init__(self, source: _Source, decompressor: Any) -> None:
+        self._source = source
+        self._decompressor = decompressor
+
+    def _more(self, size: int) -> bytes:
+        decompressor = self._decompressor
+        while not decompressor.eof:
+            pending = getattr(decompressor, 'unconsumed_tail', b'')
+            if not pending and getattr(decompressor, 'needs_input', True):
+                pending = self._source.read(_INPUT)
+                if not pending:
+                    break
+            data: bytes = decompressor.decompress(pending, size)
+            if data:
+                return data
+        return b''
+
+    def read(self, size: int) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            more = self._more(size - len(found))
+            if not more:
+                break
+            found += more
+        return bytes(found)
+
+
+def _zstd(source: _Source) -> _Source:
+    module = util.compengines[b'zstd']._module
+    reader: _Source = module.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(source)
+    return reader
+
+
+_READERS: dict[bytes, Any] = {
+    b'UN': lambda source: source,
+    b'GZ': lambda source: _Inflated(source, zlib.decompressobj()),
+    b'BZ': lambda source: _Inflated(source, bz2.BZ2Decompressor()),
+    b'ZS': _zstd,
+}
+
+
+class BoundedStream:
+    """The decompressed stream, counted. bundle2 always knows how many bytes come.
+
+    Raises `Refused` past the limits, and `Temporary` where the stream ends
+    early; and goes on raising, so that nothing behind that is ever read.
+    """
+
+    def __init__(self, source: _Source, compression: bytes, limit: int) -> None:
+        self._stream = _READERS[compression](source)
+        self._left = limit
+        self._limit = limit
+        self._ended: HeadlessError | None = None
+
+    def end(self, error: HeadlessError) -> HeadlessError:
+        """Raise ``error`` at each further read; return it."""
+        self._ended = error
+        return error
+
+    def read(self, size: int) -> bytes:
+        if self._ended:
+            raise self._ended
+        if size > MAX_READ:
+            raise self.end(Refused(f'a single chunk of the stream has {size} bytes'))
+        if size > self._left:
+            raise self.end(too_large(self._limit))
+        data: bytes = self._stream.read(size)
+        if len(data) < size:
+            raise self.end(Temporary('the push broke off before its end'))
+        self._left -= len(data)
+        return data
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(f'the push has more than headless.max-push-size ({limit} bytes)')
+
+
+class BoundedEngine:
+    """Stands in for the compression engine of a bundle2 stream (`bundle2.unbundle20`)."""
+
+    def __init__(self, compression: bytes, limit: int) -> None:
+        if compression not in _READERS:
+            raise Refused('the compression of the stream is not supported')
+        self._compression = compression
+        self._limit = limit
+
+    def decompressorreader(self, source: _Source) -> BoundedStream:
+        return BoundedStream(source, self._compression, self._limit)
+
+
+def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
+    """The body of a push; what its end needs is imported until its beginning comes.
+
+    Only one of the two threads runs Python at a time: the other waits for the
+    client, and then for this one. Modules that are imported lazily would not
+    bear more.
+    """
+    with _in_the_reply(repo.ui):
+        limit = backend.settings.max_push_size
+        announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
+        # Compression never adds an eighth.
+        if announced.isdigit() and int(announced) > limit + limit // 8 + MAX_READ:
+            raise too_large(limit)
+        thread = threading.Thread(target=backend.warm_up, daemon=True)
+        thread.start()
+        try:
+            chunks = iter(orig())
+            beginning = b''
+            while len(beginning) < _MAGIC and (more := next(chunks, b'')):
+                beginning += more
+        finally:
+            thread.join()
+        if not beginning.startswith(_BUNDLE2) and beginning[: _MAGIC] not in _BUNDLES1:
+            raise Refused('what was sent is no bundle')
+        yield beginning
+        yield from chunks
+
+
+def check_stream(ui: Any, bundle: Any) -> None:
+    """Read what stands before the parts of a bundle2."""
+    with _in_the_reply(ui), readable():
+        _ = bundle.params
+
+
+@contextlib.contextmanager
+def _in_the_reply(ui: Any) -> Iterator[None]:
+    """Have errors outside of the parts reach the client as those of parts do."""
+    try:
+        with errors.no_traceback(ui, 'the push'):
+            try:
+                yield
+            except (TypeError, ValueError) as exc:  # of a number that is not there
+                raise Temporary('the push broke off before its end') from exc
+    except error.Abort as exc:
+        exc.duringunbundle2 = True
+        raise
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """What the readers raise where the stream is no bundle."""
+    try:
+        yield
+    except HeadlessError:
+        raise
+    except error.HookAbort:
+        raise
+    except error.BundleUnknownFeatureError as exc:
+        part = hgcompat.escaped(exc.parttype or b'?')
+        params = b' '.join(exc.params)
+        with_params = f' with {hgcompat.escaped(params)}' if params else ''
+        raise Refused(f'this server does not know the part {part}{with_params}') from exc
+    except error.Abort as exc:
+        raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
+    except OSError as exc:
+        if exc.errno is None:  # of a decompressor
+            raise Refused('the bundle is garbled') from exc
+        raise Temporary(f'the push could not be kept: {exc.strerror}') from exc
+    except hgcompat.GARBLED as exc:
+        raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc

@@ -1,0 +1,236 @@
+"""``getbundle`` for drafts: by link where the client can follow one, or inline."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mercurial import bookmarks, exchange
+from mercurial.node import nullid
+
+from .. import config, errors, hgcompat, timings
+from ..backend import Backend
+from ..bundles import overlay as overlays
+from ..errors import Corrupt, Refused
+from ..model import Bundle
+from ..store import names
+from . import links, roots
+
+#: The digest that the client checks; it knows md5, sha1 and sha512.
+_DIGEST = b'sha512'
+#: Seconds for which an object's content is not looked at again, in one process.
+_CHECKED_FOR = 3600
+_MOST_CHECKED = 10_000
+
+
+class Linked(NamedTuple):
+    """A bundle and the URL that a client fetches it from."""
+
+    bundle: Bundle
+    url: str
+
+
+class Served(NamedTuple):
+    """The drafts of an answer: their bundles, and links where they come by link. The
+    parts of the answer get it as their argument ``headless``."""
+
+    backend: Backend
+    bundles: Sequence[Bundle]
+    linked: Sequence[Linked] = ()
+
+
+def get_bundle_chunks(
+    orig: Any,
+    repo: Any,
+    source: bytes,
+    heads: Sequence[bytes] | None = None,
+    common: Sequence[bytes] | None = None,
+    bundlecaps: Any = None,
+    **kwargs: Any,
+) -> Any:
+    """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
+    kwargs.pop('headless', None)  # from a client it means nothing
+    has_node = repo.changelog.hasnode
+    odd = (repo.nodeconstants.wdirid,)  # Mercurial itself objects to it
+    drafts = [
+        n for n in heads or () if len(n) == len(nullid) and n not in odd and not has_node(n)
+    ]
+    if not drafts or not config.participates(repo):
+        return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+    # What the log says ends where the reply begins to stream.
+    with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
+        repo.ui, 'getbundle', drafts=len(drafts)
+    ) as stages:
+        backend = Backend(repo)
+        with stages.stage('lookup'):
+            found = backend.catalog.bundles_with(drafts)
+        if any(node not in found for node in drafts):
+            # Stock's own error for a changeset that is not there.
+            return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+        wanted = list({found[node].key: found[node] for node in drafts}.values())
+        stages.note(bundles=len(wanted), bytes=sum(bundle.size for bundle in wanted))
+        overlays.check_bases(repo, wanted)
+        with stages.stage('links'):
+            linked = _links(backend, repo, source, drafts, found, bundlecaps, kwargs)
+        if linked is not None:
+            public = _public_heads(repo, heads or (), linked, common or ())
+            if public:
+                stages.note(by='link')
+                return orig(
+                    repo,
+                    source,
+                    heads=public,
+                    common=common,
+                    bundlecaps=bundlecaps,
+                    headless=Served(backend, wanted, linked),
+                    **kwargs,
+                )
+        if backend.settings.inline == 'never':
+            raise Refused('this client can follow no link, and headless.inline is never')
+        stages.note(by='inline')
+        if not exchange.bundle2requested(bundlecaps) and not roots.are_named(backend, repo, drafts):
+            raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
+        with stages.stage('inline'):
+            return _inline(orig, repo, backend, wanted, source, heads, common, bundlecaps, kwargs)
+
+
+def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the changegroup part: the parts with links come after it.
+
+    The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
+    """
+    served: Served | None = kwargs.pop('headless', None)
+    result = orig(bundler, repo, source, **kwargs)
+    for bundle, url in served.linked if served else ():
+        part = bundler.newpart(b'remote-changegroup')
+        part.addparam(b'url', hgcompat.to_bytes(url))
+        part.addparam(b'size', b'%d' % bundle.size)
+        part.addparam(b'digests', _DIGEST)
+        part.addparam(b'digest:' + _DIGEST, hgcompat.to_bytes(bundle.sha512))
+    return result
+
+
+def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the ``bookmarks`` part; where the answer has drafts, it names their
+    bookmarks too. "hg clone -r" takes them from it."""
+    served: Served | None = kwargs.pop('headless', None)
+    if served is None or not kwargs.get('bookmarks'):
+        return orig(bundler, repo, source, **kwargs)
+    nodes = {node for bundle in served.bundles for node in bundle.nodes}
+    drafts = served.backend.catalog.bookmarks_at(nodes)
+    found = {name: node for name, node in drafts.items() if hgcompat.is_plain(name)}
+    found.update(bookmarks.listbinbookmarks(repo))
+    data = bookmarks.binaryencode(repo, sorted(found.items()))
+    bundler.newpart(b'bookmarks', data=data)
+    return None
+
+
+def _is_incoming(kwargs: dict[str, Any]) -> bool:
+    """Whether "hg incoming" asks: it keeps the reply as a file, and knows
+    changegroup parts only."""
+    return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
+
+
+def _links(
+    backend: Backend,
+    repo: Any,
+    source: bytes,
+    drafts: Sequence[bytes],
+    found: dict[bytes, Bundle],
+    bundlecaps: Any,
+    kwargs: dict[str, Any],
+) -> list[Linked] | None:
+    """A link for each draft; None where one of them, or the client, can't have one."""
+    settings = backend.settings
+    if (
+        settings.inline == 'always'
+        or source != b'serve'  # a peer in this process has no server
+        or not exchange.bundle2requested(bundlecaps)
+        or not kwargs.get('cg', True)
+        or _is_incoming(kwargs)
+        or any(found[node].head != node for node in drafts)
+    ):
+        return None
+    capabilities = hgcompat.bundle2_capabilities(bundlecaps)
+    if _DIGEST not in capabilities.get(b'digests', ()):
+        return None
+    base = hgcompat.request_base(repo.ui) or settings.link_base
+    linked = []
+    for bundle in {found[node].key: found[node] for node in drafts}.values():
+        url = links.link(settings, bundle, base)
+        if url is None:
+            return None
+        scheme = hgcompat.to_bytes(url.split(':', 1)[0])
+        if scheme not in capabilities.get(b'remote-changegroup', ()):
+            return None
+        _check_object(backend, bundle)
+        linked.append(Linked(bundle, url))
+    return linked
+
+
+def _check_object(backend: Backend, bundle: Bundle) -> None:
+    """A client has no second try: the object has to be there, and what it was.
+
+    Raises `errors.Corrupt`.
+    """
+    checked = backend.catalog.memory('checked objects')
+    if checked.get(bundle.key, 0) > time.monotonic():
+        right = backend.store.size(bundle.key) == bundle.size
+    else:
+        right = backend.store.sha256(bundle.key) == names.digest(bundle.key)
+    if not right:
+        checked.pop(bundle.key, None)
+        raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
+    if len(checked) > _MOST_CHECKED:
+        checked.clear()
+    checked.setdefault(bundle.key, time.monotonic() + _CHECKED_FOR)
+
+
+def _public_heads(
+    repo: Any, heads: Sequence[bytes], linked: Sequence[Linked], common: Sequence[bytes]
+) -> list[bytes]:
+    """What to send of public history beside the links: what they build on, and
+    what of them has become public; at least something that the client has."""
+    has_node = repo.changelog.hasnode
+    public = {node for node in heads if has_node(node)}
+    for bundle, _url in linked:
+        public.update(bundle.bases)
+        public.update(node for node in bundle.nodes if has_node(node))
+    if not public:
+        public.update(node for node in common if node != nullid and has_node(node))
+    return sorted(public)
+
+
+def _inline(
+    orig: Any,
+    repo: Any,
+    backend: Backend,
+    wanted: Sequence[Bundle],
+    source: bytes,
+    heads: Sequence[bytes] | None,
+    common: Sequence[bytes] | None,
+    bundlecaps: Any,
+    kwargs: dict[str, Any],
+) -> Any:
+    """The drafts in the reply itself, packed from an overlay."""
+    with contextlib.ExitStack() as stack:
+        overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
+        if exchange.bundle2requested(bundlecaps):
+            kwargs['headless'] = Served(backend, wanted)
+        info, chunks = orig(
+            overlay.filtered(repo.filtername) if repo.filtername else overlay,
+            source,
+            heads=heads,
+            common=common,
+            bundlecaps=bundlecaps,
+            **kwargs,
+        )
+        return info, _closing(chunks, stack.pop_all())
+
+
+def _closing(chunks: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[bytes]:
+    # The reply streams after the handler has returned.
+    with stack:
+        yield from chunks

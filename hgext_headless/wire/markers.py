@@ -1,0 +1,29 @@
+"""Obsolescence markers of drafts in the answer to ``getbundle``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial import bundle2, obsolete, obsutil
+
+from ..bundles import markers
+from .getbundle import Served
+
+
+def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """The generator of the ``obsmarkers`` part; where the answer has drafts, another
+    part has the markers that are relevant to them.
+
+    What stands in both, a client takes once.
+    """
+    served: Served | None = kwargs.pop('headless', None)
+    result = orig(bundler, repo, source, **kwargs)
+    if served is None or not kwargs.get('obsmarkers'):
+        return result
+    if obsolete.isenabled(repo, obsolete.exchangeopt):
+        nodes = {node for bundle in served.bundles for node in bundle.nodes}
+        found = set(map(markers.unpack, served.backend.catalog.relevant_markers(nodes)))
+        nodes.update(marker[0] for marker in found)
+        found |= repo.obsstore.relevantmarkers(nodes)
+        bundle2.buildobsmarkerspart(bundler, obsutil.sortedmarkers(found))
+    return result
