@@ -21,7 +21,7 @@ import sqlalchemy
 from mercurial import encoding as hgencoding
 from sqlalchemy import event
 
-from hgext_headless.catalog import encoding, engine, migrate, schema
+from hgext_headless.catalog import encoding, engine, migrate, names, pushlog, schema
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.model import Selection
 
@@ -120,28 +120,30 @@ def generate(database: engine.Database, name: str, pushes: int) -> None:
 def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, Any]]:
     """Each a function of the round, as a request of the pushlog asks the catalog."""
 
+    read = catalog.read
+
     def entries(selection: Selection, newest: bool = False, limit: int = 10_000, **kwargs: Any):
-        found = catalog.entries(selection, newest=newest, limit=limit)
-        show = kwargs.pop('show', catalog.nodes_of)
-        return show([entry.push_id for entry in found], **kwargs)
+        found = read(pushlog.entries, selection, newest=newest, limit=limit)
+        show = kwargs.pop('show', pushlog.nodes_of)
+        return read(show, [entry.push_id for entry in found], **kwargs)
 
     def of(i: int) -> int:
         return 1 + (i * 7919) % (pushes - 100)
 
     def last_ten(i: int, **kwargs: Any):
-        catalog.last_push_id()
+        read(pushlog.last_push_id)
         return entries(Selection(upto=pushes), newest=True, limit=10, **kwargs)
 
     def changeset(i: int):
         asked = node(name, of(i), 1)
-        push_id = catalog.brought([asked])[asked].entry.push_id
+        push_id = read(pushlog.brought, [asked])[asked].entry.push_id
         return entries(Selection(upto=pushes, push_ids=(push_id,)))
 
     def date(i: int) -> float:
         return START + 60 * of(i)
 
     yield 'last ten', last_ten
-    yield 'last ten, full', lambda i: last_ten(i, show=catalog.changesets_of)
+    yield 'last ten, full', lambda i: last_ten(i, show=pushlog.changesets_of)
     yield 'last ten, tipsonly', lambda i: last_ten(i, tips_only=True)
     yield 'a page', lambda i: entries(Selection(upto=of(i) + 50), newest=True, limit=10)
     yield 'startID', lambda i: entries(Selection(after=pushes - 3, upto=pushes))
@@ -151,7 +153,7 @@ def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, A
     )
     yield (
         'startID, endID, full',
-        lambda i: entries(Selection(after=of(i), upto=of(i) + 20), show=catalog.changesets_of),
+        lambda i: entries(Selection(after=of(i), upto=of(i) + 20), show=pushlog.changesets_of),
     )
     yield 'changeset', changeset
     yield 'user', lambda i: entries(Selection(upto=pushes, users=(user(of(i), pushes),)))
@@ -163,11 +165,14 @@ def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, A
         'branch, last ten',
         lambda i: entries(Selection(upto=pushes, branch=b'default'), newest=True, limit=10),
     )
-    yield 'keywords of a page', lambda i: catalog.brought(
-        node(name, of(i) + n // 3, n % 3) for n in range(64)
+    yield 'keywords of a page', lambda i: read(
+        pushlog.brought, [node(name, of(i) + n // 3, n % 3) for n in range(64)]
     )
-    yield 'page of a draft', lambda i: catalog.drafts([node(name, of(i), 1).hex().encode()[:12]])
-    yield 'horizon', lambda i: catalog.needs(range(pushes - 10, pushes + 1))
+    yield (
+        'page of a draft',
+        lambda i: read(names.drafts_named, [node(name, of(i), 1).hex().encode()[:12]]),
+    )
+    yield 'horizon', lambda i: read(pushlog.needs, range(pushes - 10, pushes + 1))
 
 
 def scans(database: engine.Database, catalog: Catalog, ask: Any) -> list[str]:
@@ -207,7 +212,7 @@ def main() -> int:
     migrate.upgrade(database)
     sizes = {'small': 1000, 'large': arguments.pushes}
     for name, pushes in sizes.items():
-        if not Catalog(database, name).last_push_id():
+        if not Catalog(database, name).read(pushlog.last_push_id):
             generate(database, name, pushes)
     bad = False
     print(f'{"query":24}{"1,000":>10}{arguments.pushes:>12,}{"ratio":>8}   (ms, median)')

@@ -19,7 +19,8 @@ from hgext_headless.bundles import overlay
 from hgext_headless.backend import Backend
 backend = Backend(repo)
 nodes = [bytes.fromhex(one) for one in sys.argv[2:]]
-bundles = backend.catalog.bundles_with(nodes)
+with backend.catalog.reading() as session:
+    bundles = session.bundles_with(nodes)
 gc.collect()
 gc.disable()
 def read(node):

@@ -11,7 +11,7 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import expiry
+from ..catalog import drafts as drafts_rows, expiry
 from ..catalog.expiry import Candidate, Choice
 from ..errors import Corrupt, Refused
 from ..lifecycle import deletion, drop
@@ -58,7 +58,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             + b' %d drafts, and %d bundles with %s\n'
             % (drafts, bundles, hgcompat.byte_count(size)),
         )
-        stay = backend.catalog.known(kept) if kept else ()
+        stay = backend.catalog.read(drafts_rows.known, kept) if kept else ()
         if stay:
             text = b'%d that are chosen stay: others build on them\n' % len(stay)
             cli.summary(ui, fm, text)

@@ -10,7 +10,7 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import bans, expiry
+from ..catalog import bans, bookmarks, drafts, expiry
 from ..catalog.expiry import Candidate
 from ..errors import Refused, Temporary
 from ..lifecycle import deletion, drop
@@ -34,7 +34,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         candidates = backend.catalog.read(expiry.holding, [node])
         planned = drop.plan(repo, backend, candidates, _with_descendants(backend, candidates, node))
         gone = drop.carry_out(repo, backend, deleter, candidates, planned)
-        if backend.catalog.known([node]):
+        if backend.catalog.read(drafts.known, [node]):
             raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
     with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
         for obliterated in gone:
@@ -50,7 +50,7 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
     shown = hgcompat.escaped(name)
     if not re.fullmatch(rb'[0-9a-f]{12,40}', name):
         raise Refused(f'name the draft by its hash, or 12 digits of it, and not by "{shown}"')
-    found = backend.catalog.named(name)
+    found = backend.catalog.read(bookmarks.named, name)
     if len(found) > 1:
         raise Refused(f'"{shown}" is ambiguous')
     if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):

@@ -13,7 +13,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import checks, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX, Layer
-from ..catalog import bundle_rows
+from ..catalog import bans, bundle_rows
 from ..errors import Corrupt, HeadlessError, Refused
 from ..model import Bundle, Push, Recorded
 from ..store import Object, names
@@ -92,7 +92,7 @@ def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not record:
-        backend.catalog.refuse_forgotten(bundle.nodes)
+        backend.catalog.read(bans.refuse, bundle.nodes)
         return Rebuilt(bundle, Recorded())
     push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
     return Rebuilt(bundle, backend.catalog.record(push, {}))

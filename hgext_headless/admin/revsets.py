@@ -12,6 +12,7 @@ from mercurial.node import hex
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles import overlay as overlays
+from ..catalog import names as catalog_names
 from ..errors import Refused
 from ..model import Bundle
 
@@ -31,7 +32,7 @@ def drafts_named(
     """
     names = {name for rev in revs for name in _names(revsetlang.parse(rev))}
     whole = [rev for rev in revs if not re.fullmatch(_NUMBER, rev)]
-    drafts = backend.catalog.drafts({*names, *whole})
+    drafts = backend.catalog.read(catalog_names.drafts_named, {*names, *whole})
     for rev in whole:
         if len(drafts.nodes[rev]) > 1:
             raise Refused(f'"{hgcompat.escaped(rev)}" is ambiguous')

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import sqlalchemy
 from sqlalchemy import insert, select
 
 from ..errors import Refused
 from .batching import BATCH, batches, ensure_repository, lock
-from .drafts import repository_id
 from .schema import audit
+from .session import Session
 
 #: The ``action`` of audit rows.
 FORGET = 'forget'
 
 
 def record(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     user: str,
     nodes: Iterable[bytes],
     reason: bytes,
     now: int,
 ) -> None:
     """Note that drafts are forgotten: from then on a push that brings one is refused."""
-    owner = ensure_repository(connection, repository)
-    lock(connection, owner)
-    connection.execute(
+    owner = ensure_repository(session.connection, session.repository)
+    lock(session.connection, owner)
+    session.execute(
         insert(audit),
         [
             {
@@ -55,7 +53,7 @@ class Act(NamedTuple):
     reason: bytes
 
 
-def acts(connection: sqlalchemy.Connection, repository: str, before: int) -> list[Act]:
+def acts(session: Session, before: int) -> list[Act]:
     """The last acts with a number below ``before``, the newest first, some at a time."""
     query = (
         select(
@@ -66,33 +64,33 @@ def acts(connection: sqlalchemy.Connection, repository: str, before: int) -> lis
             audit.c.subject,
             audit.c.reason,
         )
-        .where(audit.c.repository_id == repository_id(repository), audit.c.id < before)
+        .where(audit.c.repository_id == session.repository_id, audit.c.id < before)
         .order_by(audit.c.id.desc())
         .limit(BATCH)
     )
     return [
         Act(row[0], row[1], bytes(row[2]), row[3], bytes(row[4]), bytes(row[5]))
-        for row in connection.execute(query)
+        for row in session.execute(query)
     ]
 
 
-def refuse(connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]) -> None:
+def refuse(session: Session, nodes: Iterable[bytes]) -> None:
     """Raise `Refused` where one of some changesets has been forgotten. Where the
     repository's row is locked, nobody forgets one meanwhile."""
-    for node in sorted(among(connection, repository, nodes)):
+    for node in sorted(among(session, nodes)):
         raise Refused(f'changeset {node.hex()[:12]} was removed from this server for good')
 
 
 def among(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> set[bytes]:
     """Those of some changesets that have been forgotten."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(audit.c.subject).where(
-            audit.c.repository_id == repository_id(repository),
+            audit.c.repository_id == session.repository_id,
             audit.c.action == FORGET,
             audit.c.subject.in_(batch),
         )
-        found.update(bytes(node) for node in connection.scalars(query))
+        found.update(bytes(node) for node in session.scalars(query))
     return found

@@ -14,6 +14,7 @@ from ..model import BookmarkMove
 from . import drafts
 from .batching import batches, upsert
 from .schema import bookmarks
+from .session import Session
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)
 
@@ -23,51 +24,50 @@ def _found(connection: sqlalchemy.Connection, query: sqlalchemy.Select[Any]) -> 
 
 
 def places(
-    connection: sqlalchemy.Connection, repository: str, names: Iterable[bytes]
+    session: Session, names: Iterable[bytes]
 ) -> dict[bytes, bytes]:
     """The drafts that some bookmarks name, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(names))):
-        mine = bookmarks.c.repository_id == drafts.repository_id(repository)
-        found.update(_found(connection, _columns.where(mine, bookmarks.c.name.in_(batch))))
+        mine = bookmarks.c.repository_id == session.repository_id
+        found.update(_found(session.connection, _columns.where(mine, bookmarks.c.name.in_(batch))))
     return found
 
 
 def at(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> dict[bytes, bytes]:
     """The bookmarks that name one of some changesets, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(nodes))):
-        mine = bookmarks.c.repository_id == drafts.repository_id(repository)
-        found.update(_found(connection, _columns.where(mine, bookmarks.c.node.in_(batch))))
+        mine = bookmarks.c.repository_id == session.repository_id
+        found.update(_found(session.connection, _columns.where(mine, bookmarks.c.node.in_(batch))))
     return found
 
 
-def newest(connection: sqlalchemy.Connection, repository: str, limit: int) -> dict[bytes, bytes]:
+def newest(session: Session, limit: int) -> dict[bytes, bytes]:
     """The bookmarks that were moved last, by name."""
     query = (
-        _columns.where(bookmarks.c.repository_id == drafts.repository_id(repository))
+        _columns.where(bookmarks.c.repository_id == session.repository_id)
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
         .limit(limit)
     )
-    return _found(connection, query)
+    return _found(session.connection, query)
 
 
-def named(connection: sqlalchemy.Connection, repository: str, name: bytes) -> tuple[bytes, ...]:
+def named(session: Session, name: bytes) -> tuple[bytes, ...]:
     """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
     if re.match(rb'[0-9a-f]{1,40}$', name):
-        found = drafts.with_prefix(connection, repository, name.decode('ascii'))
+        found = drafts.with_prefix(session, name.decode('ascii'))
         if found:
             return found
     if len(name) == 40:
         return ()
-    return tuple(places(connection, repository, [name]).values())
+    return tuple(places(session, [name]).values())
 
 
 def move(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     moves: Sequence[BookmarkMove],
     date: int,
 ) -> None:
@@ -78,26 +78,26 @@ def move(
     """
     # By name: pushes of the same bookmarks then wait for, and don't block, each other.
     for one in sorted(moves, key=lambda m: m.name):
-        if not _moved(connection, repository, one, date):
-            found = places(connection, repository, [one.name])
+        if not _moved(session, one, date):
+            found = places(session, [one.name])
             raise Raced(one.name, one.old, found.get(one.name))
 
 
 def check(
-    connection: sqlalchemy.Connection, repository: str, moves: Sequence[BookmarkMove]
+    session: Session, moves: Sequence[BookmarkMove]
 ) -> None:
     """Raise `Refused` where a bookmark names what is no stored draft. The repository's
     row is locked: none expires meanwhile."""
     targets = {m.new for m in moves if m.new is not None}
-    for node in targets - drafts.known(connection, repository, targets):
+    for node in targets - drafts.known(session, targets):
         raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
 
 
 def _moved(
-    connection: sqlalchemy.Connection, repository: str, one: BookmarkMove, date: int
+    session: Session, one: BookmarkMove, date: int
 ) -> bool:
     expected = (
-        (bookmarks.c.repository_id == drafts.repository_id(repository))
+        (bookmarks.c.repository_id == session.repository_id)
         & (bookmarks.c.name == one.name)
         & (bookmarks.c.node == one.old)
     )
@@ -108,14 +108,14 @@ def _moved(
         statement = update(bookmarks).where(expected).values(node=one.new, updated=date)
     else:
         statement = (
-            upsert(connection, bookmarks)
+            upsert(session.connection, bookmarks)
             .values(
-                repository_id=drafts.repository_id(repository),
+                repository_id=session.repository_id,
                 name=one.name,
                 node=one.new,
                 updated=date,
             )
             .on_conflict_do_nothing()
         )
-    done = connection.execute(statement.returning(bookmarks.c.name))
+    done = session.execute(statement.returning(bookmarks.c.name))
     return done.first() is not None

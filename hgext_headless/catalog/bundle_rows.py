@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import sqlalchemy
 from sqlalchemy import select
 
 from . import encoding
 from .batching import batches
-from .drafts import repository_id
 from .schema import LIVE, bundles
+from .session import Session
 
 
 class BundleRow(NamedTuple):
@@ -26,15 +25,15 @@ class BundleRow(NamedTuple):
 
 
 def with_row(
-    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]
+    session: Session, keys: Sequence[str]
 ) -> set[str]:
     """Those of some objects that a bundle's row points at."""
     found: set[str] = set()
     for batch in batches(keys):
         found.update(
-            connection.scalars(
+            session.scalars(
                 select(bundles.c.key).where(
-                    bundles.c.repository_id == repository_id(repository),
+                    bundles.c.repository_id == session.repository_id,
                     bundles.c.key.in_(batch),
                 )
             )
@@ -43,18 +42,18 @@ def with_row(
 
 
 def without_row(
-    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]
+    session: Session, keys: Sequence[str]
 ) -> list[str]:
-    found = with_row(connection, repository, keys)
+    found = with_row(session, keys)
     return [key for key in keys if key not in found]
 
 
 def under(
-    connection: sqlalchemy.Connection, repository: str, prefix: str, since: float | None
+    session: Session, prefix: str, since: float | None
 ) -> list[BundleRow]:
     """The live bundles whose keys begin so, created since then (seconds since the epoch)."""
     query = select(bundles).where(
-        bundles.c.repository_id == repository_id(repository),
+        bundles.c.repository_id == session.repository_id,
         # After the prefix come hexadecimal digits: so in any collation.
         bundles.c.key.between(prefix, prefix + 'g'),
         bundles.c.state == LIVE,
@@ -65,5 +64,5 @@ def under(
         BundleRow(
             row.id, row.key, row.size, row.sha512, bytes(row.head), encoding.split_nodes(row.bases)
         )
-        for row in connection.execute(query)
+        for row in session.execute(query)
     ]

@@ -1,30 +1,19 @@
-"""What the other rooms ask of the database, each question one transaction."""
+"""The database as the other rooms have it: sessions, and what is asked in them."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 
 from ..errors import Deletions, Temporary
-from ..model import (
-    Brought,
-    Bundle,
-    Changeset,
-    Drafts,
-    Entry,
-    Needs,
-    Parents,
-    Push,
-    Recorded,
-    Selection,
-)
-from . import bans, bookmarks, drafts, engine, lease, markers, pushlog, record, roots
+from ..model import Push, Recorded
+from . import bans, bookmarks, drafts, engine, lease, markers, names, pushlog, record, roots
+from .session import Session
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -32,12 +21,37 @@ if TYPE_CHECKING:
     P = ParamSpec('P')
 T = TypeVar('T')
 
-_WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
+
+class Questions(Session):
+    """What the other rooms ask, which import nothing of SQLAlchemy: functions of a session."""
+
+    known = drafts.known
+    bundles_with = drafts.bundles_with
+    drafts_named = names.drafts_named
+    named = bookmarks.named
+    bookmarks_named = bookmarks.places
+    bookmarks_at = bookmarks.at
+    newest_bookmarks = bookmarks.newest
+    relevant_markers = markers.relevant
+    markers_with = markers.exchanged_with
+    obsolete = markers.obsolete
+    recent_roots = roots.recent
+    stacks = roots.stacks
+    last_push_id = pushlog.last_push_id
+    imported_push_id = pushlog.imported_push_id
+    entries = pushlog.entries
+    has_branch = pushlog.has_branch
+    nodes_of = pushlog.nodes_of
+    changesets_of = pushlog.changesets_of
+    brought = pushlog.brought
+    tombstoned = pushlog.tombstoned
+    needs = pushlog.needs
+    refuse_banned = bans.refuse
 
 
 class Catalog:
-    """The facts about one repository. Every method raises `errors.Temporary` where
-    the database can't answer within its deadline, and `errors.Misconfigured`."""
+    """The facts about one repository. What is done in a session raises `errors.Temporary`
+    where the database can't answer within its deadline, and `errors.Misconfigured`."""
 
     def __init__(self, database: engine.Database, repository: str) -> None:
         self._database = database
@@ -48,26 +62,35 @@ class Catalog:
         memory: dict[str, Any] = self._database.memory.setdefault((self._repository, *key), {})
         return memory
 
-    def read(
-        self,
-        question: Callable[Concatenate[sqlalchemy.Connection, str, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """A question of an operator's command: a function of this room, in one transaction."""
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Questions]:
+        """A session that sees one snapshot."""
         with self._database.reading() as connection:
-            return question(connection, self._repository, *args, **kwargs)
+            yield Questions(connection, self._repository)
+
+    def read(
+        self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One question, in a session of its own."""
+        with self._database.reading() as connection:
+            return question(Session(connection, self._repository), *args, **kwargs)
 
     def write(
-        self,
-        change: Callable[Concatenate[sqlalchemy.Connection, str, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, change: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A change by an operator's command, committed on return. On an error nothing
-        of it has happened, unless the connection was lost while committing."""
+        """A change, committed on return. On an error nothing of it has happened, unless the
+        connection was lost while committing."""
         with self._database.writing() as connection:
-            return change(connection, self._repository, *args, **kwargs)
+            return change(Session(connection, self._repository), *args, **kwargs)
+
+    def record(self, push: Push, stored_again: Deletions) -> Recorded:
+        """Commit a push: after the return it is stored, whatever happens. As `record.record`.
+
+        Where this raises, the push is not acknowledged; it may be stored all
+        the same if the connection was lost while committing, and the next
+        push of the same changesets then finds nothing to do.
+        """
+        return self.write(record.record, push, stored_again)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
@@ -90,132 +113,6 @@ class Catalog:
         """That the database answers and has the right schema."""
         with self._database.reading():
             pass
-
-    def refuse_forgotten(self, nodes: Iterable[bytes]) -> None:
-        """As `check`; raises `errors.Refused` where a changeset was removed for good."""
-        with self._database.reading() as connection:
-            bans.refuse(connection, self._repository, nodes)
-
-    def known(self, nodes: Iterable[bytes]) -> set[bytes]:
-        with self._database.reading() as connection:
-            return drafts.known(connection, self._repository, nodes)
-
-    def named(self, name: bytes) -> tuple[bytes, ...]:
-        with self._database.reading() as connection:
-            return bookmarks.named(connection, self._repository, name)
-
-    def bookmarks(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
-        with self._database.reading() as connection:
-            return bookmarks.places(connection, self._repository, names)
-
-    def bookmarks_at(self, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
-        with self._database.reading() as connection:
-            return bookmarks.at(connection, self._repository, nodes)
-
-    def newest_bookmarks(self, limit: int) -> dict[bytes, bytes]:
-        with self._database.reading() as connection:
-            return bookmarks.newest(connection, self._repository, limit)
-
-    def relevant_markers(self, nodes: Iterable[bytes]) -> list[bytes]:
-        with self._database.reading() as connection:
-            return markers.relevant(connection, self._repository, nodes)
-
-    def obsolete(self, nodes: Iterable[bytes]) -> set[bytes]:
-        with self._database.reading() as connection:
-            return markers.obsolete(connection, self._repository, nodes)
-
-    def markers_with(self, nodes: Iterable[bytes]) -> list[bytes]:
-        with self._database.reading() as connection:
-            return markers.exchanged_with(connection, self._repository, nodes)
-
-    def drafts(self, names: Collection[bytes]) -> Drafts:
-        """All that the page of a draft needs; of pushes not the ends."""
-        with self._database.reading() as connection:
-            whole = {name: bytes.fromhex(name.decode()) for name in names if _WHOLE.match(name)}
-            nodes = {
-                name: bookmarks.named(connection, self._repository, name)
-                for name in names
-                if name not in whole
-            }
-            single = {found[0] for found in nodes.values() if len(found) == 1}
-            single.update(whole.values())
-            bundles = drafts.bundles_holding(connection, self._repository, single)
-            for name, node in whole.items():
-                nodes[name] = (node,) if node in bundles else ()
-            brought = pushlog.brought(connection, self._repository, bundles, with_ends=False)
-            nameless = [name for name, found in nodes.items() if not found]
-            expired = pushlog.expired(connection, self._repository, nameless)
-            return Drafts(nodes, bundles, brought, expired)
-
-    def bundles_with(self, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
-        with self._database.reading() as connection:
-            return drafts.bundles_with(connection, self._repository, nodes)
-
-    def recent_roots(self, limit: int) -> list[Parents]:
-        with self._database.reading() as connection:
-            return roots.recent(connection, self._repository, limit)
-
-    def stacks(self, nodes: Iterable[bytes]) -> list[Parents]:
-        with self._database.reading() as connection:
-            return roots.stacks(connection, self._repository, nodes)
-
-    def last_push_id(self) -> int:
-        with self._database.reading() as connection:
-            return pushlog.last_push_id(connection, self._repository)
-
-    def imported_push_id(self) -> int:
-        with self._database.reading() as connection:
-            return pushlog.imported_push_id(connection, self._repository)
-
-    def entries(
-        self, selection: Selection, newest: bool, limit: int | None, offset: int = 0
-    ) -> list[Entry]:
-        with self._database.reading() as connection:
-            return pushlog.entries(
-                connection, self._repository, selection, newest, limit, offset
-            )
-
-    def has_branch(self, branch: bytes) -> bool:
-        with self._database.reading() as connection:
-            return pushlog.has_branch(connection, self._repository, branch)
-
-    def nodes_of(
-        self, push_ids: Sequence[int], tips_only: bool = False
-    ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
-        with self._database.reading() as connection:
-            return pushlog.nodes_of(connection, self._repository, push_ids, tips_only)
-
-    def changesets_of(
-        self, push_ids: Sequence[int], tips_only: bool = False
-    ) -> dict[int, list[Changeset]]:
-        with self._database.reading() as connection:
-            return pushlog.changesets_of(connection, self._repository, push_ids, tips_only)
-
-    def brought(self, nodes: Iterable[bytes], with_ends: bool = True) -> dict[bytes, Brought]:
-        with self._database.reading() as connection:
-            return pushlog.brought(connection, self._repository, nodes, with_ends)
-
-    def tombstoned(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
-        with self._database.reading() as connection:
-            return pushlog.tombstoned(connection, self._repository, nodes)
-
-    def needs(self, push_ids: Sequence[int]) -> list[Needs]:
-        with self._database.reading() as connection:
-            return pushlog.needs(connection, self._repository, push_ids)
-
-    def record(self, push: Push, stored_again: Deletions) -> Recorded:
-        """Commit a push: after the return it is stored, whatever happens.
-
-        Raises `errors.Vanished` where objects of it were deleted since they were
-        stored, but for the deletions in ``stored_again``; `errors.Raced` where a bookmark
-        was moved meanwhile, and `errors.Refused` where one names no stored draft.
-
-        Where this raises, the push is not acknowledged; it may be stored all
-        the same if the connection was lost while committing, and the next
-        push of the same changesets then finds nothing to do.
-        """
-        with self._database.writing() as connection:
-            return record.record(connection, self._repository, push, stored_again)
 
 
 def open_catalog(

@@ -11,7 +11,6 @@ from sqlalchemy import func, insert, select, union_all, update
 from ..model import Changeset
 from . import pushlog
 from .batching import BATCH
-from .drafts import repository_id
 from .schema import (
     bundle_changesets,
     changesets,
@@ -21,6 +20,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 
 #: Pushes that one question is about.
 STEP = 1000
@@ -35,7 +35,7 @@ class Counter(NamedTuple):
     highest: int
 
 
-def counter(connection: sqlalchemy.Connection, repository: str) -> Counter:
+def counter(session: Session) -> Counter:
     query = select(
         repositories.c.last_push_id,
         repositories.c.imported_push_id,
@@ -43,30 +43,30 @@ def counter(connection: sqlalchemy.Connection, repository: str) -> Counter:
         select(func.max(pushes.c.push_id))
         .where(pushes.c.repository_id == repositories.c.id)
         .scalar_subquery(),
-    ).where(repositories.c.name == repository)
-    row = connection.execute(query).first()
+    ).where(repositories.c.name == session.repository)
+    row = session.execute(query).first()
     if row is None:
         return Counter(0, 0, None, 0)
     return Counter(row[0], row[1], row[2], row[3] or 0)
 
 
-def imported(connection: sqlalchemy.Connection, repository: str, last: int) -> int:
+def imported(session: Session, last: int) -> int:
     """How many pushes have an id up to ``last``."""
     query = select(func.count()).where(
-        pushes.c.repository_id == repository_id(repository), pushes.c.push_id <= last
+        pushes.c.repository_id == session.repository_id, pushes.c.push_id <= last
     )
-    return connection.scalar(query) or 0
+    return session.scalar(query) or 0
 
 
 def incomplete(
-    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+    session: Session, low: int, high: int
 ) -> list[tuple[int, int, int]]:
     """The pushes from ``low`` to ``high`` that lack some of what they brought: push id, how
     many there are, and how many there should be."""
     places = union_all(
         *(
             select(table.c.push_id, table.c.position).where(
-                table.c.repository_id == repository_id(repository),
+                table.c.repository_id == session.repository_id,
                 table.c.push_id.between(low, high),
             )
             for table in (push_changesets, tombstones)
@@ -81,13 +81,13 @@ def incomplete(
         )
         .outerjoin(places, places.c.push_id == pushes.c.push_id)
         .where(
-            pushes.c.repository_id == repository_id(repository),
+            pushes.c.repository_id == session.repository_id,
             pushes.c.push_id.between(low, high),
         )
         .group_by(pushes.c.push_id, pushes.c.listed)
     )
     found = []
-    for push_id, listed, number, last in connection.execute(query):
+    for push_id, listed, number, last in session.execute(query):
         expected = listed if listed is not None else max(1, (last or 0) + 1)
         if number < expected:
             found.append((push_id, number, expected))
@@ -95,23 +95,23 @@ def incomplete(
 
 
 def facts_of_pushes(
-    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+    session: Session, low: int, high: int
 ) -> list[tuple[int, Changeset]]:
     """What the pushes from ``low`` to ``high`` brought and no bundle holds: push id, facts."""
     query = (
         select(push_changesets.c.push_id, *changesets.c)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.repository_id == session.repository_id,
             push_changesets.c.push_id.between(low, high),
             _in_no_bundle(),
         )
     )
-    return [(row.push_id, pushlog.facts(row)) for row in connection.execute(query)]
+    return [(row.push_id, pushlog.facts(row)) for row in session.execute(query)]
 
 
 def facts_of_bundle(
-    connection: sqlalchemy.Connection, repository: str, bundle_id: int
+    session: Session, bundle_id: int
 ) -> list[Changeset]:
     """The changesets of a bundle, in its order."""
     query = (
@@ -120,7 +120,7 @@ def facts_of_bundle(
         .where(bundle_changesets.c.bundle_id == bundle_id)
         .order_by(bundle_changesets.c.position)
     )
-    return [pushlog.facts(row) for row in connection.execute(query)]
+    return [pushlog.facts(row) for row in session.execute(query)]
 
 
 def _in_no_bundle() -> sqlalchemy.ColumnElement[bool]:
@@ -130,34 +130,34 @@ def _in_no_bundle() -> sqlalchemy.ColumnElement[bool]:
     return ~held.exists()
 
 
-def set_counter(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
+def set_counter(session: Session, last: int) -> None:
     """Raise the counter of push ids to ``last``, if it is lower."""
-    connection.execute(
+    session.execute(
         update(repositories)
-        .where(repositories.c.name == repository, repositories.c.last_push_id < last)
+        .where(repositories.c.name == session.repository, repositories.c.last_push_id < last)
         .values(last_push_id=last)
     )
 
 
-def first_push_since(connection: sqlalchemy.Connection, repository: str, since: float) -> int:
+def first_push_since(session: Session, since: float) -> int:
     """The lowest id of a push with that date or a later one; above all ids without any."""
     query = select(func.min(pushes.c.push_id)).where(
-        pushes.c.repository_id == repository_id(repository), pushes.c.date >= since
+        pushes.c.repository_id == session.repository_id, pushes.c.date >= since
     )
-    found: int | None = connection.scalar(query)
+    found: int | None = session.scalar(query)
     return 2**62 if found is None else found
 
 
-def push_ids(connection: sqlalchemy.Connection, repository: str, after: int) -> list[int]:
+def push_ids(session: Session, after: int) -> list[int]:
     """The next ids that pushes have, in order."""
     query = select(pushes.c.push_id).where(
-        pushes.c.repository_id == repository_id(repository), pushes.c.push_id > after
+        pushes.c.repository_id == session.repository_id, pushes.c.push_id > after
     )
-    return list(connection.scalars(query.order_by(pushes.c.push_id).limit(STEP)))
+    return list(session.scalars(query.order_by(pushes.c.push_id).limit(STEP)))
 
 
 def without_bundle(
-    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+    session: Session, low: int, high: int
 ) -> list[tuple[int, bytes]]:
     """What the pushes from ``low`` to ``high`` brought and no bundle holds, so that it must
     be public: push id and node."""
@@ -165,16 +165,16 @@ def without_bundle(
         select(push_changesets.c.push_id, changesets.c.node)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.repository_id == session.repository_id,
             push_changesets.c.push_id.between(low, high),
             _in_no_bundle(),
         )
     )
-    return [(row.push_id, bytes(row.node)) for row in connection.execute(query)]
+    return [(row.push_id, bytes(row.node)) for row in session.execute(query)]
 
 
 def missing_branches(
-    connection: sqlalchemy.Connection, repository: str, low: int, high: int
+    session: Session, low: int, high: int
 ) -> list[tuple[int, bytes]]:
     """Pairs of push id and branch that `schema.push_branches` lacks."""
     query = (
@@ -182,7 +182,7 @@ def missing_branches(
         .distinct()
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.repository_id == session.repository_id,
             push_changesets.c.push_id.between(low, high),
             ~select(push_branches.c.push_id)
             .where(
@@ -193,16 +193,16 @@ def missing_branches(
             .exists(),
         )
     )
-    return [(row.push_id, bytes(row.branch)) for row in connection.execute(query)]
+    return [(row.push_id, bytes(row.branch)) for row in session.execute(query)]
 
 
 def add_branches(
-    connection: sqlalchemy.Connection, repository: str, missing: Sequence[tuple[int, bytes]]
+    session: Session, missing: Sequence[tuple[int, bytes]]
 ) -> None:
     """Add rows that `missing_branches` has found."""
-    owner = connection.scalar(select(repository_id(repository)))
+    owner = session.scalar(select(session.repository_id))
     for start in range(0, len(missing), BATCH):
-        connection.execute(
+        session.execute(
             insert(push_branches),
             [
                 {'repository_id': owner, 'push_id': push_id, 'branch': branch}

@@ -15,8 +15,8 @@ from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
 from .batching import batches, lock, upsert
-from .drafts import repository_id
 from .schema import bundles, pending_deletions
+from .session import Session
 
 
 def check(
@@ -44,20 +44,20 @@ def check(
 
 
 def mark(
-    connection: sqlalchemy.Connection, repository: str, keys: Sequence[str], now: int
+    session: Session, keys: Sequence[str], now: int
 ) -> list[str]:
     """Mark unreferenced ``keys`` for deletion; return those marked.
 
     From the commit on they may be deleted from the store.
     """
-    owner = connection.scalar(select(repository_id(repository)))
+    owner = session.scalar(select(session.repository_id))
     if owner is None:
         return []
-    lock(connection, owner)
+    lock(session.connection, owner)
     free: list[str] = []
     for batch in batches(sorted(set(keys))):
         held = set(
-            connection.scalars(
+            session.scalars(
                 select(bundles.c.key).where(
                     bundles.c.repository_id == owner, bundles.c.key.in_(batch)
                 )
@@ -65,8 +65,8 @@ def mark(
         )
         free += [key for key in batch if key not in held]
     if free:
-        statement = upsert(connection, pending_deletions)
-        connection.execute(
+        statement = upsert(session.connection, pending_deletions)
+        session.execute(
             statement.on_conflict_do_update(
                 index_elements=[pending_deletions.c.repository_id, pending_deletions.c.key],
                 set_={
@@ -86,32 +86,32 @@ def mark(
     return free
 
 
-def finish(connection: sqlalchemy.Connection, repository: str, keys: Sequence[str]) -> None:
+def finish(session: Session, keys: Sequence[str]) -> None:
     """Note that ``keys`` are no longer in the store."""
     for batch in batches(keys):
-        connection.execute(
+        session.execute(
             update(pending_deletions)
             .where(
-                pending_deletions.c.repository_id == repository_id(repository),
+                pending_deletions.c.repository_id == session.repository_id,
                 pending_deletions.c.key.in_(batch),
             )
             .values(deleted=True)
         )
 
 
-def pending(connection: sqlalchemy.Connection, repository: str) -> list[str]:
+def pending(session: Session) -> list[str]:
     """Keys that are marked and not yet deleted: their deletion was interrupted."""
     query = select(pending_deletions.c.key).where(
-        pending_deletions.c.repository_id == repository_id(repository), ~pending_deletions.c.deleted
+        pending_deletions.c.repository_id == session.repository_id, ~pending_deletions.c.deleted
     )
-    return list(connection.scalars(query))
+    return list(session.scalars(query))
 
 
-def purge(connection: sqlalchemy.Connection, repository: str, before: int) -> None:
+def purge(session: Session, before: int) -> None:
     """Drop the rows of objects that were deleted before then: no push is that old."""
-    connection.execute(
+    session.execute(
         delete(pending_deletions).where(
-            pending_deletions.c.repository_id == repository_id(repository),
+            pending_deletions.c.repository_id == session.repository_id,
             pending_deletions.c.deleted,
             pending_deletions.c.since < before,
         )

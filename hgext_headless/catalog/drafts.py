@@ -11,11 +11,8 @@ from sqlalchemy import case, select
 from ..model import Bundle
 from . import encoding
 from .batching import batches
-from .schema import LIVE, bundle_changesets, bundles, changesets, repositories
-
-
-def repository_id(name: str) -> sqlalchemy.ScalarSelect[int]:
-    return select(repositories.c.id).where(repositories.c.name == name).scalar_subquery()
+from .schema import LIVE, bundle_changesets, bundles, changesets
+from .session import Session
 
 
 def _stored() -> sqlalchemy.Exists:
@@ -29,17 +26,17 @@ def _stored() -> sqlalchemy.Exists:
 
 
 def known(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> set[bytes]:
     """Those of some nodes that are stored drafts."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(changesets.c.node).where(
-            changesets.c.repository_id == repository_id(repository),
+            changesets.c.repository_id == session.repository_id,
             changesets.c.node.in_(batch),
             _stored(),
         )
-        found.update(bytes(node) for node in connection.scalars(query))
+        found.update(bytes(node) for node in session.scalars(query))
     return found
 
 
@@ -49,7 +46,7 @@ def prefix_range(prefix: str) -> tuple[bytes, bytes]:
 
 
 def with_prefix(
-    connection: sqlalchemy.Connection, repository: str, prefix: str
+    session: Session, prefix: str
 ) -> tuple[bytes, ...]:
     """The stored drafts whose hexadecimal node begins so; two are enough to know
     that a prefix is ambiguous."""
@@ -57,40 +54,40 @@ def with_prefix(
     query = (
         select(changesets.c.node)
         .where(
-            changesets.c.repository_id == repository_id(repository),
+            changesets.c.repository_id == session.repository_id,
             changesets.c.node.between(low, high),
             _stored(),
         )
         .order_by(changesets.c.node)
         .limit(2)
     )
-    return tuple(bytes(node) for node in connection.scalars(query))
+    return tuple(bytes(node) for node in session.scalars(query))
 
 
 def bundles_with(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> dict[bytes, Bundle]:
     """For each node that is a stored draft: the newest live bundle that ends
     with it, or else the newest that holds it."""
     return {
-        node: _bundle(connection, rows[0])
-        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+        node: _bundle(session.connection, rows[0])
+        for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
     }
 
 
 def bundles_holding(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> dict[bytes, Bundle]:
     """For each node that is a stored draft: the newest live bundle that holds it,
     so that its children are seen too where there are any."""
     return {
-        node: _bundle(connection, max(rows, key=lambda row: row.id))
-        for node, rows in _bundle_rows(connection, repository, sorted(set(nodes))).items()
+        node: _bundle(session.connection, max(rows, key=lambda row: row.id))
+        for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
     }
 
 
 def in_live_bundles(
-    repository: str, nodes: Sequence[bytes], *columns: Any
+    session: Session, nodes: Sequence[bytes], *columns: Any
 ) -> sqlalchemy.Select[Any]:
     """Columns of changesets, of the live bundles that hold them, and of the pairs."""
     return (
@@ -99,7 +96,7 @@ def in_live_bundles(
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
         .where(
-            changesets.c.repository_id == repository_id(repository),
+            changesets.c.repository_id == session.repository_id,
             changesets.c.node.in_(nodes),
             bundles.c.state == LIVE,
         )
@@ -107,14 +104,14 @@ def in_live_bundles(
 
 
 def _bundle_rows(
-    connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
+    session: Session, nodes: Sequence[bytes]
 ) -> dict[bytes, list[sqlalchemy.Row[Any]]]:
     found: dict[bytes, list[sqlalchemy.Row[Any]]] = {}
     for batch in batches(nodes):
-        query = in_live_bundles(repository, batch, changesets.c.node, bundles).order_by(
+        query = in_live_bundles(session, batch, changesets.c.node, bundles).order_by(
             case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc()
         )
-        for row in connection.execute(query):
+        for row in session.execute(query):
             found.setdefault(bytes(row.node), []).append(row)
     return found
 

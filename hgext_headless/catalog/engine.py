@@ -55,6 +55,9 @@ class Database:
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._engine = engine
+        self._snapshot = engine
+        if engine.dialect.name == 'postgresql':
+            self._snapshot = engine.execution_options(isolation_level='REPEATABLE READ')
         self._checked = False
         self._breaker = Breaker(engine)
         self._impatient = False
@@ -70,8 +73,11 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction that only reads. Raises `Temporary`, `Misconfigured`."""
-        with self._transaction(self._engine) as connection:
+        """A transaction that only reads, all of it as of its first statement.
+
+        Raises `Temporary`, `Misconfigured`.
+        """
+        with self._transaction(self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager

@@ -13,7 +13,7 @@ from ..errors import Deletions
 from ..model import Bundle
 from . import deletions, encoding, markers
 from .batching import batches, lock
-from .drafts import in_live_bundles, repository_id
+from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundle
 from .schema import (
     LIVE,
@@ -26,6 +26,7 @@ from .schema import (
     pushes,
     tombstones,
 )
+from .session import Session
 
 #: Bundles that are dropped in one transaction.
 STEP = 100
@@ -63,7 +64,7 @@ class Candidate:
 
 
 def choose(
-    connection: sqlalchemy.Connection, repository: str, choice: Choice, after: int
+    session: Session, choice: Choice, after: int
 ) -> list[Candidate]:
     """The next live bundles whose heads fit, with an id above ``after``."""
     head = changesets.alias('head')
@@ -76,7 +77,7 @@ def choose(
         .outerjoin(push_changesets, push_changesets.c.changeset_id == head.c.id)
         .outerjoin(pushes, _same_push())
         .where(
-            bundles.c.repository_id == repository_id(repository),
+            bundles.c.repository_id == session.repository_id,
             bundles.c.state == LIVE,
             bundles.c.id > after,
             choice.fits(),
@@ -84,20 +85,20 @@ def choose(
         .order_by(bundles.c.id)
         .limit(STEP)
     )
-    return _candidates(connection, list(connection.scalars(candidates)), choice)
+    return _candidates(session.connection, list(session.scalars(candidates)), choice)
 
 
 def holding(
-    connection: sqlalchemy.Connection, repository: str, nodes: Collection[bytes]
+    session: Session, nodes: Collection[bytes]
 ) -> list[Candidate]:
     """Every live bundle that holds one of some drafts; all of its nodes count as chosen."""
     found: set[int] = set()
     for batch in batches(sorted(nodes)):
-        found.update(connection.scalars(in_live_bundles(repository, batch, bundles.c.id)))
+        found.update(session.scalars(in_live_bundles(session, batch, bundles.c.id)))
     return [
         candidate
         for batch in batches(sorted(found))
-        for candidate in _candidates(connection, batch, Choice())
+        for candidate in _candidates(session.connection, batch, Choice())
     ]
 
 
@@ -140,22 +141,20 @@ def _candidates(
 
 
 def held_elsewhere(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     nodes: Collection[bytes],
     keys: Collection[str],
 ) -> set[bytes]:
     """Those of some drafts that stand in a live bundle that is none of some."""
     found: set[bytes] = set()
     for batch in batches(sorted(nodes)):
-        query = in_live_bundles(repository, batch, changesets.c.node, bundles.c.key)
-        found.update(bytes(node) for node, key in connection.execute(query) if key not in keys)
+        query = in_live_bundles(session, batch, changesets.c.node, bundles.c.key)
+        found.update(bytes(node) for node, key in session.execute(query) if key not in keys)
     return found
 
 
 def drop(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     keys: Collection[str],
     nodes: Collection[bytes],
     replacements: Sequence[Bundle],
@@ -165,37 +164,39 @@ def drop(
     """Drop the rows of some bundles, and turn some drafts into tombstones that no live bundle
     holds then; return these. ``replacements`` are recorded for what else they held. The
     objects are marked for deletion: see `lifecycle.deletion`."""
-    owner = connection.scalar(select(repository_id(repository)))
+    owner = session.scalar(select(session.repository_id))
     assert owner is not None
-    ids = changeset_ids(connection, owner, (), replacements)
+    ids = changeset_ids(session.connection, owner, (), replacements)
     for bundle in replacements:
-        record_bundle(connection, owner, bundle, ids, now)
+        record_bundle(session.connection, owner, bundle, ids, now)
     for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
         bundle_ids = list(
-            connection.scalars(
+            session.scalars(
                 select(bundles.c.id).where(
                     bundles.c.repository_id == owner, bundles.c.key.in_(keys_batch)
                 )
             )
         )
-        connection.execute(
+        session.execute(
             delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(bundle_ids))
         )
-        connection.execute(delete(bundles).where(bundles.c.id.in_(bundle_ids)))
+        session.execute(delete(bundles).where(bundles.c.id.in_(bundle_ids)))
     # Somebody may have pushed on them meanwhile.
-    held = held_elsewhere(connection, repository, nodes, ())
+    held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
     for batch in batches(tombstoned):
-        _make_tombstones(connection, owner, batch)
-    lock(connection, owner)
+        _make_tombstones(session.connection, owner, batch)
+    lock(session.connection, owner)
     for batch in batches(tombstoned):  # a push may have marked one: now it can't any more
-        connection.execute(
+        session.execute(
             delete(bookmarks).where(
                 bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch)
             )
         )
-    deletions.check(connection, owner, [bundle.key for bundle in replacements], stored_again)
-    deletions.mark(connection, repository, sorted(keys), now)
+    deletions.check(
+        session.connection, owner, [bundle.key for bundle in replacements], stored_again
+    )
+    deletions.mark(session, sorted(keys), now)
     return tombstoned
 
 
@@ -227,15 +228,15 @@ def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Seque
 
 
 def parents(
-    connection: sqlalchemy.Connection, repository: str, nodes: Collection[bytes]
+    session: Session, nodes: Collection[bytes]
 ) -> dict[bytes, tuple[bytes, bytes]]:
     """The parents of changesets that have a row."""
     found: dict[bytes, tuple[bytes, bytes]] = {}
     for batch in batches(sorted(nodes)):
         query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(
-            changesets.c.repository_id == repository_id(repository),
+            changesets.c.repository_id == session.repository_id,
             changesets.c.node.in_(batch),
         )
-        for row in connection.execute(query):
+        for row in session.execute(query):
             found[bytes(row.node)] = bytes(row.p1), bytes(row.p2)
     return found

@@ -7,15 +7,15 @@ from sqlalchemy import func, select
 
 from ..model import Bundle
 from . import encoding
-from .drafts import repository_id
 from .schema import LIVE, bookmarks, bundles, pushes
+from .session import Session
 
 
-def _newest(repository: str) -> sqlalchemy.ColumnElement[bool]:
+def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:
     """That a bundle is the newest live one that ends with its head."""
     newer = bundles.alias('newer')
     return (
-        (bundles.c.repository_id == repository_id(repository))
+        (bundles.c.repository_id == session.repository_id)
         & (bundles.c.state == LIVE)
         & ~(
             select(newer.c.id)
@@ -30,13 +30,13 @@ def _newest(repository: str) -> sqlalchemy.ColumnElement[bool]:
     )
 
 
-def bundle_count(connection: sqlalchemy.Connection, repository: str) -> int:
+def bundle_count(session: Session) -> int:
     """How many bundles `bundles_after` gives in all."""
-    return connection.scalar(select(func.count()).where(_newest(repository))) or 0
+    return session.scalar(select(func.count()).where(_newest(session))) or 0
 
 
 def bundles_after(
-    connection: sqlalchemy.Connection, repository: str, after: int, limit: int
+    session: Session, after: int, limit: int
 ) -> tuple[int, list[Bundle]]:
     """Live bundles, the oldest first, one for each head, without their ``nodes``.
 
@@ -44,31 +44,31 @@ def bundles_after(
     """
     query = (
         select(bundles)
-        .where(_newest(repository), bundles.c.id > after)
+        .where(_newest(session), bundles.c.id > after)
         .order_by(bundles.c.id)
         .limit(limit)
     )
     found: list[Bundle] = []
-    for row in connection.execute(query):
+    for row in session.execute(query):
         after = row.id
         bases = encoding.split_nodes(row.bases)
         found.append(Bundle(row.key, row.size, row.sha512, bytes(row.head), bases))
     return after, found
 
 
-def push_count(connection: sqlalchemy.Connection, repository: str) -> int:
-    query = select(func.count()).where(pushes.c.repository_id == repository_id(repository))
-    return connection.scalar(query) or 0
+def push_count(session: Session) -> int:
+    query = select(func.count()).where(pushes.c.repository_id == session.repository_id)
+    return session.scalar(query) or 0
 
 
 def bookmarks_after(
-    connection: sqlalchemy.Connection, repository: str, after: bytes, limit: int
+    session: Session, after: bytes, limit: int
 ) -> list[tuple[bytes, bytes]]:
     """Bookmarks of drafts by name: name and node."""
     query = (
         select(bookmarks.c.name, bookmarks.c.node)
-        .where(bookmarks.c.repository_id == repository_id(repository), bookmarks.c.name > after)
+        .where(bookmarks.c.repository_id == session.repository_id, bookmarks.c.name > after)
         .order_by(bookmarks.c.name)
         .limit(limit)
     )
-    return [(bytes(row.name), bytes(row.node)) for row in connection.execute(query)]
+    return [(bytes(row.name), bytes(row.node)) for row in session.execute(query)]

@@ -13,7 +13,6 @@ from ..errors import Deletions
 from ..model import Bundle, Changeset, Marker
 from . import bans, deletions, encoding, markers, record
 from .batching import batches, ensure_repository, insert_new, lock
-from .drafts import repository_id
 from .schema import (
     LIVE,
     bookmarks,
@@ -23,6 +22,7 @@ from .schema import (
     push_changesets,
     tombstones,
 )
+from .session import Session
 
 T = TypeVar('T', bytes, str)
 
@@ -54,7 +54,7 @@ class Imported:
 
 
 def stored(
-    connection: sqlalchemy.Connection, repository: str, heads: Collection[bytes]
+    session: Session, heads: Collection[bytes]
 ) -> set[Contents]:
     """The live bundles that end with some heads."""
     found: set[Contents] = set()
@@ -63,7 +63,7 @@ def stored(
             select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
             .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
             .where(
-                bundles.c.repository_id == repository_id(repository),
+                bundles.c.repository_id == session.repository_id,
                 bundles.c.head.in_(batch),
                 bundles.c.state == LIVE,
             )
@@ -71,14 +71,13 @@ def stored(
         )
         found.update(
             Contents(bytes(row.head), encoding.split_nodes(row.bases), row.changesets)
-            for row in connection.execute(query)
+            for row in session.execute(query)
         )
     return found
 
 
 def add(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     brought: Sequence[Changeset],
     stored: Sequence[Bundle],
     marks: Sequence[Marker],
@@ -90,19 +89,19 @@ def add(
 
     What is there already stays as it is. Raises as `record.record`.
     """
-    owner = ensure_repository(connection, repository)
+    owner = ensure_repository(session.connection, session.repository)
     nodes = {c.node for c in brought}
-    old_nodes = _present(connection, owner, changesets.c.node, nodes)
+    old_nodes = _present(session.connection, owner, changesets.c.node, nodes)
     keys = {bundle.key: bundle for bundle in stored}
-    old_keys = _present(connection, owner, bundles.c.key, keys)
-    ids = record.changeset_ids(connection, owner, brought, stored)
+    old_keys = _present(session.connection, owner, bundles.c.key, keys)
+    ids = record.changeset_ids(session.connection, owner, brought, stored)
     for bundle in stored:
-        record.record_bundle(connection, owner, bundle, ids, now)
-    markers.record(connection, owner, marks)
-    _revive(connection, owner, ids)
-    lock(connection, owner)
-    bans.refuse(connection, repository, nodes)
-    deletions.check(connection, owner, list(keys), stored_again)
+        record.record_bundle(session.connection, owner, bundle, ids, now)
+    markers.record(session.connection, owner, marks)
+    _revive(session.connection, owner, ids)
+    lock(session.connection, owner)
+    bans.refuse(session, nodes)
+    deletions.check(session.connection, owner, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
     return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
 
@@ -152,25 +151,25 @@ def _present(
 
 
 def record_bookmarks(
-    connection: sqlalchemy.Connection, repository: str, marks: Mapping[bytes, bytes], now: int
+    session: Session, marks: Mapping[bytes, bytes], now: int
 ) -> list[bytes]:
     """Write bookmarks of drafts. One that is there already stays where it is: a push
     may have moved it. Returns the names of those that are elsewhere."""
-    owner = ensure_repository(connection, repository)
+    owner = ensure_repository(session.connection, session.repository)
     rows = [
         {'repository_id': owner, 'name': name, 'node': node, 'updated': now}
         for name, node in sorted(marks.items())
     ]
     elsewhere: list[bytes] = []
     for batch in batches(rows):
-        insert_new(connection, bookmarks, batch)
+        insert_new(session.connection, bookmarks, batch)
         query = select(bookmarks.c.name, bookmarks.c.node).where(
             bookmarks.c.repository_id == owner,
             bookmarks.c.name.in_([row['name'] for row in batch]),
         )
         elsewhere += [
             bytes(row.name)
-            for row in connection.execute(query)
+            for row in session.execute(query)
             if bytes(row.node) != marks[bytes(row.name)]
         ]
     return elsewhere

@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 from ..errors import Temporary
 from ..model import Marker
 from .batching import batches, insert_new
-from .drafts import repository_id
 from .schema import marker_nodes, markers
+from .session import Session
 
 
 def record(
@@ -77,15 +77,15 @@ def _record_nodes(
 
 
 def exchanged_with(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> list[bytes]:
     """The markers that are exchanged with some changesets, encoded."""
-    found = _exchanged_with(connection, repository, nodes)
+    found = _exchanged_with(session, nodes)
     return list({marker_id: data for marker_id, _predecessor, data in found}.values())
 
 
 def relevant(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> list[bytes]:
     """As `exchanged_with`, and those that are exchanged with their predecessors, and
     so on: what Mercurial's ``obsstore.relevantmarkers`` calls relevant."""
@@ -94,7 +94,7 @@ def relevant(
     seen = set(pending)
     while pending:
         predecessors = set()
-        for marker_id, predecessor, data in _exchanged_with(connection, repository, pending):
+        for marker_id, predecessor, data in _exchanged_with(session, pending):
             found[marker_id] = data
             predecessors.add(predecessor)
         pending = predecessors - seen
@@ -103,32 +103,32 @@ def relevant(
 
 
 def _exchanged_with(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> Iterator[tuple[int, bytes, bytes]]:
     for batch in batches(sorted(set(nodes))):
         query = (
             select(markers.c.id, markers.c.predecessor, markers.c.data)
             .join(marker_nodes, marker_nodes.c.marker_id == markers.c.id)
             .where(
-                marker_nodes.c.repository_id == repository_id(repository),
+                marker_nodes.c.repository_id == session.repository_id,
                 marker_nodes.c.node.in_(batch),
             )
         )
-        for marker_id, predecessor, data in connection.execute(query):
+        for marker_id, predecessor, data in session.execute(query):
             yield marker_id, bytes(predecessor), bytes(data)
 
 
 def obsolete(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> set[bytes]:
     """Those of some changesets that a marker makes obsolete."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(markers.c.predecessor).where(
-            markers.c.repository_id == repository_id(repository),
+            markers.c.repository_id == session.repository_id,
             markers.c.predecessor.in_(batch),
         )
-        found.update(bytes(node) for node in connection.scalars(query))
+        found.update(bytes(node) for node in session.scalars(query))
     return found
 
 

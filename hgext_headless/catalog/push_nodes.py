@@ -10,25 +10,24 @@ from sqlalchemy import literal, select, union_all
 from ..model import PastPush, Selection
 from . import pushlog
 from .batching import batches
-from .drafts import repository_id
 from .schema import changesets, push_changesets, tombstones
+from .session import Session
 
 
 def past_pushes(
-    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
+    session: Session, push_ids: Sequence[int]
 ) -> list[PastPush]:
     """Those of some pushes that are recorded, the oldest first."""
     found: list[PastPush] = []
     for batch in batches(sorted(push_ids)):
         entries = pushlog.entries(
-            connection,
-            repository,
+            session,
             Selection(push_ids=tuple(batch)),
             newest=False,
             limit=None,
         )
         names: dict[int, list[tuple[bytes, bool]]] = {entry.push_id: [] for entry in entries}
-        for row in connection.execute(_names(repository, list(names))):
+        for row in session.execute(_names(session, list(names))):
             names[row.push_id].append((bytes(row.node), bool(row.gone)))
         found += [
             PastPush(
@@ -43,7 +42,7 @@ def past_pushes(
     return found
 
 
-def _names(repository: str, push_ids: Sequence[int]) -> sqlalchemy.Select[tuple[int, bytes, bool]]:
+def _names(session: Session, push_ids: Sequence[int]) -> sqlalchemy.Select[tuple[int, bytes, bool]]:
     listed = (
         select(
             push_changesets.c.push_id,
@@ -53,14 +52,14 @@ def _names(repository: str, push_ids: Sequence[int]) -> sqlalchemy.Select[tuple[
         )
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.repository_id == session.repository_id,
             push_changesets.c.push_id.in_(push_ids),
         )
     )
     gone = select(
         tombstones.c.push_id, tombstones.c.position, tombstones.c.node, literal(1).label('gone')
     ).where(
-        tombstones.c.repository_id == repository_id(repository),
+        tombstones.c.repository_id == session.repository_id,
         tombstones.c.push_id.in_(push_ids),
     )
     names = union_all(listed, gone).subquery()

@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
 from .batching import batches
-from .drafts import prefix_range, repository_id
+from .drafts import prefix_range
 from .schema import (
     bundle_changesets,
     changesets,
@@ -22,6 +22,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 
 T = TypeVar('T')
 
@@ -29,10 +30,10 @@ T = TypeVar('T')
 _LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
-def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
+def last_push_id(session: Session) -> int:
     """The highest push id that may be shown; 0 without any push."""
     columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
-    row = connection.execute(select(*columns).where(repositories.c.name == repository)).first()
+    row = session.execute(select(*columns).where(repositories.c.name == session.repository)).first()
     if row is None:
         return 0
     if not row.importing_push_id:
@@ -41,18 +42,17 @@ def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
     recorded = select(func.max(pushes.c.push_id)).where(
         pushes.c.repository_id == row.id, pushes.c.push_id <= row.importing_push_id
     )
-    return connection.scalar(recorded) or 0
+    return session.scalar(recorded) or 0
 
 
-def imported_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
+def imported_push_id(session: Session) -> int:
     """The highest id that came from an older pushlog; 0 without any."""
-    query = select(repositories.c.imported_push_id).where(repositories.c.name == repository)
-    return connection.scalar(query) or 0
+    query = select(repositories.c.imported_push_id).where(repositories.c.name == session.repository)
+    return session.scalar(query) or 0
 
 
 def entries(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     selection: Selection,
     newest: bool,
     limit: int | None,
@@ -62,7 +62,7 @@ def entries(
     query = select(pushes.c.push_id, pushes.c.user, pushes.c.date)
     push_id = pushes.c.push_id
     if selection.branch is None:
-        query = query.where(pushes.c.repository_id == repository_id(repository))
+        query = query.where(pushes.c.repository_id == session.repository_id)
     else:
         push_id = push_branches.c.push_id
         query = query.join(
@@ -70,7 +70,7 @@ def entries(
             (push_branches.c.repository_id == pushes.c.repository_id)
             & (push_branches.c.push_id == pushes.c.push_id),
         ).where(
-            push_branches.c.repository_id == repository_id(repository),
+            push_branches.c.repository_id == session.repository_id,
             push_branches.c.branch == selection.branch,
         )
     if selection.after is not None:
@@ -86,26 +86,25 @@ def entries(
     if selection.push_ids is not None:
         query = query.where(push_id.in_(selection.push_ids))
     query = query.order_by(push_id.desc() if newest else push_id).limit(limit).offset(offset)
-    return [_entry(row) for row in connection.execute(query)]
+    return [_entry(row) for row in session.execute(query)]
 
 
-def has_branch(connection: sqlalchemy.Connection, repository: str, branch: bytes) -> bool:
+def has_branch(session: Session, branch: bytes) -> bool:
     """Whether any push brought a changeset on a branch."""
     query = select(push_branches.c.push_id).where(
-        push_branches.c.repository_id == repository_id(repository),
+        push_branches.c.repository_id == session.repository_id,
         push_branches.c.branch == branch,
     )
-    return connection.scalar(query.limit(1)) is not None
+    return session.scalar(query.limit(1)) is not None
 
 
 def nodes_of(
-    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
+    session: Session, push_ids: Sequence[int], tips_only: bool = False
 ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
     """The changesets of some pushes, in order: node and extras (none of one that is gone)."""
     columns = (changesets.c.node, changesets.c.extras)
     return _in_order(
-        connection,
-        repository,
+        session,
         push_ids,
         tips_only,
         columns,
@@ -115,18 +114,17 @@ def nodes_of(
 
 
 def changesets_of(
-    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int], tips_only: bool
+    session: Session, push_ids: Sequence[int], tips_only: bool = False
 ) -> dict[int, list[Changeset]]:
     """The changesets of some pushes, in order; of one that is gone no more than its
     and its parents' names."""
     return _in_order(
-        connection, repository, push_ids, tips_only, tuple(changesets.c), facts, _nameonly
+        session, push_ids, tips_only, tuple(changesets.c), facts, _nameonly
     )
 
 
 def _in_order(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     push_ids: Sequence[int],
     tips_only: bool,
     columns: tuple[Any, ...],
@@ -136,13 +134,13 @@ def _in_order(
     """What pushes brought, those that are gone at their places."""
     found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
     for batch in batches(push_ids):
-        for row in connection.execute(_listed(repository, batch, tips_only, columns)):
+        for row in session.execute(_listed(session, batch, tips_only, columns)):
             found[row.push_id][row.position] = live(row)
         query = select(tombstones).where(
-            tombstones.c.repository_id == repository_id(repository),
+            tombstones.c.repository_id == session.repository_id,
             tombstones.c.push_id.in_(batch),
         )
-        for row in connection.execute(query):
+        for row in session.execute(query):
             found[row.push_id][row.position] = tombstoned(row)
     last = -1 if tips_only else None
     return {
@@ -152,13 +150,13 @@ def _in_order(
 
 
 def _listed(
-    repository: str, push_ids: Sequence[int], tips_only: bool, columns: tuple[Any, ...]
+    session: Session, push_ids: Sequence[int], tips_only: bool, columns: tuple[Any, ...]
 ) -> sqlalchemy.Select[Any]:
     query = (
         select(push_changesets.c.push_id, push_changesets.c.position, *columns)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == repository_id(repository),
+            push_changesets.c.repository_id == session.repository_id,
             push_changesets.c.push_id.in_(push_ids),
         )
         .order_by(push_changesets.c.push_id, push_changesets.c.position)
@@ -186,8 +184,7 @@ _FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 
 def brought(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     nodes: Iterable[bytes],
     with_ends: bool = True,
 ) -> dict[bytes, Brought]:
@@ -204,36 +201,36 @@ def brought(
                 & (pushes.c.push_id == push_changesets.c.push_id),
             )
             .where(
-                changesets.c.repository_id == repository_id(repository),
+                changesets.c.repository_id == session.repository_id,
                 changesets.c.node.in_(batch),
             )
         )
-        found.update((bytes(row.node), _entry(row)) for row in connection.execute(query))
+        found.update((bytes(row.node), _entry(row)) for row in session.execute(query))
     if not with_ends:
         return {node: Brought(entry, b'', b'') for node, entry in found.items()}
-    ends = _ends(connection, repository, sorted({e.push_id for e in found.values()}))
+    ends = _ends(session, sorted({e.push_id for e in found.values()}))
     return {node: Brought(entry, *ends[entry.push_id]) for node, entry in found.items()}
 
 
 def _ends(
-    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
+    session: Session, push_ids: Sequence[int]
 ) -> dict[int, tuple[bytes, bytes]]:
     """The first and the last changeset of some pushes that is not gone."""
     found: dict[int, list[bytes]] = {}
     for batch in batches(push_ids):
-        query = _listed(repository, batch, False, (changesets.c.node,)).where(
+        query = _listed(session, batch, False, (changesets.c.node,)).where(
             or_(
                 push_changesets.c.position == _FIRST,
                 push_changesets.c.position == _LAST,
             )
         )
-        for row in connection.execute(query):
+        for row in session.execute(query):
             found.setdefault(row.push_id, []).append(bytes(row.node))
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
 
 
 def tombstoned(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> dict[bytes, int]:
     """For each changeset that is gone: the id of the latest push that brought it."""
     found: dict[bytes, int] = {}
@@ -241,17 +238,17 @@ def tombstoned(
         query = (
             select(tombstones.c.node, tombstones.c.push_id)
             .where(
-                tombstones.c.repository_id == repository_id(repository),
+                tombstones.c.repository_id == session.repository_id,
                 tombstones.c.node.in_(batch),
             )
             .order_by(tombstones.c.push_id)
         )
-        found.update((bytes(row.node), row.push_id) for row in connection.execute(query))
+        found.update((bytes(row.node), row.push_id) for row in session.execute(query))
     return found
 
 
 def expired(
-    connection: sqlalchemy.Connection, repository: str, names: Iterable[bytes]
+    session: Session, names: Iterable[bytes]
 ) -> frozenset[bytes]:
     """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
     found = set()
@@ -259,16 +256,16 @@ def expired(
         if re.fullmatch(_LONG_PREFIX, name):
             low, high = prefix_range(name.decode('ascii'))
             query = select(tombstones.c.node).where(
-                tombstones.c.repository_id == repository_id(repository),
+                tombstones.c.repository_id == session.repository_id,
                 tombstones.c.node.between(low, high),
             )
-            if connection.scalar(query.limit(1)) is not None:
+            if session.scalar(query.limit(1)) is not None:
                 found.add(name)
     return frozenset(found)
 
 
 def needs(
-    connection: sqlalchemy.Connection, repository: str, push_ids: Sequence[int]
+    session: Session, push_ids: Sequence[int]
 ) -> list[Needs]:
     """What a server must have to serve some pushes, by push id."""
     in_bundle = (
@@ -281,7 +278,7 @@ def needs(
     return [
         Needs(row.push_id, bytes(row.node), (bytes(row.p1), bytes(row.p2)), bool(row.bundled))
         for batch in batches(push_ids)
-        for row in connection.execute(_listed(repository, batch, False, columns))
+        for row in session.execute(_listed(session, batch, False, columns))
     ]
 
 

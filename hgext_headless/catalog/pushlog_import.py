@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy import case, func, select, update
 
 from ..model import Changeset, Conflict, PastPush
 from . import push_nodes
 from .batching import BATCH, batches, ensure_repository
-from .drafts import repository_id
 from .record import changeset_ids
 from .schema import changesets, push_branches, push_changesets, pushes, repositories, tombstones
+from .session import Session
 
 #: The parent of a changeset of which nothing but the name is known.
 _UNKNOWN = bytes(20)
@@ -33,13 +32,13 @@ class Compared:
     conflicts: list[Conflict]
 
 
-def _reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> None:
+def _reserve(session: Session, last: int) -> None:
     """Let ids up to ``last`` be an older pushlog's: the next push gets a higher one, and
     is not shown before `finish`, so that no poller goes past what is still to come."""
     imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
-    connection.execute(
+    session.execute(
         update(repositories)
-        .where(repositories.c.id == ensure_repository(connection, repository))
+        .where(repositories.c.id == ensure_repository(session.connection, session.repository))
         .values(
             importing_push_id=case((imported < last, last), else_=0),
             last_push_id=case((newest < last, last), else_=newest),
@@ -47,15 +46,15 @@ def _reserve(connection: sqlalchemy.Connection, repository: str, last: int) -> N
     )
 
 
-def finish(connection: sqlalchemy.Connection, repository: str) -> None:
+def finish(session: Session) -> None:
     """All pushes of the older pushlog that could be are recorded."""
     importing = repositories.c.importing_push_id
     recorded = select(func.count()).where(
         pushes.c.repository_id == repositories.c.id, pushes.c.push_id <= importing
     )
-    connection.execute(
+    session.execute(
         update(repositories)
-        .where(repositories.c.name == repository, importing > 0)
+        .where(repositories.c.name == session.repository, importing > 0)
         .values(
             importing_push_id=0,
             imported_push_id=importing,
@@ -65,15 +64,15 @@ def finish(connection: sqlalchemy.Connection, repository: str) -> None:
 
 
 def compare(
-    connection: sqlalchemy.Connection, repository: str, older: Sequence[PastPush]
+    session: Session, older: Sequence[PastPush]
 ) -> Compared:
     """Where pushes of an older pushlog stand. A changeset has one push that brought it."""
     recorded = {
         push.push_id: push
-        for push in push_nodes.past_pushes(connection, repository, [p.push_id for p in older])
+        for push in push_nodes.past_pushes(session, [p.push_id for p in older])
     }
     unknown = [push for push in older if push.push_id not in recorded]
-    owners = _owners(connection, repository, unknown)
+    owners = _owners(session, unknown)
     new: list[PastPush] = []
     conflicts: list[Conflict] = []
     for push in older:
@@ -100,12 +99,12 @@ def _repeated(nodes: Sequence[bytes]) -> bytes | None:
 
 
 def _owners(
-    connection: sqlalchemy.Connection, repository: str, older: Iterable[PastPush]
+    session: Session, older: Iterable[PastPush]
 ) -> dict[bytes, int]:
     """For those of the changesets that a recorded push has brought: its id."""
     owners: dict[bytes, int] = {}
     for portion in _portions(node for push in older for node in push.nodes):
-        owner = repository_id(repository)
+        owner = session.repository_id
         listed = (
             select(changesets.c.node, push_changesets.c.push_id)
             .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
@@ -115,24 +114,23 @@ def _owners(
             tombstones.c.repository_id == owner, tombstones.c.node.in_(portion)
         )
         for query in (gone, listed):
-            owners.update((bytes(n), push_id) for n, push_id in connection.execute(query))
+            owners.update((bytes(n), push_id) for n, push_id in session.execute(query))
     return owners
 
 
 def unknown(
-    connection: sqlalchemy.Connection, repository: str, older: Iterable[PastPush], facts: Facts
+    session: Session, older: Iterable[PastPush], facts: Facts
 ) -> int:
     """How many changesets would have nothing but their name."""
     missing = 0
     for portion in _portions(node for push in older for node in push.nodes):
-        there = _rows(connection, repository, portion)
+        there = _rows(session, portion)
         missing += sum(node not in there and facts(node) is None for node in portion)
     return missing
 
 
 def record(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     older: Sequence[PastPush],
     last: int,
     facts: Facts,
@@ -142,12 +140,12 @@ def record(
 
     What the catalog does not know of a changeset, ``facts`` tells, or None.
     """
-    compared = compare(connection, repository, older)
+    compared = compare(session, older)
     if not compared.new:
         return compared, 0
-    _reserve(connection, repository, last)
-    owner = ensure_repository(connection, repository)
-    connection.execute(
+    _reserve(session, last)
+    owner = ensure_repository(session.connection, session.repository)
+    session.execute(
         pushes.insert(),
         [
             {
@@ -168,7 +166,7 @@ def record(
         for position, node in enumerate(push.nodes)
     )
     for portion in _portions(places):
-        known = _known(connection, repository, owner, [node for *_place, node in portion], facts)
+        known = _known(session, owner, [node for *_place, node in portion], facts)
         listed: list[dict[str, Any]] = []
         tombstoned: list[dict[str, Any]] = []
         for push_id, position, node in portion:
@@ -180,12 +178,12 @@ def record(
             else:
                 tombstoned.append({**row, 'node': node, 'p1': _UNKNOWN, 'p2': _UNKNOWN})
         if listed:
-            connection.execute(push_changesets.insert(), listed)
+            session.execute(push_changesets.insert(), listed)
         if tombstoned:
-            connection.execute(tombstones.insert(), tombstoned)
+            session.execute(tombstones.insert(), tombstoned)
         gone += len(tombstoned)
     for batch in batches(sorted(branches)):
-        connection.execute(
+        session.execute(
             push_branches.insert(),
             [{'repository_id': owner, 'push_id': i, 'branch': branch} for i, branch in batch],
         )
@@ -193,27 +191,26 @@ def record(
 
 
 def _known(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     owner: int,
     nodes: Sequence[bytes],
     facts: Facts,
 ) -> dict[bytes, tuple[int, bytes]]:
     """Row and branch of those changesets that are more than a name."""
-    found = _rows(connection, repository, nodes)
+    found = _rows(session, nodes)
     fresh = [c for c in (facts(node) for node in nodes if node not in found) if c is not None]
-    ids = changeset_ids(connection, owner, fresh, ())
+    ids = changeset_ids(session.connection, owner, fresh, ())
     found.update((c.node, (ids[c.node], c.branch)) for c in fresh)
     return found
 
 
 def _rows(
-    connection: sqlalchemy.Connection, repository: str, nodes: Sequence[bytes]
+    session: Session, nodes: Sequence[bytes]
 ) -> dict[bytes, tuple[int, bytes]]:
     query = select(changesets.c.node, changesets.c.id, changesets.c.branch).where(
-        changesets.c.repository_id == repository_id(repository), changesets.c.node.in_(nodes)
+        changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
     )
-    return {bytes(row.node): (row.id, bytes(row.branch)) for row in connection.execute(query)}
+    return {bytes(row.node): (row.id, bytes(row.branch)) for row in session.execute(query)}
 
 
 def _portions(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -21,11 +21,11 @@ from .schema import (
     pushes,
     repositories,
 )
+from .session import Session
 
 
 def record(
-    connection: sqlalchemy.Connection,
-    repository: str,
+    session: Session,
     push: Push,
     stored_again: Deletions,
 ) -> Recorded:
@@ -35,24 +35,24 @@ def record(
     row stays locked until the commit: so ids are consecutive, and no push is
     seen before one with a lower id.
     """
-    repository_id = ensure_repository(connection, repository)
-    ids = changeset_ids(connection, repository_id, push.changesets, push.bundles)
-    stored = drafts.known(connection, repository, [c.node for c in push.changesets])
+    repository_id = ensure_repository(session.connection, session.repository)
+    ids = changeset_ids(session.connection, repository_id, push.changesets, push.bundles)
+    stored = drafts.known(session, [c.node for c in push.changesets])
     new = [c for c in push.changesets if c.node not in stored]
     for bundle in push.bundles:
-        record_bundle(connection, repository_id, bundle, ids, push.date)
-    bookmarks.move(connection, repository, push.bookmarks, push.date)
-    new_markers = markers.record(connection, repository_id, push.markers)
-    recorded = _record_push(connection, repository_id, push, new, ids)
-    lock(connection, repository_id)
+        record_bundle(session.connection, repository_id, bundle, ids, push.date)
+    bookmarks.move(session, push.bookmarks, push.date)
+    new_markers = markers.record(session.connection, repository_id, push.markers)
+    recorded = _record_push(session.connection, repository_id, push, new, ids)
+    lock(session.connection, repository_id)
     brought = [c.node for c in push.changesets]
     held = [node for bundle in push.bundles for node in bundle.nodes]
-    bans.refuse(connection, repository, [*brought, *held])
-    bookmarks.check(connection, repository, push.bookmarks)
-    deletions.check(connection, repository_id, [b.key for b in push.bundles], stored_again)
-    if set(push.held) - drafts.known(connection, repository, push.held):
+    bans.refuse(session, [*brought, *held])
+    bookmarks.check(session, push.bookmarks)
+    deletions.check(session.connection, repository_id, [b.key for b in push.bundles], stored_again)
+    if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push was let go at this very moment')
-    roots.record(connection, repository_id, [ids[node] for node in push.roots])
+    roots.record(session.connection, repository_id, [ids[node] for node in push.roots])
     return replace(recorded, markers=new_markers)
 
 

@@ -14,8 +14,9 @@ from sqlalchemy import delete, select
 
 from ..model import Parents
 from .batching import batches, clock, upsert
-from .drafts import in_live_bundles, repository_id
+from .drafts import in_live_bundles
 from .schema import bundle_changesets, changesets, draft_roots
+from .session import Session
 
 #: Seconds for which a root is kept. A client asks within seconds of its push.
 KEPT = 3600
@@ -43,31 +44,31 @@ def record(connection: sqlalchemy.Connection, owner: int, changeset_ids: Sequenc
     )
 
 
-def recent(connection: sqlalchemy.Connection, repository: str, limit: int) -> list[Parents]:
+def recent(session: Session, limit: int) -> list[Parents]:
     """The newest roots, at most ``limit``."""
     query = (
         select(changesets.c.node, changesets.c.p1, changesets.c.p2)
         .join(draft_roots, draft_roots.c.changeset_id == changesets.c.id)
-        .where(draft_roots.c.repository_id == repository_id(repository))
+        .where(draft_roots.c.repository_id == session.repository_id)
         .order_by(draft_roots.c.pushed.desc(), draft_roots.c.changeset_id.desc())
         .limit(limit)
     )
-    return [_parents(row) for row in connection.execute(query)]
+    return [_parents(row) for row in session.execute(query)]
 
 
 def stacks(
-    connection: sqlalchemy.Connection, repository: str, nodes: Iterable[bytes]
+    session: Session, nodes: Iterable[bytes]
 ) -> list[Parents]:
     """All changesets of the live bundles that hold one of some drafts."""
     found: dict[bytes, Parents] = {}
     for batch in batches(sorted(set(nodes))):
-        holding = in_live_bundles(repository, batch, bundle_changesets.c.bundle_id)
+        holding = in_live_bundles(session, batch, bundle_changesets.c.bundle_id)
         query = (
             select(changesets.c.node, changesets.c.p1, changesets.c.p2)
             .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
             .where(bundle_changesets.c.bundle_id.in_(holding))
         )
-        for row in connection.execute(query):
+        for row in session.execute(query):
             found[bytes(row.node)] = _parents(row)
     return list(found.values())
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from sqlalchemy import case, func, select
 
-from .drafts import repository_id
 from .schema import (
     LIVE,
     bookmarks,
@@ -20,6 +19,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 
 #: Seconds.
 DAY = 86400
@@ -69,44 +69,44 @@ class Ages(NamedTuple):
     bytes: int
 
 
-def totals(connection: sqlalchemy.Connection, repository: str) -> Totals:
+def totals(session: Session) -> Totals:
     def count(table: sqlalchemy.Table) -> int:
         query = select(func.count()).select_from(table)
         return (
-            connection.scalar(query.where(table.c.repository_id == repository_id(repository))) or 0
+            session.scalar(query.where(table.c.repository_id == session.repository_id)) or 0
         )
 
     # Counting the changesets that have such a row takes many times as long.
     drafts = (
         select(func.count(bundle_changesets.c.changeset_id.distinct()))
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-        .where(*_live(repository))
+        .where(*_live(session))
     )
     gone = count(tombstones)
-    pushed = connection.execute(
+    pushed = session.execute(
         select(func.count(), func.min(pushes.c.date), func.max(pushes.c.date)).where(
-            pushes.c.repository_id == repository_id(repository)
+            pushes.c.repository_id == session.repository_id
         )
     ).one()
-    kept = connection.execute(
+    kept = session.execute(
         select(
             func.count(),
             func.sum(bundles.c.size),
             func.min(bundles.c.created),
             func.max(bundles.c.created),
-        ).where(*_live(repository))
+        ).where(*_live(session))
     ).one()
     return Totals(
         pushes=pushed[0],
         changesets=count(push_changesets) + gone,
         tombstones=gone,
-        drafts=connection.scalar(drafts) or 0,
+        drafts=session.scalar(drafts) or 0,
         bundles=kept[0],
         bytes=int(kept[1] or 0),
         bookmarks=count(bookmarks),
         markers=count(markers),
-        last_push_id=connection.scalar(
-            select(repositories.c.last_push_id).where(repositories.c.name == repository)
+        last_push_id=session.scalar(
+            select(repositories.c.last_push_id).where(repositories.c.name == session.repository)
         )
         or 0,
         first_push=pushed[1],
@@ -116,11 +116,11 @@ def totals(connection: sqlalchemy.Connection, repository: str) -> Totals:
     )
 
 
-def _live(repository: str) -> tuple[sqlalchemy.ColumnElement[bool], ...]:
-    return bundles.c.repository_id == repository_id(repository), bundles.c.state == LIVE
+def _live(session: Session) -> tuple[sqlalchemy.ColumnElement[bool], ...]:
+    return bundles.c.repository_id == session.repository_id, bundles.c.state == LIVE
 
 
-def _per_push(repository: str, since: int) -> sqlalchemy.Subquery:
+def _per_push(session: Session, since: int) -> sqlalchemy.Subquery:
     """Each push since then, with the number of changesets that it brought."""
     brought: Any = 0
     for table in (push_changesets, tombstones):
@@ -138,17 +138,17 @@ def _per_push(repository: str, since: int) -> sqlalchemy.Subquery:
             (pushes.c.date // DAY).label('day'),
             brought.label('changesets'),
         )
-        .where(pushes.c.repository_id == repository_id(repository), pushes.c.date >= since)
+        .where(pushes.c.repository_id == session.repository_id, pushes.c.date >= since)
         .subquery()
     )
 
 
-def by_day(connection: sqlalchemy.Connection, repository: str, since: int) -> list[Day]:
+def by_day(session: Session, since: int) -> list[Day]:
     """The days since then (seconds since the epoch) on which anything was pushed or stored."""
-    per_push = _per_push(repository, since)
+    per_push = _per_push(session, since)
     pushed = {
         row[0]: (row[1], int(row[2]))
-        for row in connection.execute(
+        for row in session.execute(
             select(per_push.c.day, func.count(), func.sum(per_push.c.changesets)).group_by(
                 per_push.c.day
             )
@@ -156,12 +156,12 @@ def by_day(connection: sqlalchemy.Connection, repository: str, since: int) -> li
     }
     each = (
         select((bundles.c.created // DAY).label('day'), bundles.c.size)
-        .where(*_live(repository), bundles.c.created >= since)
+        .where(*_live(session), bundles.c.created >= since)
         .subquery()
     )
     kept = {
         row[0]: (row[1], int(row[2]))
-        for row in connection.execute(
+        for row in session.execute(
             select(each.c.day, func.count(), func.sum(each.c.size)).group_by(each.c.day)
         )
     }
@@ -172,21 +172,21 @@ def by_day(connection: sqlalchemy.Connection, repository: str, since: int) -> li
 
 
 def by_user(
-    connection: sqlalchemy.Connection, repository: str, since: int, limit: int
+    session: Session, since: int, limit: int
 ) -> list[User]:
     """Who has pushed most often since then (seconds since the epoch)."""
-    per_push = _per_push(repository, since)
+    per_push = _per_push(session, since)
     query = (
         select(per_push.c.user, func.count(), func.sum(per_push.c.changesets))
         .group_by(per_push.c.user)
         .order_by(func.count().desc(), per_push.c.user)
         .limit(limit)
     )
-    return [User(bytes(row[0]), row[1], int(row[2])) for row in connection.execute(query)]
+    return [User(bytes(row[0]), row[1], int(row[2])) for row in session.execute(query)]
 
 
 def by_age(
-    connection: sqlalchemy.Connection, repository: str, now: int, ages: Sequence[int]
+    session: Session, now: int, ages: Sequence[int]
 ) -> list[Ages]:
     """Live bundles between some ages, which rise, in seconds: those younger than the first
     come first, those at least as old as the last one last."""
@@ -194,7 +194,7 @@ def by_age(
         *((bundles.c.created > now - age, number) for number, age in enumerate(ages)),
         else_=len(ages),
     )
-    each = select(place.label('place'), bundles.c.size).where(*_live(repository)).subquery()
+    each = select(place.label('place'), bundles.c.size).where(*_live(session)).subquery()
     query = select(each.c.place, func.count(), func.sum(each.c.size)).group_by(each.c.place)
-    found = {row[0]: Ages(row[1], int(row[2])) for row in connection.execute(query)}
+    found = {row[0]: Ages(row[1], int(row[2])) for row in session.execute(query)}
     return [found.get(number, Ages(0, 0)) for number in range(len(ages) + 1)]

@@ -77,9 +77,11 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     with as_page():
         try:
             with stages.stage('lookup'):
-                reader = Backend(repo).reader
-                # Public pages go on without it.
-                drafts = (reader if None in public.values() else reader.impatient()).drafts(asked)
+                catalog = Backend(repo).reader
+                if None not in public.values():  # public pages go on without it
+                    catalog = catalog.impatient()
+                with catalog.reading() as session:
+                    drafts = session.drafts_named(asked)
         except HeadlessError:
             if None in public.values():
                 raise

@@ -45,9 +45,10 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
     result = Plan([], [], [], {})
     if not (asked or publishing):
         return result
-    catalog = incoming.backend.catalog
     own = incoming.repo._bookmarks
-    rows = catalog.bookmarks(asked)
+    with incoming.backend.catalog.reading() as session:
+        rows = session.bookmarks_named(asked)
+        published = session.bookmarks_at(publishing)
     for name, accepted in incoming.expected.items():
         found = own.get(name) or rows.get(name)
         if name in asked and found not in accepted:
@@ -68,7 +69,7 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
                 result.stored.append(BookmarkMove(name, old, node))
             if name in own:
                 result.leaving.append(name)
-    for name, node in catalog.bookmarks_at(publishing).items():
+    for name, node in published.items():
         if name not in asked:
             result.stored.append(BookmarkMove(name, node, None))
             result.seen[name] = own.get(name)

@@ -131,11 +131,10 @@ def _held(
 ) -> Collection[bytes]:
     """The draft heads that a bundle has already. Asked before anything is stored: a push that
     can't be recorded need not start."""
-    catalog = push.backend.catalog
-    with push.stages.stage('database'):
-        catalog.refuse_forgotten({*quarantine.nodes, *divided.public})
+    with push.stages.stage('database'), push.backend.catalog.reading() as session:
+        session.refuse_banned({*quarantine.nodes, *divided.public})
         # A live bundle has all draft ancestors of what it has.
-        return catalog.known(divided.draft_heads)
+        return session.known(divided.draft_heads)
 
 
 def _recorded(

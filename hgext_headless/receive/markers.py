@@ -32,7 +32,8 @@ def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
     ]
     applied = dict.fromkeys(markers.relevant(incoming.markers, is_public))
     if publishing and not repo.obsstore.readonly:
-        found = incoming.backend.catalog.relevant_markers(publishing)
+        with incoming.backend.catalog.reading() as session:
+            found = session.relevant_markers(publishing)
         applied.update(dict.fromkeys(map(markers.unpack, found)))
     if applied:
         # They come with every push, which would take the lock for nothing.

@@ -101,7 +101,8 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
         yield Quarantine(repo, '', nothing)
         return
     backend = incoming.backend
-    found = backend.catalog.bundles_with(drafts)
+    with backend.catalog.reading() as session:
+        found = session.bundles_with(drafts)
     for node in drafts:
         if node not in found:
             raise _unknown(node)

@@ -45,7 +45,8 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
     except error.RepoLookupError as exc:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
-        found = Backend(repo).catalog.named(key)
+        with Backend(repo).catalog.reading() as session:
+            found = session.named(key)
         if not found:
             raise
         if len(found) > 1:
@@ -55,7 +56,8 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         raise unknown(key)
     if len(key) < 40 and is_prefix(repo, key, node):
         try:
-            found = Backend(repo).catalog.impatient().named(key)
+            with Backend(repo).catalog.impatient().reading() as session:
+                found = session.named(key)
         except HeadlessError:
             return node  # public history is served without the database
         if any(other != node for other in found):
@@ -113,7 +115,8 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     if not backend.settings.listed_bookmarks:
         return {}
     try:
-        found = backend.catalog.impatient().newest_bookmarks(backend.settings.listed_bookmarks)
+        with backend.catalog.impatient().reading() as session:
+            found = session.newest_bookmarks(backend.settings.listed_bookmarks)
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))
         return {}

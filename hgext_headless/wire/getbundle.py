@@ -65,7 +65,8 @@ def get_bundle_chunks(
     ) as stages:
         backend = Backend(repo)
         with stages.stage('lookup'):
-            found = backend.catalog.bundles_with(drafts)
+            with backend.catalog.reading() as session:
+                found = session.bundles_with(drafts)
         if any(node not in found for node in drafts):
             # Stock's own error for a changeset that is not there.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
@@ -119,7 +120,8 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
     nodes = {node for bundle in served.bundles for node in bundle.nodes}
-    drafts = served.backend.catalog.bookmarks_at(nodes)
+    with served.backend.catalog.reading() as session:
+        drafts = session.bookmarks_at(nodes)
     found = {name: node for name, node in drafts.items() if hgcompat.is_plain(name)}
     found.update(bookmarks.listbinbookmarks(repo))
     data = bookmarks.binaryencode(repo, sorted(found.items()))

@@ -22,7 +22,8 @@ def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> An
         return result
     if obsolete.isenabled(repo, obsolete.exchangeopt):
         nodes = {node for bundle in served.bundles for node in bundle.nodes}
-        found = set(map(markers.unpack, served.backend.catalog.relevant_markers(nodes)))
+        with served.backend.catalog.reading() as session:
+            found = set(map(markers.unpack, session.relevant_markers(nodes)))
         nodes.update(marker[0] for marker in found)
         found |= repo.obsstore.relevantmarkers(nodes)
         bundle2.buildobsmarkerspart(bundler, obsutil.sortedmarkers(found))

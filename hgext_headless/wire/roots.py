@@ -8,12 +8,15 @@ the push: so the roots of all recent pushes are named, from the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial.node import hex, nullid
 
 from ..backend import Backend
 from ..model import Parents
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
 
 #: Roots that are named one by one.
 LIMIT = 300
@@ -31,7 +34,12 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
     """
     if b'REQUEST_METHOD' not in repo.ui.environ and not backend.is_opened():
         return {}
-    recent = backend.catalog.recent_roots(_MOST + 1)
+    with backend.catalog.reading() as session:
+        return _named(session, repo)
+
+
+def _named(session: Questions, repo: Any) -> dict[bytes, bytes]:
+    recent = session.recent_roots(_MOST + 1)
     if len(recent) > _MOST:
         return {hex(nullid): _DRAFT}
     has_node = repo.unfiltered().changelog.hasnode
@@ -39,7 +47,7 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
     published = [root.node for root in recent if has_node(root.node)]
     if published:
         # Its draft children are roots by now.
-        found.update((root.node, root) for root in of(backend.catalog.stacks(published), has_node))
+        found.update((root.node, root) for root in of(session.stacks(published), has_node))
     return {hex(node): _DRAFT for node in _bounded(repo.unfiltered(), list(found.values()))}
 
 
@@ -52,8 +60,9 @@ def of(changesets: Iterable[Parents], is_public: Callable[[bytes], bool]) -> lis
 def are_named(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> bool:
     """Whether some stored drafts stay drafts to a client that learns of their phase from
     ``listkeys`` alone (bundle1)."""
-    keys = named(backend, repo)
-    found = of(backend.catalog.stacks(nodes), repo.unfiltered().changelog.hasnode)
+    with backend.catalog.reading() as session:
+        keys = _named(session, repo)
+        found = of(session.stacks(nodes), repo.unfiltered().changelog.hasnode)
     return hex(nullid) in keys or all(hex(root.node) in keys for root in found)
 
 

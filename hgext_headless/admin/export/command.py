@@ -12,7 +12,7 @@ from mercurial.utils import urlutil
 
 from ... import hgcompat, pushlog2
 from ...backend import Backend
-from ...catalog import exports, push_nodes
+from ...catalog import drafts, exports, push_nodes, pushlog
 from ...errors import Refused
 from ...model import Bundle, PastPush, Selection
 from .. import cli, conflicts, revsets
@@ -46,17 +46,17 @@ class _Wanted:
         nodes = [node for push in pushes for node in push.nodes] + named
         self._bundles = self._covering(nodes)
         held = {node for bundle in self._covering(named) for node in bundle.nodes}
-        brought = self._catalog.brought(held)
+        brought = self._catalog.read(pushlog.brought, held)
         self.push_ids = sorted({*push_ids, *(b.entry.push_id for b in brought.values())})
         self.bundle_count, self.push_count = len(self._bundles), len(self.push_ids)
 
     def _covering(self, nodes: Sequence[bytes]) -> list[Bundle]:
         """Bundles that hold all drafts among some changesets: those of the heads."""
-        open_nodes = self._catalog.known(nodes)
+        open_nodes = self._catalog.read(drafts.known, nodes)
         found: list[Bundle] = []
         for node in reversed(nodes):
             if node in open_nodes:
-                bundle = self._catalog.bundles_with([node])[node]
+                bundle = self._catalog.read(drafts.bundles_with, [node])[node]
                 open_nodes.difference_update(bundle.nodes)
                 found.append(bundle)
         return found[::-1]
@@ -77,7 +77,7 @@ class _Wanted:
                 yield self.push_ids[start : start + _PUSHES]
             return
         seen = 0
-        while page := self._catalog.entries(Selection(after=seen), False, _PUSHES):
+        while page := self._catalog.read(pushlog.entries, Selection(after=seen), False, _PUSHES):
             seen = page[-1].push_id
             yield [entry.push_id for entry in page]
 
@@ -168,7 +168,7 @@ def _pushes(backend: Backend, push_ids: Sequence[int]) -> list[PastPush]:
     """Pushes without the tombstones of what came again since: one push brought it."""
     pushes = backend.catalog.read(push_nodes.past_pushes, push_ids)
     gone = {node for push in pushes for node in push.tombstoned}
-    again = set(backend.catalog.brought(gone)) if gone else set()
+    again = set(backend.catalog.read(pushlog.brought, gone)) if gone else set()
     return [
         dataclasses.replace(
             push, nodes=tuple(n for n in push.nodes if n not in push.tombstoned or n not in again)

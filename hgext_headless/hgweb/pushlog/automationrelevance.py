@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial import encoding, error, scmutil
 from mercurial.hgweb import common
@@ -17,6 +17,9 @@ from ...wire import discovery
 from .. import pages
 from . import description, json_format, keywords
 
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
+
 _BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%d'
 
 
@@ -26,16 +29,17 @@ def answer(web: Any) -> Iterator[bytes]:
 
     Raises what `discovery.resolve` raises.
     """
-    backend = Backend(web.repo)
-    node, contexts = _relevant_to(backend, web)
-    brought = backend.reader.brought(context.node() for context in contexts)
+    with Backend(web.repo).reader.reading() as session:
+        node, contexts = _relevant_to(session, web)
+        brought = session.brought(context.node() for context in contexts)
+        obsolete = session.obsolete([node])
     entries = [_relevant(context, brought.get(context.node())) for context in contexts]
     if web.req.qsparams.get(b'backouts'):
         for entry, context in zip(entries, contexts):
             found = keywords.backed_out_by(context)
             if found is not None:
                 entry['backedoutby'] = found.decode('ascii')
-    visible = node not in backend.reader.obsolete([node]) and not _has_successors(web.repo, node)
+    visible = node not in obsolete and not _has_successors(web.repo, node)
     return iter([json.dumps({'changesets': entries, 'visible': visible}).encode('ascii')])
 
 
@@ -44,7 +48,8 @@ def changed_files(web: Any) -> Iterator[bytes]:
 
     Raises what `discovery.resolve` raises.
     """
-    _node, contexts = _relevant_to(Backend(web.repo), web)
+    with Backend(web.repo).reader.reading() as session:
+        _node, contexts = _relevant_to(session, web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
     return iter([json.dumps({'files': files}).encode('ascii')])
 
@@ -53,20 +58,20 @@ def _has_successors(repo: Any, node: bytes) -> bool:
     return node in repo.obsstore.successors
 
 
-def _relevant_to(backend: Backend, web: Any) -> tuple[bytes, list[Any]]:
+def _relevant_to(session: Questions, web: Any) -> tuple[bytes, list[Any]]:
     """The changeset that is asked for, and all that automation has to look at for it."""
     name = _asked(web)[0]
     repo = web.repo
     try:
         node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
     except error.RepoLookupError:
-        if name in backend.reader.drafts([name]).expired:
+        if name in session.drafts_named([name]).expired:
             raise pages.gone(name) from None
         raise
-    listed = _listed(backend, node)
+    listed = _listed(session, node)
     if not repo.changelog.hasnode(node):
         drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
-        found = backend.reader.drafts([hex(n) for n in drafts])
+        found = session.drafts_named([hex(n) for n in drafts])
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
     ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
@@ -77,13 +82,13 @@ def _relevant_to(backend: Backend, web: Any) -> tuple[bytes, list[Any]]:
     return node, contexts
 
 
-def _listed(backend: Backend, node: bytes) -> list[bytes]:
+def _listed(session: Questions, node: bytes) -> list[bytes]:
     """The changesets of the push that brought a changeset, up to it."""
-    brought = backend.reader.brought([node])
+    brought = session.brought([node])
     if node not in brought:
         return [node]
     push_id = brought[node].entry.push_id
-    nodes = [n for n, _extras in backend.reader.nodes_of([push_id])[push_id]]
+    nodes = [n for n, _extras in session.nodes_of([push_id])[push_id]]
     return nodes[: nodes.index(node) + 1]
 
 

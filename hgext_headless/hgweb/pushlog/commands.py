@@ -109,10 +109,10 @@ def pushloghtml(web: Any, stages: Stages) -> Any:
 
 def _found(backend: Backend, web: Any, stages: Stages) -> tuple[queries.Query, list[Entry], int]:
     """What is asked for, the pushes that fit, and the last one that is shown."""
-    with stages.stage('find'):
-        last = visibility.last_shown(backend, web.repo)
-        query = queries.parse(backend, web.repo, web.req, last)
-        found = queries.entries(backend, query)
+    with stages.stage('find'), backend.reader.reading() as session:
+        last = visibility.last_shown(backend, session, web.repo)
+        query = queries.parse(session, web.repo, web.req, last)
+        found = queries.entries(backend, session, query)
     stages.note(pushes=len(found))
     return query, found, last
 

@@ -105,7 +105,8 @@ def _listed(
     """Pushes with their changesets, the tip-most first."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        found = backend.reader.changesets_of([e.push_id for e in batch], query_tips)
+        with backend.reader.reading() as session:
+            found = session.changesets_of([e.push_id for e in batch], query_tips)
         for entry in batch:
             yield entry, found[entry.push_id][::-1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial.node import hex, nullid
 
@@ -13,6 +13,9 @@ from ...backend import Backend
 from ...bundles import markers
 from ...model import Changeset, Entry
 from .query import Query
+
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
 
 #: Pushes whose changesets are in memory at a time.
 BATCH = 100
@@ -37,12 +40,10 @@ def _chunks(
     prefix = '{' if query.version == 1 else f'{{"lastpushid": {last}, "pushes": {{'
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        pushes = (
-            _full(backend, repo, query, batch)
-            if query.full
-            else _plain(backend, repo, query, batch)
-        )
-        lines = (f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes))
+        # A slow client keeps no connection: each chunk is whole before it is sent.
+        with backend.reader.reading() as session:
+            pushes = (_full if query.full else _plain)(session, repo, query, batch)
+            lines = [f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes)]
         yield (prefix + ', '.join(lines)).encode('ascii')
         prefix = ', '
     suffix = '}' if query.version == 1 else '}}'
@@ -50,10 +51,10 @@ def _chunks(
 
 
 def _plain(
-    backend: Backend, repo: Any, query: Query, batch: Sequence[Entry]
+    session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = backend.reader.nodes_of([e.push_id for e in batch], query.tips_only)
-    obsolete = _obsolete(backend, repo, (node for listed in found.values() for node, _ in listed))
+    found = session.nodes_of([e.push_id for e in batch], query.tips_only)
+    obsolete = _obsolete(session, repo, (node for listed in found.values() for node, _ in listed))
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
@@ -62,12 +63,12 @@ def _plain(
 
 
 def _full(
-    backend: Backend, repo: Any, query: Query, batch: Sequence[Entry]
+    session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = backend.reader.changesets_of([e.push_id for e in batch], query.tips_only)
+    found = session.changesets_of([e.push_id for e in batch], query.tips_only)
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
-    obsolete = _obsolete(backend, repo, commits)
-    precursors = _precursors(backend, repo, commits)
+    obsolete = _obsolete(session, repo, commits)
+    precursors = _precursors(session, repo, commits)
     for entry in batch:
         listed = [
             (c.node, _changeset(repo, c, commits, precursors.get(c.node)), commits[c.node])
@@ -94,19 +95,19 @@ def _push(
     return push
 
 
-def _obsolete(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+def _obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
     """Those of some changesets that are obsolete, by the repository's markers or by
     those of drafts, and hidden."""
     asked = set(nodes)
     successors = repo.obsstore.successors
-    marked = backend.reader.obsolete(asked) | {node for node in asked if node in successors}
+    marked = session.obsolete(asked) | {node for node in asked if node in successors}
     return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
-def _precursors(backend: Backend, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
+def _precursors(session: Questions, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
     """The changesets that some changesets replace: hexadecimal."""
     found: dict[bytes, set[str]] = {}
-    stored = map(markers.unpack, backend.reader.markers_with(nodes))
+    stored = map(markers.unpack, session.markers_with(nodes))
     own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
     for predecessor, successors, *_rest in itertools.chain(stored, own):
         for node in successors:

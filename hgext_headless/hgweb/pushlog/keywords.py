@@ -144,7 +144,8 @@ def _asked(
     """What the database says; nothing where it fails, for public pages go on."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
     try:
-        answer.update(Backend(repo).reader.impatient().brought(nodes, with_ends))
+        with Backend(repo).reader.impatient().reading() as session:
+            answer.update(session.brought(nodes, with_ends))
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
     return answer
@@ -163,8 +164,9 @@ class _Pushes:
         if rev not in self._block:
             start = rev - rev % _REVSET_WINDOW
             self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
-            with errors.clear_errors():
-                self._found = self._catalog.brought(map(self._changelog.node, self._block))
+            nodes = map(self._changelog.node, self._block)
+            with errors.clear_errors(), self._catalog.reading() as session:
+                self._found = session.brought(nodes)
         return self._found.get(self._changelog.node(rev))
 
 
@@ -235,15 +237,15 @@ def pushrev(repo: Any, subset: Any, x: Any) -> Any:
     (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
     revs = revset.getset(repo, revset.fullreposet(repo), argument)
     node = repo.unfiltered().changelog.node
-    with errors.clear_errors():
-        brought = Backend(repo).reader.brought(map(node, revs))
+    with errors.clear_errors(), Backend(repo).reader.reading() as session:
+        brought = session.brought(map(node, revs))
     return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
 
 
 def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
     changelog = repo.changelog
-    with errors.clear_errors():
-        found = Backend(repo).reader.nodes_of([i for i in push_ids if 0 < i < 2**62])
+    with errors.clear_errors(), Backend(repo).reader.reading() as session:
+        found = session.nodes_of([i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
 

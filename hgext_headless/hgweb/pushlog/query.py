@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial import scmutil
 from mercurial.hgweb import common
@@ -15,6 +15,9 @@ from ... import hgcompat, lazy
 from ...backend import Backend
 from ...model import Entry, Selection
 from ...wire import discovery
+
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
 
 #: Pushes a page of the default listing.
 PAGE = 10
@@ -39,7 +42,7 @@ class Query:
     version: int
 
 
-def parse(backend: Backend, repo: Any, req: Any, last: int) -> Query:
+def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
     """The query of a web request, to a pushlog that ends with push ``last``.
 
     Raises hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
@@ -48,7 +51,7 @@ def parse(backend: Backend, repo: Any, req: Any, last: int) -> Query:
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    resolver = _Resolver(backend, repo, last)
+    resolver = _Resolver(session, repo, last)
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
@@ -63,7 +66,7 @@ def parse(backend: Backend, repo: Any, req: Any, last: int) -> Query:
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
     if branch is not None:
-        _check_branch(backend, repo, branch)
+        _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
 
@@ -93,19 +96,19 @@ def parse(backend: Backend, repo: Any, req: Any, last: int) -> Query:
     )
 
 
-def entries(backend: Backend, query: Query) -> list[Entry]:
+def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
     """The pushes of a query, the oldest first. Raises `errors.Temporary`."""
     selection = query.selection
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
-        return backend.reader.entries(selection, newest=False, limit=limit)
+        return session.entries(selection, newest=False, limit=limit)
     before = PAGE * (query.page - 1)
-    consecutive = before and selection.branch is None and not backend.reader.imported_push_id()
+    consecutive = before and selection.branch is None and not session.imported_push_id()
     if consecutive and selection.upto is not None:
         # No page has to be counted off. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
-    return backend.reader.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
+    return session.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
 
 
 def _is_given(params: Any, item: bytes) -> bool:
@@ -143,8 +146,8 @@ def _page(params: Any) -> int:
     return max(1, number)
 
 
-def _check_branch(backend: Backend, repo: Any, branch: bytes) -> None:
-    if not repo.branchmap().hasbranch(branch) and not backend.reader.has_branch(branch):
+def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:
+    if not repo.branchmap().hasbranch(branch) and not session.has_branch(branch):
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
         )
@@ -158,8 +161,8 @@ def _bad(text: bytes, *names: bytes) -> Exception:
 class _Resolver:
     """Names of changesets to the ids of the pushes that brought them."""
 
-    def __init__(self, backend: Backend, repo: Any, last: int) -> None:
-        self._backend = backend
+    def __init__(self, session: Questions, repo: Any, last: int) -> None:
+        self._session = session
         self._repo = repo
         self._last = last
 
@@ -172,11 +175,10 @@ class _Resolver:
         return list(self._ids(dict(zip(names, map(self._node, names)))))
 
     def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
-        catalog = self._backend.reader
-        brought = catalog.brought(nodes.values())
+        brought = self._session.brought(nodes.values())
         has_node = self._repo.changelog.hasnode
         unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
-        tombstoned = catalog.tombstoned(unknown) if unknown else {}
+        tombstoned = self._session.tombstoned(unknown) if unknown else {}
         for name, node in nodes.items():
             push_id = brought[node].entry.push_id if node in brought else tombstoned.get(node, 0)
             if not 0 < push_id <= self._last and not has_node(node):

@@ -9,12 +9,15 @@ waited for: what one of them lacks here may never have been moved in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial.node import nullid
 
 from ...backend import Backend
 from ...model import Needs
+
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
 
 #: A replica lags by fewer pushes than this when a process first looks.
 _WINDOW = 2000
@@ -22,20 +25,19 @@ _WINDOW = 2000
 _BATCH = 200
 
 
-def last_shown(backend: Backend, repo: Any) -> int:
+def last_shown(backend: Backend, session: Questions, repo: Any) -> int:
     """The highest push id that this server can serve, and each one below it.
 
     Looks at those that came since it looked last. Raises `errors.Temporary`.
     """
-    catalog = backend.reader
-    last = catalog.last_push_id()
-    memory = catalog.memory('last shown', repo.root)
+    last = session.last_push_id()
+    memory = backend.reader.memory('last shown', repo.root)
     seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
     if seen < last:
-        seen = max(seen, min(catalog.imported_push_id(), last))
+        seen = max(seen, min(session.imported_push_id(), last))
     while seen < last:
         push_ids = range(seen + 1, min(last, seen + _BATCH) + 1)
-        missing = _first_missing(backend, repo, catalog.needs(push_ids))
+        missing = _first_missing(session, repo, session.needs(push_ids))
         seen = push_ids[-1] if missing is None else missing - 1
         if missing is not None:
             break
@@ -43,7 +45,7 @@ def last_shown(backend: Backend, repo: Any) -> int:
     return seen
 
 
-def _first_missing(backend: Backend, repo: Any, needs: Sequence[Needs]) -> int | None:
+def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int | None:
     """The first push that needs what the repository lacks."""
     has_node = repo.unfiltered().changelog.hasnode
     brought = {need.node for need in needs}
@@ -55,8 +57,8 @@ def _first_missing(backend: Backend, repo: Any, needs: Sequence[Needs]) -> int |
     }
     if others:
         # Drafts of pushes that are shown, or decide themselves, and those that came with none.
-        brought.update(backend.reader.brought(others))
-        brought.update(backend.reader.known(others))
+        brought.update(session.brought(others))
+        brought.update(session.known(others))
     for need in needs:
         if has_node(need.node):
             continue

@@ -50,14 +50,15 @@ def answer(repo: Any, proto: Any, firstpush: bytes) -> Any:
 
 
 def _lines(backend: Backend, repo: Any, first: int) -> Iterator[bytes]:
-    last = visibility.last_shown(backend, repo)
-    selection = Selection(after=max(first, 1) - 1, upto=last)
-    limit = backend.settings.pushlog_limit or None
-    entries = backend.reader.entries(selection, newest=False, limit=limit)
-    for start in range(0, len(entries), _BATCH):
-        batch = entries[start : start + _BATCH]
-        nodes = backend.reader.nodes_of([entry.push_id for entry in batch])
-        for entry in batch:
-            listed = b' '.join(hex(node) for node, _extras in nodes[entry.push_id])
-            user = b'_'.join(entry.user.split()) or b'-'
-            yield b'%d %s %d %s' % (entry.push_id, user, entry.date, listed)
+    with backend.reader.reading() as session:
+        last = visibility.last_shown(backend, session, repo)
+        selection = Selection(after=max(first, 1) - 1, upto=last)
+        limit = backend.settings.pushlog_limit or None
+        entries = session.entries(selection, newest=False, limit=limit)
+        for start in range(0, len(entries), _BATCH):
+            batch = entries[start : start + _BATCH]
+            nodes = session.nodes_of([entry.push_id for entry in batch])
+            for entry in batch:
+                listed = b' '.join(hex(node) for node, _extras in nodes[entry.push_id])
+                user = b'_'.join(entry.user.split()) or b'-'
+                yield b'%d %s %d %s' % (entry.push_id, user, entry.date, listed)
