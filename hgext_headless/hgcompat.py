@@ -23,6 +23,7 @@ from mercurial import (
     extensions,
     localrepo,
     lock,
+    obsolete,
     policy,
     pycompat,
     revlog,
@@ -97,6 +98,43 @@ def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """`extensions.wrapfunction`, once, however many extensions ask for it."""
     if wrapper not in extensions.getwrapperchain(container, name):
         extensions.wrapfunction(container, name, wrapper)
+
+
+def bookmarks(repo: Any) -> Any:
+    """The store of a repository's bookmarks: a mapping, with ``applychanges``."""
+    return repo._bookmarks
+
+
+def peer_repository(peer: Any) -> Any:
+    """The repository of a peer in this process."""
+    return peer._repo
+
+
+def part_source(part: Any) -> Any:
+    """The stream that a bundle2 part is read from."""
+    return part._fp
+
+
+def replace_decompression(unbundler: Any, replaced: Callable[[bytes], Any]) -> None:
+    """Have a bundle2 stream decompressed by another engine, which ``replaced`` makes for the
+    name of its compression."""
+    unbundler._compengine = replaced(unbundler._compengine.bundletype()[1])
+
+
+def zstd() -> Any:
+    """Mercurial's module of the zstd library."""
+    return util.compengines[b'zstd']._module
+
+
+def read_markers(data: bytes) -> list[Any]:
+    """The obsolescence markers of a stream, as Mercurial holds them in memory."""
+    return list(obsolete._readmarkers(data)[1])
+
+
+def skip_group(unpacker: Any) -> None:
+    """Pass over the group at which the unpacker of a changegroup stands, in a file."""
+    while length := unpacker._chunklength():
+        unpacker.seek(unpacker.tell() + length)
 
 
 class Delta(NamedTuple):
@@ -303,7 +341,7 @@ UNREADABLE = (error.StorageError, error.CensoredNodeError, revlog.mdiff.mpatch.m
 GARBLED = (
     struct.error,
     zlib.error,
-    util.compengines[b'zstd']._module.ZstdError,
+    zstd().ZstdError,
     ArithmeticError,
     AssertionError,
     EOFError,

@@ -26,13 +26,12 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import config, errors, hgcompat, manual, requirement
+from . import both, config, errors, hgcompat, requirement
 from .admin import commands
 from .backend import Backend
 from .bundles import overlay
 from .errors import Refused
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
-from .wire import discovery
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -52,8 +51,8 @@ split = flow.refuse_outside
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial calls it where its module is that of an extension in effect.
-    features.add(requirement.NAME)
+    # Mercurial asks for the module of this very function.
+    both.setup_features(ui, features)
 
 
 @eh.uisetup
@@ -63,13 +62,10 @@ def _uisetup(ui: Any) -> None:
 
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
-    requirement.install()
+    both.install()
     parts.install()
-    manual.install()
-    hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
-    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
-    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
-    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
+    hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
+    hgcompat.wrap_once(bundle2, 'processparts', _processparts)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', pushkey.wire_push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
@@ -106,22 +102,20 @@ def _reposetup(ui: Any, repo: Any) -> None:
         overlay.become(repo, path)
 
 
-@eh.wrapfunction(exchange, 'unbundle')
 def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
     if config.participates(repo):
         if not isinstance(bundle, bundle2.unbundle20):
             with errors.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
         stream.check_stream(repo.ui, bundle)
-        bundle.headless = (source, url)
+        bundle.headless_origin = (source, url)
         # A client that takes no reply is told that it worked.
         return orig(repo, bundle, heads, source, url) or 1
     return orig(repo, bundle, heads, source, url)
 
 
-@eh.wrapfunction(bundle2, 'processparts')
 def _processparts(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
-    origin = getattr(unbundler, 'headless', None)
+    origin = getattr(unbundler, 'headless_origin', None)
     if origin is None:
         return orig(repo, op, unbundler)
     return flow.process(orig, repo, op, unbundler, *origin)

@@ -16,10 +16,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, exthelper, localrepo, util, wireprotov1server
+from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
-from . import config, errors, hgcompat, lazy, manual, replica, requirement
+from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .hgweb import bundle_links, pages
 from .hgweb.pushlog import commands, keywords, template_patches, wire_command
 from .wire import discovery, getbundle, markers
@@ -38,8 +38,8 @@ reposetup = eh.finalreposetup
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial calls it where its module is that of an extension in effect.
-    features.add(requirement.NAME)
+    # Mercurial asks for the module of this very function.
+    both.setup_features(ui, features)
 
 
 @eh.uisetup
@@ -49,18 +49,13 @@ def _uisetup(ui: Any) -> None:
 
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
-    requirement.install()
-    manual.install()
-    hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
+    both.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
-    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
-    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
-    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', template_patches.templater)
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)

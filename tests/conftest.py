@@ -112,3 +112,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         chosen = any('transport' in str(m.args[0]) for m in item.iter_markers('parametrize'))
         if params.get('transport') == 'ssh' and not chosen:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def embedded(world, make_server):
+    """A server with a stack of two pushes, by alice and bob, and a push of two more."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    nodes = [alice.commit('a')]
+    alice.hg('push', '-q')
+    nodes.append(alice.commit('b'))
+    alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'bob'})
+    alice.hg('update', '-q', '0')
+    nodes += [alice.commit('c'), alice.commit('d')]
+    alice.hg('push', '-q', '-f', '-r', '.')
+    return server, alice, nodes

@@ -170,7 +170,7 @@ def _keep(
 
 
 def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> None:
-    marks = {name: node for name, node in repo._bookmarks.items() if node in drafts}
+    marks = {name: node for name, node in hgcompat.bookmarks(repo).items() if node in drafts}
     if not marks:
         return
     for name in backend.catalog.write(imports.record_bookmarks, marks, int(time.time())):

@@ -102,8 +102,8 @@ class PublicClone:
         source.invalidateall()
         marks = {
             name: node
-            for name, node in source._bookmarks.items()
-            if name not in clone._bookmarks and not source[node].mutable()
+            for name, node in hgcompat.bookmarks(source).items()
+            if name not in hgcompat.bookmarks(clone) and not source[node].mutable()
         }
         heads = [
             node

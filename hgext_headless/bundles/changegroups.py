@@ -126,16 +126,11 @@ def spliced(layers: Iterable[Any]) -> Iterator[bytes]:
     for unpacker in unpackers:
         for name in file_groups(unpacker):
             places.setdefault(name, []).append((unpacker, unpacker.tell()))
-            _skip_group(unpacker)
+            hgcompat.skip_group(unpacker)
     for name in sorted(places):
         yield from _file_header(name)
         yield from _merged_group(_standing_at(places[name]))
     yield changegroup.closechunk()
-
-
-def _skip_group(unpacker: Any) -> None:
-    while length := unpacker._chunklength():
-        unpacker.seek(unpacker.tell() + length)
 
 
 def _standing_at(places: Iterable[tuple[Any, int]]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from mercurial import error, obsolete
 from mercurial.node import nullid
 
+from .. import hgcompat
 from ..errors import Refused
 from ..model import Marker
 
@@ -21,7 +22,7 @@ _VERSION = 1
 def read(data: bytes) -> list[Raw]:
     """The markers of a client's stream. Raises `Refused`, and what `hgcompat.GARBLED` lists."""
     try:
-        found = list(obsolete._readmarkers(data)[1])
+        found = hgcompat.read_markers(data)
         for marker in found:
             if nullid in marker[1] or marker[2] & obsolete.usingsha256:
                 raise Refused('an obsolescence marker is not valid')
@@ -39,7 +40,7 @@ def pack(marker: Raw) -> Marker:
 def unpack(data: bytes) -> Raw:
     """A stored marker."""
     header = obsolete.encodeheader(_VERSION)
-    (marker,) = obsolete._readmarkers(header + data)[1]
+    (marker,) = hgcompat.read_markers(header + data)
     return marker
 
 

@@ -47,7 +47,7 @@ def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]
     ``orig`` is hgweb's ``_runwsgi``.
     """
     with contextlib.ExitStack() as stack:
-        res.headless = stack
+        res.headless_stack = stack
         yield from orig(app, req, res, repo)
 
 
@@ -62,7 +62,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
     if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
         return
-    if getattr(getattr(webcommands, command, None), 'headless', False):
+    if getattr(getattr(webcommands, command, None), 'finds_drafts', False):
         _forget_tag(req)
         return
     public = {name: _public(repo, name) for name in _names(req)}
@@ -102,7 +102,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
 
 def timed(rctx: Any, event: str, **facts: Any) -> Stages:
     """The stages of a request, logged with its status when the last byte is sent."""
-    stack = rctx.res.headless
+    stack = rctx.res.headless_stack
     stages: Stages = stack.enter_context(timings.logged(rctx.repo.ui, event, **facts))
     stack.callback(lambda: stages.note(status=rctx.res.status[:3]))
     return stages
@@ -113,13 +113,13 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
     source = Backend(repo).source
-    overlay = rctx.res.headless.enter_context(
+    overlay = rctx.res.headless_stack.enter_context(
         overlays.opened(repo, source, list(bundles.values()))
     )
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
     # A request refers to itself until the next garbage collection: not to its overlay.
-    rctx.res.headless.callback(_turn_to, rctx, repo)
+    rctx.res.headless_stack.callback(_turn_to, rctx, repo)
     _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
     _forget_tag(rctx.req)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mercurial import bundle2, changegroup, discovery, phases
 
+from .. import hgcompat
 from ..bundles.markers import Raw
 from . import bookmarks
 from .incoming import Incoming
@@ -55,7 +56,7 @@ def apply(
                 _add(repo, overlay, transaction, incoming, divided.public_heads)
             if plan.applied:
                 bookmarks.check(repo, plan.seen)
-                repo._bookmarks.applychanges(repo, transaction, plan.applied)
+                hgcompat.bookmarks(repo).applychanges(repo, transaction, plan.applied)
             if markers:
                 repo.obsstore.add(transaction, markers)
                 repo.invalidatevolatilesets()
@@ -79,7 +80,7 @@ def giving_up(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
         with repo.transaction(incoming.source) as transaction:
             transaction.hookargs.update(incoming.hookargs)
             changes = [(name, None) for name in plan.leaving]
-            repo._bookmarks.applychanges(repo, transaction, changes)
+            hgcompat.bookmarks(repo).applychanges(repo, transaction, changes)
 
 
 def _add(

@@ -45,7 +45,7 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
     result = Plan([], [], [], {})
     if not (asked or publishing):
         return result
-    own = incoming.repo._bookmarks
+    own = hgcompat.bookmarks(incoming.repo)
     with incoming.backend.catalog.reading() as session:
         rows = session.bookmarks_named(asked)
         published = session.bookmarks_at(publishing)
@@ -84,7 +84,7 @@ def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
     Raises `error.PushRaced`.
     """
     for name, node in seen.items():
-        found = repo._bookmarks.get(name)
+        found = hgcompat.bookmarks(repo).get(name)
         if found != node:
             raise raced(Raced(name, node, found))
 

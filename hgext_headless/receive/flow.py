@@ -37,10 +37,11 @@ from .quarantine import Quarantine
 def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
     """Process the bundle2 stream of a push; ``orig`` is `bundle2.processparts`."""
     with errors.no_traceback(repo.ui, 'the push'), incomings.opened(repo, source, url) as push:
-        op.headless = push
+        op.modes[incomings.MODE] = push
         try:
-            unbundler._compengine = stream.BoundedEngine(
-                unbundler._compengine.bundletype()[1], push.backend.settings.max_push_size
+            limit = push.backend.settings.max_push_size
+            hgcompat.replace_decompression(
+                unbundler, lambda compression: stream.BoundedEngine(compression, limit)
             )
             with push.stages.stage('receive'), stream.readable():
                 orig(repo, op, unbundler)
@@ -48,7 +49,7 @@ def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: b
                 push.hookargs = dict(op.hookargs or {})
                 take(push)
         finally:
-            op.headless = None
+            del op.modes[incomings.MODE]
 
 
 @contextlib.contextmanager

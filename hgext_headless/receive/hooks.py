@@ -79,7 +79,7 @@ class Hooks:
         yield from push.keys
         if not push.ui.configbool(b'server', b'bookmarks-pushkey-compat'):
             return
-        own = push.repo._bookmarks
+        own = hgcompat.bookmarks(push.repo)
         by_key = {args['key'] for args in push.keys if args['namespace'] == b'bookmarks'}
         for name, node in push.bookmarks:
             if name not in by_key:

@@ -17,9 +17,12 @@ from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..errors import Refused
 from ..timings import Stages
 
+#: A bundle2 operation has its push among its ``modes``.
+MODE = b'headless'
+
 
 class Incoming:
-    """One push while it comes in. It hangs on the bundle2 operation.
+    """One push while it comes in.
 
     ``entries`` are the changelog's entries of the changegroup, in their order.
     ``public_heads`` are nodes that the client says are public, ``bookmarks``

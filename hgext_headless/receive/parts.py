@@ -19,7 +19,7 @@ from .. import hgcompat
 from ..bundles import markers
 from ..errors import Refused
 from . import pushkey
-from .incoming import Incoming
+from .incoming import MODE, Incoming
 from .stream import BoundedStream
 
 Handler = Callable[..., Any]
@@ -32,7 +32,8 @@ _MAX_CAPABILITIES = 64 * 1024
 
 def incoming_of(op: Any) -> Incoming | None:
     """The push that a bundle2 operation belongs to, if it is one of ours."""
-    return getattr(op, 'headless', None)
+    push: Incoming | None = op.modes.get(MODE)
+    return push
 
 
 def install() -> None:
@@ -46,8 +47,8 @@ def install() -> None:
 
 def _handle(handler: Handler, orig: Handler, op: Any, part: Any) -> None:
     # A part within another one's payload has an operation that knows nothing of the push.
-    if incoming_of(op) is None and isinstance(part._fp, BoundedStream):
-        raise part._fp.end(
+    if incoming_of(op) is None and isinstance(source := hgcompat.part_source(part), BoundedStream):
+        raise source.end(
             Refused(f'a push may not have a part {hgcompat.escaped(part.type)} inside another')
         )
     handler(orig, op, part)

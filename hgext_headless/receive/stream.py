@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from mercurial import error, util
+from mercurial import error
 
 from .. import errors, hgcompat
 from ..backend import Backend
@@ -65,8 +65,8 @@ class _Inflated:
 
 
 def _zstd(source: _Source) -> _Source:
-    module = util.compengines[b'zstd']._module
-    reader: _Source = module.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(source)
+    decompressor = hgcompat.zstd().ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    reader: _Source = decompressor.stream_reader(source)
     return reader
 
 

@@ -22,7 +22,7 @@ from . import roots
 def peer_local(orig: Any, peer: Any) -> Any:
     """No repository behind a peer in this process: "hg identify" and "hg incoming" would
     look for a draft in it, where "lookup" and "getbundle" find one."""
-    return None if config.participates(peer._repo) else orig(peer)
+    return None if config.participates(hgcompat.peer_repository(peer)) else orig(peer)
 
 
 def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
@@ -90,10 +90,10 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
 def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]:
     """``listkeys`` of a peer in this process (`localrepo.localpeer`)."""
     keys: dict[bytes, bytes] = orig(peer, namespace)
-    if not config.participates(peer._repo):
+    if not config.participates(hgcompat.peer_repository(peer)):
         return keys
     with errors.clear_errors():
-        return _with_drafts(peer._repo, keys, namespace)
+        return _with_drafts(hgcompat.peer_repository(peer), keys, namespace)
 
 
 def _with_drafts(

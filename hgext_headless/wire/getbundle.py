@@ -34,7 +34,7 @@ class Linked(NamedTuple):
 
 class Served(NamedTuple):
     """The drafts of an answer: their bundles, and links where they come by link. The
-    parts of the answer get it as their argument ``headless``."""
+    parts of the answer get it as their argument ``headless_served``."""
 
     backend: Backend
     bundles: Sequence[Bundle]
@@ -51,7 +51,7 @@ def get_bundle_chunks(
     **kwargs: Any,
 ) -> Any:
     """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
-    kwargs.pop('headless', None)  # from a client it means nothing
+    kwargs.pop('headless_served', None)  # from a client it means nothing
     has_node = repo.changelog.hasnode
     odd = (repo.nodeconstants.wdirid,)  # Mercurial itself objects to it
     drafts = [
@@ -85,7 +85,7 @@ def get_bundle_chunks(
                     heads=public,
                     common=common,
                     bundlecaps=bundlecaps,
-                    headless=Served(backend, wanted, linked),
+                    headless_served=Served(backend, wanted, linked),
                     **kwargs,
                 )
         if backend.settings.inline == 'never':
@@ -102,7 +102,7 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 
     The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
     """
-    served: Served | None = kwargs.pop('headless', None)
+    served: Served | None = kwargs.pop('headless_served', None)
     result = orig(bundler, repo, source, **kwargs)
     for bundle, url in served.linked if served else ():
         part = bundler.newpart(b'remote-changegroup')
@@ -116,7 +116,7 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
     """The generator of the ``bookmarks`` part; where the answer has drafts, it names their
     bookmarks too. "hg clone -r" takes them from it."""
-    served: Served | None = kwargs.pop('headless', None)
+    served: Served | None = kwargs.pop('headless_served', None)
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
     nodes = {node for bundle in served.bundles for node in bundle.nodes}
@@ -220,7 +220,7 @@ def _inline(
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
         if exchange.bundle2requested(bundlecaps):
-            kwargs['headless'] = Served(backend, wanted)
+            kwargs['headless_served'] = Served(backend, wanted)
         info, chunks = orig(
             overlay.filtered(repo.filtername) if repo.filtername else overlay,
             source,

@@ -16,7 +16,7 @@ def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> An
 
     What stands in both, a client takes once.
     """
-    served: Served | None = kwargs.pop('headless', None)
+    served: Served | None = kwargs.pop('headless_served', None)
     result = orig(bundler, repo, source, **kwargs)
     if served is None or not kwargs.get('obsmarkers'):
         return result

@@ -54,7 +54,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
                     web.res.headers[name] = value
                 return _fail(web, exc.code, pycompat.bytestr(exc))
 
-        run.headless = finds_drafts  # type: ignore[attr-defined]
+        run.finds_drafts = finds_drafts  # type: ignore[attr-defined]
         return run
 
     return decorate

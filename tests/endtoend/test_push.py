@@ -7,16 +7,12 @@ import re
 import shutil
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 from conftest import EITHER
+from embedded import objects
 from many_drafts import stack
 from world import HG, unrequire
-
-
-def objects(server) -> list[Path]:
-    return [p for p in (server.root / '.hg' / 'headless').rglob('*.hg') if p.is_file()]
 
 
 def test_drafts_take_no_lock(world, make_server, transport):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from forge import NULL
-from test_hostile import forged, honest, refuse, server
+from lying import forged, honest, refuse, server
 
 __all__ = ['forged', 'honest', 'server']
 
 
 @pytest.mark.parametrize('seconds', [8, pytest.param(300, marks=pytest.mark.slow)])
 def test_fuzz(world, seconds):
-    program = Path(__file__).parent / 'fuzzing.py'
+    program = Path(__file__).parent.parent / 'fuzzing.py'
     # What runs by default is nearly the same each time; the others are for new finds.
     seed = ['--seed', '1'] if seconds < 60 else []
     done = subprocess.run(

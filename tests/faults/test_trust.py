@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_deploy import block
+from documents import block
 from web import fetch
 from world import HG, Clone, Server, World, unrequire
 

@@ -13,7 +13,7 @@ from conftest import EITHER
 
 from hgext_headless.catalog import schema
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def sql(server, statement: str) -> None:

@@ -6,10 +6,8 @@ import json
 import shutil
 
 import pytest
-from test_housekeeping import embedded, make_old, objects
+from embedded import make_old, objects
 from web import fetch_json
-
-__all__ = ['embedded']
 
 
 def problems(server, *args) -> list[str]:

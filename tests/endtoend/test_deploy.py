@@ -8,29 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import psycopg2
 import pytest
 import services as running
+from documents import block
 from web import fetch, fetch_json
 from world import HG, free_url, unrequire
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / 'docs' / 'operating.rst').read_text()
-
-
-def block(name: str) -> str:
-    """The code block of that name."""
-    found = re.search(rf'^( *)\.\. code-block:: \w+\n +:name: {name}\n\n', TEXT, re.M)
-    assert found, name
-    lines = []
-    for line in TEXT[found.end() :].split('\n'):
-        if line.strip() and len(line) - len(line.lstrip()) <= len(found.group(1)):
-            break
-        lines.append(line)
-    return textwrap.dedent('\n'.join(lines)).strip() + '\n'
 
 
 def execute(url: str, statements: str) -> None:

@@ -10,48 +10,19 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
 from conftest import EITHER
+from old_pushlog import write
 from web import fetch_json
 from world import HG, Server
 
 from hgext_headless import pushlog2
 from hgext_headless.catalog import schema
 from hgext_headless.errors import Refused
-
-#: As hg.mozilla.org's extension makes them.
-SCHEMA = """
-CREATE TABLE changesets (pushid INTEGER, rev INTEGER, node text);
-CREATE TABLE pushlog (id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT, date INTEGER);
-CREATE UNIQUE INDEX changeset_node ON changesets(node);
-CREATE UNIQUE INDEX changeset_rev ON changesets(rev);
-CREATE INDEX changeset_pushid ON changesets(pushid);
-CREATE INDEX pushlog_date ON pushlog(date);
-CREATE INDEX pushlog_user ON pushlog(user);
-"""
-
-Pushes = Iterable[tuple[int, bytes, float, list[str]]]
-
-
-def write(path: Path, pushes: Pushes) -> Path:
-    """A pushlog2.db with pushes: id, user, date, changesets."""
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.executescript(SCHEMA)
-        # Not in the order in which they are to be read.
-        rev = 0
-        for push_id, user, date, nodes in sorted(pushes, key=lambda push: -push[0]):
-            database.execute(
-                'INSERT INTO pushlog VALUES (?, CAST(? AS TEXT), ?)', (push_id, user, date)
-            )
-            rows = [(push_id, rev + i, node) for i, node in enumerate(nodes)]
-            database.executemany('INSERT INTO changesets VALUES (?, ?, ?)', reversed(rows))
-            rev += len(nodes)
-    return path
 
 
 def tables(server: Server) -> dict[str, list[Any]]:

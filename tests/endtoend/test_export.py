@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_import_pushlog import write
+from old_pushlog import write
 from web import fetch_json
 from world import HG, Clone, Server, World
 

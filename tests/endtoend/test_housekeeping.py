@@ -7,56 +7,15 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from conftest import EITHER
+from embedded import change, make_old, objects, rows, store_of
 from web import fetch, fetch_json
 from world import HG, Server
-
-
-def store_of(server: Server) -> Path:
-    return server.root / '.hg' / 'headless' / 'store'
-
-
-def objects(server: Server) -> list[Path]:
-    return sorted(p for p in store_of(server).rglob('*.hg'))
-
-
-def rows(server: Server, query: str) -> list[tuple]:
-    with sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite') as database:
-        return database.execute(query).fetchall()
-
-
-def change(server: Server, statement: str) -> None:
-    with sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite') as database:
-        database.execute(statement)
-
-
-def make_old(server: Server, seconds: int = 40 * 86400) -> None:
-    """As if all had been stored so long ago."""
-    for path in [*objects(server), *store_of(server).rglob('.tmp-*')]:
-        os.utime(path, (time.time() - seconds,) * 2)
-    change(server, f'UPDATE pushes SET date = date - {seconds}')
-    change(server, f'UPDATE bundles SET created = created - {seconds}')
-
-
-@pytest.fixture
-def embedded(world, make_server):
-    """A server with a stack of two pushes, by alice and bob, and a push of two more."""
-    server = make_server('embedded')
-    alice = world.clone(str(server.root), 'alice')
-    nodes = [alice.commit('a')]
-    alice.hg('push', '-q')
-    nodes.append(alice.commit('b'))
-    alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'bob'})
-    alice.hg('update', '-q', '0')
-    nodes += [alice.commit('c'), alice.commit('d')]
-    alice.hg('push', '-q', '-f', '-r', '.')
-    return server, alice, nodes
 
 
 def known(server: Server, clone, *nodes: str) -> list[bool]:

@@ -1,0 +1,27 @@
+"""What both extensions do to Mercurial, once where both are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mercurial import localrepo, wireprotov1server
+
+from . import hgcompat, manual, requirement
+from .wire import discovery
+
+
+def setup_features(ui: Any, features: set[bytes]) -> None:
+    """Make the requirement known: an extension's ``featuresetup``.
+
+    Mercurial calls that of an extension which is in effect for a repository.
+    """
+    features.add(requirement.NAME)
+
+
+def install() -> None:
+    requirement.install()
+    manual.install()
+    hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
+    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
+    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
+    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)

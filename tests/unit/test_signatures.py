@@ -1,0 +1,77 @@
+"""What is wrapped of Mercurial, or private there, has the parameters that we count on."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+
+import pytest
+from mercurial import bundle2, changegroup, obsolete, ui as uis, util, wireprotov1server
+
+from hgext_headless import hgcompat
+
+PARAMETERS = {
+    'mercurial.localrepo:localpeer.local': 'self',
+    'mercurial.localrepo:localpeer.listkeys': 'self namespace',
+    'mercurial.localrepo:localrepository.lookup': 'self key',
+    'mercurial.localrepo:localrepository.pushkey': 'self namespace key old new',
+    'mercurial.exchange:unbundle': 'repo cg heads source url',
+    'mercurial.exchange:getbundlechunks': (
+        'repo source heads common bundlecaps remote_sidedata kwargs'
+    ),
+    'mercurial.exchange:push': 'repo remote force revs newbranch bookmarks publish opargs',
+    'mercurial.bundle2:processparts': 'repo op unbundler',
+    'mercurial.upgrade_utils.actions:preservedrequirements': 'repo',
+    'mercurial.upgrade_utils.actions:supporteddestrequirements': 'repo',
+    'mercurial.wireprotov1server:_capabilities': 'repo proto',
+    'mercurial.hgweb.webutil:commonentry': 'repo ctx',
+    'mercurial.changegroup:cg1unpacker._chunklength': 'self',
+    'mercurial.bookmarks:bmstore.applychanges': 'self repo tr changes',
+    'mercurial.phases:advanceboundary': 'repo tr targetphase nodes revs dryrun',
+}
+
+
+def parameters(function) -> str:
+    return ' '.join(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize('name', PARAMETERS)
+def test_functions(name):
+    module, _colon, path = name.partition(':')
+    found = importlib.import_module(module)
+    for part in path.split('.'):
+        found = getattr(found, part)
+    assert parameters(found) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(
+    ('command', 'expected'),
+    [
+        (b'listkeys', 'repo proto namespace'),
+        (b'pushkey', 'repo proto namespace key old new'),
+        (b'unbundle', 'repo proto heads'),
+    ],
+)
+def test_wire_commands(command, expected):
+    assert parameters(wireprotov1server.commands[command].func) == expected
+
+
+def test_hgweb():
+    assert parameters(hgcompat.hgweb_class().__init__) == 'self repo name baseui'
+    assert parameters(hgcompat.hgweb_class()._runwsgi) == 'self req res repo'
+    assert parameters(hgcompat.hgweb_class().check_perm) == 'self rctx req op'
+    assert parameters(hgcompat.request_context_class().templater) == 'self req'
+
+
+def test_private_attributes():
+    """Those that `hgcompat` reads and sets."""
+
+    assert callable(obsolete._readmarkers)
+    assert changegroup._CHANGEGROUPV2_DELTA_HEADER.size == 100
+    assert hasattr(util.compengines[b'zstd']._module, 'ZstdDecompressor')
+    unbundler = bundle2.unbundle20(uis.ui(), None)
+    assert unbundler._compengine.bundletype()[1] == b'UN'
+    repo = types.SimpleNamespace(ui=uis.ui())
+    operation = bundle2.bundleoperation(repo, None, source=b'')
+    assert operation.modes == {}
