@@ -40,6 +40,8 @@ from world import HG, Clone, Server, World, free_url
 
 #: Pulls of so many heads at a time.
 BATCH = 40
+#: Seconds between two kills, at least and at most.
+PAUSE = 1, 10
 EVOLUTION = '[experimental]\nevolution = createmarkers, exchange\n'
 
 
@@ -140,7 +142,7 @@ class Campaign:
             'Postgres': self.kill_postgres,
             'S3 server': self.kill_store,
         }
-        while not self.ended.wait(random.uniform(1, 4)):
+        while not self.ended.wait(random.uniform(*PAUSE)):
             kind = random.choices(list(kinds), (4, 6, 1, 1))[0]
             kinds[kind]()
             self.count(f'killed: {kind}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -214,6 +215,18 @@ def settings(repo: Any) -> Settings:
         pushlog_limit=pushlog_limit,
         listed_bookmarks=listed_bookmarks,
     )
+
+
+def check_packages(settings: Settings) -> None:
+    """That what is imported when it is needed can be. Raises `Misconfigured`."""
+    needed = ['sqlalchemy']
+    if settings.database.startswith('postgresql'):
+        needed.append('psycopg2')
+    if settings.store.startswith('s3:'):
+        needed.append('boto3')
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise Misconfigured(f'the package {package} is missing on this server')
 
 
 def check_serving(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from mercurial.i18n import _
 
 _TOPIC = b'headless'
 
-_MANUAL = b"""A headless repository looks to its clients like one repository with very many
+TEXT = b"""A headless repository looks to its clients like one repository with very many
 heads. On disk it has public history only: each draft that is pushed lives in a
 bundle in an object store, and the facts about it in a database. Clients need no
 extension.
@@ -90,7 +90,7 @@ written when its last byte is sent; those of ``getbundle`` and ``link`` when the
 reply begins, and those of ``push`` count from when all of it has come.
 """
 
-_CONFIG = b"""
+CONFIG = b"""
 ``headless``
 ------------
 
@@ -178,12 +178,12 @@ Where drafts are kept, for the extensions ``hgext_headless.push`` and
 
 
 def _with_config(ui: Any, topic: bytes, doc: bytes) -> bytes:
-    return doc + _CONFIG
+    return doc + CONFIG
 
 
 def install() -> None:
     """Add the texts to Mercurial's help, once, however many extensions ask for it."""
     if any(_TOPIC in entry[0] for entry in helps.helptable):
         return
-    helps.helptable.append(([_TOPIC], _(b'Headless Repositories'), lambda ui: _MANUAL))
+    helps.helptable.append(([_TOPIC], _(b'Headless Repositories'), lambda ui: TEXT))
     helps.addtopichook(b'config', _with_config)

@@ -80,7 +80,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        config.settings(repo)
+        config.check_packages(config.settings(repo))
     for section, item, value in (
         (b'phases', b'publish', False),
         (b'experimental', b'bundle2lazylocking', True),

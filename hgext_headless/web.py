@@ -86,7 +86,9 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        config.check_serving(config.settings(repo))
+        settings = config.settings(repo)
+        config.check_packages(settings)
+        config.check_serving(settings)
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
     _wrap_parts()
 

@@ -172,10 +172,10 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     without a row are looked for only without it, and only those older than a day.
 
     With --repair, drafts whose object is lost or spoiled are dropped, so that
-    they can be pushed again; and a counter or an index that disagrees with its rows is
-    set right. Objects without a row are left to :hg:`admin::headless-gc`. Where many objects
-    are missing, which is what a wrong setting looks like, no draft is dropped unless it
-    has --force.
+    they can be pushed again; objects without a row get one again (see
+    :hg:`help admin::headless-rebuild`); and a counter or an index that disagrees with its
+    rows is set right. Where many objects are missing, which is what a wrong setting looks
+    like, no draft is dropped unless it has --force.
 
     Returns 0 if all is well or was repaired, 1 if not.
     """
@@ -207,7 +207,7 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
     the pushes that fit or, without another option, those that it names and the ones
     that they came with.
 
-    Returns 0 on success.
+    Returns 0 on success, 1 if a bundle could not be read.
     """
     return _run('expire', ui, repo, **opts)
 

@@ -10,7 +10,7 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import bans, bookmarks, drafts, expiry
+from ..catalog import bans, drafts, expiry, names
 from ..catalog.expiry import Candidate
 from ..errors import Refused, Temporary
 from ..lifecycle import deletion, drop
@@ -50,7 +50,7 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
     shown = hgcompat.escaped(name)
     if not re.fullmatch(rb'[0-9a-f]{12,40}', name):
         raise Refused(f'name the draft by its hash, or 12 digits of it, and not by "{shown}"')
-    found = backend.catalog.read(bookmarks.named, name)
+    found = backend.catalog.read(names.named, name)
     if len(found) > 1:
         raise Refused(f'"{shown}" is ambiguous')
     if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):

@@ -28,7 +28,7 @@ class Questions(Session):
     known = drafts.known
     bundles_with = drafts.bundles_with
     drafts_named = names.drafts_named
-    named = bookmarks.named
+    named = names.named
     bookmarks_named = bookmarks.places
     bookmarks_at = bookmarks.at
     newest_bookmarks = bookmarks.newest
@@ -42,7 +42,9 @@ class Questions(Session):
     entries = pushlog.entries
     has_branch = pushlog.has_branch
     nodes_of = pushlog.nodes_of
+    sizes = pushlog.sizes
     changesets_of = pushlog.changesets_of
+    changesets_from = pushlog.changesets_from
     brought = pushlog.brought
     tombstoned = pushlog.tombstoned
     needs = pushlog.needs

@@ -23,6 +23,8 @@ _DIGEST = b'sha512'
 #: Seconds for which an object's content is not looked at again, in one process.
 _CHECKED_FOR = 3600
 _MOST_CHECKED = 10_000
+#: Arguments by which a client asks for some files only.
+_NARROW = ('narrow', 'includepats', 'excludepats')
 
 
 class Linked(NamedTuple):
@@ -59,6 +61,9 @@ def get_bundle_chunks(
     ]
     if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+    if any(kwargs.get(name) for name in _NARROW):
+        with errors.clear_errors():
+            raise Refused('a narrow clone cannot pull drafts: their bundles have all files')
     # What the log says ends where the reply begins to stream.
     with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
         repo.ui, 'getbundle', drafts=len(drafts)

@@ -192,3 +192,18 @@ def corrupt(world, server):
     (entry,) = client.list_objects_v2(Bucket=bucket, Prefix=prefix + '/')['Contents']
     data = client.get_object(Bucket=bucket, Key=entry['Key'])['Body'].read()
     client.put_object(Bucket=bucket, Key=entry['Key'], Body=data[:-1] + b'x')
+
+
+def test_narrow_clone(world, make_server):
+    """It is told that it can't have drafts: their bundles know no scope."""
+    server = make_server('embedded')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[extensions]\nnarrow =\n')
+    alice = world.clone(server.start(), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    narrow = ('--config', 'extensions.narrow=')
+    bob = world.folder / 'bob'
+    world.hg('clone', '-q', '--narrow', '--include', 'b', server.start(), bob, *narrow)
+    out = world.hg('pull', '-R', bob, '-r', node, *narrow, code=255)
+    assert 'headless: refused: a narrow clone cannot pull drafts' in out

@@ -270,6 +270,28 @@ def test_names(world, make_server, transport):
     assert 'ambiguous identifier' in bob.hg('pull', '-r', pair, code=255)
 
 
+def test_branch_of_drafts(world, make_server):
+    """Its name is that of its newest draft, as with stock; public branches go before."""
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    alice.hg('branch', '-q', 'topic')
+    alice.commit('a')
+    alice.hg('push', '--new-branch')
+    alice.hg('update', '-q', '0')
+    alice.hg('branch', '-q', '-f', 'topic')
+    newest = alice.commit('b')
+    alice.hg('push', '-f', '--new-branch')
+    alice.hg('update', '-q', 'public()')
+    on_default = alice.commit('c')
+    alice.hg('push')
+    bob = world.clone(server.start(), 'bob')
+    assert bob.hg('identify', '--id', '-r', 'topic', server.start()).strip() == newest[:12]
+    bob.hg('pull', '-r', 'topic')
+    assert bob.log('draft()') == [f'{newest} draft']
+    out = bob.hg('identify', '--id', '-r', 'default', server.start())
+    assert out.strip() != on_default[:12]
+
+
 def test_plain_commands_bring_no_draft(world, make_server, transport):
     server = make_server('embedded')
     url = server.url(transport)

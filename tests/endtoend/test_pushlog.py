@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -261,6 +262,53 @@ def test_keywords_and_revsets(log):
         "pushdate('>2020-01-02')": [],
     }.items():
         assert server.log(revset, '{node}\n') == wanted, revset
+
+
+def test_revsets_in_the_search_of_the_web(log):
+    head = log.nodes[5][1]
+    for revset, wanted in {
+        'pushhead()': [head],
+        'pushid(5)': log.nodes[5],
+        "pushuser('ALI')": log.nodes[5],
+        "pushdate('2020-01-01')": log.nodes[5],
+    }.items():
+        found = fetch_json(f'{log.base}json-log?rev={quote(revset)}')
+        assert {e['node'] for e in found['entries']} == set(wanted), revset
+
+
+_PIECES = """
+import io, sys
+from mercurial import extensions, ui as uis
+from mercurial.hgweb import hgweb
+ui = uis.ui.load()
+extensions.loadall(ui)
+app = hgweb(sys.argv[1].encode(), baseui=ui)
+from hgext_headless.hgweb.pushlog import json_format
+json_format.CHANGESETS = int(sys.argv[2])
+body = b''.join(app({
+    'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/json-pushes',
+    'QUERY_STRING': sys.argv[3], 'SERVER_NAME': 'x', 'SERVER_PORT': '80',
+    'SERVER_PROTOCOL': 'HTTP/1.1', 'REMOTE_ADDR': '127.0.0.1', 'wsgi.version': (1, 0),
+    'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(), 'wsgi.errors': sys.stderr,
+    'wsgi.multithread': False, 'wsgi.multiprocess': False, 'wsgi.run_once': False,
+}, lambda status, headers: None))
+sys.stdout.buffer.write(body)
+"""
+
+
+@pytest.mark.parametrize('query', ['full=1&startID=0', 'full=1&startID=4&version=2'])
+def test_more_changesets_than_fit(log, query):
+    """A push of many is written some at a time, and reads the same."""
+    whole, pieces = (
+        subprocess.run(
+            [sys.executable, '-c', _PIECES, log.server.root, number, query],
+            env=log.server.world.env,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for number in ('2000', '2')
+    )
+    assert len(whole) > 1000 and pieces == whole
 
 
 def test_atom(log):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sqlite3
@@ -376,3 +377,17 @@ def test_urls(world, make_server, item, url):
     out = server.hg('log', '-r', 'tip', code=255)
     assert out.count('\n') == 1 and f'headless: misconfigured: headless.{item} ' in out, out
     assert 'geheim' not in out
+
+
+@pytest.mark.parametrize('package', ['boto3', 'psycopg2', 'sqlalchemy'])
+def test_package_that_is_missing_at_the_start(world, make_server, tmp_path, package):
+    """Said when a server starts, and not to whoever pushes first."""
+    server = make_server(
+        settings='database = postgresql+psycopg2://x@127.0.0.1:1/x\nstore = s3://bucket\n'
+        'link-secret = x\n'
+    )
+    (tmp_path / 'sitecustomize.py').write_text(f"import sys\nsys.modules['{package}'] = None\n")
+    path = os.pathsep.join([str(tmp_path), world.env.get('PYTHONPATH', '')])
+    out = server.hg('serve', '--port', '0', '--daemon', env={'PYTHONPATH': path}, code=255)
+    line = f'abort: headless: misconfigured: the package {package} is missing on this server\n'
+    assert out.endswith(line), out
