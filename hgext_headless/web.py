@@ -1,8 +1,8 @@
 """serve drafts that live in S3 and Postgres, as if they were in the repository
 
 An extension for hgweb and ssh servers. Each server has a read-only replica of
-public history; drafts are found in the database and travel by link. See
-:hg:`help headless`.
+public history. Drafts are looked up in the database, and clients fetch them by
+link. See :hg:`help headless`.
 
     [extensions]
     hgext_headless.web =
@@ -38,7 +38,7 @@ reposetup = eh.finalreposetup
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial asks for the module of this very function.
+    # Mercurial looks at this function's module, so it has to be defined here.
     both.setup_features(ui, features)
 
 
@@ -65,8 +65,11 @@ def _extsetup(ui: Any) -> None:
 
 
 def _wrap_parts() -> None:
-    """Wrap the generators of parts, unless they are: an extension that was set up later may
-    have put its own in their place, as evolve does with that of markers."""
+    """Wrap the generators of bundle2 parts, unless they are wrapped already.
+
+    An extension that was set up later may have replaced one, as evolve does with that of
+    markers.
+    """
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
@@ -97,7 +100,7 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     with self._obtainrepo() as repo:
         if config.participates(repo):
-            lazy.settle()  # while there is one thread
+            lazy.settle()  # before there are other threads
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

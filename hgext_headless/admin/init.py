@@ -1,4 +1,4 @@
-"""``admin::headless-init``: the schema, the store, and the requirement."""
+"""``admin::headless-init``: create the schema, check the store, write the requirement."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if requirement.write(repo):
             ui.status(b'wrote the requirement "%s"\n' % requirement.NAME)
     except Refused as exc:
-        # As for one that is to move in.
+        # It has drafts itself, which may still be to import.
         ui.warn(b'the requirement was not written: %s\n' % hgcompat.to_bytes(str(exc)))
     return 0
