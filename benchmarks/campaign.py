@@ -116,7 +116,8 @@ class Campaign:
         self.start_web(number)
 
     def kill_ssh(self) -> None:
-        found = subprocess.run(['pgrep', '-f', 'serve --stdio'], capture_output=True, text=True)
+        ours = f'{re.escape(str(self.server.root))} serve --stdio'
+        found = subprocess.run(['pgrep', '-f', ours], capture_output=True, text=True)
         pids = [int(pid) for pid in found.stdout.split()]
         if pids:
             with contextlib.suppress(ProcessLookupError):

@@ -30,7 +30,7 @@ class Moved(Server):
 
     def __init__(self, world: World, root: Path) -> None:
         Clone.__init__(self, world, root)
-        self._process, self._pidfiles = None, []
+        self._url, self._processes = None, []
         self.extra_env = {}
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -68,12 +66,9 @@ def log(tmp_path_factory):
         alice.hg('push', '-q', '-f', '--new-branch', '-r', '.')
         nodes[number] = alice.log(f'sort(only(., {seen}), rev)', '{node}\n')
         seen = nodes[5][1] if number == 5 else seen
-    with contextlib.closing(
-        sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
-    ) as database, database:
-        database.execute('UPDATE pushes SET date = ? + ? * push_id', (START, HOUR))
-        database.execute("UPDATE pushes SET user = CAST('alice' AS BLOB)")
-        database.execute("UPDATE pushes SET user = CAST('bob' AS BLOB) WHERE push_id % 4 = 0")
+    server.sql(f'UPDATE pushes SET date = {START} + {HOUR} * push_id')
+    server.sql("UPDATE pushes SET user = CAST('alice' AS BLOB)")
+    server.sql("UPDATE pushes SET user = CAST('bob' AS BLOB) WHERE push_id % 4 = 0")
     yield Log(server, alice, base, nodes)
     server.stop()
     assert 'Traceback' not in server.errors()
