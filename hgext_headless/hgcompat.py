@@ -32,7 +32,7 @@ from mercurial import (
 from mercurial.utils import procutil
 
 #: The versions of Mercurial that are tested.
-TESTED_WITH = b'6.9 7.1 7.2'
+TESTED_WITH = b'6.9 7.0 7.1 7.2'
 MINIMUM_HG_VERSION = b'6.9'
 
 #: The bundle2 part handlers: the same dictionary in every version.
