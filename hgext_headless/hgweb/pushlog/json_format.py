@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from mercurial.node import hex, nullid
@@ -12,6 +12,7 @@ from mercurial.node import hex, nullid
 from ...backend import Backend
 from ...bundles import markers
 from ...model import Changeset, Entry
+from . import states
 from .query import Query
 
 #: Pushes whose changesets are in memory at a time.
@@ -53,7 +54,8 @@ def _plain(
     backend: Backend, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     found = backend.reader.nodes_of([e.push_id for e in batch], query.tips_only)
-    obsolete = _obsolete(backend, repo, (node for listed in found.values() for node, _ in listed))
+    nodes = (node for listed in found.values() for node, _extras in listed)
+    obsolete = states.obsolete(backend, repo, nodes)
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
@@ -64,9 +66,16 @@ def _plain(
 def _full(
     backend: Backend, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = backend.reader.changesets_of([e.push_id for e in batch], query.tips_only)
+    """With objects for changesets; consumers read their authors and descriptions as text, so
+    what is gone is left out, as hg.mozilla.org does."""
+    found = {
+        push_id: [changeset for changeset in listed if not changeset.is_tombstone]
+        for push_id, listed in backend.reader.changesets_of(
+            [e.push_id for e in batch], query.tips_only
+        ).items()
+    }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
-    obsolete = _obsolete(backend, repo, commits)
+    obsolete = states.obsolete(backend, repo, commits)
     precursors = _precursors(backend, repo, commits)
     for entry in batch:
         listed = [
@@ -92,15 +101,6 @@ def _push(
             changeset for node, changeset, _commit in listed if node in obsolete
         ]
     return push
-
-
-def _obsolete(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
-    """Those of some changesets that are obsolete, by the repository's markers or by
-    those of drafts, and hidden."""
-    asked = set(nodes)
-    successors = repo.obsstore.successors
-    marked = backend.reader.obsolete(asked) | {node for node in asked if node in successors}
-    return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
 def _precursors(backend: Backend, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:

@@ -1,0 +1,61 @@
+"""What a changeset of the pushlog is by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ...backend import Backend
+from ...model import Changeset
+
+
+def obsolete(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+    """Those of some changesets that are obsolete, by the repository's markers or by
+    those of drafts, and hidden."""
+    asked = set(nodes)
+    successors = repo.obsstore.successors
+    marked = backend.reader.obsolete(asked) | {node for node in asked if node in successors}
+    return {node for node in marked if not repo.changelog.hasnode(node)}
+
+
+def of(
+    backend: Backend, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
+) -> dict[bytes, bytes]:
+    """For each changeset of some pushes a word: ``public``, ``draft``, ``obsolete``, or of
+    what is gone ``removed``, ``expired``, or ``gone`` where nobody knows why: older pushlogs
+    name what was never moved in."""
+    listed = [changeset for changesets in pushes.values() for changeset in changesets]
+    live = [changeset.node for changeset in listed if not changeset.is_tombstone]
+    hidden = obsolete(backend, repo, live)
+    states = {
+        node: b'obsolete' if node in hidden else _phase(repo, node) for node in live
+    }
+    states.update(_gone(backend, pushes))
+    return states
+
+
+def _phase(repo: Any, node: bytes) -> bytes:
+    if not repo.changelog.hasnode(node):
+        return b'draft'
+    phase: bytes = repo[node].phasestr()
+    return phase
+
+
+def _gone(
+    backend: Backend, pushes: Mapping[int, Sequence[Changeset]]
+) -> Iterator[tuple[bytes, bytes]]:
+    tombstones = {
+        changeset.node: push_id
+        for push_id, changesets in pushes.items()
+        for changeset in changesets
+        if changeset.is_tombstone
+    }
+    if not tombstones:
+        return
+    removed = backend.reader.removed(tombstones)
+    imported = backend.reader.imported_push_id()
+    for node, push_id in tombstones.items():
+        if node in removed:
+            yield node, b'removed'
+        else:
+            yield node, b'gone' if push_id <= imported else b'expired'
