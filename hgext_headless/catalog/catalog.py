@@ -23,8 +23,20 @@ from ..model import (
     Push,
     Recorded,
     Selection,
+    Tombstone,
 )
-from . import bans, bookmarks, drafts, engine, lease, markers, pushlog, record, roots
+from . import (
+    bans,
+    bookmarks,
+    drafts,
+    engine,
+    lease,
+    markers,
+    pushlog,
+    record,
+    roots,
+    tombstones,
+)
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -198,6 +210,14 @@ class Catalog:
     def tombstoned(self, nodes: Iterable[bytes]) -> dict[bytes, int]:
         with self._database.reading() as connection:
             return pushlog.tombstoned(connection, self._repository, nodes)
+
+    def tombstone(self, name: bytes) -> Tombstone | None:
+        with self._database.reading() as connection:
+            return tombstones.named(connection, self._repository, name)
+
+    def removed(self, nodes: Iterable[bytes]) -> set[bytes]:
+        with self._database.reading() as connection:
+            return bans.among(connection, self._repository, nodes)
 
     def needs(self, push_ids: Sequence[int]) -> list[Needs]:
         with self._database.reading() as connection:

@@ -26,7 +26,7 @@ from .schema import (
 T = TypeVar('T')
 
 #: Not so short that it is likely to be meant for something else.
-_LONG_PREFIX = rb'[0-9a-f]{12,40}'
+LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(connection: sqlalchemy.Connection, repository: str) -> int:
@@ -256,7 +256,7 @@ def expired(
     """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
     found = set()
     for name in names:
-        if re.fullmatch(_LONG_PREFIX, name):
+        if re.fullmatch(LONG_PREFIX, name):
             low, high = prefix_range(name.decode('ascii'))
             query = select(tombstones.c.node).where(
                 tombstones.c.repository_id == repository_id(repository),
