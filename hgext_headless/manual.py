@@ -57,7 +57,9 @@ On the web
 ==========
 
 hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. Templates know
+(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. Each page leads to it, and a
+changeset's page names its push; what has expired or was removed says so, and what had brought it.
+Bugs, reviewers and test results are linked where ``[headless-links]`` has URLs. Templates know
 ``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and
 there are the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and
 ``pushrev()``.
@@ -174,6 +176,23 @@ Where drafts are kept, for the extensions ``hgext_headless.push`` and
     How many bookmarks of drafts clients are told of, the newest ones: those that
     :hg:`pull -B` and :hg:`push -B` can find, move and delete; :hg:`pull -r` finds all.
     0 for none. (default: 100)
+
+``headless-links``
+------------------
+
+Links that the pushlog and the pages of changesets have. An item is a name and a URL, whose fields
+tell where it stands: ``{bug}`` at each bug that a description names, ``{reviewer}`` at each
+reviewer, and any of ``{node}`` (its last changeset), ``{pushid}`` and ``{user}`` at each push,
+where the item's name is the text of the link. ``s!REGEXP!URL!``, with the flags ``i``, ``m``
+and ``s``, links whatever the regular expression finds in a description; ``\\1`` in the URL is
+its first group.
+For example::
+
+  [headless-links]
+  bugzilla = https://bugzilla.example.com/show_bug.cgi?id={bug}
+  reviewers = https://phabricator.example.com/p/{reviewer}/
+  phabricator = s!\\bD(\\d+)\\b!https://phabricator.example.com/D\\1!
+  results = https://treeherder.example.com/jobs?repo=try&revision={node}
 """
 
 
