@@ -255,6 +255,27 @@ def template_repository(made: Any, repo: Any) -> None:
     made._proc._resources._resmap[b'repo'] = repo
 
 
+class _Woven(dict[bytes, bytes]):
+    """Templates by name, changed as they are loaded."""
+
+    def __init__(self, texts: dict[bytes, bytes], change: Callable[[bytes, bytes], bytes]) -> None:
+        super().__init__({name: change(name, text) for name, text in texts.items()})
+        self._change = change
+
+    def __setitem__(self, name: bytes, text: bytes) -> None:
+        super().__setitem__(name, self._change(name, text))
+
+
+def weave_templates(made: Any, change: Callable[[bytes, bytes], bytes]) -> None:
+    """Have a templater's templates changed by ``change(name, text)``, each when it is loaded."""
+    made._loader.cache = _Woven(made._loader.cache, change)
+
+
+def add_template_filter(made: Any, name: bytes, like: bytes) -> None:
+    """Let a templater know a filter by another name, unless it knows that one."""
+    made._filters.setdefault(name, made._filters[like])
+
+
 def repository_bases(repo: Any) -> tuple[type, ...]:
     """Return the base classes of a repository object whose class no extension has changed."""
     made = type(repo)

@@ -56,10 +56,11 @@ On the web
 ==========
 
 hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters. There are the
-template keywords ``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and
-``pushheadnode``, and the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``,
-``pushid()`` and ``pushrev()``.
+(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters. Each page links to it, and
+the page of a changeset to its push; what has expired or was removed says so. Bugs, reviewers and
+test results are linked if ``[headless-links]`` has URLs. There are the template keywords
+``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and the
+revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and ``pushrev()``.
 
 Operating
 =========
@@ -178,6 +179,23 @@ has ``repository``, ``database`` or ``store`` set.
     Maximum number of draft bookmarks listed to clients, the newest ones. Only these can
     be found, moved and deleted by :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
     all. 0 for none. (default: 100)
+
+``headless-links``
+------------------
+
+Links that the pushlog and the pages of changesets have. An item is a name and a URL, whose fields
+tell where it stands: ``{bug}`` at each bug that a description names, ``{reviewer}`` at each
+reviewer, and any of ``{node}`` (its last changeset), ``{pushid}`` and ``{user}`` at each push,
+where the item's name is the text of the link. ``s!REGEXP!URL!``, with the flags ``i``, ``m``
+and ``s``, links whatever the regular expression finds in a description; ``\\1`` in the URL is
+its first group.
+For example::
+
+  [headless-links]
+  bugzilla = https://bugzilla.example.com/show_bug.cgi?id={bug}
+  reviewers = https://phabricator.example.com/p/{reviewer}/
+  phabricator = s!\\bD(\\d+)\\b!https://phabricator.example.com/D\\1!
+  results = https://treeherder.example.com/jobs?repo=try&revision={node}
 """
 
 

@@ -176,6 +176,17 @@ class Brought:
 
 
 @dataclass(frozen=True)
+class Tombstone:
+    """A changeset that is gone, and the push that had brought it. ``pushed`` and ``removed`` are
+    seconds since the epoch; the latter is None where nobody removed it for good."""
+
+    node: bytes
+    push_id: int
+    pushed: int
+    removed: int | None
+
+
+@dataclass(frozen=True)
 class Needs:
     """A changeset of a push, with what a server must have to serve it.
 

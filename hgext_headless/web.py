@@ -21,7 +21,7 @@ from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .hgweb import bundle_links, pages
-from .hgweb.pushlog import commands, keywords, template_patches, wire_command
+from .hgweb.pushlog import commands, keywords, links, template_patches, wire_command
 from .wire import discovery, getbundle, markers
 
 testedwith = hgcompat.TESTED_WITH
@@ -92,8 +92,22 @@ def _reposetup(ui: Any, repo: Any) -> None:
         settings = config.settings(repo)
         config.check_packages(settings)
         config.check_serving(settings)
+        links.configured(repo.ui)
+        _refuse_others()
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
     _wrap_parts()
+
+
+def _refuse_others() -> None:
+    """Mozilla's commands of the same names read ``pushlog2.db``, which is not there."""
+    for other in (b'hgmo', b'pushlog-feed'):
+        if hgcompat.is_loaded(other):
+            name = hgcompat.to_str(other)
+            raise errors.Misconfigured(
+                f'the extension "{name}" needs the pushlog of a repository, which a headless one '
+                f'does not have; its web commands for pushes are here too: set "{name} = !" in '
+                "the [extensions] of this repository's hgrc"
+            )
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

@@ -12,7 +12,19 @@ import sqlalchemy
 
 from ..errors import Deletions, Temporary
 from ..model import Push, Recorded
-from . import bans, bookmarks, drafts, engine, lease, markers, names, pushlog, record, roots
+from . import (
+    bans,
+    bookmarks,
+    drafts,
+    engine,
+    lease,
+    markers,
+    names,
+    pushlog,
+    record,
+    roots,
+    tombstones,
+)
 from .session import Session
 
 if TYPE_CHECKING:
@@ -48,6 +60,8 @@ class Questions(Session):
     brought = pushlog.brought
     tombstoned = pushlog.tombstoned
     needs = pushlog.needs
+    tombstone = tombstones.named
+    banned = bans.among
     refuse_banned = bans.refuse
 
 

@@ -27,7 +27,7 @@ from .session import Session
 T = TypeVar('T')
 
 #: Not so short that it is likely to be meant for something else.
-_LONG_PREFIX = rb'[0-9a-f]{12,40}'
+LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(session: Session) -> int:
@@ -289,7 +289,7 @@ def expired(
     """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
     found = set()
     for name in names:
-        if re.fullmatch(_LONG_PREFIX, name):
+        if re.fullmatch(LONG_PREFIX, name):
             low, high = prefix_range(name.decode('ascii'))
             query = select(tombstones.c.node).where(
                 tombstones.c.repository_id == session.repository_id,

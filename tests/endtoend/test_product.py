@@ -20,6 +20,7 @@ def test_hgrc_example_shows_every_item():
     from hgext_headless import config
 
     text = (ROOT / 'hgrc.example').read_text().partition('[headless]')[2]
+    text = text.partition('[headless-links]')[0]
     shown = dict(re.findall(r'^#?([a-z0-9-]+) = (.*)$', text, re.M))
     assert set(shown) == {item.decode() for item, _default in config.ITEMS}
     for item, default in config.ITEMS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mercurial.node import hex, nullid
@@ -12,6 +12,7 @@ from mercurial.node import hex, nullid
 from ...backend import Backend
 from ...bundles import markers
 from ...model import Changeset, Entry
+from . import states
 from .query import Query
 
 if TYPE_CHECKING:
@@ -84,10 +85,12 @@ def _batches(
 def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
     """As `_push`, of a push in full, some changesets at a time."""
     with backend.reader.reading() as session:
-        listed = session.nodes_of([entry.push_id])[entry.push_id]
+        nodes = session.nodes_of([entry.push_id])[entry.push_id]
+        # What is gone has no extras.
+        listed = [(node, extras) for node, extras in nodes if extras]
         size = session.sizes([entry.push_id])[entry.push_id]
         commits = {node: _git(extras) for node, extras in listed}
-        obsolete = _obsolete(session, repo, commits)
+        obsolete = states.obsolete(session, repo, commits)
     # What is named once, without the changesets.
     rest = _push(entry, [(node, None, commits[node]) for node, _extras in listed], obsolete)
     yield f'"{entry.push_id}": {{'
@@ -101,7 +104,8 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
             for start in range(0, size, CHANGESETS):
                 with backend.reader.reading() as session:
                     found = session.changesets_from(entry.push_id, start, CHANGESETS)
-                    shown = [c for c in found if (c.node in obsolete) == (key != 'changesets')]
+                    wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
+                    shown = [c for c in found if c.node in wanted]
                     precursors = _precursors(session, repo, {c.node for c in shown})
                 lines = [
                     json.dumps(_changeset(repo, c, commits, precursors.get(c.node))) for c in shown
@@ -118,7 +122,8 @@ def _plain(
     session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     found = session.nodes_of([e.push_id for e in batch], query.tips_only)
-    obsolete = _obsolete(session, repo, (node for listed in found.values() for node, _ in listed))
+    nodes = (node for listed in found.values() for node, _extras in listed)
+    obsolete = states.obsolete(session, repo, nodes)
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
@@ -129,9 +134,16 @@ def _plain(
 def _full(
     session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = session.changesets_of([e.push_id for e in batch], query.tips_only)
+    """With objects for changesets; consumers read their authors and descriptions as text, so
+    what is gone is left out, as hg.mozilla.org does."""
+    found = {
+        push_id: [changeset for changeset in listed if not changeset.is_tombstone]
+        for push_id, listed in session.changesets_of(
+            [e.push_id for e in batch], query.tips_only
+        ).items()
+    }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
-    obsolete = _obsolete(session, repo, commits)
+    obsolete = states.obsolete(session, repo, commits)
     precursors = _precursors(session, repo, commits)
     for entry in batch:
         listed = [
@@ -157,15 +169,6 @@ def _push(
             changeset for node, changeset, _commit in listed if node in obsolete
         ]
     return push
-
-
-def _obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
-    """Those of some changesets that are obsolete, by the repository's markers or by
-    those of drafts, and hidden."""
-    asked = set(nodes)
-    successors = repo.obsstore.successors
-    marked = session.obsolete(asked) | {node for node in asked if node in successors}
-    return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
 def _precursors(session: Questions, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:

@@ -17,7 +17,7 @@ from ...backend import Backend
 from ...errors import HeadlessError
 from ...model import Brought
 from .. import pages
-from . import description
+from . import changeset_facts, description, links
 
 eh = exthelper.exthelper()
 
@@ -110,12 +110,30 @@ def backedoutby(context: Any, mapping: Any) -> bytes | None:
     return backed_out_by(context.resource(mapping, b'ctx'))
 
 
+@changeset_facts.web_keyword(b'pushlinks', requires={b'repo', b'ctx', b'cache'})
+def pushlinks(context: Any, mapping: Any) -> Any:
+    """The links of the push that brought the changeset."""
+    configured = links.configured(context.resource(mapping, b'repo').ui)
+    brought = configured.pushes and _brought(context, mapping, configured.need_node)
+    if not brought:
+        return templateutil.mappinglist([])
+    entry = brought.entry
+    user = entry.user.decode('utf-8', 'replace')
+    return changeset_facts.mappings(
+        configured.of_push(entry.push_id, user, brought.head.hex())
+    )
+
+
 def common_entry(orig: Any, repo: Any, context: Any) -> Any:
     """hgweb's `webutil.commonentry`: what the templates know of a changeset."""
     entry = orig(repo, context)
     if config.participates(repo):
         entry.update(KEYWORDS)
-        entry[b'backedoutby'] = backedoutby
+        entry.update(changeset_facts.KEYWORDS)
+        entry[b'pushlinks'] = pushlinks
+        # As Mozilla's styles call them.
+        entry[b'pushhead'] = KEYWORDS[b'pushheadnode']
+        entry[b'backedoutby'] = entry[b'backedoutbynode'] = backedoutby
     return entry
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Pushes a page of the default listing.
 PAGE = 10
-#: Pages of a branch are counted off; far ones cost too much.
-_MAX_BRANCH_PAGE = 1000
+#: Pages of a branch or a user are counted off; far ones cost too much.
+_MAX_FAR_PAGE = 1000
 _MAX_ID = 2**62
 
 
@@ -30,8 +30,9 @@ _MAX_ID = 2**62
 class Query:
     """What was asked for.
 
-    ``page`` counts from 1 and is None where all pushes that fit are wanted.
-    ``words`` describe the query for people: (kind, value).
+    ``page`` counts from 1 and is None where all pushes that fit are wanted: the ``newest`` of
+    them, or the oldest, where they are too many. ``words`` describe the query for people:
+    (kind, value).
     """
 
     selection: Selection
@@ -40,10 +41,26 @@ class Query:
     full: bool
     tips_only: bool
     version: int
+    newest: bool
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether each page is as full as can be, so that their number is known."""
+        return self.selection.branch is None and self.selection.users is None
 
 
-def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
+def parse(
+    session: Questions,
+    repo: Any,
+    req: Any,
+    last: int,
+    newest: bool = False,
+    for_people: bool = False,
+) -> Query:
     """The query of a web request, to a pushlog that ends with push ``last``.
+
+    ``newest`` is as in `Query`. ``for_people`` the pushes of a user come in pages, and what their
+    form leaves empty is not asked for.
 
     Raises hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
     """
@@ -55,7 +72,8 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
-    users = tuple(dict.fromkeys(params.getall(b'user')))
+    asked = params.getall(b'user')
+    users = tuple(dict.fromkeys(filter(None, asked) if for_people else asked))
     if users:
         selection = replace(selection, users=users)
         words += [(b'user', user) for user in users]
@@ -65,7 +83,7 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
         selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
-    if branch is not None:
+    if branch is not None and (branch or not for_people):
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
@@ -78,21 +96,22 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
             bounds.append((item, params[item]))
             paged = False
             break
-    paged = paged and not users and not named
-    if not paged:
+    if not paged or users or named:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
                 bounds.append((item, params[item]))
                 break
+    paged = paged and not named and (for_people or not users)
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
-        page=_page(params) if paged else None,
+        page=_page(params, far=not (users or selection.branch)) if paged else None,
         words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
+        newest=newest,
     )
 
 
@@ -101,9 +120,10 @@ def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
     selection = query.selection
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
-        return session.entries(selection, newest=False, limit=limit)
+        found = session.entries(selection, newest=query.newest, limit=limit)
+        return found[::-1] if query.newest else found
     before = PAGE * (query.page - 1)
-    consecutive = before and selection.branch is None and not session.imported_push_id()
+    consecutive = before and query.is_counted and not session.imported_push_id()
     if consecutive and selection.upto is not None:
         # No page has to be counted off. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
@@ -137,13 +157,11 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
     return replace(selection, upto=push_id)
 
 
-def _page(params: Any) -> int:
+def _page(params: Any, far: bool) -> int:
     # hgweb calls the path element after a command "node".
     page = params.get(b'node', b'')
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
-    if b'branch' in params:
-        number = min(number, _MAX_BRANCH_PAGE)
-    return max(1, number)
+    return max(1, number if far else min(number, _MAX_FAR_PAGE))
 
 
 def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:
