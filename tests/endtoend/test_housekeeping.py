@@ -68,7 +68,7 @@ def test_verify_and_repair(embedded):
 def test_verify_what_cannot_be_repaired(embedded):
     server, alice, (a, *_rest) = embedded
     alice.hg('phase', '--public', a)
-    alice.hg('push', '-q', '-f', '-r', a, code=1)
+    alice.hg('push', '-q', '-f', '-r', a)
     assert server.changesets() == 4
     assert 'all is well' in server.hg('admin::headless-verify')
     server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', 'tip')
@@ -220,7 +220,7 @@ def test_expire_by_user_push_and_revset(embedded):
 def test_published_drafts_stay_in_the_pushlog(embedded):
     server, alice, (a, *_rest) = embedded
     alice.hg('phase', '--public', a)
-    alice.hg('push', '-f', '-r', a, code=1)
+    alice.hg('push', '-f', '-r', a)
     make_old(server)
     server.hg('admin::headless-expire', '--older-than', '1d')
     assert objects(server) == []

@@ -14,7 +14,7 @@ from mercurial import hg, ui as uis
 from world import Server, World
 
 from hgext_headless import timings
-from hgext_headless.bundles import verify_bundle
+from hgext_headless.bundles import checks, verify_bundle
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
 from hgext_headless.receive import pack, partition, quarantine
@@ -230,6 +230,18 @@ def test_linknodes(received, forged, nodes, link, of):
         (file,) = pack.bundles(incoming, opened, split, {nodes['c']})
         assert opened.overlay[nodes['d']][b'd'].linkrev() == opened.overlay[nodes['d']].rev()
     assert file[0].nodes == (nodes['a'], nodes['d'])
+
+
+def test_what_packing_leaves_out(received, forged, nodes, monkeypatch):
+    """Seen, were a linknode ever not put right: packing goes by it."""
+    forged.files[b'd'][-1] = change(forged.files[b'd'][-1], link=nodes['b'])
+    checked = checks.checked
+    monkeypatch.setattr(checks, 'checked', lambda *args: checked(*args)._replace(misnamed=[]))
+    incoming = received(forged)
+    with quarantine.opened(incoming) as opened:
+        split = partition.divide(incoming, opened.overlay)
+        with pytest.raises(checks.Unfit, match='is not in the bundle that was written'):
+            pack.bundles(incoming, opened, split, set())
 
 
 def test_a_second_changegroup(received, forged):
