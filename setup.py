@@ -17,7 +17,9 @@ setup(
     license='GPL-2.0-or-later',
     python_requires='>=3.9',
     packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
-    package_data={'hgext_headless.hgweb.pushlog': ['templates/*/*.tmpl']},
+    package_data={
+        'hgext_headless.hgweb.pushlog': ['templates/map', 'templates/*.tmpl', 'templates/*/*.tmpl']
+    },
     install_requires=[
         'mercurial>=6.9,<7.3',
         'SQLAlchemy>=2.0,<2.2',
