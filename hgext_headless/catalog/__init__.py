@@ -7,7 +7,7 @@
 - `record`: a push is written; `imports`, `pushlog_import`: so is what moves in
 - `drafts`, `roots`, `bookmarks`, `markers`: what is stored
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
-- `expiry`, `bans`: what goes, and what may not come back
+- `expiry`, `bans`, `tombstones`: what goes, what may not come back, and what is known of either
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
 """

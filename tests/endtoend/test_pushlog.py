@@ -367,6 +367,8 @@ def test_pages_of_users_and_branches(log):
     last = fetch_page(log.base + following.replace('&amp;', '&'))
     assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', last) == ['2', '1']
     assert 'href="/pushloghtml/1?user=alice&amp;user=bob">Prev<' in last
+    bounded = fetch_page(f'{log.base}pushloghtml?{asked}&endID=11')
+    assert 'href="/pushloghtml/2?endID=11&amp;user=alice&amp;user=bob">Next<' in bounded
     # The form keeps what was asked for; what it leaves empty is not asked for.
     assert re.findall(r'name="user"[^>]* value="(\w*)"', page) == ['alice', 'bob']
     branch = fetch_page(log.base + 'pushloghtml?branch=feature&user=&startdate=&enddate=')

@@ -37,6 +37,8 @@ _WORDS = {
     b'changeset': b'that came with changeset %s',
     b'branch': b'on branch %s',
 }
+#: What pages of a query have in common.
+_KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
 #: What XML has no way to write.
 _NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
@@ -178,9 +180,7 @@ def _page_vars(web: Any, query: Query) -> Any:
     """The parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    kept += [(b'user', user) for user in query.selection.users or ()]
-    if query.selection.branch is not None:
-        kept.append((b'branch', query.selection.branch))
+    kept += [(kind, value) for kind, value in query.words if kind in _KEPT]
     separators = itertools.chain([b'?'], itertools.repeat(b'&amp;'))
     return templateutil.mappinglist(
         [

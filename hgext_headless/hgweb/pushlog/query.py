@@ -106,7 +106,7 @@ def parse(
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
-        page=_page(params, far=not (users or selection.branch)) if paged else None,
+        page=_page(params, bool(users) or selection.branch is not None) if paged else None,
         words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
@@ -157,11 +157,11 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
     return replace(selection, upto=push_id)
 
 
-def _page(params: Any, far: bool) -> int:
+def _page(params: Any, is_counted_off: bool) -> int:
     # hgweb calls the path element after a command "node".
     page = params.get(b'node', b'')
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
-    return max(1, number if far else min(number, _MAX_FAR_PAGE))
+    return max(1, min(number, _MAX_FAR_PAGE) if is_counted_off else number)
 
 
 def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:

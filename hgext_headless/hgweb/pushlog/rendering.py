@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mercurial import error, util
@@ -21,12 +21,17 @@ def send(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
     Raises hgweb's `ErrorResponse` (500) where it can't be rendered.
     """
     if web.req.method != b'HEAD':
-        web.res.setbodygen(util.filechunkiter(_rendered(web, name, mapping)))
+        web.res.setbodygen(_chunks(_rendered(web, name, mapping)))
     return web.res.sendresponse()
 
 
+def _chunks(file: Any) -> Iterator[bytes]:
+    with file:
+        yield from util.filechunkiter(file)
+
+
 def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
-    # It ends up in the answer, which is closed with the request.
+    """The whole page, in a file."""
     file = tempfile.SpooledTemporaryFile(_IN_MEMORY)
     try:
         for chunk in web.tmpl.generate(name, mapping):

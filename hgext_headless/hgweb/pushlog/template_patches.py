@@ -119,6 +119,7 @@ def _with_fields(name: bytes, text: bytes) -> bytes:
     return text.rpartition(b'}')[0].rstrip() + fields
 
 
+@functools.lru_cache(1000)  # each request loads its templates anew
 def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     """A template of an HTML style, as it is shown."""
     text = _with_names_escaped(name, text)
