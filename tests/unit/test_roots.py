@@ -76,7 +76,7 @@ def test_named(graph, draw, limit):
     heads = draw.draw(st.sets(st.sampled_from(nodes)))
     pushed = {one for head in heads for one in ancestors(graph, head)}
     recent = [one for one in graph if one.node in pushed]
-    recent = roots.of(recent, draw.draw(st.sampled_from([public, set()])).__contains__)
+    recent = roots.draft_roots(recent, draw.draw(st.sampled_from([public, set()])).__contains__)
 
     def stacks(wanted) -> list[Parents]:
         """What the bundles have that hold one of them."""
@@ -101,7 +101,7 @@ def test_named(graph, draw, limit):
 def test_of(graph, draw):
     public = draw.draw(st.sets(st.sampled_from([one.node for one in graph])))
     drafts = {one.node for one in graph if one.node not in public}
-    found = {one.node for one in roots.of(graph, public.__contains__)}
+    found = {one.node for one in roots.draft_roots(graph, public.__contains__)}
     assert found == {
         one.node for one in graph if one.node in drafts and not {one.p1, one.p2} & drafts
     }
