@@ -57,7 +57,9 @@ On the web
 ==========
 
 hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. Templates know
+(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. ``search=WORDS`` finds
+drafts and public changesets by words of their descriptions and authors; hgweb's own search
+looks at public history. Templates know
 ``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and
 there are the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and
 ``pushrev()``.

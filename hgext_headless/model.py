@@ -110,7 +110,8 @@ class Selection:
 
     ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and
     ``before`` are dates in seconds since the epoch, both exclusive. ``users`` and
-    ``push_ids`` are alternatives.
+    ``push_ids`` are alternatives. One changeset has all ``words``, in its description or
+    author, and all words of ``author`` in its author.
     """
 
     after: int | None = None
@@ -120,6 +121,8 @@ class Selection:
     users: tuple[bytes, ...] | None = None
     push_ids: tuple[int, ...] | None = None
     branch: bytes | None = None
+    words: tuple[str, ...] = ()
+    author: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

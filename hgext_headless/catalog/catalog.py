@@ -12,7 +12,19 @@ import sqlalchemy
 
 from ..errors import Deletions, Temporary
 from ..model import Push, Recorded
-from . import bans, bookmarks, drafts, engine, lease, markers, names, pushlog, record, roots
+from . import (
+    bans,
+    bookmarks,
+    drafts,
+    engine,
+    lease,
+    markers,
+    names,
+    pushlog,
+    record,
+    roots,
+    search,
+)
 from .session import Session
 
 if TYPE_CHECKING:
@@ -40,6 +52,7 @@ class Questions(Session):
     last_push_id = pushlog.last_push_id
     imported_push_id = pushlog.imported_push_id
     entries = pushlog.entries
+    entries_with_words = search.matching
     has_branch = pushlog.has_branch
     nodes_of = pushlog.nodes_of
     changesets_of = pushlog.changesets_of

@@ -1,6 +1,7 @@
 """What browsers and links ask for:
 
 - `pages`: hgweb's own pages, for drafts too
+- `search_page`: hgweb's own search, where it finds nothing
 - `bundle_links`: what a link to a bundle answers
 - `pushlog`: the pushlog, in all its formats
 

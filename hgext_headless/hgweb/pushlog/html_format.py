@@ -34,6 +34,8 @@ _WORDS = {
     b'user': b'by user %s',
     b'changeset': b'that came with changeset %s',
     b'branch': b'on branch %s',
+    b'search': b"with the words '%s'",
+    b'author': b"by author '%s'",
 }
 #: What XML has no way to write.
 _CONTROL = re.compile(rb'[\x00-\x08\x0b\x0c\x0e-\x1f]')
@@ -68,10 +70,14 @@ def page(
     shown = {b'style': params[b'style']} if b'style' in params else {}
     if branch is not None:
         shown[b'branch'] = branch
+    if query.is_search:
+        shown.update({name: params[name] for name in params.asdictoflists() if name != b'node'})
     words = [_WORDS[kind] % value for kind, value in query.words]
     return {
         'pushes': templateutil.mappinggenerator(lambda context: pushes),
         'nothing': not entries,
+        'search': params.get(b'search', b''),
+        'searched': query.is_search,
         'query': b'Changes ' + b', '.join(words) if words else b'',
         'startdate': params.get(b'startdate', b''),
         'enddate': params.get(b'enddate', b''),
@@ -156,8 +162,8 @@ def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
     if query.page is None:
         return
     current = query.page
-    counted = query.selection.branch is None
-    # The pages of one branch are not counted: it would cost more with each push.
+    counted = query.is_counted
+    # Those of a branch or a search are not counted: it would cost more with each push.
     final = -(-last // PAGE) if counted else current + (found == PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:

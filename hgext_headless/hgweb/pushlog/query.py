@@ -13,6 +13,7 @@ from mercurial.node import bin
 
 from ... import hgcompat, lazy
 from ...backend import Backend
+from ...catalog import words as wording
 from ...model import Entry, Selection
 from ...wire import discovery
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 PAGE = 10
 #: Pages of a branch are counted off; far ones cost too much.
 _MAX_BRANCH_PAGE = 1000
+#: So are those of a search, in which more has to be looked at.
+_MAX_SEARCH_PAGE = 100
+#: Words that are looked for at once.
+_MAX_WORDS = 30
 _MAX_ID = 2**62
 
 
@@ -40,6 +45,16 @@ class Query:
     full: bool
     tips_only: bool
     version: int
+
+    @property
+    def is_search(self) -> bool:
+        """Whether words are asked for."""
+        return bool(self.selection.words or self.selection.author)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether each page but the last is full, so that their number is known."""
+        return self.selection.branch is None and not self.is_search
 
 
 def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
@@ -69,6 +84,11 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
+    searched = _words(params, b'search'), _words(params, b'author')
+    selection = replace(selection, words=searched[0], author=searched[1])
+    for item, found in zip((b'search', b'author'), searched):
+        if found:
+            words.append((item, b' '.join(params.getall(item)).strip()))
 
     bounds: list[tuple[bytes, bytes]] = []
     paged = True
@@ -78,8 +98,8 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
             bounds.append((item, params[item]))
             paged = False
             break
-    paged = paged and not users and not named
-    if not paged:
+    paged = any(searched) or (paged and not users and not named)
+    if not paged or any(searched):
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
@@ -103,7 +123,9 @@ def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
         limit = backend.settings.pushlog_limit or None
         return session.entries(selection, newest=False, limit=limit)
     before = PAGE * (query.page - 1)
-    consecutive = before and selection.branch is None and not session.imported_push_id()
+    if query.is_search:
+        return session.entries_with_words(selection, limit=PAGE, offset=before)[::-1]
+    consecutive = before and query.is_counted and not session.imported_push_id()
     if consecutive and selection.upto is not None:
         # No page has to be counted off. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
@@ -143,7 +165,21 @@ def _page(params: Any) -> int:
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
     if b'branch' in params:
         number = min(number, _MAX_BRANCH_PAGE)
+    if params.get(b'search') or params.get(b'author'):
+        number = min(number, _MAX_SEARCH_PAGE)
     return max(1, number)
+
+
+def _words(params: Any, item: bytes) -> tuple[str, ...]:
+    text = b' '.join(params.getall(item)).strip()
+    if not text:
+        return ()  # a form sends its empty fields too
+    found = tuple(wording.split(text))
+    if not found:
+        raise _bad(b"%s has no word: '%s'", item, text)
+    if len(found) > _MAX_WORDS:
+        raise _bad(b"%s has too many words: '%s'", item, text)
+    return found
 
 
 def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:
