@@ -42,7 +42,8 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     """make a repository headless: the schema, the store, the requirement
 
-    Creates the database's schema or upgrades it, checks the store, and writes the
+    Creates the database's schema or upgrades it, lets search find what older versions
+    have recorded (pushes go on meanwhile), checks the store, and writes the
     requirement "headless" into the repository: from then on, an hg that does not load the
     extensions refuses to open it.
 

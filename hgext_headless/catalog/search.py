@@ -119,7 +119,8 @@ def _among_newest(
     entries = [Entry(row.push_id, bytes(row.user), row.date) for row in session.execute(found)]
     if len(entries) == limit:
         return entries, False
-    return entries, session.scalar(select(func.count()).select_from(newest)) < count
+    looked_at = session.scalar(select(func.count()).select_from(newest)) or 0
+    return entries, looked_at < count
 
 
 def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:

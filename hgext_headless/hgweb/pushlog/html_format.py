@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mercurial import encoding, templateutil
-from mercurial.hgweb import common, webutil
+from mercurial.hgweb import common
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
@@ -66,12 +66,6 @@ def page(
     """What the template ``pushlog`` of the HTML styles is told; the newest push first."""
     pushes = _prefetched(_pushes(backend, web, entries))
     params = web.req.qsparams
-    branch = query.selection.branch
-    shown = {b'style': params[b'style']} if b'style' in params else {}
-    if branch is not None:
-        shown[b'branch'] = branch
-    if query.is_search:
-        shown.update({name: params[name] for name in params.asdictoflists() if name != b'node'})
     words = [_WORDS[kind] % value for kind, value in query.words]
     return {
         'pushes': templateutil.mappinggenerator(lambda context: pushes),
@@ -82,10 +76,21 @@ def page(
         'startdate': params.get(b'startdate', b''),
         'enddate': params.get(b'enddate', b''),
         'pages': templateutil.mappinglist(list(_pages(query, len(entries), last))),
-        'pagevars': webutil.sessionvars(shown, b'?'),
+        'pagevars': _page_vars(params),
         'symrev': b'tip',
         'archives': b'',
     }
+
+
+def _page_vars(params: Any) -> Any:
+    """What the links to other pages ask for: the same as this one."""
+    pairs = [(name, value) for name in (b'style', *_WORDS) for value in params.getall(name)]
+    return templateutil.mappinglist(
+        [
+            {b'name': name, b'value': value, b'separator': b'&' if number else b'?'}
+            for number, (name, value) in enumerate(pairs)
+        ]
+    )
 
 
 def feed(
