@@ -84,9 +84,10 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
-    searched = _words(params, b'search'), _words(params, b'author')
-    selection = replace(selection, words=searched[0], author=searched[1])
-    for item, found in zip((b'search', b'author'), searched):
+    text, author = _words(params, b'search'), _words(params, b'author')
+    selection = replace(selection, words=text, author=author)
+    is_search = bool(text or author)
+    for item, found in ((b'search', text), (b'author', author)):
         if found:
             words.append((item, b' '.join(params.getall(item)).strip()))
 
@@ -98,8 +99,8 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
             bounds.append((item, params[item]))
             paged = False
             break
-    paged = any(searched) or (paged and not users and not named)
-    if not paged or any(searched):
+    paged = is_search or (paged and not users and not named)
+    if not paged or is_search:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
