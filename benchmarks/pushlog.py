@@ -142,15 +142,15 @@ def fill(database: engine.Database) -> None:
     """Write the words of all changesets, as an upgrade does."""
     catalog = Catalog(database, 'large')
     start = time.perf_counter()
-    after = written = 0
+    below, written = catalog.read(search.highest_id) + 1, 0
     longest = 0.0
     while True:
         step = time.perf_counter()
-        filled = catalog.write(search.fill, after)
+        filled = catalog.write(search.fill, below)
         longest = max(longest, time.perf_counter() - step)
         if filled is None:
             break
-        after, written = filled.last, written + filled.written
+        below, written = filled.lowest, written + filled.written
     print(
         f'words of {written:,} changesets: {time.perf_counter() - start:.1f} s,'
         f' at most {longest:.2f} s in one transaction'
@@ -271,6 +271,8 @@ def scans(database: engine.Database, catalog: Catalog, ask: Any) -> list[str]:
     found = []
     with database.reading() as connection:
         for statement, parameters in asked:
+            if statement.startswith('SET LOCAL enable_'):
+                connection.exec_driver_sql(statement)
             if not statement.lstrip().upper().startswith('SELECT') or 'alembic' in statement:
                 continue
             explain = 'EXPLAIN ' if postgres else 'EXPLAIN QUERY PLAN '

@@ -52,12 +52,13 @@ def _write_words(ui: Any, backend: Backend) -> None:
     """Let search find what older code has recorded. It can be stopped at any time."""
     if not backend.catalog.read(search.may_fill):
         return  # on an hgweb server
-    after = written = 0
+    written = 0
     total = backend.catalog.read(search.highest_id)
+    below = total + 1
     with cli.progress(ui, b'words for search', b'changesets', total) as bar:
-        while (filled := backend.catalog.write(search.fill, after)) is not None:
-            after, written = filled.last, written + filled.written
-            bar.update(min(after, total))
+        while (filled := backend.catalog.write(search.fill, below)) is not None:
+            below, written = filled.lowest, written + filled.written
+            bar.update(total + 1 - below)
             if filled.written:
                 time.sleep(_PAUSE)
     if written:

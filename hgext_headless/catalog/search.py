@@ -32,9 +32,9 @@ STEP = 2000
 
 
 class Filled(NamedTuple):
-    """The id of the last changeset that was looked at, and how many had no words."""
+    """The lowest id of the changesets that were looked at, and how many had no words."""
 
-    last: int
+    lowest: int
     written: int
 
 
@@ -61,7 +61,7 @@ def _insert(connection: sqlalchemy.Connection, found: Mapping[int, Sequence[str]
     if not found:
         return
     if _is_postgres(connection):
-        rows = [{'changeset_id': i, 'words': each} for i, each in found.items()]
+        rows = [{'changeset_id': i, 'words': _array(each)} for i, each in found.items()]
         insert_new(connection, changeset_words, rows)
         return
     connection.execute(
@@ -70,6 +70,12 @@ def _insert(connection: sqlalchemy.Connection, found: Mapping[int, Sequence[str]
         # A blank on both sides of each word: see `_has_words`.
         [{'rowid': i, 'words': f' {" ".join(each)} '} for i, each in found.items()],
     )
+
+
+def _array(found: Sequence[str]) -> str:
+    """Words, as Postgres reads an array of them."""
+    elements = ','.join(found).replace('\\', r'\\')
+    return f'{{{elements}}}'
 
 
 def matching(session: Session, selection: Selection, limit: int, offset: int = 0) -> list[Entry]:
@@ -126,7 +132,7 @@ def _among_newest(
 def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:
     """The condition, on a row of the table of words."""
     if _is_postgres(connection):
-        return changeset_words.c.words.op('@>')(list(asked))
+        return changeset_words.c.words.op('@>')(_array(asked))
     column = sqlite_changeset_words.c.words
     return and_(*(func.instr(column, f' {term} ') > 0 for term in asked))
 
@@ -178,18 +184,21 @@ def highest_id(session: Session) -> int:
     return session.scalar(select(func.max(changesets.c.id))) or 0
 
 
-def fill(session: Session, after: int) -> Filled | None:
+def fill(session: Session, below: int) -> Filled | None:
     """Write the words of those of the next changesets, of all repositories, that have none:
-    they are older than the table, or code from before it has pushed them. None at the end."""
+    they are older than the table, or code from before it has pushed them. None at the end.
+
+    The newest come first: they are what is searched first.
+    """
     step = (
         select(changesets.c.id)
-        .where(changesets.c.id > after)
-        .order_by(changesets.c.id)
+        .where(changesets.c.id < below)
+        .order_by(changesets.c.id.desc())
         .limit(STEP)
         .subquery()
     )
-    last = session.scalar(select(func.max(step.c.id)))
-    if last is None:
+    lowest = session.scalar(select(func.min(step.c.id)))
+    if lowest is None:
         return None
     table, changeset_id = _table(session.connection)
     lacking = (
@@ -202,7 +211,7 @@ def fill(session: Session, after: int) -> Filled | None:
             ),
         )
         .where(
-            changesets.c.id.between(after + 1, last),
+            changesets.c.id.between(lowest, below - 1),
             ~exists().select_from(table).where(changeset_id == changesets.c.id),
         )
         .order_by(changesets.c.id)
@@ -214,4 +223,4 @@ def fill(session: Session, after: int) -> Filled | None:
         for row in session.execute(lacking)
     }
     _insert(session.connection, found)
-    return Filled(last, len(found))
+    return Filled(lowest, len(found))

@@ -150,17 +150,17 @@ def test_fill(database, monkeypatch):
     catalogs = [Catalog(database, name) for name in ('one', 'two')]
     for number in range(9):
         push(catalogs[number % 2], changeset(b'number%d' % number))
-    assert catalogs[0].write(search.fill, 0) == search.Filled(4, 0)
+    assert catalogs[0].write(search.fill, 9) == search.Filled(5, 0)
     with database.writing() as connection:
         connection.exec_driver_sql('DELETE FROM changeset_words')
     push(catalogs[0], changeset(b'late'))
     assert found(catalogs[0], b'number0') == []
 
     def fill() -> int:
-        after = written = 0
-        while (filled := catalogs[0].write(search.fill, after)) is not None:
-            assert filled.last > after and filled.written <= 4
-            after, written = filled.last, written + filled.written
+        below, written = catalogs[0].read(search.highest_id) + 1, 0
+        while (filled := catalogs[0].write(search.fill, below)) is not None:
+            assert filled.lowest < below and filled.written <= 4
+            below, written = filled.lowest, written + filled.written
         return written
 
     assert fill() == 9
