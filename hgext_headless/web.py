@@ -20,7 +20,7 @@ from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
-from .hgweb import bundle_links, pages
+from .hgweb import bundle_links, pages, search_page
 from .hgweb.pushlog import commands, keywords, links, template_patches, wire_command
 from .wire import discovery, getbundle, markers
 
@@ -58,6 +58,9 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', template_patches.templater)
+    hgcompat.wrap_once(
+        hgcompat.request_context_class(), 'sendtemplate', search_page.send_template
+    )
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     commands.install()
     wire_command.install()

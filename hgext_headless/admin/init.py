@@ -1,13 +1,20 @@
-"""``admin::headless-init``: create the schema, check the store, write the requirement."""
+"""``admin::headless-init``: create the schema, write the words for search, check the store,
+write the requirement."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from .. import hgcompat, requirement
 from ..backend import Backend
-from ..catalog import catalog, engine, migrate
+from ..catalog import catalog, engine, migrate, search
 from ..errors import Refused
+from . import cli
+
+#: Seconds between two steps. SQLite has one writer, and looks up to ten times a second whether
+#: it is its turn.
+_PAUSE = 0.12
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -30,6 +37,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             b'upgraded the schema from %s to %s\n'
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
+    _write_words(ui, backend)
     backend.store.check()
     ui.status(b'the store is there and takes our credentials\n')
     try:
@@ -39,3 +47,20 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         # It has drafts itself, which may still be to import.
         ui.warn(b'the requirement was not written: %s\n' % hgcompat.to_bytes(str(exc)))
     return 0
+
+
+def _write_words(ui: Any, backend: Backend) -> None:
+    """Let search find what older code has recorded. It can be stopped at any time."""
+    if not backend.catalog.read(search.may_fill):
+        return  # on an hgweb server
+    written = 0
+    total = backend.catalog.read(search.highest_id)
+    below = total + 1
+    with cli.progress(ui, b'words for search', b'changesets', total) as bar:
+        while (filled := backend.catalog.write(search.fill, below)) is not None:
+            below, written = filled.lowest, written + filled.written
+            bar.update(total + 1 - below)
+            if filled.written:
+                time.sleep(_PAUSE)
+    if written:
+        ui.status(b'wrote the words of %d changesets, for search\n' % written)

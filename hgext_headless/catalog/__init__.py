@@ -6,6 +6,7 @@
 - `catalog`: the facts about one repository, for the other rooms
 - `record`: a push is written; `imports`, `pushlog_import`: so is what moves in
 - `drafts`, `roots`, `bookmarks`, `markers`: what is stored
+- `search`, `words`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
 - `expiry`, `bans`, `tombstones`: what goes, what may not come back, and what is known of either
 - `bundle_rows`, `deletions`: rows and objects

@@ -21,7 +21,7 @@ def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
         yield items[start : start + BATCH]
 
 
-def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Any:
+def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> Any:
     """An INSERT that knows ``ON CONFLICT``, as both databases have it."""
     # The dialect that is not used takes as long to import as a transaction.
     dialect = importlib.import_module(f'sqlalchemy.dialects.{connection.dialect.name}')
@@ -29,7 +29,7 @@ def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Any:
 
 
 def insert_new(
-    connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Any]
+    connection: sqlalchemy.Connection, table: sqlalchemy.TableClause, rows: Sequence[Any]
 ) -> None:
     """Insert rows that may be there already, in whatever order others insert them."""
     if rows:

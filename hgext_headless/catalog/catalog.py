@@ -23,6 +23,7 @@ from . import (
     pushlog,
     record,
     roots,
+    search,
     tombstones,
 )
 from .session import Session
@@ -52,6 +53,7 @@ class Questions(Session):
     last_push_id = pushlog.last_push_id
     imported_push_id = pushlog.imported_push_id
     entries = pushlog.entries
+    entries_with_words = search.matching
     has_branch = pushlog.has_branch
     nodes_of = pushlog.nodes_of
     sizes = pushlog.sizes

@@ -223,7 +223,7 @@ def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Seque
     # database refuses what follows.
     for table in (push_changesets, draft_roots):
         connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
-    connection.execute(delete(changesets).where(mine))
+    connection.execute(delete(changesets).where(mine))  # and by the database their words
     markers.forget(connection, owner, nodes)
 
 

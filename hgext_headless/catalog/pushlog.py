@@ -58,7 +58,15 @@ def entries(
     limit: int | None,
     offset: int = 0,
 ) -> list[Entry]:
-    """The pushes that fit: the oldest first, or the newest."""
+    """The pushes that fit, whatever their words: the oldest first, or the newest."""
+    query, push_id = selected(session, selection)
+    query = query.order_by(push_id.desc() if newest else push_id).limit(limit).offset(offset)
+    return [_entry(row) for row in session.execute(query)]
+
+
+def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[Any], Any]:
+    """The query for the pushes that fit, whatever their words, and the column of their ids
+    by which an index has them in order."""
     query = select(pushes.c.push_id, pushes.c.user, pushes.c.date)
     push_id = pushes.c.push_id
     if selection.branch is None:
@@ -85,8 +93,7 @@ def entries(
         query = query.where(pushes.c.user.in_(selection.users))
     if selection.push_ids is not None:
         query = query.where(push_id.in_(selection.push_ids))
-    query = query.order_by(push_id.desc() if newest else push_id).limit(limit).offset(offset)
-    return [_entry(row) for row in session.execute(query)]
+    return query, push_id
 
 
 def has_branch(session: Session, branch: bytes) -> bool:

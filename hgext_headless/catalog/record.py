@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from ..errors import Deletions, Temporary
 from ..model import Bundle, Changeset, Push, Recorded
-from . import bans, bookmarks, deletions, drafts, encoding, markers, roots
+from . import bans, bookmarks, deletions, drafts, encoding, markers, roots, search
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bundle_changesets,
@@ -134,7 +134,11 @@ def changeset_ids(
         if c.node not in ids
     ]
     insert_new(connection, changesets, rows)
-    ids.update(_ids(connection, repository_id, [node for node in wanted if node not in ids]))
+    fresh = _ids(connection, repository_id, [node for node in wanted if node not in ids])
+    search.record(
+        connection, repository_id, [(fresh[c.node], c) for c in brought if c.node in fresh]
+    )
+    ids.update(fresh)
     if len(ids) < len(wanted):
         raise Temporary('a draft that this builds on is gone by now')
     return ids

@@ -18,14 +18,17 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
+    column,
+    table,
 )
 
 #: The Alembic revision that "hg admin::headless-init" brings a database to.
-REVISION = '0005'
+REVISION = '0006'
 #: The oldest one that this code works with: what came after it only takes away what older
 #: code needs.
-OLDEST = '0005'
+OLDEST = '0006'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
@@ -98,6 +101,20 @@ changesets = Table(
     # As Mercurial's changelog encodes them.
     Column('extras', LargeBinary, nullable=False),
     UniqueConstraint('repository_id', 'node'),
+)
+
+# The words of changesets, for `search`. The two databases have little in common here, and
+# neither has what a model can tell: migration 0006 makes the tables. On Postgres ``words`` is
+# an array; it is given as text, which is faster.
+changeset_words = table(
+    'changeset_words', column('changeset_id', BigInteger), column('words', Text)
+)
+# On SQLite it is a virtual table; a column of its own name stands for all of a row.
+sqlite_changeset_words = table(
+    'changeset_words',
+    column('rowid', Integer),
+    column('words', Text),
+    column('changeset_words', Text),
 )
 
 push_changesets = Table(

@@ -117,7 +117,12 @@ def test_migrations_make_the_models(world, make_server, kind):
     catalog = server.root / '.hg' / 'headless' / 'catalog.sqlite'
     engine = sqlalchemy.create_engine(url.group(1) if url else f'sqlite:///{catalog}')
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={'compare_server_default': False})
+        # No model can tell what the table of words is: see the tests of search.
+        opts = {
+            'compare_server_default': False,
+            'include_name': lambda name, *rest: not str(name).startswith('changeset_words'),
+        }
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, schema.metadata) == []
     engine.dispose()
 
@@ -165,6 +170,7 @@ def test_quickstart(world):
 
 
 FIRST_SCHEMA = """\
+DROP TABLE changeset_words
 DROP VIEW audit_log
 DROP TABLE compatibility
 DROP TABLE leases
@@ -210,6 +216,8 @@ def test_upgrade_of_the_schema(world, make_server, backend):
     before = rows()
     assert before == [(b'default', 1), (b'feature', 1)]
     with engine.begin() as connection:
+        if backend == 'embedded':
+            connection.execute(sqlalchemy.text('DROP TRIGGER changeset_words_deleted'))
         for statement in FIRST_SCHEMA.split('\n'):
             connection.execute(sqlalchemy.text(statement))
         connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '0001'"))

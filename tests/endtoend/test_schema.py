@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EITHER
+from web import fetch_json
 
 from hgext_headless.catalog import schema
 
@@ -95,3 +96,13 @@ def test_previous_code_beside_this(world, make_server, backend):
         alice.commit(f'file{number}')
         assert f'as push {number}' in alice.hg('push', url)
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    # Search finds what this code has pushed, and after the upgrade of all servers the rest.
+    assert sorted(fetch_json(f'{after}json-pushes?search=test')) == ['1', '3', '5']
+    assert 'wrote the words of 2 changesets' in server.hg('admin::headless-init')
+    assert sorted(fetch_json(f'{after}json-pushes?search=test')) == ['1', '2', '3', '4', '5']
+    # Code from before drops words with their changesets.
+    gone = alice.node()
+    out = server.hg('admin::headless-obliterate', gone, '--reason', 'x', env=old)
+    assert f'obliterated {gone}' in out
+    assert sorted(fetch_json(f'{after}json-pushes?search=test')) == ['1', '2', '3', '4']
+    assert fetch_json(f'{after}json-pushes?search=file5') == {}

@@ -62,6 +62,7 @@ def test_hgweb():
     assert parameters(hgcompat.hgweb_class()._runwsgi) == 'self req res repo'
     assert parameters(hgcompat.hgweb_class().check_perm) == 'self rctx req op'
     assert parameters(hgcompat.request_context_class().templater) == 'self req'
+    assert parameters(hgcompat.request_context_class().sendtemplate) == 'self name kwargs'
 
 
 def test_private_attributes():

@@ -73,8 +73,9 @@ def pushes(web: Any, stages: Stages) -> Any:
 
     Which ones is told by ``startID``, ``endID``, ``startdate``, ``enddate``,
     ``fromchange``, ``tochange``, ``user``, ``changeset`` and ``branch``; without
-    any of them, the last ten. ``full``, ``tipsonly=1`` and ``version`` tell how
-    much of each.
+    any of them, the last ten. ``search`` asks for words in the description or author of
+    a changeset, ``author`` for words in its author: the last ten pushes, ten a page.
+    ``full``, ``tipsonly=1`` and ``version`` tell how much of each.
 
     Changesets that have expired or were removed are listed by their hashes; with
     ``full`` they are left out, and a push that has no other has none.

@@ -36,6 +36,8 @@ _WORDS = {
     b'user': b'by user %s',
     b'changeset': b'that came with changeset %s',
     b'branch': b'on branch %s',
+    b'search': b"with the words '%s'",
+    b'author': b"by author '%s'",
 }
 #: What pages of a query have in common.
 _KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
@@ -64,6 +66,9 @@ def page(
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
+        b'search': params.get(b'search', b''),
+        b'author': params.get(b'author', b''),
+        b'searched': query.is_search,
         b'users': _named(query.selection.users or (b'',)),
         b'branch': query.selection.branch or b'',
         b'startdate': params.get(b'startdate', b''),
@@ -180,7 +185,7 @@ def _page_vars(web: Any, query: Query) -> Any:
     """The parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    kept += [(kind, value) for kind, value in query.words if kind in _KEPT]
+    kept += [(kind, value) for kind, value in query.words if kind in _KEPT or query.is_search]
     separators = itertools.chain([b'?'], itertools.repeat(b'&amp;'))
     return templateutil.mappinglist(
         [
@@ -195,7 +200,7 @@ def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
     if query.page is None:
         return
     current = query.page
-    # The pages of one branch or user are not counted: it would cost more with each push.
+    # Those of a branch, a user or a search are not counted: it would cost more with each push.
     final = -(-last // PAGE) if query.is_counted else current + (found == PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:

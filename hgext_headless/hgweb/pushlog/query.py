@@ -13,6 +13,7 @@ from mercurial.node import bin
 
 from ... import hgcompat, lazy
 from ...backend import Backend
+from ...catalog import words as wording
 from ...model import Entry, Selection
 from ...wire import discovery
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 PAGE = 10
 #: Pages of a branch or a user are counted off; far ones cost too much.
 _MAX_FAR_PAGE = 1000
+#: So are those of a search, in which more has to be looked at.
+_MAX_SEARCH_PAGE = 100
+#: Words that are looked for at once.
+_MAX_WORDS = 30
 _MAX_ID = 2**62
 
 
@@ -44,9 +49,16 @@ class Query:
     newest: bool
 
     @property
+    def is_search(self) -> bool:
+        """Whether words are asked for."""
+        return bool(self.selection.words or self.selection.author)
+
+    @property
     def is_counted(self) -> bool:
-        """Whether each page is as full as can be, so that their number is known."""
-        return self.selection.branch is None and self.selection.users is None
+        """Whether each page but the last is full, so that their number is known."""
+        return (
+            self.selection.branch is None and self.selection.users is None and not self.is_search
+        )
 
 
 def parse(
@@ -87,6 +99,12 @@ def parse(
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
+    text, author = _words(params, b'search'), _words(params, b'author')
+    selection = replace(selection, words=text, author=author)
+    is_search = bool(text or author)
+    for item, found in ((b'search', text), (b'author', author)):
+        if found:
+            words.append((item, b' '.join(params.getall(item)).strip()))
 
     bounds: list[tuple[bytes, bytes]] = []
     paged = True
@@ -96,13 +114,13 @@ def parse(
             bounds.append((item, params[item]))
             paged = False
             break
-    if not paged or users or named:
+    if not paged or is_search or users or named:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
                 bounds.append((item, params[item]))
                 break
-    paged = paged and not named and (for_people or not users)
+    paged = is_search or (paged and not named and (for_people or not users))
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
@@ -123,6 +141,8 @@ def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
         found = session.entries(selection, newest=query.newest, limit=limit)
         return found[::-1] if query.newest else found
     before = PAGE * (query.page - 1)
+    if query.is_search:
+        return session.entries_with_words(selection, limit=PAGE, offset=before)[::-1]
     consecutive = before and query.is_counted and not session.imported_push_id()
     if consecutive and selection.upto is not None:
         # No page has to be counted off. An older pushlog may have had gaps.
@@ -161,7 +181,22 @@ def _page(params: Any, is_counted_off: bool) -> int:
     # hgweb calls the path element after a command "node".
     page = params.get(b'node', b'')
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
-    return max(1, min(number, _MAX_FAR_PAGE) if is_counted_off else number)
+    number = max(1, min(number, _MAX_FAR_PAGE) if is_counted_off else number)
+    if params.get(b'search') or params.get(b'author'):
+        number = min(number, _MAX_SEARCH_PAGE)
+    return number
+
+
+def _words(params: Any, item: bytes) -> tuple[str, ...]:
+    text = b' '.join(params.getall(item)).strip()
+    if not text:
+        return ()  # a form sends its empty fields too
+    found = tuple(wording.split(text))
+    if not found:
+        raise _bad(b"%s has no word: '%s'", item, text)
+    if len(found) > _MAX_WORDS:
+        raise _bad(b"%s has too many words: '%s'", item, text)
+    return found
 
 
 def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:

@@ -1,0 +1,226 @@
+"""Pushes by the words of their changesets' descriptions and authors: see `words`.
+
+Postgres has an array of words for each changeset, and a GIN index; SQLite has a full-text
+table whose ``rowid`` is the changeset's id. Neither index knows which push is newer, so what
+very many changesets have is not taken from it: the newest pushes are looked through instead.
+The database itself drops the words of a changeset with its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import LargeBinary, and_, exists, func, insert, literal, select
+
+from ..model import Changeset, Entry, Selection
+from . import pushlog, words
+from .batching import batches, insert_new
+from .schema import changeset_words, changesets, push_changesets, sqlite_changeset_words
+from .session import Session
+
+#: The newest pushes that are looked through first: often enough for a page of them.
+_NEAR = 500
+#: Changesets that are taken from the index at most.
+_RARE = 5000
+#: The newest pushes that are looked through for words that more changesets have.
+_FAR = 20_000
+#: Changesets that `fill` looks at in one transaction.
+STEP = 2000
+
+
+class Filled(NamedTuple):
+    """The lowest id of the changesets that were looked at, and how many had no words."""
+
+    lowest: int
+    written: int
+
+
+def _is_postgres(connection: sqlalchemy.Connection) -> bool:
+    return connection.dialect.name == 'postgresql'
+
+
+def _table(connection: sqlalchemy.Connection) -> tuple[Any, Any]:
+    """The table of words, and its column with the changeset's id."""
+    if _is_postgres(connection):
+        return changeset_words, changeset_words.c.changeset_id
+    return sqlite_changeset_words, sqlite_changeset_words.c.rowid
+
+
+def record(
+    connection: sqlalchemy.Connection, repository_id: int, brought: Iterable[tuple[int, Changeset]]
+) -> None:
+    """Write the words of changesets, by id, that were just inserted."""
+    found = {i: words.of_changeset(repository_id, c.author, c.description) for i, c in brought}
+    _insert(connection, found)
+
+
+def _insert(connection: sqlalchemy.Connection, found: Mapping[int, Sequence[str]]) -> None:
+    if not found:
+        return
+    if _is_postgres(connection):
+        rows = [{'changeset_id': i, 'words': _array(each)} for i, each in found.items()]
+        insert_new(connection, changeset_words, rows)
+        return
+    connection.execute(
+        # A virtual table knows no ON CONFLICT.
+        insert(sqlite_changeset_words).prefix_with('OR REPLACE'),
+        # A blank on both sides of each word: see `_has_words`.
+        [{'rowid': i, 'words': f' {" ".join(each)} '} for i, each in found.items()],
+    )
+
+
+def _array(found: Sequence[str]) -> str:
+    """Words, as Postgres reads an array of them."""
+    elements = ','.join(found).replace('\\', r'\\')
+    return f'{{{elements}}}'
+
+
+def matching(session: Session, selection: Selection, limit: int, offset: int = 0) -> list[Entry]:
+    """The newest pushes that fit and that brought a changeset with all the words.
+
+    Of words that more than `_RARE` changesets have, the newest `_FAR` pushes that fit
+    otherwise are looked through, and no more.
+    """
+    owner = session.scalar(select(session.repository_id))
+    if owner is None:
+        return []
+    asked = words.terms(owner, selection.words, selection.author)
+    needed = offset + limit
+    found, is_all = _among_newest(session, selection, asked, _NEAR, needed)
+    if len(found) < needed and not is_all:
+        ids = _from_index(session, asked)
+        if len(ids) <= _RARE:
+            found = _that_brought(session, selection, ids, needed)
+        else:
+            found, _ = _among_newest(session, selection, asked, _FAR, needed)
+    return found[offset:needed]
+
+
+def _among_newest(
+    session: Session, selection: Selection, asked: Sequence[str], count: int, limit: int
+) -> tuple[list[Entry], bool]:
+    """Those of the newest ``count`` pushes that fit otherwise, and whether there are no more."""
+    query, push_id = pushlog.selected(session, selection)
+    newest = query.order_by(push_id.desc()).limit(count).subquery()
+    table, changeset_id = _table(session.connection)
+    has_words = (
+        select(literal(1))
+        .select_from(push_changesets)
+        .join(table, changeset_id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == session.repository_id,
+            push_changesets.c.push_id == newest.c.push_id,
+            _has_words(session.connection, asked),
+        )
+        .correlate(newest)
+        # Postgres asks such a one push by push, until there are enough; otherwise it may
+        # look all changesets with these words up first.
+        .offset(0)
+        .exists()
+    )
+    found = select(newest).where(has_words).order_by(newest.c.push_id.desc()).limit(limit)
+    entries = [Entry(row.push_id, bytes(row.user), row.date) for row in session.execute(found)]
+    if len(entries) == limit:
+        return entries, False
+    looked_at = session.scalar(select(func.count()).select_from(newest)) or 0
+    return entries, looked_at < count
+
+
+def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:
+    """The condition, on a row of the table of words."""
+    if _is_postgres(connection):
+        return changeset_words.c.words.op('@>')(_array(asked))
+    column = sqlite_changeset_words.c.words
+    return and_(*(func.instr(column, f' {term} ') > 0 for term in asked))
+
+
+def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
+    """The changesets with all words; some of them where they are more than `_RARE`."""
+    _table_of_words, changeset_id = _table(session.connection)
+    query = select(changeset_id).limit(_RARE + 1)
+    if _is_postgres(session.connection):
+        # Of words that are common each by itself, it expects to find enough in a scan.
+        session.connection.exec_driver_sql('SET LOCAL enable_seqscan = off')
+        query = query.where(_has_words(session.connection, asked))
+    else:
+        match = ' AND '.join(f'"{term}"' for term in asked)
+        query = query.where(sqlite_changeset_words.c.changeset_words.op('MATCH')(match))
+    return list(session.scalars(query))
+
+
+def _that_brought(
+    session: Session, selection: Selection, ids: Sequence[int], limit: int
+) -> list[Entry]:
+    """The newest pushes that fit otherwise and brought one of some changesets."""
+    push_ids: set[int] = set()
+    for batch in batches(ids):
+        query = select(push_changesets.c.push_id).where(
+            push_changesets.c.changeset_id.in_(batch)
+        )
+        push_ids.update(session.scalars(query))
+    if selection.push_ids is not None:
+        push_ids &= set(selection.push_ids)
+    found: list[Entry] = []
+    for batch in batches(sorted(push_ids, reverse=True)):
+        chosen = replace(selection, push_ids=tuple(batch))
+        found += pushlog.entries(session, chosen, newest=True, limit=limit - len(found))
+        if len(found) == limit:
+            break
+    return found
+
+
+def may_fill(session: Session) -> bool:
+    """Whether this role may write words."""
+    if not _is_postgres(session.connection):
+        return True
+    return bool(session.scalar(select(func.has_table_privilege('changeset_words', 'INSERT'))))
+
+
+def highest_id(session: Session) -> int:
+    """Of the changesets of all repositories."""
+    return session.scalar(select(func.max(changesets.c.id))) or 0
+
+
+def fill(session: Session, below: int) -> Filled | None:
+    """Write the words of those of the next changesets, of all repositories, that have none:
+    they are older than the table, or code from before it has pushed them. None at the end.
+
+    The newest come first: they are what is searched first.
+    """
+    step = (
+        select(changesets.c.id)
+        .where(changesets.c.id < below)
+        .order_by(changesets.c.id.desc())
+        .limit(STEP)
+        .subquery()
+    )
+    lowest = session.scalar(select(func.min(step.c.id)))
+    if lowest is None:
+        return None
+    table, changeset_id = _table(session.connection)
+    lacking = (
+        select(
+            changesets.c.id,
+            changesets.c.repository_id,
+            changesets.c.author,
+            func.substr(changesets.c.description, 1, words.MAX_TEXT, type_=LargeBinary).label(
+                'description'
+            ),
+        )
+        .where(
+            changesets.c.id.between(lowest, below - 1),
+            ~exists().select_from(table).where(changeset_id == changesets.c.id),
+        )
+        .order_by(changesets.c.id)
+        # What expires meanwhile does so after this, and takes the words with it.
+        .with_for_update(read=True, key_share=True, of=changesets)
+    )
+    found = {
+        row.id: words.of_changeset(row.repository_id, bytes(row.author), bytes(row.description))
+        for row in session.execute(lacking)
+    }
+    _insert(session.connection, found)
+    return Filled(lowest, len(found))

@@ -1,0 +1,208 @@
+"""Search of the pushlog by words, and what hgweb's own search says of drafts."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from conftest import EITHER
+from embedded import rows
+from web import fetch, fetch_json, fetch_page
+from world import Clone, Server
+
+#: Per push: description, author.
+PUSHES = [
+    ('Bug 1234567 - Mend the browser_foo.js crash; r=romulus', 'Alice <alice@example.com>'),
+    ('Bug 7654321 - Mend the build', 'Bob <bob@example.com>'),
+    ('Crash of the Zoë test\n\nBody of it', 'Alice <alice@example.com>'),
+    ('Back out of 1234567 by Bob', 'Alice Other <other@example.org>'),
+]
+
+
+@dataclass
+class Log:
+    server: Server
+    alice: Clone
+    base: str
+
+    def ids(self, query: str, path: str = 'json-pushes') -> list[int]:
+        return sorted(map(int, fetch_json(f'{self.base}{path}?{query}')))
+
+    def page(self, query: str, path: str = 'pushloghtml') -> tuple[list[int], str]:
+        page = fetch_page(f'{self.base}{path}?{query}')
+        return [int(i) for i in re.findall(r'class="pushlogid"[^>]*>(\d+)<', page)], page
+
+
+@pytest.fixture
+def log(world, make_server, backend):
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    for number, (text, author) in enumerate(PUSHES):
+        alice.hg('update', '-q', 'last(public())')
+        alice.commit(f'file{number}', None, '-m', text, '-u', author)
+        user = 'bob' if number == 3 else 'alice'
+        alice.hg('push', '-q', '-f', '-r', '.', env={'USER': user})
+    return Log(server, alice, server.start())
+
+
+def test_search(log):
+    for query, expected in {
+        'search=mend': [1, 2],
+        'search=MEND%20the': [1, 2],
+        'search=mend&search=crash': [1],
+        'search=1234567': [1, 4],
+        'search=123456': [],
+        'search=foo': [1],
+        'search=browser_foo.js': [1],
+        'search=r=romulus': [1],
+        'search=body%20crash': [3],
+        f'search={quote("ZOË")}': [3],
+        'search=bob': [2, 4],
+        'author=bob': [2],
+        'author=alice@example.com': [1, 3],
+        'author=alice&search=crash': [1, 3],
+        'author=alice&search=1234567&user=bob': [4],
+        'search=mend&startID=1': [2],
+        'search=mend&endID=1': [1],
+        'search=mend&startID=5': [],
+        'search=the&branch=default&enddate=now': [1, 2, 3],
+        'search=the&startdate=now': [],
+        'search=&author=': [1, 2, 3, 4],
+        # No syntax of either database is one here.
+        'search=mend%20OR%20crash': [],
+        'search=men*': [],
+        'search=mend%20NOT%20build': [],
+        'search=%22the%20mend%22': [1, 2],
+        'search=mend%20%26%20!crash%20|%20x': [],
+        'search=words:mend%20{mend}%20%27);--': [],
+    }.items():
+        assert log.ids(query) == expected, query
+        assert log.page(query)[0] == expected[::-1], query
+    assert fetch_json(log.base + 'json-pushes?version=2&search=nothing') == {
+        'lastpushid': 4,
+        'pushes': {},
+    }
+    node = log.alice.node('last(draft())')
+    assert log.ids(f'search=bob&changeset={node}') == [4]
+    assert log.ids(f'search=mend&changeset={node}') == []
+    feed = ET.fromstring(fetch(log.base + 'pushlog?search=mend')[1])
+    assert len(feed.findall('{http://www.w3.org/2005/Atom}entry')) == 2
+
+
+def test_page(log):
+    _ids, page = log.page('search=mend%20%3Cthe&author=bob')
+    assert "Changes with the words 'mend &lt;the', by author 'bob'" in page
+    assert re.search('name="search"[^>]* value="mend &lt;the"', page)
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        ids, page = log.page(f'search=nothing&style={style}')
+        assert not ids
+        assert 'No changeset has all these words in its description or author.' in page
+        assert 'name="search"' in page
+
+
+def test_errors(log):
+    for query, words in (
+        ('search=...', "search has no word: '...'"),
+        ('author=%00%0d%0a%3Cx', None),
+        ('author=%00%0d%0a-', 'author has no word'),
+        ('search=' + '+'.join(f'w{i}' for i in range(31)), 'search has too many words'),
+    ):
+        if words is None:
+            assert log.ids(query) == []
+            continue
+        assert words in fetch_json(f'{log.base}json-pushes?{query}', 400)['error']
+        assert fetch(f'{log.base}pushloghtml?{query}')[0] == 400
+    assert log.ids('search=' + 'x' * 3000) == []
+
+
+def test_pages(world, make_server):
+    """Ten pushes a page, the newest first, with links to the others."""
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    for number in range(23):
+        alice.commit(f'file{number}', None, '-m', 'even' if number % 2 else 'odd')
+        alice.hg('push', '-q')
+    log = Log(server, alice, server.start())
+    assert log.ids('search=odd') == list(range(5, 24, 2))
+    assert log.ids('search=odd', 'json-pushes/2') == [1, 3]
+    assert log.ids('search=odd', 'json-pushes/3') == []
+    assert log.ids('search=odd&startID=4&endID=9') == [5, 7, 9]
+    ids, page = log.page('search=odd&author=test&startID=0&user=x&user=alice')
+    assert ids == list(range(23, 4, -2))
+    follow = re.search(r'href="/(pushloghtml/2\?[^"]*)">Next', page).group(1).replace('&amp;', '&')
+    assert 'author=test' in follow and 'startID=0' in follow and 'user=x&user=alice' in follow
+    ids, page = log.page(follow.partition('?')[2], follow.partition('?')[0])
+    assert ids == [3, 1]
+    assert '>Next<' not in page and '>First<' in page
+    assert log.ids('search=odd', 'json-pushes/999999999') == []
+
+
+def test_what_is_gone(log):
+    alice, server = log.alice, log.server
+    gone = alice.node("keyword('build')")
+    server.hg('admin::headless-obliterate', gone, '--reason', 'a secret')
+    assert log.ids('search=mend') == [1]
+    assert log.ids('author=bob') == []
+    server.hg('admin::headless-verify', '--full')
+
+
+def test_public_and_imported(world, make_server):
+    """Public changesets of a push, and those of an older repository."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a', None, '-m', 'published words')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', '-q')
+    assert fetch_json(server.start() + 'json-pushes?search=published').keys() == {'1'}
+    old = world.clone(str(server.root), 'old')
+    old.commit('b', None, '-m', 'imported words')
+    (old.root / '.hg' / 'hgrc').write_text(
+        f'[extensions]\nhgext_headless.push =\n[headless]\nrepository = try\n'
+        f'database = sqlite:///{server.root}/.hg/headless/catalog.sqlite\n'
+        f'store = file://{server.root}/.hg/headless/store\nlink-secret = s\n'
+    )
+    old.hg('admin::headless-import')
+    assert [words for (words,) in rows(server, 'SELECT words FROM changeset_words')] == [
+        ' 1:published 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
+        ' 1:imported 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
+    ]
+
+
+@pytest.mark.parametrize('backend', EITHER)
+def test_init_writes_what_lacks(world, make_server, backend):
+    from test_schema import sql
+
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    for name in 'abc':
+        alice.commit(name)
+        alice.hg('push', '-q')
+    base = server.start()
+    sql(server, 'DELETE FROM changeset_words')
+    assert fetch_json(base + 'json-pushes?search=a') == {}
+    assert 'wrote the words of 3 changesets, for search' in server.hg('admin::headless-init')
+    assert fetch_json(base + 'json-pushes?search=a').keys() == {'1'}
+    assert 'wrote the words' not in server.hg('admin::headless-init')
+
+
+def test_search_of_hgweb(world, make_server):
+    """It looks at public history: where it finds nothing, it says where drafts are found."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    draft = alice.commit('a', None, '-m', 'some words & more')
+    alice.hg('push', '-q')
+    base = server.start()
+    hint = 'A draft is found by its hash'
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        page = fetch_page(f'{base}log?rev=words%20%26%20more&style={style}')
+        assert hint in page
+        link = re.search(r'href="/(pushloghtml\?search=[^"]*)"', page).group(1)
+        assert draft[:12] in fetch_page(base + link)
+        found = fetch_page(f'{base}log?rev=public1&style={style}')
+        assert hint not in found and found.count('public1') > 1
+        assert hint not in fetch_page(f'{base}log?rev={draft[:12]}&style={style}')
+    assert fetch_json(base + 'json-log?rev=words')['entries'] == []
+    assert hint not in fetch_page(f'{base}raw-log?rev=words')

@@ -1,0 +1,203 @@
+"""Search by words, asked of the catalog in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import re
+import sqlite3
+
+import pytest
+import sqlalchemy
+from conftest import fresh
+
+from hgext_headless.catalog import engine, expiry, migrate, search, words
+from hgext_headless.catalog.catalog import Catalog
+from hgext_headless.errors import Misconfigured
+from hgext_headless.model import Changeset, Push, Selection
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def database(world, backend, request, tmp_path):
+    url = f'sqlite:///{tmp_path}/catalog.sqlite'
+    if backend == 'services':
+        services = request.getfixturevalue('services')
+        url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
+    opened = engine.open_database(url)
+    migrate.upgrade(opened)
+    yield opened
+    opened._engine.dispose()
+
+
+def changeset(description: bytes, author: bytes = b'Test <test@example.com>') -> Changeset:
+    node = hashlib.sha1(b'%d' % next(_numbers)).digest()
+    return Changeset(
+        node, bytes(20), bytes(20), b'default', author, 0, 0, description, (b'a',), ()
+    )
+
+
+def push(catalog: Catalog, *brought: Changeset, user: str = 'alice', date: int = 0) -> int:
+    recorded = catalog.record(Push(user, date, brought, ()), {})
+    assert recorded.push_id is not None
+    return recorded.push_id
+
+
+def found(catalog: Catalog, text: bytes = b'', author: bytes = b'', limit: int = 10, **more):
+    selection = Selection(
+        upto=10**9, words=tuple(words.split(text)), author=tuple(words.split(author)), **more
+    )
+    return [e.push_id for e in catalog.read(search.matching, selection, limit)]
+
+
+def test_like_looking_at_all(database, monkeypatch):
+    """Whatever is taken from where, and beside another repository with the same words."""
+    chance = random.Random(7)
+    vocabulary = [f'word{i}' for i in range(12)]
+    authors = [b'Al <al@x>', b'Bo <bo@word1>', b'Cy <cy@y>']
+
+    def some() -> str:
+        # The first are in nearly all, the last in very few.
+        return ' '.join(w for i, w in enumerate(vocabulary) if chance.random() < 0.8 / (i + 1))
+
+    catalogs = [Catalog(database, 'one'), Catalog(database, 'two')]
+    pushed: dict[int, list[tuple[str, bytes]]] = {}
+    users: dict[int, str] = {}
+    for _ in range(120):
+        texts = [(some(), chance.choice(authors)) for _ in range(chance.randint(1, 3))]
+        brought = [changeset(text.encode(), author) for text, author in texts]
+        user = chance.choice(['alice', 'bob'])
+        push_id = push(catalogs[0], *brought, user=user)
+        pushed[push_id], users[push_id] = texts, user
+        push(catalogs[1], *(changeset(some().encode()) for _ in range(2)))
+
+    def looked_at(asked: list[str], names: list[str], user: str | None) -> list[int]:
+        return [
+            push_id
+            for push_id, texts in sorted(pushed.items(), reverse=True)
+            if (user is None or users[push_id] == user)
+            and any(
+                set(asked) <= {*words.split(text.encode()), *words.split(author)}
+                and set(names) <= set(words.split(author))
+                for text, author in texts
+            )
+        ]
+
+    for near, rare in ((1, 1), (1, 10_000), (20, 30), (10_000, 0)):
+        monkeypatch.setattr(search, '_NEAR', near)
+        monkeypatch.setattr(search, '_RARE', rare)
+        for _ in range(60):
+            asked = chance.sample(vocabulary, chance.randint(0, 3))
+            names = chance.sample(['al', 'bo', 'word1', 'x'], chance.randint(not asked, 2))
+            user = chance.choice([None, None, 'bob'])
+            limit = chance.choice([1, 5, 500])
+            got = found(
+                catalogs[0],
+                ' '.join(asked).encode(),
+                ' '.join(names).encode(),
+                limit=limit,
+                users=None if user is None else (user.encode(),),
+            )
+            assert got == looked_at(asked, names, user)[:limit], (near, rare, asked, names, user)
+
+
+def test_common_words_of_old(database, monkeypatch):
+    """Of what very many have, and no recent push: no more than the newest pushes are asked."""
+    monkeypatch.setattr(search, '_NEAR', 2)
+    monkeypatch.setattr(search, '_RARE', 3)
+    monkeypatch.setattr(search, '_FAR', 8)
+    catalog = Catalog(database, 'one')
+    for number in range(20):
+        push(catalog, changeset(b'old' if number < 14 else b'new'), date=number)
+    assert found(catalog, b'old') == [14, 13]
+    # An interval is looked through by itself.
+    assert found(catalog, b'old', before=6) == [6, 5, 4, 3, 2, 1]
+    assert found(catalog, b'old', push_ids=(3, 4)) == [4, 3]
+    assert found(catalog, b'new', limit=3) == [20, 19, 18]
+
+
+def test_texts_that_are_none(database):
+    catalog = Catalog(database, 'one')
+    one = push(catalog, changeset(b'caf\xe9 \xff\xfe \0 nul', b'\xff\0'))
+    two = push(catalog, changeset('Zoë 日本 x'.encode() * 30_000, 'Zoë\0'.encode() * 9000))
+    three = push(catalog, changeset(b'', b''), changeset(b'a\\b %s :x 1@y'))
+    assert found(catalog, b'caf') == found(catalog, b'nul') == [one]
+    assert found(catalog, 'ZOË'.encode()) == found(catalog, author='zoë'.encode()) == [two]
+    assert found(catalog, b'b a s') == found(catalog, b'"1@y"') == [three]
+    assert found(catalog, b'zo') == []
+
+
+def test_words_go_with_the_changeset(database):
+    catalog = Catalog(database, 'one')
+    gone, stays = changeset(b'some words'), changeset(b'other words')
+    push(catalog, gone, stays)
+    catalog.write(expiry.drop, [], [gone.node], [], {}, 0)
+    assert found(catalog, b'some') == []
+    assert found(catalog, b'other') == [1]
+    with database.reading() as connection:
+        left = 'SELECT count(*) FROM changeset_words'
+        assert connection.exec_driver_sql(left).scalar() == 1
+    # And come again with it.
+    assert push(catalog, gone) == 2
+    assert found(catalog, b'some words') == [2]
+
+
+def test_fill(database, monkeypatch):
+    """Changesets from before, in steps; what has words is left as it is."""
+    monkeypatch.setattr(search, 'STEP', 4)
+    catalogs = [Catalog(database, name) for name in ('one', 'two')]
+    for number in range(9):
+        push(catalogs[number % 2], changeset(b'number%d' % number))
+    assert catalogs[0].write(search.fill, 9) == search.Filled(5, 0)
+    with database.writing() as connection:
+        connection.exec_driver_sql('DELETE FROM changeset_words')
+    push(catalogs[0], changeset(b'late'))
+    assert found(catalogs[0], b'number0') == []
+
+    def fill() -> int:
+        below, written = catalogs[0].read(search.highest_id) + 1, 0
+        while (filled := catalogs[0].write(search.fill, below)) is not None:
+            assert filled.lowest < below and filled.written <= 4
+            below, written = filled.lowest, written + filled.written
+        return written
+
+    assert fill() == 9
+    assert fill() == 0
+    assert found(catalogs[0], b'number8') == [5]
+    assert found(catalogs[1], b'number7') == [4]
+    assert found(catalogs[0], b'late') == [6]
+    assert found(catalogs[1], b'number0') == []
+
+
+def test_one_more_statement(database):
+    """Of a push: its words are one statement, whatever it brings."""
+    catalog = Catalog(database, 'one')
+    push(catalog, changeset(b'first'))
+    asked: list[str] = []
+    remember = lambda conn, cursor, statement, *rest: asked.append(statement)  # noqa: E731
+    sqlalchemy.event.listen(database._engine, 'before_cursor_execute', remember)
+    push(catalog, *(changeset(b'some words') for _ in range(50)))
+    assert [s.split('(')[0].strip() for s in asked if 'changeset_words' in s] == [
+        'INSERT INTO changeset_words'
+        if database._engine.dialect.name == 'postgresql'
+        else 'INSERT OR REPLACE INTO changeset_words'
+    ]
+
+
+def test_sqlite_without_fts5(tmp_path):
+    """As far as can be shown with one that has it: where no virtual table can be made."""
+
+    def connect():
+        connection = sqlite3.connect(tmp_path / 'catalog.sqlite', check_same_thread=False)
+        denied, allowed = sqlite3.SQLITE_DENY, sqlite3.SQLITE_OK
+        connection.set_authorizer(
+            lambda action, *rest: denied if action == sqlite3.SQLITE_CREATE_VTABLE else allowed
+        )
+        return connection
+
+    made = engine.Database(sqlalchemy.create_engine('sqlite://', creator=connect))
+    with pytest.raises(Misconfigured, match='has no FTS5'):
+        migrate.upgrade(made)
+    made._engine.dispose()

@@ -1,0 +1,42 @@
+"""The words of a changeset."""
+
+from __future__ import annotations
+
+import pytest
+
+from hgext_headless.catalog import words
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        (b'', []),
+        (b' -- \0 !', []),
+        (b'Bug 1234567 - Fix the fix; r=Alice', ['bug', '1234567', 'fix', 'the', 'r', 'alice']),
+        (b'browser_foo.js a-b', ['browser', 'foo', 'js', 'a', 'b']),
+        (b'Al <al@Example.com>', ['al', 'example', 'com']),
+        (b'one\0two', ['one', 'two']),
+        ('Zoë STRASSE straße'.encode(), ['zo\\xeb', 'strasse']),
+        # Composed or not, it is the same.
+        ('Zoe\u0308'.encode(), ['zo\\xeb']),
+        (b'caf\xe9 latte', ['caf', 'latte']),
+        ('日本'.encode(), ['\\u65e5\\u672c']),
+        (b'"x" OR y* NOT (z) a:b c&d|!e', ['x', 'or', 'y', 'not', *'zabcde']),
+    ],
+)
+def test_split(text, expected):
+    assert words.split(text) == expected
+
+
+def test_limits():
+    """An index entry of Postgres is limited, and nobody reads the end of a long text."""
+    assert words.split(b'x' * 100_000) == ['x' * 64]
+    assert words.split('\U0001d538'.encode() * 100) == ['a' * 64]
+    many = b' '.join(b'w%d' % i for i in range(1_000_000))
+    assert len(words.split(many)) < 16_384
+    assert 'w0' in words.split(many)
+
+
+def test_of_changeset():
+    found = words.of_changeset(7, b'Al <al@x>', b'A fix by al')
+    assert found == ['7:a', '7:fix', '7:by', '7:al', '7:x', '7@al', '7@x']
