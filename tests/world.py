@@ -91,7 +91,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._running: dict[tuple[object, ...], CommandServer] = {}
-        atexit.register(self._stop_all)
+        atexit.register(self.stop_all)
 
     def get(self, kind: str, env: Mapping[str, str]) -> CommandServer:
         env = {**env, 'HGRCPATH': str(_shared() / 'hgrc')}
@@ -104,9 +104,9 @@ class _Pool:
             self._running.pop(next(iter(self._running))).stop()
         return found
 
-    def _stop_all(self) -> None:
-        for server in self._running.values():
-            server.stop()
+    def stop_all(self) -> None:
+        while self._running:
+            self._running.popitem()[1].stop()
 
 
 _pool = _Pool()
@@ -174,6 +174,10 @@ class World:
             self.stop()
             self._home, self._home_state = CommandServer(HG, self.folder, self.env), state
         return self._home
+
+    def restart(self) -> None:
+        """End the command servers, before a file is replaced that they have open."""
+        _pool.stop_all()
 
     def stop(self) -> None:
         if self._home is not None:
