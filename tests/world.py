@@ -213,7 +213,8 @@ class Clone:
         self.root = root
 
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
-        kind = None if kwargs.keys() - {'code'} else _kind(self.root, args)
+        is_killed = (kwargs.get('code') or 0) < 0
+        kind = None if is_killed or kwargs.keys() - {'code'} else _kind(self.root, args)
         if kind is None:
             return self.world.hg(*args, cwd=self.root, **kwargs)
         return self.world.hg_in_server(kind, *args, cwd=self.root, **kwargs)
