@@ -254,7 +254,7 @@ def _kind(root: Path, args: tuple[str | bytes | Path, ...]) -> str | None:
     ours where stock hg is to do its work.
     """
     words = [str(arg) for arg in args]
-    if any('extensions.' in word for word in words):
+    if 'serve' in words or any('extensions.' in word for word in words):
         return None
     settings = _settings(root)
     own = _extensions(settings)
