@@ -91,7 +91,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._running: dict[tuple[object, ...], CommandServer] = {}
-        atexit.register(self._stop_all)
+        atexit.register(self.stop_all)
 
     def get(self, kind: str, env: Mapping[str, str]) -> CommandServer:
         env = {**env, 'HGRCPATH': str(_shared() / 'hgrc')}
@@ -104,9 +104,9 @@ class _Pool:
             self._running.pop(next(iter(self._running))).stop()
         return found
 
-    def _stop_all(self) -> None:
-        for server in self._running.values():
-            server.stop()
+    def stop_all(self) -> None:
+        while self._running:
+            self._running.popitem()[1].stop()
 
 
 _pool = _Pool()
@@ -175,6 +175,10 @@ class World:
             self._home, self._home_state = CommandServer(HG, self.folder, self.env), state
         return self._home
 
+    def restart(self) -> None:
+        """End the command servers, before a file is replaced that they have open."""
+        _pool.stop_all()
+
     def stop(self) -> None:
         if self._home is not None:
             self._home.stop()
@@ -209,7 +213,8 @@ class Clone:
         self.root = root
 
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
-        kind = None if kwargs.keys() - {'code'} else _kind(self.root, args)
+        is_killed = (kwargs.get('code') or 0) < 0
+        kind = None if is_killed or kwargs.keys() - {'code'} else _kind(self.root, args)
         if kind is None:
             return self.world.hg(*args, cwd=self.root, **kwargs)
         return self.world.hg_in_server(kind, *args, cwd=self.root, **kwargs)

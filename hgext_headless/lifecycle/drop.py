@@ -20,7 +20,8 @@ from .deletion import Deleter
 
 
 class DryRun(NamedTuple):
-    """Keys of bundles that would be dropped so far, and drafts that would be stored again."""
+    """Keys of bundles that would be dropped so far, and drafts that would be stored again, with
+    their ancestors."""
 
     keys: set[str]
     stays: set[bytes]
@@ -54,14 +55,15 @@ def plan(
     """
     is_public = public_now(repo)
     keys = {candidate.bundle.key for candidate in candidates}
-    drafts = {n for candidate in candidates for n in candidate.bundle.nodes if not is_public(n)}
+    held = {n for candidate in candidates for n in candidate.bundle.nodes if not is_public(n)}
+    drafts = set(held)
     dropped = keys
     if done is not None:
         dropped = done.keys
         dropped |= keys
         drafts -= done.stays
     drafts -= backend.catalog.read(expiry.held_elsewhere, drafts, dropped)
-    parents = backend.catalog.read(expiry.parents, drafts)
+    parents = backend.catalog.read(expiry.parents, held)
     stays: set[bytes] = set()
     inner: set[bytes] = set()
     pending = sorted(drafts - set(chosen))
@@ -73,7 +75,13 @@ def plan(
             inner.update(above)
             pending += above
     if done is not None:
-        done.stays.update(stays)
+        # A draft is stored again with all its ancestors, those in other bundles too.
+        pending = list(stays)
+        while pending:
+            node = pending.pop()
+            if node not in done.stays:
+                done.stays.add(node)
+                pending += [parent for parent in parents[node] if parent in held]
     size = sum(candidate.bundle.size for candidate in candidates)
     return Plan(keys, size, drafts - stays, sorted(stays - inner))
 

@@ -363,7 +363,8 @@ def test_gc_beside_a_push(world, make_server, backend):
     gc = f'{HG} -R {server.root} admin::headless-gc --grace 0s -v >> {world.folder}/gc.out 2>&1'
     (world.folder / 'slow.py').write_text(
         'import subprocess\n'
-        'from hgext_headless.catalog import catalog\n'
+        'from hgext_headless import lazy\n'
+        "catalog = lazy.load('hgext_headless.catalog.catalog')\n"
         'from mercurial import extensions\n'
         'times = [2]\n'
         'def record(orig, self, push, *args):\n'
@@ -388,8 +389,8 @@ def failing(world) -> Path:
     """An extension with which no push can be recorded."""
     path = world.folder / 'failing.py'
     path.write_text(
-        'from hgext_headless import errors\n'
-        'from hgext_headless.catalog import catalog\n'
+        'from hgext_headless import errors, lazy\n'
+        "catalog = lazy.load('hgext_headless.catalog.catalog')\n"
         'def record(self, *args):\n'
         "    raise errors.Temporary('no database today')\n"
         'catalog.Catalog.record = record\n'

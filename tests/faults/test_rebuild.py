@@ -109,6 +109,7 @@ def test_restore_an_old_backup(embedded):
     alice.hg('update', '-q', '0')
     nodes.append(alice.commit('f'))
     alice.hg('push', '-q', '-f', '-r', '.')
+    server.world.restart()
     for journal in database.parent.glob('catalog.sqlite-*'):
         journal.unlink()
     shutil.copy(server.root / 'backup', database)
@@ -131,6 +132,7 @@ def test_restore_an_old_backup(embedded):
 @pytest.mark.slow
 def test_rebuild_without_a_backup(embedded):
     server, alice, nodes = embedded
+    server.world.restart()
     for path in (server.root / '.hg' / 'headless').glob('catalog*'):
         path.unlink()
     server.hg('admin::headless-init')

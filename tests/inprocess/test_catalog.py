@@ -99,6 +99,13 @@ def test_ids_and_what_is_listed(catalog):
         assert session.last_push_id() == 3
 
 
+def test_public_changesets(catalog):
+    """They are in no bundle, and listed once all the same."""
+    assert record(catalog, stack(A, bundled=False, roots=())) == Recorded(1, (A,))
+    assert record(catalog, stack(A, bundled=False, roots=())) == Recorded()
+    assert record(catalog, stack(A, B)) == Recorded(2, (B,))
+
+
 def test_what_fails_leaves_nothing(catalog):
     """No row, and no gap in the ids."""
     moves = (BookmarkMove(b'mine', None, D),)

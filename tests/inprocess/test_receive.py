@@ -3,6 +3,7 @@ becomes of the rest."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 from forge import NULL, Forged, full
-from mercurial import hg, ui as uis
+from mercurial import changegroup, hg, ui as uis
 from world import Server, World
 
 from hgext_headless import timings
 from hgext_headless.bundles import checks, verify_bundle
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
+from hgext_headless.model import Bundle
 from hgext_headless.receive import pack, partition, quarantine
 from hgext_headless.receive.incoming import Incoming
 
@@ -232,16 +234,33 @@ def test_linknodes(received, forged, nodes, link, of):
     assert file[0].nodes == (nodes['a'], nodes['d'])
 
 
-def test_what_packing_leaves_out(received, forged, nodes, monkeypatch):
-    """Seen, were a linknode ever not put right: packing goes by it."""
-    forged.files[b'd'][-1] = change(forged.files[b'd'][-1], link=nodes['b'])
-    checked = checks.checked
-    monkeypatch.setattr(checks, 'checked', lambda *args: checked(*args)._replace(misnamed=[]))
-    incoming = received(forged)
-    with quarantine.opened(incoming) as opened:
-        split = partition.divide(incoming, opened.overlay)
-        with pytest.raises(checks.Unfit, match='is not in the bundle that was written'):
-            pack.bundles(incoming, opened, split, set())
+def cg1(entries) -> bytes:
+    """A group of a changegroup 01."""
+    found = b''
+    for one in entries:
+        header = one.node + one.p1 + one.p2 + one.link
+        found += changegroup.chunkheader(len(header) + len(one.delta)) + header + one.delta
+    return found + changegroup.closechunk()
+
+
+@pytest.mark.parametrize('lost', ['', 'file', 'manifest', 'changeset'])
+def test_what_packing_leaves_out(received, forged, nodes, tmp_path, lost):
+    """Seen by what the push was found to have."""
+    stack = (nodes['a'], nodes['d'])
+    changesets = [one for one in forged.changesets if one.node in stack]
+    manifests = [one for one in forged.manifests if one.link in stack]
+    names = [b'a', b'd']
+    {'file': names, 'manifest': manifests, 'changeset': changesets}.get(lost, [0]).pop()
+    body = cg1(changesets) + cg1(manifests)
+    for name in names:
+        body += changegroup.chunkheader(len(name)) + name + cg1(forged.files[name])
+    path = tmp_path / 'written.hg'
+    path.write_bytes(b'HG10UN' + body + changegroup.closechunk())
+    bundle = Bundle('', 0, '', nodes['d'], (nodes['public'],), stack)
+    words = 'does not have the changesets' if lost == 'changeset' else 'is not in the bundle'
+    found = pytest.raises(checks.Unfit, match=words) if lost else contextlib.nullcontext()
+    with quarantine.opened(received(forged)) as opened, found:
+        checks.check_written(opened.overlay, bundle, str(path), opened.checked)
 
 
 def test_a_second_changegroup(received, forged):
@@ -263,3 +282,6 @@ def test_written_alone(received, forged, nodes, pushed, tmp_path):
         part = Stack((nodes['d'],), (nodes['a'],))
         with pytest.raises(Corrupt, match=f'draft {nodes["d"].hex()}'):
             verify_bundle.written(opened.overlay, repo, 'try', part, str(folder))
+        more = Stack((nodes['d'],), (nodes['public'],))
+        with pytest.raises(Corrupt, match='does not hold the changesets that it should'):
+            verify_bundle.written(opened.overlay, repo, 'try', more, str(folder))
