@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -141,7 +140,8 @@ def test_quickstart(world):
                 break
         commands = [line for line in lines if line.startswith('  ')]
         assert len(commands) == 8
-        time.sleep(1)
+        (url,) = set(re.findall(r'http://127\.0\.0\.1:[0-9]+/', ''.join(commands)))
+        world.wait_for(url)
         done = subprocess.run(
             ['sh', '-ec', ''.join(commands)],
             cwd=world.folder,
@@ -215,6 +215,7 @@ def test_upgrade_of_the_schema(world, make_server, backend):
 
     before = rows()
     assert before == [(b'default', 1), (b'feature', 1)]
+    world.restart()  # an upgrade of code that has seen the new schema is none
     with engine.begin() as connection:
         if backend == 'embedded':
             connection.execute(sqlalchemy.text('DROP TRIGGER changeset_words_deleted'))
