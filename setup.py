@@ -1,20 +1,25 @@
 """Packaging of hgext_headless."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
-with open('README.rst', encoding='utf-8') as readme:
-    long_description = readme.read()
+HERE = Path(__file__).parent
+VERSION = re.compile(r"^__version__ = '(.+)'$", re.M)
 
 setup(
     name='hgext-headless',
-    version='0.1.0',
+    version=VERSION.search((HERE / 'hgext_headless/__init__.py').read_text())[1],
     description='Headless repositories for Mercurial: drafts live in S3 and Postgres',
-    long_description=long_description,
+    long_description=(HERE / 'README.rst').read_text(encoding='utf-8'),
     long_description_content_type='text/x-rst',
     license='GPL-2.0-or-later',
     python_requires='>=3.9',
     packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
-    package_data={'hgext_headless.hgweb.pushlog': ['templates/*/*.tmpl']},
+    package_data={
+        'hgext_headless.hgweb.pushlog': ['templates/map', 'templates/*.tmpl', 'templates/*/*.tmpl']
+    },
     install_requires=[
         'mercurial>=6.9,<7.3',
         'SQLAlchemy>=2.0,<2.2',

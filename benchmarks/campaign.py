@@ -40,6 +40,8 @@ from world import HG, Clone, Server, World, free_url
 
 #: Pulls of so many heads at a time.
 BATCH = 40
+#: Seconds between two kills, at least and at most.
+PAUSE = 1, 10
 EVOLUTION = '[experimental]\nevolution = createmarkers, exchange\n'
 
 
@@ -52,18 +54,23 @@ class Pushed(NamedTuple):
     bookmark: str | None
 
 
-class Apart(Clone):
-    """A clone for a thread of its own: each command is a process."""
-
-    def hg(self, *args: Any, **kwargs: Any) -> Any:
-        return self.world.hg(*args, cwd=self.root, **kwargs)
+def apart(world: World, name: str) -> Clone:
+    """A clone with a command server of its own, for one thread."""
+    folder = world.folder / name
+    folder.mkdir()
+    own = World(folder)
+    own.env = {**world.env, 'HGRCPATH': own.env['HGRCPATH']}
+    return Clone(own, folder / 'clone')
 
 
 class Campaign:
     """``counts`` are of what happened, ``wrong`` of what must not."""
 
-    def __init__(self, world: World, server: Server, weed: services.Weed, pgdata: Path) -> None:
+    def __init__(
+        self, world: World, server: Server, weed: services.Weed, pgdata: Path, clients: int
+    ) -> None:
         self.world = world
+        self.clones = [apart(world, f'client{number}') for number in range(clients)]
         self.server = server
         self.weed = weed
         self.pgdata = pgdata
@@ -109,7 +116,8 @@ class Campaign:
         self.start_web(number)
 
     def kill_ssh(self) -> None:
-        found = subprocess.run(['pgrep', '-f', 'serve --stdio'], capture_output=True, text=True)
+        ours = f'{re.escape(str(self.server.root))} serve --stdio'
+        found = subprocess.run(['pgrep', '-f', ours], capture_output=True, text=True)
         pids = [int(pid) for pid in found.stdout.split()]
         if pids:
             with contextlib.suppress(ProcessLookupError):
@@ -140,7 +148,7 @@ class Campaign:
             'Postgres': self.kill_postgres,
             'S3 server': self.kill_store,
         }
-        while not self.ended.wait(random.uniform(1, 4)):
+        while not self.ended.wait(random.uniform(*PAUSE)):
             kind = random.choices(list(kinds), (4, 6, 1, 1))[0]
             kinds[kind]()
             self.count(f'killed: {kind}')
@@ -148,7 +156,7 @@ class Campaign:
     # --- who else is there
 
     def housekeeper(self) -> None:
-        while not self.ended.wait(random.uniform(1, 3)):
+        while not self.ended.wait(random.uniform(3, 9)):
             what = random.choice(('gc', 'gc', 'verify', 'expire'))
             args: tuple[str, ...] = ()
             if what == 'gc':
@@ -180,8 +188,8 @@ class Campaign:
     # --- clients
 
     def client(self, number: int, pushes: int) -> None:
-        clone = Apart(self.world, self.world.folder / f'client{number}')
-        self.world.hg('clone', '-q', str(self.server.root), clone.root)
+        clone = self.clones[number]
+        clone.world.hg('clone', '-q', str(self.server.root), clone.root)
         with open(clone.root / '.hg' / 'hgrc', 'a') as hgrc:
             hgrc.write(EVOLUTION)
         heads: list[str] = []
@@ -192,7 +200,7 @@ class Campaign:
             self.wrong.append(f'client {number}: {exc!r}')
             raise
 
-    def push(self, client: int, clone: Apart, heads: list[str], name: str) -> None:
+    def push(self, client: int, clone: Clone, heads: list[str], name: str) -> None:
         base = random.choice([*heads[-3:], 'public()', '0'])
         number = random.choice((1, 1, 1, 2, 3, 5, 20))
         before = set(clone.log('all()', '{node}\n'))
@@ -239,7 +247,7 @@ class Campaign:
 
     # --- the end
 
-    def check(self, clones: list[Apart], url: str) -> None:
+    def check(self, clones: list[Clone], url: str) -> None:
         for number, seen in enumerate(self.polled):
             self.poll(number, seen)
         pushes = json.loads(fetch(f'{url}json-pushes?version=2&startID=0')[1])['pushes']
@@ -271,7 +279,7 @@ class Campaign:
         self.expect(out.code == 0 and 'all is well' in out, f'verify: {out}')
         self.counts['verified: ' + out.splitlines()[-1]] = 1
 
-    def check_pulls(self, clones: list[Apart], url: str) -> None:
+    def check_pulls(self, clones: list[Clone], url: str) -> None:
         heads = [push.head for push in self.pushed if push.head not in self.expired]
         puller = self.world.clone(str(self.server.root), 'puller')
         for start in range(0, len(heads), BATCH):
@@ -305,7 +313,7 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
         server = Server(world)
         settings = conftest.fresh(world, services.Services(database, weed.endpoint))
         server.configure(settings + f'link-base = http://127.0.0.1:1\ninline = auto\n{EVOLUTION}')
-        campaign = Campaign(world, server, weed, folder / 'pg')
+        campaign = Campaign(world, server, weed, folder / 'pg', args.clients)
         for number in range(2):
             campaign.start_web(number)
         for url in campaign.urls():
@@ -330,11 +338,11 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
             world.wait_for(url)
         gone = json.loads(fetch(f'{campaign.urls()[0]}json-pushes?version=2&startID=0&full=1')[1])
         campaign.expired.update(_tombstones(gone))
-        clones = [Apart(world, folder / f'client{n}') for n in range(args.clients)]
         try:
-            campaign.check(clones, campaign.urls()[0])
+            campaign.check(campaign.clones, campaign.urls()[0])
         finally:
-            world.stop()
+            for each in (world, *(clone.world for clone in campaign.clones)):
+                each.stop()
             for _url, _port, process in campaign._web:
                 if process is not None:
                     process.kill()

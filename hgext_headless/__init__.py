@@ -1,7 +1,7 @@
 """Headless repositories for Mercurial: drafts live in S3 and Postgres.
 
-``hgext_headless.push`` is the extension of push servers, ``hgext_headless.web``
-that of hgweb servers. ``hg help headless`` is the manual.
+``hgext_headless.push`` is the extension for push servers, ``hgext_headless.web`` the one for
+hgweb servers. The manual is ``hg help headless``.
 """
 
 __version__ = '0.1.0'

@@ -1,7 +1,7 @@
-"""A headless repository's settings, with its catalog and its store.
+"""The settings of a headless repository, with its catalog and its store.
 
-SQLAlchemy and boto3 take longer to import than hg itself: they are imported,
-and connections opened, when a draft is really pushed or asked for.
+Importing SQLAlchemy and boto3 takes longer than importing hg. So they are imported, and
+connections are opened, only when a draft is pushed or requested.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _CATALOG = 'hgext_headless.catalog.catalog'
 
 
 class Backend:
-    """Made for one request or push, and passed on."""
+    """The settings, catalog and store of one repository.
+
+    One is created for each request, push or command, and passed on.
+    """
 
     def __init__(self, repo: Any) -> None:
         if b'REQUEST_METHOD' in repo.ui.environ:
@@ -31,14 +34,19 @@ class Backend:
 
     @functools.cached_property
     def catalog(self) -> Catalog:
-        """Raises `errors.Misconfigured`, and `errors.Temporary` where the embedded
-        database can't be made."""
+        """The catalog that pushes and pulls use.
+
+        Raises `errors.Misconfigured`, and `errors.Temporary` if the embedded database cannot be
+        created.
+        """
         return self._catalog(self.settings.database)
 
     @functools.cached_property
     def reader(self) -> Catalog:
-        """The catalog that pages and the pushlog are read from: it may lag behind the other.
-        Raises the same."""
+        """The catalog for pages and the pushlog, which may lag behind `catalog`.
+
+        Raises the same errors.
+        """
         settings = self.settings
         if settings.database_read == settings.database:
             return self.catalog
@@ -62,7 +70,7 @@ class Backend:
 
     @functools.cached_property
     def store(self) -> Store:
-        """Raises `errors.Misconfigured`."""
+        """The store. Raises `errors.Misconfigured`."""
         settings = self.settings
         with lazy.eager_imports():
             store: Store = lazy.load('hgext_headless.store.opening').open_store(
@@ -72,28 +80,30 @@ class Backend:
 
     @functools.cached_property
     def source(self) -> Source:
-        """The store with the local cache before it, where objects are read again and
-        again. Raises `errors.Misconfigured`."""
+        """The store with the local cache in front of it, for objects that are read repeatedly.
+
+        Raises `errors.Misconfigured`.
+        """
         if not self.settings.cache_size or self.store.local_path('') is not None:
             return self.store
         return self.cache
 
     @functools.cached_property
     def cache(self) -> cache.Cached:
-        """Raises `errors.Misconfigured`."""
+        """The local cache. Raises `errors.Misconfigured`."""
         return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
     def is_opened(self) -> bool:
-        """Whether this process has ever asked a catalog."""
+        """Return whether this process has opened any catalog."""
         return _CATALOG in sys.modules
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
 
-        What fails here fails again, and is told, where it is needed.
+        Ignore errors: they occur again, and are reported, where it is needed.
         """
         for opened in ('catalog', 'store'):
             try:
                 getattr(self, opened)
-            except Exception:  # told by the push itself
+            except Exception:  # reported by the push
                 return

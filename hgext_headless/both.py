@@ -1,4 +1,4 @@
-"""What both extensions do to Mercurial, once where both are loaded."""
+"""What both extensions do to Mercurial. It is done once if both are loaded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .wire import discovery
 
 
 def setup_features(ui: Any, features: set[bytes]) -> None:
-    """Make the requirement known: an extension's ``featuresetup``.
+    """Make the requirement known to Mercurial: the ``featuresetup`` function of an extension.
 
-    Mercurial calls that of an extension which is in effect for a repository.
+    Mercurial calls it for each extension that is enabled for a repository.
     """
     features.add(requirement.NAME)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from .hgcompat import escaped, is_loaded, to_bytes, to_str
 
 SECTION = b'headless'
 
-#: (item, default), for both extensions.
+#: Items and defaults, for both extensions.
 ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'repository', None),
     (b'database', None),
@@ -39,31 +40,33 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'listed-bookmarks', 100),
 )
 
-#: A bundle2 part's parameter is counted by one byte.
+#: Maximum size of a link in bytes: the size of a bundle2 part's parameter is one byte.
 MAX_LINK = 255
-#: SigV4's own limits, in seconds.
+#: The limits of SigV4, in seconds.
 LINK_TTL = range(1, 604801)
 _KEY_LENGTH = len('/ab/') + 64 + len('.hg')
 _ROUTE_LENGTH = len('/headless-bundle/') + 64 + len('?expires=1234567890&signature=') + 22
 
 
 def register(eh: Any, other: bytes) -> None:
-    """Declare every item on an extension's `exthelper`, unless the ``other`` extension of
-    this package has been loaded and has done so."""
+    """Register all items with ``eh``, unless the extension ``other`` has done so."""
     if not is_loaded(other):
         for item, default in ITEMS:
             eh.configitem(SECTION, item, default=default)
 
 
 def participates(repo: Any) -> bool:
-    """Whether a repository is headless. Cheap: it is asked on every command."""
+    """Return whether a repository is headless.
+
+    This is called by every command, and must be fast.
+    """
     config = repo.ui.config
     return any(config(SECTION, item) for item in (b'repository', b'database', b'store'))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All of ``[headless]`` for one repository. Durations in seconds, sizes in bytes."""
+    """The ``[headless]`` settings of one repository. Durations are in seconds, sizes in bytes."""
 
     repository: str
     database: str
@@ -91,9 +94,9 @@ class Settings:
 
 
 def settings(repo: Any) -> Settings:
-    """The settings of a repository that participates.
+    """Return the settings of a headless repository.
 
-    Raises `Misconfigured`, which names the item.
+    Raise `Misconfigured`, naming the wrong item.
     """
     ui = repo.ui
 
@@ -216,8 +219,20 @@ def settings(repo: Any) -> Settings:
     )
 
 
+def check_packages(settings: Settings) -> None:
+    """That what is imported when it is needed can be. Raises `Misconfigured`."""
+    needed = ['sqlalchemy']
+    if settings.database.startswith('postgresql'):
+        needed.append('psycopg2')
+    if settings.store.startswith('s3:'):
+        needed.append('boto3')
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise Misconfigured(f'the package {package} is missing on this server')
+
+
 def check_serving(settings: Settings) -> None:
-    """What only a server that hands out links needs. Raises `Misconfigured`."""
+    """Check the settings that only a server which gives out links needs. Raise `Misconfigured`."""
     needs_secret = not (
         settings.link_secret or settings.bundle_url or settings.inline == 'always'
     )
@@ -230,9 +245,9 @@ def check_serving(settings: Settings) -> None:
 
 
 def check_repository(repo: Any) -> None:
-    """Refuse a repository whose changesets changegroup 01 can't carry.
+    """Raise `Misconfigured` if changegroup 01 cannot hold the repository's changesets.
 
-    Raises `Misconfigured`, which names the requirement.
+    The text names the requirement.
     """
     for requirement, why in (
         (requirements.TREEMANIFEST_REQUIREMENT, 'tree manifests'),
@@ -249,7 +264,10 @@ def check_repository(repo: Any) -> None:
 
 
 def pusher(repo: Any, settings: Settings) -> str:
-    """Who pushes: REMOTE_USER over http, else the variable that is configured."""
+    """Return the name of the pushing user.
+
+    This is REMOTE_USER over http, otherwise the value of ``user-variable``.
+    """
     environ = repo.ui.environ
     if b'REQUEST_METHOD' in environ:
         return to_str(environ.get(b'REMOTE_USER') or b'anonymous')

@@ -1,4 +1,4 @@
-"""The families of errors, and how each is told: to hg, to whoever pushes or pulls, in a log."""
+"""The kinds of errors, and how they are reported to clients, to commands and in the log."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from mercurial import error
 
 from .hgcompat import to_bytes
 
-#: Bytes of a bundle2 part's parameter.
+#: Maximum size of a bundle2 part's parameter in bytes.
 _LONGEST = 255
 
 
 class HeadlessError(Exception):
-    """An error that has one clear line for the person at the other end.
-
-    ``kind`` is the word that scripts match.
-    """
+    """An error with a one-line text for users. ``kind`` is a word that scripts match."""
 
     kind = 'error'
 
@@ -27,7 +24,7 @@ class HeadlessError(Exception):
 
 
 class Temporary(HeadlessError):
-    """Nothing is wrong with the request: the same one can succeed later."""
+    """The same request can succeed later."""
 
     kind = 'temporary'
 
@@ -35,12 +32,13 @@ class Temporary(HeadlessError):
         return f'{super().line()}; try again later'
 
 
-#: Deletions of objects, by key: when each was (see `catalog.schema.pending_deletions`).
+#: Maps the keys of deleted objects to the times of deletion: see
+#: `catalog.schema.pending_deletions`.
 Deletions = Mapping[str, int]
 
 
 class Vanished(Temporary):
-    """Objects were deleted after they had been found in the store."""
+    """Objects were deleted from the store after a push had found them there."""
 
     def __init__(self, deletions: Deletions) -> None:
         super().__init__('an object was deleted from the store meanwhile')
@@ -48,13 +46,16 @@ class Vanished(Temporary):
 
 
 class Refused(HeadlessError):
-    """The request is not acceptable: the same one will never succeed."""
+    """The same request will never succeed."""
 
     kind = 'refused'
 
 
 class Raced(HeadlessError):
-    """A bookmark is not where a push expects it: somebody else moved it. None is nowhere."""
+    """A bookmark is not where a push expects it, because another push moved it.
+
+    ``expected`` and ``found`` are nodes; None means that there is no such bookmark.
+    """
 
     kind = 'temporary'
 
@@ -66,26 +67,26 @@ class Raced(HeadlessError):
 
 
 class Corrupt(HeadlessError):
-    """What is stored is not what was stored; an operator has to look."""
+    """Stored data is missing or altered. An operator has to look."""
 
     kind = 'corrupt'
 
 
 class Misconfigured(HeadlessError):
-    """A setting, or the schema, is wrong; the text names it."""
+    """A setting or the schema is wrong. The text names it."""
 
     kind = 'misconfigured'
 
 
 def _abort(exc: HeadlessError) -> error.Abort:
     line = to_bytes(exc.line())
-    # It travels as a parameter of a part.
+    # It is sent as a parameter of a bundle2 part.
     return error.Abort(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
 
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn our errors into Mercurial's, which reach the client as one line."""
+    """Convert our errors to Mercurial's, which clients see as one line."""
     try:
         yield
     except HeadlessError as exc:
@@ -96,9 +97,9 @@ def clear_errors() -> Iterator[None]:
 def no_traceback(
     ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Like `clear_errors`; what nobody foresaw is logged and called temporary.
+    """Do what `clear_errors` does; log an unexpected exception, and report it as temporary.
 
-    Nothing is acknowledged then, so that the client keeps what it has. Errors in
+    Nothing is acknowledged after an exception, so the client keeps its drafts. Exceptions in
     ``passing`` are left to Mercurial.
     """
     try:

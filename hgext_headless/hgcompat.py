@@ -1,6 +1,6 @@
-"""The one room that knows versions of Mercurial, and bytes and str.
+"""Differences between versions of Mercurial, its private attributes, and bytes and str.
 
-Everything that differs between Mercurial 6.9 and 7.2 is levelled here.
+Only this module knows what differs between Mercurial 6.9 and 7.2.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from mercurial import (
 )
 from mercurial.utils import procutil
 
-#: The versions of Mercurial that the tests run on.
-TESTED_WITH = b'6.9 7.1 7.2'
+#: The versions of Mercurial that are tested.
+TESTED_WITH = b'6.9 7.0 7.1 7.2'
 MINIMUM_HG_VERSION = b'6.9'
 
 #: The bundle2 part handlers: the same dictionary in every version.
@@ -46,7 +46,7 @@ _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 _parsers = policy.importmod('parsers')
 
 def to_str(text: bytes) -> str:
-    """Bytes as str, without loss: what is not UTF-8 becomes surrogates."""
+    """Convert bytes to str without loss: bytes that are not UTF-8 become surrogates."""
     return text.decode('utf-8', 'surrogateescape')
 
 
@@ -55,18 +55,21 @@ def to_bytes(text: str) -> bytes:
 
 
 def escaped_bytes(name: bytes) -> bytes:
-    """A name from a client, safe in a line of text."""
+    """Return a name from a client with unsafe bytes escaped, as bytes."""
     return to_bytes(escaped(name))
 
 
 def escaped(name: bytes) -> str:
-    """A name from a client, safe to show on a terminal and in a log."""
+    """Return a name from a client with bytes escaped that are unsafe on a terminal or in a log."""
     return pycompat.sysstr(pycompat.bytestr(repr(name)[2:-1]))
 
 
 def is_plain(name: bytes) -> bool:
-    """Whether a name can stand in the lines in which commands of the wire protocol answer
-    (``hg help internals.wireprotocol``): text without control characters."""
+    """Return whether ``name`` is text without control characters.
+
+    Other names break the lines of answers in the wire protocol (``hg help
+    internals.wireprotocol``).
+    """
     try:
         text = encoding.fromlocal(name).decode('utf-8')
     except (error.Abort, UnicodeDecodeError):
@@ -75,18 +78,18 @@ def is_plain(name: bytes) -> bool:
 
 
 def byte_count(size: int) -> bytes:
-    """A number of bytes for people, as Mercurial writes it."""
+    """Format a number of bytes for people, as Mercurial does."""
     text: bytes = util.bytecount(size)
     return text
 
 
 def formatter_options(opts: dict[str, Any]) -> dict[bytes, Any]:
-    """A command's options as ``ui.formatter`` takes them."""
+    """Return a command's options in the form that ``ui.formatter`` takes."""
     return {to_bytes(name): value for name, value in opts.items()}
 
 
 def is_loaded(extension: bytes) -> bool:
-    """Whether this process has loaded an extension."""
+    """Return whether this process has loaded an extension."""
     try:
         extensions.find(extension)
     except KeyError:
@@ -95,50 +98,49 @@ def is_loaded(extension: bytes) -> bool:
 
 
 def wrap_once(container: Any, name: str, wrapper: Any) -> None:
-    """`extensions.wrapfunction`, once, however many extensions ask for it."""
+    """Do what `extensions.wrapfunction` does, unless ``wrapper`` is there already."""
     if wrapper not in extensions.getwrapperchain(container, name):
         extensions.wrapfunction(container, name, wrapper)
 
 
 def bookmarks(repo: Any) -> Any:
-    """The store of a repository's bookmarks: a mapping, with ``applychanges``."""
+    """Return the bookmarks of a repository: a mapping with the method ``applychanges``."""
     return repo._bookmarks
 
 
 def peer_repository(peer: Any) -> Any:
-    """The repository of a peer in this process."""
+    """Return the repository of a peer in this process."""
     return peer._repo
 
 
 def part_source(part: Any) -> Any:
-    """The stream that a bundle2 part is read from."""
+    """Return the stream that a bundle2 part is read from."""
     return part._fp
 
 
 def replace_decompression(unbundler: Any, replaced: Callable[[bytes], Any]) -> None:
-    """Have a bundle2 stream decompressed by another engine, which ``replaced`` makes for the
-    name of its compression."""
+    """Decompress a bundle2 stream with the engine that ``replaced`` returns for its compression."""
     unbundler._compengine = replaced(unbundler._compengine.bundletype()[1])
 
 
 def zstd() -> Any:
-    """Mercurial's module of the zstd library."""
+    """Return Mercurial's module for zstd."""
     return util.compengines[b'zstd']._module
 
 
 def read_markers(data: bytes) -> list[Any]:
-    """The obsolescence markers of a stream, as Mercurial holds them in memory."""
+    """Return the obsolescence markers in ``data``, as Mercurial has them in memory."""
     return list(obsolete._readmarkers(data)[1])
 
 
 def skip_group(unpacker: Any) -> None:
-    """Pass over the group at which the unpacker of a changegroup stands, in a file."""
+    """Skip the group at which the unpacker of a changegroup in a file stands."""
     while length := unpacker._chunklength():
         unpacker.seek(unpacker.tell() + length)
 
 
 class Delta(NamedTuple):
-    """One entry of a group in a changegroup, its base explicit."""
+    """One entry of a group in a changegroup. Its delta base is always named."""
 
     node: bytes
     p1: bytes
@@ -149,7 +151,7 @@ class Delta(NamedTuple):
     delta: bytes
 
     def chunks(self) -> Iterator[bytes]:
-        """The entry as changegroup 02 frames it."""
+        """Yield the chunks of the entry in changegroup 02."""
         header = _CG2_HEADER.pack(self.node, self.p1, self.p2, self.base, self.link)
         yield changegroup.chunkheader(len(header) + len(self.delta))
         yield header
@@ -157,7 +159,7 @@ class Delta(NamedTuple):
 
 
 def deltas(unpacker: Any) -> Iterator[Delta]:
-    """The entries of the group at which a changegroup's unpacker stands."""
+    """Yield the entries of the group at which the unpacker of a changegroup stands."""
     for entry in unpacker.deltaiter():
         if isinstance(entry, tuple):  # until 7.0
             node, p1, p2, link, base, delta, flags = entry[:7]
@@ -175,19 +177,19 @@ def deltas(unpacker: Any) -> Iterator[Delta]:
 
 
 def link_offset(end: int, entry: Delta) -> int:
-    """Where the linknode of an entry of a changegroup 02, which ends there, begins."""
+    """Return the offset of the linknode of a changegroup 02 entry that ends at ``end``."""
     return end - len(entry.delta) - len(entry.link)
 
 
 def repository_has(storage: Any, node: bytes) -> bool:
-    """Whether a revision of an overlay's log is in the repository below, too."""
+    """Return whether a revision in a log of an overlay is also in the repository below it."""
     log = storage if hasattr(storage, 'repotiprev') else storage._revlog
     found: bool = log.rev(node) <= getattr(log, 'repotiprev', len(log))
     return found
 
 
 def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
-    """What a client that asks for a bundle can read of bundle2."""
+    """Return the bundle2 capabilities of a client from the ``bundlecaps`` of its request."""
     found: dict[bytes, Any] = {}
     for capability in bundlecaps or ():
         if capability.startswith(b'bundle2='):
@@ -197,14 +199,14 @@ def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
 
 
 def is_c_index(index: Any) -> bool:
-    """Whether an index is that of Mercurial's C extension, and not Rust's or Python's."""
+    """Return whether an index is that of Mercurial's C extension, not Rust's or Python's."""
     return isinstance(index, getattr(_parsers, 'index', ()))
 
 
 def replace_parsed_index(
     log: Any, load_inner: Callable[..., None], args: tuple[Any, ...], replaced: Callable[[Any], Any]
 ) -> None:
-    """Call a revlog's ``_load_inner`` with another index than the one that was parsed."""
+    """Call a revlog's ``_load_inner`` with ``replaced(index)`` in place of the parsed index."""
     if len(args) > 1:
         load_inner(replaced(args[0]), *args[1:])
     else:  # until 7.1
@@ -213,21 +215,23 @@ def replace_parsed_index(
 
 
 def mapped(opener: Any, path: bytes, threshold: int | None, size: int | None) -> Any:
-    """A large index as revlogs map it, but for the pages that nobody reads; None where it
-    is not to be mapped."""
+    """Map an index file into memory, as revlogs do but without reading ahead.
+
+    Return None if there is no such file, or it is not to be mapped.
+    """
     try:
         with opener(path) as file:
-            there = opener.fstat(file).st_size
-            if threshold is None or there < threshold or not opener.is_mmap_safe(path):
+            file_size = opener.fstat(file).st_size
+            if threshold is None or file_size < threshold or not opener.is_mmap_safe(path):
                 return None
-            length = there if size is None else min(there, size)
+            length = file_size if size is None else min(file_size, size)
             return util.buffer(util.mmapread(file, length, pre_populate=False))
     except FileNotFoundError:
         return None
 
 
 def has_cached_text(log: Any, rev: int) -> bool:
-    """Whether a revlog remembers the text of a revision: it does so of one."""
+    """Return whether a revlog has cached the text of ``rev``. It caches one text."""
     if hasattr(log._inner, 'get_cached_text'):
         return log._inner.get_cached_text(rev) is not None
     cached = log._inner._revisioncache  # until 7.1
@@ -235,7 +239,7 @@ def has_cached_text(log: Any, rev: int) -> bool:
 
 
 def copy_cached_text(source: Any, log: Any, rev: int) -> None:
-    """Have a revlog know the text of a revision that another has too."""
+    """Cache a revision's text in ``log``, read from ``source``, which has the same revision."""
     text = source.rawdata(rev)
     if hasattr(log._inner, 'cache_revision_text'):
         log._inner.cache_revision_text(rev, text, True)
@@ -244,47 +248,67 @@ def copy_cached_text(source: Any, log: Any, rev: int) -> None:
 
 
 def template_repository(made: Any, repo: Any) -> None:
-    """Let the keywords and functions of a templater speak of a repository.
+    """Set the repository that the keywords and functions of a templater use.
 
-    To make another templater takes as long as the rest of a small page.
+    Creating another templater takes as long as the rest of a small page.
     """
     made._proc._resources._resmap[b'repo'] = repo
 
 
+class _Woven(dict[bytes, bytes]):
+    """Templates by name, changed as they are loaded."""
+
+    def __init__(self, texts: dict[bytes, bytes], change: Callable[[bytes, bytes], bytes]) -> None:
+        super().__init__({name: change(name, text) for name, text in texts.items()})
+        self._change = change
+
+    def __setitem__(self, name: bytes, text: bytes) -> None:
+        super().__setitem__(name, self._change(name, text))
+
+
+def weave_templates(made: Any, change: Callable[[bytes, bytes], bytes]) -> None:
+    """Have a templater's templates changed by ``change(name, text)``, each when it is loaded."""
+    made._loader.cache = _Woven(made._loader.cache, change)
+
+
+def add_template_filter(made: Any, name: bytes, like: bytes) -> None:
+    """Let a templater know a filter by another name, unless it knows that one."""
+    made._filters.setdefault(name, made._filters[like])
+
+
 def repository_bases(repo: Any) -> tuple[type, ...]:
-    """What the class of a repository object is made of, that no extension has changed."""
+    """Return the base classes of a repository object whose class no extension has changed."""
     made = type(repo)
-    # Until 7.1 each object has a class of its own, with nothing in it.
+    # Until 7.1, each object has an empty class of its own.
     return (made,) if made is localrepo.localrepository else made.__bases__
 
 
 def forgo_manifest_cache(manifestlog: Any) -> None:
-    """Keep a log of manifests from the file that Mercurial has the last ones in, which it
-    would read whole to look for one."""
+    """Do not use the file in which Mercurial caches recent manifests: it would be read whole."""
     manifestlog.getstorage(b'')._fulltextcache._opener = None
 
 
 def clear_manifests(manifestlog: Any) -> None:
-    """Forget the manifests that were read.
+    """Release the manifests that were read.
 
-    Mercurial drops its caches whole: rings and a log that knows itself, which hold large
-    texts until the next garbage collection.
+    Mercurial only drops its caches. They contain reference cycles, which keep large texts until
+    the next garbage collection.
     """
     for cache in manifestlog._dirmancache.values():
         cache.clear()
     manifestlog.clearcaches()
     root = manifestlog.getstorage(b'')
-    root._fulltextcache.clear()  # which a bundle's log does not do itself
+    root._fulltextcache.clear()  # a bundle's log does not do it itself
     root._dirlogcache.clear()
 
 
 def process() -> str:
-    """This process: its machine and its number, as Mercurial's locks name them."""
+    """Return the name of this process: host and process id, as in Mercurial's locks."""
     return f'{to_str(lock._getlockprefix())}:{os.getpid()}'
 
 
 def is_dead(process: str) -> bool:
-    """Whether a process, as `process` names it, was one of this machine and is no more."""
+    """Return whether ``process``, a name from `process`, ran on this host and has ended."""
     machine, _colon, number = process.rpartition(':')
     if machine != to_str(lock._getlockprefix()) or not number.isdigit():
         return False
@@ -292,7 +316,7 @@ def is_dead(process: str) -> bool:
 
 
 def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tuple[bytes, bytes]]:
-    """Mercurial's ``urlreq.parseqsl``, also for what is no ASCII, where it fails."""
+    """Do what ``urlreq.parseqsl`` does, also with a query that is not ASCII, on which it fails."""
     try:
         found: list[tuple[bytes, bytes]] = orig(query, *args, **kwargs)
         return found
@@ -302,7 +326,7 @@ def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tupl
 
 
 def hgweb_class() -> Any:
-    """The class that answers requests for one repository."""
+    """Return the class that answers requests for one repository."""
     try:
         inner = importlib.import_module('mercurial.hgweb.hgweb_mod_inner')
     except ImportError:  # until 7.1
@@ -311,17 +335,17 @@ def hgweb_class() -> Any:
 
 
 def request_context_class() -> Any:
-    """The class of what hgweb's commands are called with."""
+    """Return the class of the first argument of hgweb's commands."""
     return sys.modules[hgweb_class().__module__].requestcontext
 
 
 def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
-    """hgweb's ``_runwsgi``: let `request_base` know where the repository is.
+    """Wrap hgweb's ``_runwsgi``: keep the repository's URL for `request_base`.
 
-    The WSGI environment alone does not tell which part of the path hgwebdir has taken.
+    The WSGI environment alone does not tell which part of the path hgwebdir has consumed.
     """
-    # Mercurial's "advertised" URL has the server's own name where no base URL
-    # is configured; the client's name for it is the one that works.
+    # If no base URL is configured, Mercurial's "advertised" URL has the server's own name. The
+    # name that the client used is the one that works.
     is_configured = repo.ui.config(b'web', b'baseurl')
     base = req.advertisedbaseurl if is_configured else req.baseurl
     req.rawenv[_BASE] = base + req.apppath.rstrip(b'/')
@@ -329,15 +353,15 @@ def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
 
 
 def request_base(ui: Any) -> str | None:
-    """The absolute URL of the repository as the client of a web request sees it."""
+    """Return the absolute URL of the repository as the client of a web request sees it, or None."""
     base = ui.environ.get(_BASE)
     return None if base is None else to_str(base)
 
 
-#: What reading a revision raises where its bytes do not make its node.
+#: The errors that reading a revision raises if its content does not match its node.
 UNREADABLE = (error.StorageError, error.CensoredNodeError, revlog.mdiff.mpatch.mpatchError)
 
-#: What Mercurial's readers raise where a stream is no bundle.
+#: The errors that Mercurial's readers raise if a stream is not a bundle.
 GARBLED = (
     struct.error,
     zlib.error,

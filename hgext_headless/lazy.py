@@ -1,4 +1,4 @@
-"""Third-party packages under Mercurial's demandimport: when they are imported, and how."""
+"""When and how third-party packages are imported under Mercurial's demandimport."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from mercurial import demandimport
 
 from .errors import Misconfigured
 
-# What turns demandimport off and on again knows nothing of other threads.
+# Disabling and enabling demandimport is not thread-safe.
 _importing = threading.RLock()
 
 
 @contextlib.contextmanager
 def eager_imports() -> Iterator[None]:
-    """Import at once what is imported meanwhile, by whomever.
+    """Import modules at once while this is active, in all threads.
 
-    SQLAlchemy, Alembic and boto3 can't be imported lazily ("Set changed size
-    during iteration"), and import more when they are used first. Where that
-    failed hg would go on without the extension.
+    SQLAlchemy, Alembic and boto3 fail under demandimport ("Set changed size during iteration"),
+    and they import more at first use. If that failed, hg would go on without the extension.
     """
     try:
         with _importing, demandimport.deactivated():
@@ -33,11 +32,10 @@ def eager_imports() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Load now what demandimport has put off, and put off nothing more.
+    """Load all modules that demandimport has deferred, and disable it.
 
-    For a web server: two threads that need the same module first would find it
-    half loaded, for the standard library's lazy modules know no threads before
-    Python 3.12.
+    This is for web servers. If two threads use a deferred module first, one finds it half
+    loaded: before Python 3.12, the standard library's lazy modules are not thread-safe.
     """
     with _importing:
         if not demandimport.isenabled():
@@ -47,11 +45,11 @@ def settle() -> None:
         while new := [name for name in list(sys.modules) if name not in seen]:
             seen.update(new)
             for name in new:
-                with contextlib.suppress(Exception):  # as it would fail where it is used
+                with contextlib.suppress(Exception):  # it would fail where it is used, too
                     getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
 
 
 def load(name: str) -> Any:
-    """Import a module of ours that imports third-party packages at its top."""
+    """Import a module of this package that imports third-party packages."""
     with eager_imports():
         return importlib.import_module(name)

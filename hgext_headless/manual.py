@@ -1,4 +1,4 @@
-"""``hg help headless`` and ``hg help config.headless``."""
+"""The texts of ``hg help headless`` and ``hg help config.headless``."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from mercurial.i18n import _
 
 _TOPIC = b'headless'
 
-_MANUAL = b"""A headless repository looks to its clients like one repository with very many
-heads. On disk it has public history only: each draft that is pushed lives in a
-bundle in an object store, and the facts about it in a database. Clients need no
+TEXT = b"""A headless repository looks to its clients like one repository with very many
+heads. On disk it has public history only. Each draft that is pushed is stored in
+a bundle in an object store, and recorded in a database. Clients need no
 extension.
 
 Pushing
 =======
 
-Drafts on a head of public history are pushed with a plain :hg:`push`, and so is a
-stack that grows. Where the client says that a push creates a new remote head
-(drafts on an older changeset), force it: the server grows no head. An alias saves
-the typing::
+Plain :hg:`push` works for drafts on a head of public history, and for a stack that
+grows. Drafts on an older changeset create a new remote head as far as the client
+can tell: use ``-f``. The server gets no head. An alias saves the typing::
 
   [alias]
   try = push -f -r .
 
 A branch that only drafts have is new to the client each time: use ``--new-branch``.
 
-The client sends its whole stack each time, for in discovery a server has public
-history only. What was pushed before is not stored or listed again.
+The client sends its whole stack each time, because in discovery a server has public
+history only. Changesets that were pushed before are not stored or listed again.
 
-The answer names the push and its address. Errors say of what kind they are:
+The answer has the id of the push and its URL. Each error tells its kind:
 
 ``headless: temporary: ...``
     Nothing is wrong with the push. Try again later.
@@ -43,149 +42,172 @@ Pulling
 =======
 
 :hg:`pull -r`, :hg:`clone -r`, :hg:`incoming -r` and :hg:`identify -r` take the
-hash of a draft, a unique prefix, or a bookmark that was pushed with :hg:`push -B`.
-Without ``-r`` they bring public history only. :hg:`pull -B` finds the bookmarks that
-were moved last (see ``listed-bookmarks`` in :hg:`help config.headless`).
+hash of a draft, a unique prefix of it, or a bookmark. Without ``-r`` they get public
+history only.
 
-Where client and server have ``experimental.evolution=createmarkers, exchange``, obsolescence
-markers of drafts are kept and given back with them.
+Bookmarks of drafts are pushed and pulled with ``-B``. Only the bookmarks that were
+moved last are listed to clients, and can be pulled with :hg:`pull -B`; :hg:`pull -r`
+finds all. ``headless.listed-bookmarks`` sets their number.
 
-Bookmarks of drafts are pushed and pulled with ``-B``. Of very many only the newest
-are listed, as many as ``headless.listed-bookmarks`` says; :hg:`pull -r` finds all.
+If client and server have ``experimental.evolution=createmarkers, exchange``, the
+obsolescence markers of drafts are stored, and sent with the drafts.
 
 On the web
 ==========
 
 hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; :hg:`help hgweb` has the parameters. ``search=WORDS`` finds
-drafts and public changesets by words of their descriptions and authors; hgweb's own search
-looks at public history. Templates know
-``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and
-there are the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and
-``pushrev()``.
+(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters.
+``search=WORDS`` finds drafts and public changesets by words of their descriptions and authors;
+hgweb's own search looks at public history. Each page links to it, and
+the page of a changeset to its push; what has expired or was removed says so. Bugs, reviewers and
+test results are linked if ``[headless-links]`` has URLs. There are the template keywords
+``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and the
+revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and ``pushrev()``.
 
 Operating
 =========
 
-The settings are explained in :hg:`help config.headless`. :hg:`admin::headless-init`
-creates or upgrades the database's schema, and writes the requirement ``headless`` into the
-repository, on each server: an hg that does not load the extensions refuses to open it. It
-does not load them where it does not trust the repository's hgrc: the file has to belong
-to the user who runs hg, or to one (root too) whom that user trusts, in a file of
-``/etc/mercurial/hgrc.d`` or in ``~/.hgrc``::
+See :hg:`help config.headless` for the settings.
+
+Enable both extensions with ``:required = yes``. Otherwise hg goes on without an
+extension that it cannot load, and drafts enter the repository.
+
+Run :hg:`admin::headless-init` on each server. It creates or upgrades the database's
+schema, and writes the requirement ``headless`` into the repository: an hg that does
+not load the extensions then refuses to open it. hg does not load them if it does not
+trust the repository's hgrc. The file must belong to the user who runs hg, or to a
+user (even root) whom that user trusts in a file of ``/etc/mercurial/hgrc.d`` or in
+``~/.hgrc``::
 
   [trusted]
   users = root
 
-:hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` take over an
-ordinary repository, :hg:`admin::headless-export` gives one back. In between
-:hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and ``-stats`` keep house;
-``-rebuild`` makes the rows of a lost database again, and ``-audit`` lists what was removed.
-Both extensions belong into the hgrc with ``:required = yes``: hg goes on
-without an extension that it cannot load, and drafts would enter the repository.
+:hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` move an
+ordinary repository in, and :hg:`admin::headless-export` moves one out. For maintenance
+there are :hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and
+``-stats``. ``-rebuild`` creates the rows of a lost database again, and ``-audit`` lists
+what was removed for good.
 
-With ``blackbox`` among the extensions each push, each pull and page of drafts, each
-link that is followed and each page of the pushlog leaves a line in
-``.hg/blackbox.log``: ``headless event=push outcome=ok ...``, with the seconds that
-its stages took. Values are plain words or JSON strings. A page's line is
-written when its last byte is sent; those of ``getbundle`` and ``link`` when the
-reply begins, and those of ``push`` count from when all of it has come.
+With the extension ``blackbox``, each push, each pull and page of drafts, each download
+by link, and each page of the pushlog logs a line in ``.hg/blackbox.log``:
+``headless event=push outcome=ok ...``, with the seconds that its stages took. Values
+are plain words or JSON strings. The line of a page is written when its last byte is
+sent, those of ``getbundle`` and ``link`` when the reply begins. The time of ``push``
+begins when the whole request has arrived.
 """
 
-_CONFIG = b"""
+CONFIG = b"""
 ``headless``
 ------------
 
-Where drafts are kept, for the extensions ``hgext_headless.push`` and
-``hgext_headless.web``. They act only in a repository that has ``repository``,
-``database`` or ``store`` set.
+Where drafts are stored, and how they are served, by the extensions
+``hgext_headless.push`` and ``hgext_headless.web``. They act only in a repository that
+has ``repository``, ``database`` or ``store`` set.
 
 ``repository``
-    The repository's name in the database and the store. Required where
-    ``database`` is set; otherwise the name of its folder.
+    Name of the repository in the database and the store. Required if
+    ``database`` is set. (default: the name of the repository's folder)
 
 ``database``
     SQLAlchemy URL, for example ``postgresql+psycopg2://headless@db/headless``.
-    Without it, a SQLite database in ``.hg/headless``.
+    (default: a SQLite database in ``.hg/headless``)
 
 ``database-read``
-    Another URL of the same, from which pages and the pushlog are read: a replica, or a role
-    that may only read. Pushes and pulls go to ``database``. (default: ``database``)
+    URL of a replica of the database, or of the same database with a role that may only
+    read. Pages and the pushlog are read from it; pushes and pulls use ``database``.
+    (default: ``database``)
 
 ``database-pool-size``
-    The most connections that one process has at a time. (default: 20)
+    Maximum number of connections of one process. (default: 20)
 
 ``database-connect-timeout``, ``database-timeout``
-    Seconds until a connection is there, and until it answers. A client is told
+    Seconds to wait for a connection, and for an answer. A client gets an error
     after at most twice the longer one. (default: 5 and 12)
 
 ``store``
-    ``s3://bucket/prefix`` or ``file:///folder``. Without it, a folder in
-    ``.hg/headless``. Credentials come from boto3's own configuration.
+    ``s3://bucket/prefix`` or ``file:///folder``. Credentials come from boto3's own
+    configuration. (default: a folder in ``.hg/headless``)
 
 ``s3-endpoint-url``
-    Endpoint of the S3 service, where it is not Amazon's.
+    Endpoint of the S3 service, if it is not Amazon's.
 
 ``s3-region``
-    Region of the bucket, where boto3's own configuration has none.
+    Region of the bucket, if boto3's own configuration has none.
 
 ``public``
     ``accept`` or ``reject``: whether a push may add public changesets.
     (default: ``accept``)
 
 ``max-push-size``
-    The most bytes that a push may have, decompressed. (default: ``1 GB``)
+    Maximum size of a push, decompressed. (default: ``1 GB``)
 
 ``user-variable``
-    The environment variable that has the name of who pushes over ssh or by
-    path. Over http it is REMOTE_USER. (default: ``USER``)
+    Environment variable with the name of the pushing user, over ssh and by path.
+    Over http it is REMOTE_USER. (default: ``USER``)
 
 ``bundle-url``
-    Where clients fetch bundles, without a signature: a public bucket or a CDN.
-    The object's name is appended. Without it, links lead through this server.
+    URL from which clients fetch bundles without a signature: a public bucket or a
+    CDN. The object's name is appended. Without it, links lead through this server.
 
 ``link-secret``
-    The key that signs those links, the same on all servers. Required where
-    ``database`` is set, links are signed, and ``inline`` is not ``always``.
+    Key that signs these links. It must be the same on all servers. Required if
+    ``database`` is set, unless ``bundle-url`` is set or ``inline`` is ``always``.
 
 ``link-ttl``
-    Seconds for which a link holds, at most 604800. (default: 3600)
+    Seconds for which a link is valid, at most 604800. (default: 3600)
 
 ``link-base``
     Absolute URL of the repository on hgweb, for links in answers over ssh.
 
 ``inline``
-    ``auto``, ``always`` or ``never``: whether drafts come in the reply itself
-    and not by link. ``auto`` does so where a link can't be followed.
+    ``auto``, ``always`` or ``never``: whether drafts are sent in the reply itself
+    instead of by link. ``auto`` does so if the client cannot follow a link.
     (default: ``auto``)
 
 ``cache-dir``
-    A folder in which hgweb keeps bundles that pages are made from, on a disk of
-    this server. Several processes may share it; where it can't be written to,
-    nothing is kept. (default: ``.hg/headless/cache``)
+    Folder on a local disk in which hgweb caches the bundles of pages. Processes may
+    share it. If it is not writable, nothing is cached.
+    (default: ``.hg/headless/cache``)
 
 ``cache-size``
-    The most bytes that are kept there; 0 for none. What was used longest ago
-    goes first. (default: ``1 GB``)
+    Maximum size of the cache; 0 disables it. The least recently used bundles are
+    removed first. (default: ``1 GB``)
 
 ``pushlog-limit``
-    The most pushes in one answer of the pushlog; 0 for no limit. (default:
-    10000)
+    Maximum number of pushes in one answer of the pushlog; 0 for no limit.
+    (default: 10000)
 
 ``listed-bookmarks``
-    How many bookmarks of drafts clients are told of, the newest ones: those that
-    :hg:`pull -B` and :hg:`push -B` can find, move and delete; :hg:`pull -r` finds all.
-    0 for none. (default: 100)
+    Maximum number of draft bookmarks listed to clients, the newest ones. Only these can
+    be found, moved and deleted by :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
+    all. 0 for none. (default: 100)
+
+``headless-links``
+------------------
+
+Links that the pushlog and the pages of changesets have. An item is a name and a URL, whose fields
+tell where it stands: ``{bug}`` at each bug that a description names, ``{reviewer}`` at each
+reviewer, and any of ``{node}`` (its last changeset), ``{pushid}`` and ``{user}`` at each push,
+where the item's name is the text of the link. ``s!REGEXP!URL!``, with the flags ``i``, ``m``
+and ``s``, links whatever the regular expression finds in a description; ``\\1`` in the URL is
+its first group.
+For example::
+
+  [headless-links]
+  bugzilla = https://bugzilla.example.com/show_bug.cgi?id={bug}
+  reviewers = https://phabricator.example.com/p/{reviewer}/
+  phabricator = s!\\bD(\\d+)\\b!https://phabricator.example.com/D\\1!
+  results = https://treeherder.example.com/jobs?repo=try&revision={node}
 """
 
 
 def _with_config(ui: Any, topic: bytes, doc: bytes) -> bytes:
-    return doc + _CONFIG
+    return doc + CONFIG
 
 
 def install() -> None:
-    """Add the texts to Mercurial's help, once, however many extensions ask for it."""
+    """Add the texts to Mercurial's help, unless the other extension has done so."""
     if any(_TOPIC in entry[0] for entry in helps.helptable):
         return
-    helps.helptable.append(([_TOPIC], _(b'Headless Repositories'), lambda ui: _MANUAL))
+    helps.helptable.append(([_TOPIC], _(b'Headless Repositories'), lambda ui: TEXT))
     helps.addtopichook(b'config', _with_config)

@@ -1,7 +1,7 @@
 """Plain value types. Imports nothing.
 
-Text that Mercurial keeps as bytes (authors, descriptions, file names) stays
-bytes here: nobody can promise that it is UTF-8. Nodes are 20-byte binary.
+Text that Mercurial stores as bytes (authors, descriptions, file names) is bytes here too,
+because it need not be UTF-8. Nodes are 20 bytes, binary.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Changeset:
-    """What the pushlog shows of a changeset; bytes as they came.
+    """What the pushlog shows of a changeset. Text is unchanged, as bytes.
 
-    ``date`` is seconds since the epoch and ``timezone`` seconds west of UTC,
-    as in Mercurial. ``files`` are sorted as in the changeset.
+    ``date`` is in seconds since the epoch, ``timezone`` in seconds west of UTC, as in
+    Mercurial. ``files`` have the changeset's order.
     """
 
     node: bytes
@@ -31,17 +31,17 @@ class Changeset:
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether nothing but its and its parents' names is left."""
+        """Whether nothing is left but the nodes of the changeset and its parents."""
         return not (self.author or self.description or self.files)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A stored bundle: an HG10 file that holds ``head`` and each draft ancestor.
+    """A stored bundle: an HG10 file with ``head`` and all its draft ancestors.
 
-    ``key`` is the object's name in the store, ``size`` is in bytes, ``sha512``
-    is the hexadecimal digest of the object. ``bases`` are the public parents
-    of its changesets, ``nodes`` its changesets, parents first.
+    ``key`` is the object's name in the store, ``size`` is in bytes, ``sha512`` is the object's
+    digest, hexadecimal. ``bases`` are the public parents of its changesets, ``nodes`` its
+    changesets, parents first.
     """
 
     key: str
@@ -54,8 +54,10 @@ class Bundle:
 
 @dataclass(frozen=True)
 class BookmarkMove:
-    """A bookmark of the database: the draft that it names, and the one that it shall
-    name. None is no bookmark."""
+    """A change of a bookmark in the database: the draft it names before and after.
+
+    None is no bookmark.
+    """
 
     name: bytes
     old: bytes | None
@@ -73,11 +75,11 @@ class Marker:
 
 @dataclass(frozen=True)
 class Push:
-    """A push that is about to be recorded.
+    """A push to be recorded.
 
-    ``changesets`` are all that it brought, parents first. ``date`` is seconds
-    since the epoch. ``roots`` are the nodes under all of its drafts, ``held`` those draft
-    heads for which there is no bundle, because they were stored already.
+    ``changesets`` are all that it brought, parents first. ``date`` is in seconds since the
+    epoch. ``roots`` are its draft roots. ``held`` are its draft heads that have no bundle in
+    ``bundles``, because one was stored already.
     """
 
     user: str
@@ -92,11 +94,11 @@ class Push:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a `Push`.
+    """The result of recording a `Push`.
 
-    ``push_id`` is None where there was nothing new to list: another push had
-    brought each of its changesets. ``nodes`` are those listed, in their order;
-    ``markers`` counts the obsolescence markers that were not stored before.
+    ``push_id`` is None if other pushes had brought all its changesets, so that there was
+    nothing to list. ``nodes`` are the listed changesets, in order. ``markers`` is the number of
+    new obsolescence markers.
     """
 
     push_id: int | None = None
@@ -106,12 +108,12 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pushes of the pushlog; conditions are ANDed, None is no condition.
+    """A selection of pushes. All conditions must hold; None is no condition.
 
-    ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and
-    ``before`` are dates in seconds since the epoch, both exclusive. ``users`` and
-    ``push_ids`` are alternatives. One changeset has all ``words``, in its description or
-    author, and all words of ``author`` in its author.
+    ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and ``before`` are
+    dates in seconds since the epoch, both exclusive. A push matches ``users`` or ``push_ids``
+    if it matches one of them. One of its changesets must have all ``words``, in its description
+    or author, and all words of ``author`` in its author.
     """
 
     after: int | None = None
@@ -127,7 +129,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Entry:
-    """A push of the pushlog, without its changesets. ``date`` is seconds since the epoch."""
+    """A push in the pushlog, without its changesets. ``date`` is in seconds since the epoch."""
 
     push_id: int
     user: bytes
@@ -136,10 +138,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class PastPush:
-    """A push with the names of all that it brought, in order: what a pushlog2.db keeps.
+    """A push with the nodes of all its changesets, in order: what a pushlog2.db has.
 
-    ``tombstoned`` are those of ``nodes`` that are tombstones here; it is no part of what
-    makes two of them equal. ``date`` is seconds since the epoch.
+    ``tombstoned`` are those of ``nodes`` that are tombstones in the database. It does not count
+    for equality. ``date`` is in seconds since the epoch.
     """
 
     push_id: int
@@ -151,8 +153,11 @@ class PastPush:
 
 @dataclass(frozen=True)
 class Conflict:
-    """A push that is recorded as another one (``recorded``), or one whose changeset
-    ``node`` another push (``owner``, an id) has brought."""
+    """A push that conflicts with the recorded pushes.
+
+    Either its id is recorded for another push (``recorded``), or another push, whose id is
+    ``owner``, brought its changeset ``node``.
+    """
 
     push: PastPush
     recorded: PastPush | None = None
@@ -162,8 +167,11 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Brought:
-    """The push that brought a changeset; ``base`` is the first changeset that it
-    brought and ``head`` the last, or both are empty where nobody has asked for them."""
+    """The push that brought a changeset.
+
+    ``base`` is the first changeset that it brought, ``head`` the last. Both are empty if they
+    were not asked for.
+    """
 
     entry: Entry
     base: bytes
@@ -171,9 +179,22 @@ class Brought:
 
 
 @dataclass(frozen=True)
+class Tombstone:
+    """A changeset that is gone, and the push that had brought it. ``pushed`` and ``removed`` are
+    seconds since the epoch; the latter is None where nobody removed it for good."""
+
+    node: bytes
+    push_id: int
+    pushed: int
+    removed: int | None
+
+
+@dataclass(frozen=True)
 class Needs:
-    """A changeset of a push, with what a server must have to serve it: its
-    parents, or where it is not in any bundle (public) the changeset itself."""
+    """A changeset of a push, with what a server must have to serve it.
+
+    These are its parents or, if it is in no bundle (public), the changeset itself.
+    """
 
     push_id: int
     node: bytes
@@ -191,9 +212,12 @@ class Parents(NamedTuple):
 
 @dataclass(frozen=True)
 class Drafts:
-    """What some names stand for: for each name the nodes of drafts (two where it
-    is ambiguous), and for each node the newest bundle that holds it. ``expired`` are
-    the names of drafts that expired or were obliterated."""
+    """The drafts that a set of names stands for.
+
+    ``nodes`` maps each name to the nodes of drafts: none, one, or two if it is ambiguous.
+    ``bundles`` maps each node to the newest bundle that holds it, ``brought`` to the push that
+    brought it. ``expired`` are the names of drafts that expired or were obliterated.
+    """
 
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]

@@ -1,8 +1,8 @@
 """take pushes apart: public changesets to the repository, drafts to S3 and Postgres
 
 An extension for push servers. A draft that is pushed becomes a bundle in an
-object store with rows in a database; the repository grows by public changesets
-only. Clients run plain :hg:`push`. See :hg:`help headless`.
+object store, with rows in a database. Only public changesets are added to the
+repository. Clients run plain :hg:`push`. See :hg:`help headless`.
 
     [extensions]
     hgext_headless.push =
@@ -45,13 +45,12 @@ uisetup = eh.finaluisetup
 extsetup = eh.finalextsetup
 reposetup = eh.finalreposetup
 
-#: ``pretxnchangegroup.headless`` in ``hg config hooks``: what comes in without being split
-#: is refused.
+#: The hook ``pretxnchangegroup.headless``: it refuses changegroups that were not split.
 split = flow.refuse_outside
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial asks for the module of this very function.
+    # Mercurial looks at this function's module, so it has to be defined here.
     both.setup_features(ui, features)
 
 
@@ -80,13 +79,13 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        config.settings(repo)
+        config.check_packages(config.settings(repo))
     for section, item, value in (
         (b'phases', b'publish', False),
         (b'experimental', b'bundle2lazylocking', True),
         (b'experimental', b'changegroup4', False),
         (b'experimental', b'changegroup5', False),
-        # No second copy on the disk of what is spooled anyway.
+        # The push is written to a file anyway: do not write another copy.
         (b'server', b'streamunbundle', True),
         (b'server', b'bundle1.push', False),
         (b'server', b'bundle1gd.push', False),
@@ -94,7 +93,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
     ):
         repo.ui.setconfig(section, item, value, b'headless')
-    # A site's shell hook has started this hg, to look at the push.
+    # A shell hook of the site may have started this hg, to look at the push.
     path = quarantine.path_from_environment(
         repo.root, encoding.environ.get(quarantine.VARIABLE, b'')
     )
@@ -109,7 +108,7 @@ def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url:
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
         stream.check_stream(repo.ui, bundle)
         bundle.headless_origin = (source, url)
-        # A client that takes no reply is told that it worked.
+        # 1 is success, for clients that accept no reply bundle.
         return orig(repo, bundle, heads, source, url) or 1
     return orig(repo, bundle, heads, source, url)
 
@@ -127,7 +126,7 @@ def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
     getpayload = proto.getpayload
     proto.getpayload = functools.partial(stream.payload, getpayload, repo, Backend(repo))
     try:
-        # `receive.parts` checks the heads, where public history is touched at all.
+        # `receive.parts` checks the heads, if the push changes public history.
         return orig(repo, proto, wireprototypes.encodelist([b'force']))
     finally:
         proto.getpayload = getpayload

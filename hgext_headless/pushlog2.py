@@ -1,6 +1,6 @@
-"""A ``pushlog2.db``: the pushlog as hg.mozilla.org's extension keeps it, in SQLite.
+"""A ``pushlog2.db``: the pushlog of hg.mozilla.org's extension, in SQLite.
 
-Within a push changesets are ordered by ``rev``, their number in the repository.
+The changesets of a push are in the order of ``rev``, their revision number in the repository.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ changesets = Table(
     Index('changeset_pushid', 'pushid'),
 )
 
-# SQLite lets any type stand in a column.
+# The user is cast because SQLite allows values of any type in a column.
 entries = select(pushlog.c.id, cast(pushlog.c.user, Text).label('user'), pushlog.c.date)
 
-#: Pushes that are handed out at once, and changesets after which it is enough.
+#: Maximum number of pushes in a batch, and of changesets after which no push is added to it.
 PUSHES, CHANGESETS = 500, 5000
-#: What JSON's numbers bear, and the year 9999.
+#: The largest integer that JSON numbers represent exactly, and the end of the year 9999.
 _MAX_ID, _MAX_DATE = 2**53, 253402300799
-#: Seconds to wait for whoever writes to the file.
+#: Seconds to wait for a lock on the file.
 _TIMEOUT = 10
 
 
@@ -79,8 +79,11 @@ class File:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[sqlalchemy.Connection]:
-        """One transaction. Raises `Refused` where this is no pushlog2.db, and `Temporary`
-        where it is locked or can't be written."""
+        """Open a transaction.
+
+        Raise `Refused` if the file is not a pushlog2.db, and `Temporary` if it is locked or
+        cannot be written.
+        """
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -92,8 +95,7 @@ class File:
             raise Refused(f'{self._path} is no pushlog2.db: {error.orig}') from error
 
     def check(self) -> tuple[int, int]:
-        """How many pushes there are, and the highest id. Raises `Refused` where a row
-        makes no sense."""
+        """Return the number of pushes and the highest id. Raise `Refused` if a row is invalid."""
         id, date, node = pushlog.c.id, pushlog.c.date, changesets.c.node
         number = ('integer', 'real')
         bad_push = select(id).where(
@@ -124,7 +126,7 @@ class File:
             return count, last or 0
 
     def pushes(self, upto: int) -> Iterator[list[PastPush]]:
-        """All pushes up to an id, in order, some at a time."""
+        """Yield all pushes with ids up to ``upto``, in order and in batches."""
         pushes = self._each(upto)
         for first in pushes:
             batch, size = [first], len(first.nodes)
@@ -137,7 +139,7 @@ class File:
             yield batch
 
     def _each(self, upto: int) -> Iterator[PastPush]:
-        # Page by page: nobody who writes has to wait until the end.
+        # A transaction for each page: writers need not wait until the end.
         seen = 0
         while True:
             page = (
@@ -168,7 +170,7 @@ def _with_names(
 ) -> Iterator[PastPush]:
     push_id, group = next(names, (None, iter(())))
     for row in rows:
-        # A changeset whose push is missing is invisible to its extension too.
+        # Mozilla's extension does not show changesets of a missing push either.
         while push_id is not None and push_id < row.id:
             push_id, group = next(names, (None, iter(())))
         nodes = [bytes.fromhex(n.node.decode('ascii')) for n in group] if push_id == row.id else []
@@ -177,15 +179,17 @@ def _with_names(
 
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[File]:
-    """The pushlog2.db at a path, never written to. What is done with it raises
-    `errors.Refused` where it is none, and `errors.Temporary` where it is locked."""
+    """Open the pushlog2.db at ``path`` read-only.
+
+    Its methods raise `errors.Refused` if it is not one, and `errors.Temporary` if it is locked.
+    """
     with opened_engine(path, 'ro') as engine:
         yield File(engine, path)
 
 
 @contextlib.contextmanager
 def opened_engine(path: str, mode: str) -> Iterator[sqlalchemy.Engine]:
-    """The file at a path, in one of SQLite's modes of opening."""
+    """Open the SQLite file at ``path`` with a ``mode`` of SQLite's URIs."""
     url = f'{Path(path).absolute().as_uri()}?mode={mode}'
 
     def connect() -> sqlite3.Connection:
@@ -204,18 +208,17 @@ class WritableFile(File):
     """An open pushlog2.db to which pushes can be added."""
 
     def make(self) -> None:
-        """Make the tables that are missing."""
+        """Create the tables that are missing."""
         with self.connected() as connection:
             metadata.create_all(connection)
 
     def add(
         self, pushes: Sequence[PastPush], rev: Callable[[bytes], int | None] | None
     ) -> list[Conflict]:
-        """Write pushes in one transaction, but those that are there. Returns those that
-        clash with what is there.
+        """Add the pushes that the file lacks, in one transaction; return those that conflict.
 
-        ``rev`` tells a changeset's number; without one the changeset is left out.
-        None: they are numbered as they come.
+        ``rev`` returns a changeset's revision number, or None to leave the changeset out. If
+        ``rev`` is None, changesets are numbered consecutively.
         """
         with self.connected() as connection:
             return _add(connection, pushes, rev)
@@ -229,23 +232,23 @@ def _add(
     if rev is None:
         top = connection.scalar(select(func.max(changesets.c.rev)))
         numbers = itertools.count(0 if top is None else top + 1)
-    there = _there(connection, [push.push_id for push in pushes])
+    existing = _existing(connection, [push.push_id for push in pushes])
     owners = _owners(connection, [node for push in pushes for node in push.nodes])
     conflicts: list[Conflict] = []
     new: list[dict[str, Any]] = []
     names: list[dict[str, Any]] = []
     for push in pushes:
-        user, date = there.get(push.push_id, (push.user, push.date))
+        user, date = existing.get(push.push_id, (push.user, push.date))
         if (user, date) != (push.user, push.date):
             conflicts.append(Conflict(push, recorded=PastPush(push.push_id, user, date, ())))
             continue
-        # Tombstones of the same name may stand in several pushes.
+        # A tombstone may be in several pushes.
         others = [n for n in push.nodes if owners.get(n, push.push_id) != push.push_id]
         taken = next((n for n in others if n not in push.tombstoned), None)
         if taken is not None:
             conflicts.append(Conflict(push, node=taken, owner=owners[taken]))
             continue
-        if push.push_id not in there:
+        if push.push_id not in existing:
             new.append({'id': push.push_id, 'name': user, 'date': date})
         for node in push.nodes:
             if node in owners:
@@ -255,7 +258,7 @@ def _add(
                 owners[node] = push.push_id
                 names.append({'pushid': push.push_id, 'rev': number, 'node': node.hex()})
     if new:
-        # Users need not be UTF-8, and have to be text all the same.
+        # The column must be text, but user names need not be UTF-8.
         user_text = cast(bindparam('name', type_=LargeBinary), Text)
         connection.execute(pushlog.insert().values(user=user_text), new)
     if names:
@@ -263,10 +266,10 @@ def _add(
     return conflicts
 
 
-def _there(
+def _existing(
     connection: sqlalchemy.Connection, push_ids: Sequence[int]
 ) -> dict[int, tuple[bytes, int]]:
-    """User and date of those pushes that the file has."""
+    """Return user and date of those pushes that the file has."""
     return {
         row.id: (row.user or b'', int(row.date))
         for batch in batches(push_ids)
@@ -275,7 +278,7 @@ def _there(
 
 
 def _owners(connection: sqlalchemy.Connection, nodes: Sequence[bytes]) -> dict[bytes, int]:
-    """For each changeset that the file has: its push."""
+    """Return the push ids of those changesets that the file has."""
     return {
         bytes.fromhex(row.node.decode('ascii')): row.pushid
         for batch in batches(nodes)
@@ -287,7 +290,10 @@ def _owners(connection: sqlalchemy.Connection, nodes: Sequence[bytes]) -> dict[b
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[WritableFile]:
-    """As `reading`, to write to it; made where there is none."""
+    """Open the pushlog2.db at ``path`` for writing; create it if it does not exist.
+
+    Its methods raise what those of `reading` raise.
+    """
     with opened_engine(path, 'rwc') as engine:
         file = WritableFile(engine, path)
         file.make()

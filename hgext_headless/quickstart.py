@@ -1,4 +1,4 @@
-"""``headless-quickstart DIR``: a headless repository on localhost, to try it."""
+"""``headless-quickstart DIR``: serve a new headless repository on localhost, to try it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ The draft is not in the server's own log, and the other clone has it all the sam
 
 
 def _hg() -> str:
-    """The hg of the environment that this runs in."""
+    """Return the path of the hg in the environment of this Python."""
     beside = os.path.join(os.path.dirname(sys.executable), 'hg')
     found = beside if os.path.exists(beside) else shutil.which('hg')
     if found is None:
@@ -51,7 +51,7 @@ def _hg() -> str:
 
 
 def make(hg: str, server: str) -> None:
-    """Make a repository with some public history and both extensions."""
+    """Create a repository with some public history and both extensions."""
 
     def run(*args: str) -> None:
         subprocess.run([hg, *args], check=True, env={**os.environ, 'HGRCPATH': ''})
@@ -75,7 +75,7 @@ def _free_port(wanted: int | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The console script. Serves until it is interrupted or terminated."""
+    """The console script. It serves until it is interrupted or terminated."""
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
     parser.add_argument('folder', metavar='DIR', help='a folder to make')
     parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')

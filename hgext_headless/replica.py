@@ -1,4 +1,4 @@
-"""A server without `hgext_headless.push`: nothing there can take a push apart."""
+"""A server without `hgext_headless.push`, which cannot take pushes apart."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _PUSH = 'hgext_headless.push'
 
 
 def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> Any:
-    """Refuse a push (`exchange.unbundle`): its drafts would land in the repository."""
+    """Wrap `exchange.unbundle`: refuse a push, because its drafts would enter the repository."""
     if not config.participates(repo) or _takes_pushes(repo):
         return orig(repo, bundle, *args, **kwargs)
     try:
         with errors.clear_errors():
             raise Refused(f'this server takes no pushes: {_PUSH} is not loaded')
     except error.Abort as exc:
-        # So that a client of bundle2 is told in its own way.
+        # Mercurial then sends clients with bundle2 the error as a part.
         exc.duringunbundle2 = isinstance(bundle, bundle2.unbundle20)
         raise
 

@@ -1,9 +1,8 @@
-"""The requirement of a headless repository: the repository itself says what it is.
+"""The requirement ``headless``, which marks the repository itself.
 
-An hg that does not load an extension of ours, because it does not trust the hgrc or
-for whatever reason, refuses to open a repository with a requirement that it does not
-know. A setting alone is no guard: without the extension drafts would land in the
-repository.
+An hg that does not load the extensions, for instance because it does not trust the hgrc,
+refuses to open a repository with an unknown requirement. Settings alone do not protect it:
+without the extensions, drafts would enter the repository.
 """
 
 from __future__ import annotations
@@ -16,26 +15,27 @@ from mercurial.upgrade_utils import actions
 from . import config, hgcompat
 from .errors import Misconfigured, Refused, Temporary
 
-#: As it stands in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
+#: The name in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
 NAME = b'headless'
-
 def install() -> None:
-    """Let Mercurial keep the requirement where the repository stays what it is, and not
-    ask it of clones and clients: it concerns who keeps the store."""
+    """Make Mercurial keep the requirement in upgrades, and not ask it of clones and clients.
+
+    It concerns only the repository whose drafts are in the store.
+    """
     requirements.STREAM_IGNORABLE_REQUIREMENTS.add(NAME)
-    hgcompat.wrap_once(actions, 'preservedrequirements', _kept)
-    hgcompat.wrap_once(actions, 'supporteddestrequirements', _kept)
+    hgcompat.wrap_once(actions, 'preservedrequirements', _preserved)
+    hgcompat.wrap_once(actions, 'supporteddestrequirements', _preserved)
     hgcompat.wrap_once(exchange, 'push', _push)
 
 
-def _kept(orig: Any, repo: Any) -> set[bytes]:
-    """For ``debugupgraderepo``."""
+def _preserved(orig: Any, repo: Any) -> set[bytes]:
+    """Add the requirement to those that ``debugupgraderepo`` keeps."""
     found: set[bytes] = orig(repo)
     return found | ({NAME} & repo.requirements)
 
 
 def _push(orig: Any, repo: Any, remote: Any, *args: Any, **kwargs: Any) -> Any:
-    """Mercurial wants a destination in this process to know what the source requires."""
+    """Make the requirement known to a destination in this process: Mercurial compares the two."""
     destination = remote.local()
     if destination and NAME in repo.requirements:
         destination.supported.add(NAME)
@@ -43,8 +43,10 @@ def _push(orig: Any, repo: Any, remote: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def check(repo: Any) -> None:
-    """Refuse to open a headless repository whose settings are not in effect: it would be
-    served as an ordinary one. Raises Mercurial's own error for requirements."""
+    """Raise `error.RequirementError` if a headless repository has no setting in effect.
+
+    Without settings it would be served as an ordinary repository.
+    """
     if NAME in repo.requirements and not config.participates(repo):
         raise error.RequirementError(
             hgcompat.to_bytes(
@@ -57,11 +59,12 @@ def check(repo: Any) -> None:
 
 
 def ensure(repo: Any) -> None:
-    """Write the requirement at a push to a repository without it: the embedded database is
-    made on first use, and repositories of before have none.
+    """Write the requirement during a push, if the repository lacks it.
 
-    A push waits for no lock: where there is one, a later push writes it. A repository with
-    drafts of its own, which is to move in, gets none. Both are logged.
+    This is for repositories with the embedded database, which is created at first use, and for
+    repositories from before there was a requirement. The push does not wait for a lock; if
+    there is one, a later push writes the requirement. A repository that has drafts itself,
+    before its import, does not get it. Both cases are logged.
     """
     if NAME in repo.requirements:
         return
@@ -72,16 +75,16 @@ def ensure(repo: Any) -> None:
 
 
 def write(repo: Any) -> bool:
-    """Write the requirement; False where it was there.
+    """Write the requirement; return False if it was there.
 
-    Raises `Refused` where the repository has drafts of its own, and `Temporary` where it
-    is locked or can't be written to.
+    Raise `Refused` if the repository itself has drafts, and `Temporary` if it is locked or
+    cannot be written.
     """
     return _change(repo, present=True)
 
 
 def remove(repo: Any) -> bool:
-    """Take the requirement out; False where there was none. Raises `Temporary`."""
+    """Remove the requirement; return False if it was not there. Raise `Temporary`."""
     return _change(repo, present=False)
 
 
@@ -96,7 +99,7 @@ def _change(repo: Any, present: bool, wait: bool = True) -> bool:
         )
     try:
         with repo.wlock(wait), repo.lock(wait):
-            # Another process may have changed them since this one read them.
+            # Read again under the lock: another process may have changed them.
             found = _on_disk(repo)
             scmutil.writereporequirements(repo, found | {NAME} if present else found - {NAME})
     except error.LockHeld as exc:

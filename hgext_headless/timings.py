@@ -1,4 +1,4 @@
-"""How long the stages of a push or of an answer take, for Mercurial's blackbox log."""
+"""How long the stages of a push or an answer take, for Mercurial's blackbox log."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ T = TypeVar('T')
 
 _EVENT = b'headless'
 _PLAIN = re.compile(r'[A-Za-z0-9_.:/@+-]+')
-#: Characters of a value: clients have a say in some of them.
+#: Maximum length of a value: some come from clients.
 _LONGEST = 300
 
 
 class Stages:
-    """Made for one push or request, and passed on. Seconds are those of a monotonic clock."""
+    """The timings of one push or request.
+
+    They are created for it, and passed on. Times are seconds of a monotonic clock.
+    """
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self._facts = facts
@@ -32,12 +35,12 @@ class Stages:
         self._began = self._turned = time.monotonic()
 
     def note(self, **facts: Any) -> None:
-        """Facts for the log: str, bytes or int; None is not logged."""
+        """Add facts to the log line: str, bytes or int. None is not logged."""
         self._facts.update(facts)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what is done meanwhile to a stage, and not to one that is under way."""
+        """Time a stage. The stage around it, if any, does not count this time."""
         self._turn()
         self._seconds.setdefault(name, 0.0)
         self._running.append(name)
@@ -55,16 +58,17 @@ class Stages:
 
     @contextlib.contextmanager
     def entering(self, name: str, manager: contextlib.AbstractContextManager[T]) -> Iterator[T]:
-        """Enter a context manager, and count the entering alone."""
+        """Enter a context manager, and time only the entering."""
         with contextlib.ExitStack() as stack:
             with self.stage(name):
                 entered = stack.enter_context(manager)
             yield entered
 
     def line(self) -> bytes:
-        """``key=value`` pairs: the facts, and the seconds of each stage and in total.
+        """Return the log line: ``key=value`` pairs of the facts, the stages' times and the total.
 
-        A value with other characters than those of names, numbers and dates is a JSON string.
+        A value that contains other characters than names, numbers and dates do is a JSON
+        string.
         """
         pairs = {name: _value(fact) for name, fact in self._facts.items() if fact is not None}
         for name, seconds in self._seconds.items():
@@ -80,10 +84,10 @@ def _value(fact: Any) -> str:
 
 @contextlib.contextmanager
 def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
-    """Time what is done meanwhile, and log one line of it, also where it fails.
+    """Time the block and log one line about it, also if it fails.
 
-    ``outcome`` is ``ok``, the kind of our error, ``unknown`` (there is no such changeset),
-    ``aborted`` (Mercurial or a hook of the site objects), ``failed``, or ``interrupted``.
+    ``outcome`` is ``ok``, the kind of one of our errors, ``unknown`` (no such changeset),
+    ``aborted`` (by Mercurial or a hook of the site), ``failed``, or ``interrupted``.
     """
     stages = Stages({'event': event, 'outcome': 'ok', **facts})
     try:
@@ -92,14 +96,14 @@ def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
         stages.note(**_failure(exc))
         raise
     finally:
-        # The blackbox does not tell of itself which event a line belongs to.
+        # The blackbox does not log the event's name itself.
         ui.log(_EVENT, b'headless %s\n', stages.line())
 
 
 def _failure(exc: BaseException) -> dict[str, str]:
     if isinstance(exc, HeadlessError):
         return {'outcome': exc.kind, 'error': str(exc)}
-    # What other errors say is not ours, and may be anything.
+    # The text of other errors may be anything, so log only their type.
     name = type(exc).__name__
     if isinstance(exc, (error.RepoLookupError, error.LookupError)):
         return {'outcome': 'unknown', 'error': name}

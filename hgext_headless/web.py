@@ -1,8 +1,8 @@
 """serve drafts that live in S3 and Postgres, as if they were in the repository
 
 An extension for hgweb and ssh servers. Each server has a read-only replica of
-public history; drafts are found in the database and travel by link. See
-:hg:`help headless`.
+public history. Drafts are looked up in the database, and clients fetch them by
+link. See :hg:`help headless`.
 
     [extensions]
     hgext_headless.web =
@@ -21,7 +21,7 @@ from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .hgweb import bundle_links, pages, search_page
-from .hgweb.pushlog import commands, keywords, template_patches, wire_command
+from .hgweb.pushlog import commands, keywords, links, template_patches, wire_command
 from .wire import discovery, getbundle, markers
 
 testedwith = hgcompat.TESTED_WITH
@@ -38,7 +38,7 @@ reposetup = eh.finalreposetup
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial asks for the module of this very function.
+    # Mercurial looks at this function's module, so it has to be defined here.
     both.setup_features(ui, features)
 
 
@@ -68,8 +68,11 @@ def _extsetup(ui: Any) -> None:
 
 
 def _wrap_parts() -> None:
-    """Wrap the generators of parts, unless they are: an extension that was set up later may
-    have put its own in their place, as evolve does with that of markers."""
+    """Wrap the generators of bundle2 parts, unless they are wrapped already.
+
+    An extension that was set up later may have replaced one, as evolve does with that of
+    markers.
+    """
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
@@ -89,16 +92,32 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        config.check_serving(config.settings(repo))
+        settings = config.settings(repo)
+        config.check_packages(settings)
+        config.check_serving(settings)
+        links.configured(repo.ui)
+        _refuse_others()
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
     _wrap_parts()
+
+
+def _refuse_others() -> None:
+    """Mozilla's commands of the same names read ``pushlog2.db``, which is not there."""
+    for other in (b'hgmo', b'pushlog-feed'):
+        if hgcompat.is_loaded(other):
+            name = hgcompat.to_str(other)
+            raise errors.Misconfigured(
+                f'the extension "{name}" needs the pushlog of a repository, which a headless one '
+                f'does not have; its web commands for pushes are here too: set "{name} = !" in '
+                "the [extensions] of this repository's hgrc"
+            )
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     with self._obtainrepo() as repo:
         if config.participates(repo):
-            lazy.settle()  # while there is one thread
+            lazy.settle()  # before there are other threads
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

@@ -1,7 +1,6 @@
 """Stock hg as a command server (``hg help internals``: one process, many commands).
 
-For what a person does in a working repository of their own between pushes and pulls:
-an hg process each would take longer than all else.
+For what people do with stock hg: an hg process each would take longer than all else.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,9 +25,23 @@ class CommandServer:
             stdout=subprocess.PIPE,
         )
         self._message()  # its greeting
+        self._busy = threading.Lock()
 
-    def run(self, args: Sequence[str | bytes | Path], cwd: Path) -> tuple[int, bytes]:
+    def run(
+        self, args: Sequence[str | bytes | Path], cwd: Path, timeout: float = 180
+    ) -> tuple[int, bytes]:
         """Exit code and output, standard error included."""
+        with self._busy:
+            clock = threading.Timer(timeout, self._process.kill)
+            clock.start()
+            try:
+                return self._run(args, cwd)
+            except struct.error:  # nothing came
+                raise TimeoutError(f'hg {args}: its command server is gone') from None
+            finally:
+                clock.cancel()
+
+    def _run(self, args: Sequence[str | bytes | Path], cwd: Path) -> tuple[int, bytes]:
         words = [b'--cwd', os.fsencode(cwd), *map(os.fsencode, args)]
         data = b'\0'.join(words)
         assert self._process.stdin is not None
@@ -51,9 +65,19 @@ class CommandServer:
             return channel, b''
         return channel, self._process.stdout.read(length)
 
+    @property
+    def is_busy(self) -> bool:
+        return self._busy.locked()
+
+    @property
+    def is_gone(self) -> bool:
+        return self._process.poll() is not None
+
     def stop(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
         assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=30)
+        finally:
+            self._process.stdout.close()

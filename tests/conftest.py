@@ -9,11 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 import services as running
-from world import Server, World
+from world import Clone, Server, World
 
 _numbers = itertools.count()
 
@@ -26,11 +26,23 @@ def services() -> Iterator[running.Services]:
     folder.chmod(0o755)
     pgdata, s3data = folder / 'pg', folder / 's3'
     s3data.mkdir()
+    weed = running.Weed(s3data)
+    weed.launch()
     try:
-        with running.postgres(pgdata) as database, running.seaweed(s3data) as endpoint:
-            yield running.Services(database, endpoint)
+        with running.postgres(pgdata) as database:
+            weed.wait()
+            yield running.Services(database, weed.endpoint)
     finally:
+        weed.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file run in one process, so that what a module starts is started once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue('dist') == 'load' else None
 
 
 @pytest.fixture
@@ -102,22 +114,35 @@ def transport(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+#: Pushes, pulls and publishing, and all that is about phases, which ssh tells otherwise.
+_OVER_SSH = (
+    'test_draft_becomes_public',
+    'test_plain_commands_bring_no_draft',
+    'test_each_push_leaves_drafts_drafts',
+    'test_published_by_somebody_else',
+    'test_incoming_tells_the_phases',
+    'test_pull_by_bundle1',
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By ssh go the main road and phases; elsewhere it is a slow twin of http."""
+    """By ssh, where each connection starts an hg of the server, goes what `_OVER_SSH` names;
+    elsewhere it is a slow twin of http."""
     for item in items:
-        if item.path.name in ('test_main_road.py', 'test_phases.py'):
-            continue
         params = item.callspec.params if hasattr(item, 'callspec') else {}
+        if getattr(item, 'originalname', '') in _OVER_SSH:
+            continue
         chosen = any('transport' in str(m.args[0]) for m in item.iter_markers('parametrize'))
         if params.get('transport') == 'ssh' and not chosen:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture
-def embedded(world, make_server):
-    """A server with a stack of two pushes, by alice and bob, and a push of two more."""
-    server = make_server('embedded')
+@pytest.fixture(scope='session')
+def _embedded(tmp_path_factory) -> Iterator[tuple[Path, list[str]]]:
+    """What `embedded` copies, made once for each process of the tests."""
+    world = World(tmp_path_factory.mktemp('embedded'))
+    server = Server(world)
     alice = world.clone(str(server.root), 'alice')
     nodes = [alice.commit('a')]
     alice.hg('push', '-q')
@@ -126,4 +151,18 @@ def embedded(world, make_server):
     alice.hg('update', '-q', '0')
     nodes += [alice.commit('c'), alice.commit('d')]
     alice.hg('push', '-q', '-f', '-r', '.')
-    return server, alice, nodes
+    # Whoever has the database open may have written what is in its journal alone.
+    server.sql('PRAGMA wal_checkpoint(TRUNCATE)')
+    yield world.folder, nodes
+    world.stop()
+
+
+@pytest.fixture
+def embedded(world, make_server, _embedded) -> tuple[Server, Clone, list[str]]:
+    """A server with a stack of two pushes, by alice and bob, and a push of two more."""
+    made, nodes = _embedded
+    server = make_server('embedded', copied=made / 'server')
+    shutil.copytree(made / 'alice', world.folder / 'alice')
+    alice = Clone(world, world.folder / 'alice')
+    (alice.root / '.hg' / 'hgrc').write_text(f'[paths]\ndefault = {server.root}\n')
+    return server, alice, list(nodes)

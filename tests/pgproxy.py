@@ -12,13 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Proxy:
-    """Listens on a Unix socket. ``hangs``: says nothing, and takes what comes.
-    ``cut_commits``: so many times, Postgres commits a push and nobody is told."""
+    """Listens on a Unix socket. ``hangs``: says nothing, and takes what comes, which
+    ``unanswered`` counts. ``cut_commits``: so many times, Postgres commits a push and nobody
+    is told."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self.folder = folder
         self._target = target
         self.hangs = False
+        self.unanswered = 0
         self.cut_commits = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / '.s.PGSQL.5432'))
@@ -44,6 +46,7 @@ class Proxy:
                     if not data:
                         return
                     if self.hangs:
+                        self.unanswered += 1
                         continue
                     other = server if ready is client else client
                     if ready is client:

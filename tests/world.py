@@ -8,7 +8,6 @@ import functools
 import os
 import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,10 +24,24 @@ from hgext_headless import requirement
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 #: Commands that speak to no server.
 AT_HOME = (
-    'add', 'bookmark', 'bookmarks', 'branch', 'commit', 'cp', 'export', 'graft', 'log',
+    'add', 'bookmark', 'bookmarks', 'branch', 'commit', 'cp', 'export', 'graft', 'import', 'log',
     'merge', 'mv', 'phase', 'rm', 'update', 'verify',
 )
+#: Those that speak to one, which is another process over http and ssh.
+ABROAD = ('clone', 'debugpushkey', 'identify', 'incoming', 'outgoing', 'pull', 'push')
+#: Kinds of command servers.
+STOCK, HEADLESS = 'stock', 'headless'
 TRANSPORTS = ('path', 'http', 'ssh')
+
+
+def _loading(extensions: tuple[str, ...]) -> str:
+    return ''.join(
+        f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
+    )
+
+
+#: What the hgrc of a server of ours loads.
+OURS = _loading(('push', 'web')).splitlines()
 
 
 def free_url() -> tuple[str, int]:
@@ -53,6 +66,52 @@ def _checked(args: object, expected: int | None, code: int, output: bytes) -> Re
     return result
 
 
+@functools.cache
+def _shared() -> Path:
+    """A folder for what all worlds of this process have in common."""
+    folder = Path(tempfile.mkdtemp(prefix='headless-shared-'))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    ssh = folder / 'ssh'
+    ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    ssh.chmod(0o755)
+    (folder / 'hgrc').write_text(
+        f'[ui]\nusername = Test <test@example.com>\nssh = {ssh}\nremotecmd = {HG}\n'
+        'interactive = no\n'
+    )
+    return folder
+
+
+class _Pool:
+    """Command servers for worlds whose hgrc is as it was made, by environment and ``kind``:
+    some are stock hg, and some load our extensions for repositories of servers."""
+
+    #: What runs at a time.
+    LIMIT = 6
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[object, ...], CommandServer] = {}
+        atexit.register(self._stop_all)
+
+    def get(self, kind: str, env: Mapping[str, str]) -> CommandServer:
+        env = {**env, 'HGRCPATH': str(_shared() / 'hgrc')}
+        key = (kind, *sorted(env.items()))
+        found = self._running.pop(key, None)
+        if found is None or found.is_gone:
+            found = CommandServer(HG, _shared(), env)
+        self._running[key] = found  # the last one is the newest
+        while len(self._running) > self.LIMIT:
+            self._running.pop(next(iter(self._running))).stop()
+        return found
+
+    def _stop_all(self) -> None:
+        for server in self._running.values():
+            server.stop()
+
+
+_pool = _Pool()
+
+
 class World:
     """A folder, a configuration of stock hg in it, and what runs there."""
 
@@ -60,14 +119,8 @@ class World:
         self.folder = folder
         self._home: CommandServer | None = None
         self._home_state: tuple[object, ...] = ()
-        ssh = folder / 'ssh'
-        ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
-        ssh.chmod(0o755)
         hgrc = folder / 'hgrc'
-        hgrc.write_text(
-            f'[ui]\nusername = Test <test@example.com>\nssh = {ssh}\nremotecmd = {HG}\n'
-            'interactive = no\n'
-        )
+        shutil.copy(_shared() / 'hgrc', hgrc)
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(('HG', 'PYTEST'))},
             'HGRCPATH': str(hgrc),
@@ -89,7 +142,7 @@ class World:
         env: Mapping[str, str] = {},
         timeout: float = 180,
     ) -> Result:
-        """Run stock hg; fail unless it exits with ``code`` (None: whatever it is)."""
+        """Run hg as a process; fail unless it exits with ``code`` (None: whatever it is)."""
         done = subprocess.run(
             [HG, *args],
             cwd=cwd or self.folder,
@@ -100,16 +153,27 @@ class World:
         )
         return _checked(args, code, done.returncode, done.stdout)
 
-    def hg_at_home(
-        self, *args: str | bytes | Path, cwd: Path, code: int | None = 0
+    def hg_in_server(
+        self, kind: str, *args: str | bytes | Path, cwd: Path, code: int | None = 0
     ) -> Result:
-        """As `hg`, for a command that speaks to no server: by a command server."""
-        hgrc = os.stat(self.env['HGRCPATH'])
-        state = (hgrc.st_mtime_ns, hgrc.st_size, *self.env.items())
+        """As `hg`, by a command server of a kind."""
+        server = self._command_server(kind)
+        if server is None or server.is_busy:  # another thread is
+            return self.hg(*args, cwd=cwd, code=code)
+        return _checked(args, code, *server.run(args, cwd))
+
+    def _command_server(self, kind: str) -> CommandServer | None:
+        hgrc = Path(self.env['HGRCPATH'])
+        if hgrc.read_bytes() == (_shared() / 'hgrc').read_bytes():
+            return _pool.get(kind, self.env)
+        if kind == HEADLESS:
+            return None
+        found = os.stat(hgrc)
+        state = (found.st_mtime_ns, found.st_size, *self.env.items())
         if self._home is None or self._home_state != state:
             self.stop()
             self._home, self._home_state = CommandServer(HG, self.folder, self.env), state
-        return _checked(args, code, *self._home.run(args, cwd))
+        return self._home
 
     def stop(self) -> None:
         if self._home is not None:
@@ -129,7 +193,7 @@ class World:
                 time.sleep(0.05)
 
     def clone(self, source: str, name: str, *args: str) -> Clone:
-        self.hg('clone', '-q', *args, source, name)
+        Clone(self, self.folder).hg('clone', '-q', *args, source, name)
         return Clone(self, self.folder / name)
 
     def init(self, name: str) -> Clone:
@@ -145,9 +209,10 @@ class Clone:
         self.root = root
 
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
-        if args[0] in AT_HOME and '--config' not in args and not kwargs.keys() - {'code'}:
-            return self.world.hg_at_home(*args, cwd=self.root, **kwargs)
-        return self.world.hg(*args, cwd=self.root, **kwargs)
+        kind = None if kwargs.keys() - {'code'} else _kind(self.root, args)
+        if kind is None:
+            return self.world.hg(*args, cwd=self.root, **kwargs)
+        return self.world.hg_in_server(kind, *args, cwd=self.root, **kwargs)
 
     def commit(self, name: str, content: str | bytes | None = None, *args: str | bytes) -> str:
         """Write a file, commit it with its name as description, return the node."""
@@ -177,6 +242,63 @@ class Clone:
         return log + self.hg('export', '--git', '-r', revs)
 
 
+def _kind(root: Path, args: tuple[str | bytes | Path, ...]) -> str | None:
+    """The kind of command server for a command; None where it needs a process of its own.
+
+    What a command loads stays loaded: so none may load another extension than ours, and none
+    ours where stock hg is to do its work.
+    """
+    words = [str(arg) for arg in args]
+    if 'serve' in words or any('extensions.' in word for word in words):
+        return None
+    settings = _settings(root)
+    own = _extensions(settings)
+    if own:
+        return HEADLESS if _is_ours(own) else None
+    if words[0] in AT_HOME:
+        return STOCK
+    if words[0] not in ABROAD:
+        return None
+    default = re.search('^default = (.*)$', settings, re.M)
+    named = [word for word in words[1:] if word[:1] == '/' and os.path.isdir(word)]
+    if named or not default:
+        remote = named
+    elif any(re.match('(http|ssh)://', word) for word in words):
+        remote = []
+    else:
+        remote = [default.group(1)]
+    kinds = {_kind_of_remote(one) for one in remote}
+    if any(word.startswith('file:') for word in words) or None in kinds:
+        return None
+    return HEADLESS if HEADLESS in kinds else STOCK
+
+
+def _kind_of_remote(place: str) -> str | None:
+    """What is loaded to speak to a repository."""
+    if re.match('(http|ssh)://', place):
+        return STOCK  # in another process
+    loaded = _extensions(_settings(Path(place)))
+    if not loaded:
+        return STOCK
+    return HEADLESS if _is_ours(loaded) else None
+
+
+def _is_ours(loaded: list[str]) -> bool:
+    """A server without the push extension has rules of its own, by what is loaded."""
+    return OURS[0] in loaded and set(loaded) <= set(OURS)
+
+
+def _settings(root: Path) -> str:
+    hgrc = root / '.hg' / 'hgrc'
+    return hgrc.read_text() if hgrc.is_file() else ''
+
+
+def _extensions(settings: str) -> list[str]:
+    """What an hgrc loads: all lines below ``[extensions]``, and hooks in Python."""
+    sections = re.findall(r'^\[extensions\]\n([^\[]*)', settings, re.M)
+    return [*''.join(sections).split('\n')[:-1], *re.findall('= *python:.*', settings)]
+
+
 @functools.cache
 def _history(public: int) -> Path:
     """A repository with some public history, made once for each process of the tests."""
@@ -189,14 +311,6 @@ def _history(public: int) -> Path:
         made.hg('phase', '--public', '-r', 'tip')
         made.hg('update', '-q', 'null')
     return made.root
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def require_headless(root: Path) -> None:
@@ -214,9 +328,6 @@ def unrequire(root: Path) -> None:
 class Server(Clone):
     """A repository with public history and both extensions."""
 
-    def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
-        return self.world.hg(*args, cwd=self.root, **kwargs)
-
     def __init__(
         self,
         world: World,
@@ -224,16 +335,16 @@ class Server(Clone):
         settings: str = '',
         public: int = 3,
         extensions: tuple[str, ...] = ('push', 'web'),
+        copied: Path | None = None,
     ) -> None:
+        """``copied`` is a server that this one begins as."""
         super().__init__(world, world.folder / name)
-        shutil.copytree(_history(public), self.root)
-        if extensions:
+        shutil.copytree(copied or _history(public), self.root)
+        if extensions and copied is None:
             require_headless(self.root)
-        self._process: str | None = None
-        self._pidfiles: list[Path] = []
-        self._base = ''.join(
-            f'hgext_headless.{e} =\nhgext_headless.{e}:required = yes\n' for e in extensions
-        )
+        self._url: str | None = None
+        self._processes: list[subprocess.Popen[str]] = []
+        self._base = _loading(extensions)
         self.extra_env: dict[str, str] = {}
         self.configure(settings)
 
@@ -253,48 +364,53 @@ class Server(Clone):
 
     def start(self) -> str:
         """Serve over http, once; the URL."""
-        if self._process is None:
-            self._process = self.start_another()
-        return self._process
+        if self._url is None:
+            self._url = self.start_another()
+        return self._url
 
     def start_another(self) -> str:
         """One more process that serves over http; its URL."""
-        pidfile = self.root / '.hg' / f'serve{len(self._pidfiles)}.pid'
-        out = self.world.hg(
-            '-R',
-            self.root,
-            'serve',
-            '-d',
-            '-a',
-            '127.0.0.1',
-            '-p',
-            '0',
-            '--pid-file',
-            pidfile,
-            '-A',
-            self.root / '.hg' / 'access.log',
-            '-E',
-            self.root / '.hg' / 'error.log',
-            env=self.extra_env,
+        # Not with -d: each daemon is started by an hg that loads all that it loads.
+        process = subprocess.Popen(
+            [
+                HG,
+                '-R',
+                self.root,
+                'serve',
+                '-a',
+                '127.0.0.1',
+                '-p',
+                '0',
+                '-A',
+                self.root / '.hg' / 'access.log',
+                '-E',
+                self.root / '.hg' / 'error.log',
+            ],
+            cwd=self.world.folder,
+            env={**self.world.env, **self.extra_env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        found = re.search(r':(\d+)/', out)
-        assert found, out
-        self._pidfiles.append(pidfile)
+        self._processes.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r':(\d+)/', line)
+        assert found, line
         return f'http://127.0.0.1:{found.group(1)}/'
 
     @property
     def pid(self) -> int:
         """Of the process that was started first."""
-        return int(self._pidfiles[0].read_text())
+        return self._processes[0].pid
 
     def stop(self) -> None:
-        pids = [int(pidfile.read_text()) for pidfile in self._pidfiles]
-        for pid in pids:
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while any(map(_runs, pids)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self._process, self._pidfiles = None, []
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.communicate(timeout=30)
+        self._url, self._processes = None, []
 
     def restart(self) -> str:
         self.stop()
@@ -318,5 +434,17 @@ class Server(Clone):
         return log.read_text() if log.exists() else ''
 
     def changesets(self) -> int:
-        """How many the repository itself has."""
-        return len(self.hg('log', '-T', 'x', '-r', 'all()', '--hidden'))
+        """How many the repository itself has, by the index of its changelog.
+
+        An hg that loads the extensions takes half a second to count them.
+        """
+        path = self.root / '.hg' / 'store' / '00changelog.i'
+        index = path.read_bytes() if path.exists() else b''
+        inline = int.from_bytes(index[:4], 'big') >> 16 & 1  # hg help internals.revlogs
+        count = position = 0
+        while position < len(index):
+            length = int.from_bytes(index[position + 8 : position + 12], 'big')
+            position += 64 + (length if inline else 0)
+            count += 1
+        assert position == len(index)
+        return count

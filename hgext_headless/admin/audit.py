@@ -1,4 +1,4 @@
-"""``admin::headless-audit``: what operators did for good."""
+"""``admin::headless-audit``: list what operators removed for good."""
 
 from __future__ import annotations
 

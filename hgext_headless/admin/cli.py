@@ -1,4 +1,4 @@
-"""What the operators' commands share: ages, progress with its rate, who runs them."""
+"""What the operators' commands share: ages, the progress bar, the operator's name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from mercurial.utils import dateutil, procutil
 from .. import hgcompat
 from ..errors import Refused
 
-#: Mercurial's own, and the rate.
+#: Mercurial's default format, with the rate added.
 _FORMAT = b'topic bar number speed estimate'
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 
 
 def age(option: str, text: bytes) -> int:
-    """An age like ``90d``, ``12h`` or ``2w`` in seconds. Raises `Refused`."""
+    """Return an age like ``90d``, ``12h`` or ``2w`` in seconds.
+
+    Raise `Refused` if it is not one.
+    """
     found = re.fullmatch(r'([0-9]{1,9})([smhdw])', hgcompat.to_str(text).strip())
     if not found:
         raise Refused(
@@ -29,7 +32,10 @@ def age(option: str, text: bytes) -> int:
 
 
 def moment(option: str, text: bytes) -> float:
-    """An age, or a date of ``hg help dates``, in seconds since the epoch. Raises `Refused`."""
+    """Return the time of an age or a date (``hg help dates``), in seconds since the epoch.
+
+    Raise `Refused` if it is neither.
+    """
     with contextlib.suppress(Refused):
         return time.time() - age(option, text)
     try:
@@ -40,7 +46,10 @@ def moment(option: str, text: bytes) -> float:
 
 
 def push_ids(option: str, values: list[bytes]) -> list[int]:
-    """Raises `Refused`."""
+    """Return push ids from the ``values`` of an option, sorted.
+
+    Raise `Refused` if one is not an id.
+    """
     for value in values:
         if not re.fullmatch(rb'[0-9]{1,18}', value):
             raise Refused(f'--{option} takes the id of a push, not "{hgcompat.escaped(value)}"')
@@ -48,25 +57,25 @@ def push_ids(option: str, values: list[bytes]) -> list[int]:
 
 
 def operator() -> str:
-    """Who runs the command, for the audit table."""
+    """Return the name of the user who runs the command, for the audit table."""
     return hgcompat.to_str(procutil.getuser() or b'')
 
 
 def show_rate(ui: Any) -> None:
-    """Let the progress bar show the rate too, unless the user has another format for it.
+    """Add the rate to the progress bar, unless the user has set another format.
 
-    The bar is one for the whole process, made when it is first needed.
+    The process creates one progress bar, when it is first needed.
     """
     if not ui.hasconfig(b'progress', b'format'):
         ui.setconfig(b'progress', b'format', _FORMAT, b'headless')
 
 
 def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
-    """Mercurial's progress bar, a context manager."""
+    """Return Mercurial's progress bar, a context manager."""
     return ui.makeprogress(topic, unit=unit, total=total)
 
 
 def summary(ui: Any, fm: Any, text: bytes) -> None:
-    """Say what was done: to people, unless they want quiet, and not to machines."""
+    """Print what was done, unless the output is quiet or is for programs (``-T``)."""
     if fm.isplain():
         ui.status(text)

@@ -19,7 +19,10 @@ _CATEGORY = registrar.command.CATEGORY_MAINTENANCE
 
 
 def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
-    """Call ``run`` of a module of this package for a repository that takes part."""
+    """Call ``run`` of a module of this package.
+
+    Raise `Refused` if the repository is not headless.
+    """
     with errors.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
         if not config.participates(repo):
             raise Refused('this repository has no [headless] settings')
@@ -33,7 +36,7 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-init',
     [
-        (b'', b'expand', None, b'leave in the schema what the version before needs'),
+        (b'', b'expand', None, b'keep what the previous version needs in the schema'),
         (b'', b'remove-requirement', None, b'make the repository an ordinary one again'),
     ],
     b'hg admin::headless-init [--expand | --remove-requirement]',
@@ -42,24 +45,24 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     """make a repository headless: the schema, the store, the requirement
 
-    Creates the database's schema or upgrades it, lets search find what older versions
-    have recorded (pushes go on meanwhile), checks the store, and writes the
-    requirement "headless" into the repository: from then on, an hg that does not load the
-    extensions refuses to open it.
+    Create or upgrade the database's schema, let search find what older versions have
+    recorded (pushes go on meanwhile), check the store, and write the requirement
+    "headless" into the repository. From then on, an hg that does not load the extensions
+    refuses to open it.
 
-    Run it once on a push server before the first push, and again after each
+    Run this once on a push server before the first push, and again after each
     upgrade of hgext_headless. Creating and upgrading the schema needs a database role that
-    may create tables. Then run it on each other server, where a role that
-    may read is enough. Running it again changes nothing.
+    may create tables. Then run it on each other server, where a read-only role is enough.
+    Running it again changes nothing.
 
-    With --expand, servers of the version before go on taking pushes. Run it before the
-    first server is upgraded, and without it after the last one.
+    With --expand, servers of the previous version can still take pushes. Run it with
+    --expand before the first server is upgraded, and without after the last.
 
-    A repository with drafts of its own gets no requirement: it is to move in with
+    A repository that has drafts itself does not get the requirement: import them with
     :hg:`admin::headless-import`.
 
-    With --remove-requirement, take the requirement out and do nothing else: any hg can
-    open the repository then, and has its public history. The settings have to go too.
+    With --remove-requirement, remove the requirement and do nothing else. Any hg can then
+    open the repository, with its public history. Remove the settings too.
 
     Returns 0 on success.
     """
@@ -70,7 +73,7 @@ def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     b'admin::headless-import',
     [
         (b'r', b'rev', [], b'drafts to import, with their draft ancestors', b'REV'),
-        (b'', b'into', b'', b'write a clone with the public history to a new folder', b'DIR'),
+        (b'', b'into', b'', b'create a clone with the public history', b'DIR'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
@@ -80,17 +83,18 @@ def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
     """store the drafts of this repository as bundles and rows
 
-    The repository is an ordinary one, with a head for each draft that was pushed;
-    it is left as it is. Each draft head becomes a bundle that stands alone. All
-    drafts are imported unless some are named with -r/--rev; secret and hidden
-    changesets are not. Drafts that have expired since come back, with their pushes.
+    The repository is an ordinary one, with a head for each draft that was pushed. It is
+    not changed. Each draft head becomes a bundle that needs public history only.
+    All drafts are imported unless some are named with -r/--rev. Secret and hidden
+    changesets are never imported. Drafts that have expired are stored again, and their
+    pushes list them again.
 
-    With --into, a clone that has the public history only is written to that folder,
-    with the settings that headless repositories need: the one to serve from now
-    on. Where the database or the store is the embedded one, it is the clone's.
+    With --into, create a clone with the public history only, and with the
+    settings that a headless repository needs: serve it from then on. If
+    the database or the store is the embedded one, it is in the clone.
 
-    Whatever stops it, run it again: it goes on from where it was, and what is
-    stored already is passed over.
+    Run the command again if it is interrupted: it continues, and skips what is stored
+    already.
 
     No push is recorded: see :hg:`admin::headless-import-pushlog`.
 
@@ -106,21 +110,22 @@ def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opts: Any) -> int:
-    """take over the pushes of an older pushlog
+    """import the pushes of an older pushlog
 
     FILE is the SQLite database of hg.mozilla.org's pushlog extension, by default
     ``.hg/pushlog2.db``: a table ``pushlog(id, user, date)`` and a table
-    ``changesets(pushid, rev, node)``, where ``rev`` tells the order within a push.
-    Ids, users and dates stay what they are, so that whoever polls
-    goes on from where it was. Run it before the first push to the headless repository,
-    where the changesets are that were pushed: in the old repository, or in one
-    into whose database they were imported. Changesets that nobody has any more
-    stay in the pushlog by name.
+    ``changesets(pushid, rev, node)``, where ``rev`` gives the order within a push.
+    Ids, users and dates do not change, so that clients that poll the pushlog go on from
+    where they were.
 
-    Whatever stops it, run it again; a second run changes nothing. A push that
-    clashes with what is recorded is listed, and left out.
+    Run this before the first push to the headless repository, in a repository
+    that has the pushed changesets: the old one, or one into whose database they were
+    imported. Of changesets that do not exist any more, the pushlog has only the hashes.
 
-    Returns 0 on success, 1 if there were clashes.
+    Run the command again if it is interrupted; a second run changes nothing. A push that
+    conflicts with a recorded one is listed and not imported.
+
+    Returns 0 on success, 1 if there were conflicts.
     """
     return _run('import_pushlog', ui, repo, path, **opts)
 
@@ -136,16 +141,17 @@ def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opt
     helpcategory=_CATEGORY,
 )
 def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
-    """give drafts and pushlog back to an ordinary repository, or to a folder
+    """export drafts and pushlog to an ordinary repository or to a folder
 
-    Where DEST is a repository, it gets the public history, the drafts as drafts, and
-    the pushlog as ``.hg/pushlog2.db``. Otherwise DEST becomes a folder with a bundle
-    for each draft head, named after it, and ``pushlog2.db``. Everything is exported
+    If DEST is a repository, it gets the public history, the drafts as drafts, and
+    the pushlog as ``.hg/pushlog2.db``. Otherwise DEST becomes a folder with
+    ``pushlog2.db`` and a bundle for each draft head, named after it. Everything is exported
     unless drafts or pushes are named.
 
-    Whatever stops it, run it again: it goes on from where it was.
+    Run the command again if it is interrupted: it continues.
 
-    Returns 0 on success.
+    Returns 0 on success, 1 if a bundle could not be exported or a push conflicts with
+    the pushlog in DEST.
     """
     return _run('export.command', ui, repo, dest, **opts)
 
@@ -153,10 +159,10 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-verify',
     [
-        (b'', b'full', None, b'read every object, and compare its digests'),
-        (b'', b'repair', None, b'repair what can be'),
+        (b'', b'full', None, b'read every object and compare its digests'),
+        (b'', b'repair', None, b'repair what can be repaired'),
         (b'', b'force', None, b'repair even if many objects are missing'),
-        (b'', b'since', b'', b'only what was stored or pushed since then', b'DATE'),
+        (b'', b'since', b'', b'check only what was stored or pushed since', b'DATE'),
         *_FORMATTER,
     ],
     b'hg admin::headless-verify [--full] [--repair] [--since DATE]',
@@ -165,20 +171,20 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
 def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     """check that database, store and repository agree
 
-    Every row has its object, with the right size, and with --full the right
-    content; every object belongs to a row; the public changesets that drafts build
-    on, and those that pushes brought, are in the repository; push ids have no gap.
+    Every row must have its object, with the right size and, with --full, the right
+    content. Every object must have a row. The bases of drafts, and the public
+    changesets that pushes brought, must be in the repository. Push ids must have no gap.
 
     --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
-    without a row are looked for only without it, and only those older than a day.
+    without a row are reported only if they are older than a day, and not with --since.
 
-    With --repair, drafts whose object is lost or spoiled are dropped, so that
-    they can be pushed again; and a counter or an index that disagrees with its rows is
-    set right. Objects without a row are left to :hg:`admin::headless-gc`. Where many objects
-    are missing, which is what a wrong setting looks like, no draft is dropped unless it
-    has --force.
+    With --repair, drop drafts whose object is missing or damaged, so that they can be
+    pushed again; create the rows of objects without one, as
+    :hg:`admin::headless-rebuild` does; and correct counters and indexes that disagree with
+    their rows. If many objects are missing, as with a wrong setting, no draft
+    is dropped without --force.
 
-    Returns 0 if all is well or was repaired, 1 if not.
+    Returns 0 if there are no problems or all were repaired, 1 otherwise.
     """
     return _run('verify.command', ui, repo, **opts)
 
@@ -186,10 +192,10 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-expire',
     [
-        (b'', b'older-than', b'', b'pushes that are older, like 90d', b'AGE'),
-        (b'u', b'user', [], b'pushes of this user', b'USER'),
-        (b'', b'push', [], b'pushes by id', b'ID'),
-        (b'r', b'rev', [], b'drafts by revset', b'REV'),
+        (b'', b'older-than', b'', b'select pushes older than this, like 90d', b'AGE'),
+        (b'u', b'user', [], b'select pushes of this user', b'USER'),
+        (b'', b'push', [], b'select a push', b'ID'),
+        (b'r', b'rev', [], b'select drafts', b'REV'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
@@ -197,18 +203,18 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
-    """let drafts go
+    """remove drafts, and keep their pushes in the pushlog
 
-    The drafts of the pushes that fit all options, or those among them that -r/--rev
-    names, are removed with their bundles. Their pushes stay in the pushlog, with the
-    names of what they brought; pages of the drafts say "410 Gone", and the drafts can
-    be pushed again. A draft on which another one builds stays until that one goes.
+    Remove the drafts of pushes that match all options; with -r/--rev, only drafts in the
+    revset. Their bundles are removed too. The pushes stay in the pushlog, with the hashes
+    of their changesets. Pages of the drafts answer "410 Gone". The drafts can be pushed
+    again. A draft stays as long as a draft that stays builds on it.
 
-    The revset of -r/--rev may name drafts; it sees public history and the drafts of
-    the pushes that fit or, without another option, those that it names and the ones
-    that they came with.
+    The revset of -r/--rev may name drafts. It sees public history and the drafts of
+    the matching pushes or, without another option, the drafts that it names and
+    those in the same bundles.
 
-    Returns 0 on success.
+    Returns 0 on success, 1 if a bundle could not be read.
     """
     return _run('expire', ui, repo, **opts)
 
@@ -216,7 +222,7 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-obliterate|admin::headless-forget',
     [
-        (b'', b'reason', b'', b'why: it stays in the audit table', b'TEXT'),
+        (b'', b'reason', b'', b'reason, for the audit table', b'TEXT'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
@@ -226,13 +232,14 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     """remove one draft everywhere, at once and for good
 
-    NODE is a draft's hash, or 12 digits of it. The draft, and the drafts that build on
-    it, are removed from every bundle, the database, and this server's cache; what else
-    was in the bundles is stored anew.
-    A row in the table ``audit`` says who did it, when and why. From then on a push
-    that brings the draft is refused.
+    NODE is the hash of a draft, or at least 12 digits of it. The draft and its descendants
+    are removed from every bundle, the database, and this server's cache. Other drafts of
+    the bundles are stored again.
 
-    The command was called ``headless-forget``; that name goes with the next release.
+    A row in the table ``audit`` tells who did it, when and why. From then on, a push that
+    brings the draft is refused.
+
+    The old name ``headless-forget`` will be removed with the next release.
 
     Returns 0 on success.
     """
@@ -246,17 +253,18 @@ def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
-    """make rows again for bundles of which the store has the objects only
+    """create the rows of objects that have none
 
-    For a database that was lost, or restored from a backup that is older than the last
-    push. Each object without a row is read and checked; then its drafts can be pulled
-    again. What no push has brought becomes a push of the user "rebuilt" with the time of the
-    object, the oldest object first. Bookmarks and obsolescence markers are not in the store.
+    Use this if a database was lost, or restored from a backup older than the last
+    push. Each object without a row is read and checked. Then its drafts can be pulled
+    again. Changesets that no push has brought become a push of the user "rebuilt" with the
+    time of the object, the oldest object first. Bookmarks and obsolescence markers are not
+    in the store.
 
-    Drafts that were removed for good stay so, if the database knows of it. Running it again
-    goes on where it was interrupted.
+    Drafts that were removed for good are not rebuilt, if the database knows of it. Run the
+    command again if it is interrupted: it continues.
 
-    Returns 0 if no object without a row is left, 1 if one could not be used: a line says why.
+    Returns 0 if no object without a row is left, 1 if one cannot be used, with the reason.
     """
     return _run('rebuild', ui, repo, **opts)
 
@@ -268,10 +276,9 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_audit(ui: Any, repo: Any, **opts: Any) -> int:
-    """list what operators removed for good, with who did it, when and why
+    """list what operators removed for good: who, when and why
 
-    The newest comes first. The database has the same as a view for people,
-    ``audit_log``.
+    The newest entry comes first. The view ``audit_log`` in the database shows the same.
 
     Returns 0 on success.
     """
@@ -281,8 +288,8 @@ def headless_audit(ui: Any, repo: Any, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-gc',
     [
-        (b'', b'grace', b'30d', b'leave alone objects that are younger', b'AGE'),
-        (b'', b'force', None, b'even if that is most of what there is'),
+        (b'', b'grace', b'30d', b'keep objects that are younger', b'AGE'),
+        (b'', b'force', None, b'remove even most of the objects'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
@@ -290,18 +297,20 @@ def headless_audit(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
-    """remove objects that nothing points at, and what else was left behind
+    """remove objects without a row, and temporary files left behind
 
-    Objects without a row in the database, temporary files of pushes and pulls that died,
-    and entries of the local cache that nobody can ask for. An object is all that is left of
-    drafts whose rows were lost (see :hg:`help admin::headless-rebuild`): it is kept for
-    a month, and named when it goes. It may run beside
-    pushes, and says nothing else unless it is asked with -v/--verbose: made for cron. Where
-    it would remove more than half of all objects, which is what a wrong setting looks
-    like, it refuses unless it has --force.
+    Remove objects that have no row in the database, temporary files of pushes and pulls
+    that died, and entries of the local cache that are no longer of use. If rows were lost,
+    their objects are all that is left of the drafts (see
+    :hg:`help admin::headless-rebuild`). So an object is kept for a month, and named when
+    it is removed.
 
-    Returns 0 on success, 1 if another one is running (then nothing was done) or if
-    something could not be removed.
+    The command may run during pushes. For cron, it prints nothing else without
+    -v/--verbose. If it would remove more than half of all objects, as with a wrong
+    setting, it refuses to do so without --force.
+
+    Returns 0 on success, 1 if another process is removing drafts or objects; then nothing
+    was done.
     """
     return _run('gc', ui, repo, **opts)
 
@@ -309,7 +318,7 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-stats',
     [
-        (b'', b'days', 30, b'the last days to list', b'N'),
+        (b'', b'days', 30, b'number of days to list', b'N'),
         (b'', b'prometheus', b'', b'write metrics to a file', b'FILE'),
         *_FORMATTER,
     ],
@@ -319,12 +328,12 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     """count pushes, changesets and bytes, by day and by user
 
-    Days are those of UTC. What was stored on a day is counted as far as it is still
-    there. Bundles are as old as their storing: what was moved in is younger here than
-    for :hg:`admin::headless-expire`, which goes by the push.
+    Days are in UTC. Bundles count for the day on which they were stored, if they still
+    exist. The age of a bundle is that of its storing: an imported draft is younger here
+    than for :hg:`admin::headless-expire`, which uses the time of the push.
 
     --prometheus writes the totals for the textfile collector of the node exporter,
-    and prints nothing without -v/--verbose or -T/--template; it needs the package
+    and prints nothing without -v/--verbose or -T/--template. It needs the package
     prometheus-client.
 
     Returns 0 on success.

@@ -1,4 +1,4 @@
-"""How pushes are listed that clash with what is recorded."""
+"""List pushes that conflict with recorded ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..model import Conflict, PastPush
 
 
 def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
-    """List clashes on a formatter, a line each; ``ours`` introduces what was to be written."""
+    """Write a line for each conflict; ``ours`` introduces the push that was not written."""
     for conflict in conflicts:
         push = conflict.push
         if conflict.recorded is not None:

@@ -1,4 +1,4 @@
-"""The drafts of an ordinary repository, head by head."""
+"""The drafts of an ordinary repository, by head."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ..bundles.ancestry import Stack
 
 
 class Drafts:
-    """Some drafts of a repository with all their draft ancestors; ``heads`` are revision
-    numbers."""
+    """The drafts ``revs`` of a repository, which must include all their draft ancestors.
+
+    ``heads`` are revision numbers.
+    """
 
     def __init__(self, repo: Any, revs: Any) -> None:
         self._changelog = repo.unfiltered().changelog
@@ -27,16 +29,17 @@ class Drafts:
         return self._changelog.rev(node) in self._revs
 
     def stack(self, head: int) -> Stack:
+        """Return the stack of the draft head with revision number ``head``."""
         changelog = self._changelog
         nodes = ancestry.above(changelog, [changelog.node(head)], lambda n: n not in self)
         return Stack(tuple(nodes), tuple(ancestry.bases(changelog, nodes)))
 
 
 def select(repo: Any, revs: list[bytes]) -> Drafts:
-    """The visible drafts that some revsets name, with their draft ancestors; all
-    visible drafts where none is named.
+    """Return the visible drafts in ``revs``, which are revsets, with their draft ancestors.
 
-    Secret changesets and hidden ones are no drafts here.
+    Return all visible drafts if ``revs`` is empty. Secret and hidden changesets are never
+    returned.
     """
     if not revs:
         return Drafts(repo, repo.revs(b'draft()'))

@@ -1,4 +1,4 @@
-"""``admin::headless-expire``: drafts go, their pushes stay."""
+"""``admin::headless-expire``: remove drafts, and keep their pushes in the pushlog."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     if not (by_push or revs):
         raise Refused('nothing is chosen: use --older-than, --user, --push or --rev')
     choice = _choice(opts)
-    rounds = _chosen(repo, backend, choice, revs) if by_push else _named(repo, backend, revs)
+    batches = _chosen(repo, backend, choice, revs) if by_push else _named(repo, backend, revs)
     dry_run = bool(opts['dry_run'])
     drafts = bundles = size = failed = 0
-    kept: set[bytes] = set()
+    remaining: set[bytes] = set()
     with contextlib.ExitStack() as stack:
         deleter = None if dry_run else stack.enter_context(deletion.required(backend))
         fm = stack.enter_context(
@@ -35,8 +35,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         )
         bar = stack.enter_context(cli.progress(ui, b'expiring', b'bundles', None))
         done_before = drop.DryRun(set(), set()) if dry_run else None
-        for candidates, chosen in rounds:
-            kept |= chosen
+        for candidates, chosen in batches:
+            remaining |= chosen
             for done in _dropped(repo, backend, deleter, candidates, chosen, done_before):
                 if isinstance(done, Corrupt):
                     ui.warn(b'%s\n' % hgcompat.to_bytes(done.line()))
@@ -45,7 +45,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 for node in done.expired:
                     fm.startitem()
                     fm.condwrite(ui.verbose or not fm.isplain(), b'node', b'%s\n', hex(node))
-                kept -= set(done.expired)
+                remaining -= set(done.expired)
                 drafts += len(done.expired)
                 bundles += len(done.keys)
                 size += done.size
@@ -58,7 +58,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             + b' %d drafts, and %d bundles with %s\n'
             % (drafts, bundles, hgcompat.byte_count(size)),
         )
-        stay = backend.catalog.read(drafts_rows.known, kept) if kept else ()
+        stay = backend.catalog.read(drafts_rows.known, remaining) if remaining else ()
         if stay:
             text = b'%d that are chosen stay: others build on them\n' % len(stay)
             cli.summary(ui, fm, text)
@@ -73,8 +73,10 @@ def _dropped(
     chosen: set[bytes],
     done: drop.DryRun | None,
 ) -> Iterator[drop.Plan | Corrupt]:
-    """What was done; bundles one by one where one of them can't be read. Without a
-    remover, what would be done."""
+    """Drop bundles and yield the plan that was carried out, or the error if one cannot be read.
+
+    If one of several cannot be read, drop each by itself. Without a ``deleter``, only plan.
+    """
     planned = drop.plan(repo, backend, candidates, chosen, done)
     if deleter is None:
         yield planned
@@ -103,7 +105,7 @@ def _choice(opts: dict[str, Any]) -> Choice:
 def _chosen(
     repo: Any, backend: Backend, choice: Choice, revs: Sequence[bytes]
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
-    """Bundles whose heads fit a choice, and the drafts in them that do, some at a time."""
+    """Yield bundles whose heads match ``choice``, and their drafts that match, in batches."""
     after = 0
     while candidates := backend.catalog.read(expiry.choose, choice, after):
         after = candidates[-1].bundle_id
@@ -117,6 +119,7 @@ def _chosen(
 def _named(
     repo: Any, backend: Backend, revs: Sequence[bytes]
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
+    """Yield the bundles whose heads are in ``revs``, and the drafts in ``revs``."""
     chosen = set(revsets.drafts_named(repo, backend, revs))
     candidates = backend.catalog.read(expiry.holding, chosen)
     yield [candidate for candidate in candidates if candidate.bundle.head in chosen], chosen

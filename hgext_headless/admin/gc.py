@@ -1,4 +1,4 @@
-"""``admin::headless-gc``: what nothing points at, and what was left behind."""
+"""``admin::headless-gc``: remove objects without a row, and temporary files left behind."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..lifecycle import deletion
 from ..store import Object, names
 from . import cli
 
-#: Seconds for which temporary files, and the rows of deleted objects, are kept at least.
+#: Minimum age in seconds of temporary files, and of rows of deleted objects, to be removed.
 _LONGEST_PUSH = 86400
-#: Objects of which nobody asks why.
+#: Number of objects that may be removed whatever their share of all objects.
 _FEW = 20
 
 
@@ -38,22 +38,26 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 _check_store(backend, before)
             if not dry_run:
                 deleter.finish()
-            _objects(ui, backend, deleter, before, dry_run, listing)
+            _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             if not dry_run:
                 abandoned = now - _LONGEST_PUSH
-                listing.count(b'temporary files', _temporary_folders(abandoned))
+                listing.count(b'temporary files', _remove_temporary_folders(abandoned))
                 listing.count(
                     b'temporary files in the store',
                     backend.store.remove_abandoned(backend.settings.repository, abandoned),
                 )
-                listing.count(b'entries of the cache', _cache(backend, max(before, abandoned)))
+                listing.count(
+                    b'entries of the cache', _collect_cache(backend, max(before, abandoned))
+                )
                 backend.catalog.write(deletions.purge, int(now - _LONGEST_PUSH))
     return 0
 
 
 class _Listing:
-    """What was removed: objects by name, and how many of all else if that is asked for,
-    or this is a dry run."""
+    """Writes what was removed: each object by name, and the number of other things.
+
+    The numbers are written only if the output is verbose or it is a dry run.
+    """
 
     def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
         self._ui = ui
@@ -74,9 +78,9 @@ class _Listing:
 
 
 def _check_store(backend: Backend, before: float) -> None:
-    """Refuse to remove most of what there is: then it is another database's.
+    """Raise `Refused` if more than half of the objects would be removed.
 
-    Raises `Refused`.
+    Then the store is probably another database's.
     """
     found = orphans = 0
     for prefix in names.prefixes(backend.settings.repository):
@@ -91,7 +95,7 @@ def _check_store(backend: Backend, before: float) -> None:
         )
 
 
-def _objects(
+def _remove_orphans(
     ui: Any,
     backend: Backend,
     deleter: deletion.Deleter,
@@ -99,7 +103,7 @@ def _objects(
     dry_run: bool,
     listing: _Listing,
 ) -> None:
-    """Remove objects without a row that are older than the grace time."""
+    """Remove objects without a row that are older than ``before``."""
     parts = list(names.prefixes(backend.settings.repository))
     with cli.progress(ui, b'collecting', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
@@ -109,13 +113,13 @@ def _objects(
                 for found in backend.store.objects(prefix)
                 if found.modified < before and names.is_key(found.key)
             }
-            free = backend.catalog.read(bundle_rows.without_row, list(old))
-            for key in free if dry_run else deleter.remove(free):
+            orphans = backend.catalog.read(bundle_rows.without_row, list(old))
+            for key in orphans if dry_run else deleter.remove(orphans):
                 listing.object(old[key])
 
 
-def _temporary_folders(before: float) -> int:
-    """Remove the folders of pushes and pulls that died, of this user and this machine."""
+def _remove_temporary_folders(before: float) -> int:
+    """Remove folders of pushes and pulls that died, on this machine and of this user."""
     removed = 0
     for folder in glob.glob(os.path.join(tempfile.gettempdir(), FOLDER_PREFIX + '*')):
         try:
@@ -124,12 +128,12 @@ def _temporary_folders(before: float) -> int:
             if newest < before and os.lstat(folder).st_uid == os.geteuid():
                 shutil.rmtree(folder)
                 removed += 1
-        except OSError:  # it is being used, or removed by somebody else
+        except OSError:  # another process is using or removing it
             continue
     return removed
 
 
-def _cache(backend: Backend, before: float) -> int:
+def _collect_cache(backend: Backend, before: float) -> int:
     repository = backend.settings.repository
 
     def is_live(digests: list[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""``admin::headless-import``: the drafts of a repository that keeps them in itself."""
+"""``admin::headless-import``: move the drafts of an ordinary repository to bundles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from . import cli
 from .drafts import Drafts, select
 from .public_clone import PublicClone
 
-#: What is recorded at once: so many bundles, or so many changesets in them.
+#: A batch is recorded when it has so many bundles, or so many changesets.
 _BUNDLES = 50
 _CHANGESETS = 1000
 
@@ -39,24 +39,25 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if opts['into']:
             clone = PublicClone(repo, backend, opts['into'], quiet=not fm.isplain())
         if opts['dry_run']:
-            _say_what_would_be_done(ui, fm, drafts, _not_yet_stored(backend, clone, drafts))
+            _report_dry_run(ui, fm, drafts, _not_yet_stored(backend, clone, drafts))
             return 0
         with _resumable():
             if clone:
                 clone.prepare()
                 backend = clone.backend()
-            todo = _without_forgotten(ui, backend, drafts, _not_stored(backend, drafts))
+            todo = _without_banned(ui, backend, drafts, _not_stored(backend, drafts))
             under = clone.opened if clone else repo
             total = _import(ui, repo, under, backend, drafts, todo)
             _import_bookmarks(ui, repo, backend, drafts)
             if clone:
                 clone.pull()
-        _say_what_was_done(ui, fm, drafts, todo, total, time.monotonic() - started)
+        _report(ui, fm, drafts, todo, total, time.monotonic() - started)
     return 0
 
 
 @contextlib.contextmanager
 def _resumable() -> Iterator[None]:
+    """Tell the user that the import can be resumed after a temporary error."""
     try:
         yield
     except Temporary as exc:
@@ -64,7 +65,7 @@ def _resumable() -> Iterator[None]:
 
 
 def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts) -> list[int]:
-    """As `_not_stored`, for a database that may not be there, and is not made."""
+    """Do what `_not_stored` does, for a database that may not exist, without creating it."""
     if clone and clone.found:
         backend = clone.backend()
     elif clone and backend.settings.embedded_database:
@@ -75,7 +76,7 @@ def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts)
 
 
 def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
-    """The heads whose bundle is not recorded."""
+    """Return the heads whose bundles are not recorded."""
     todo: list[int] = []
     for batch in batches(drafts.heads):
         stacks = {head: drafts.stack(head) for head in batch}
@@ -88,11 +89,13 @@ def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
     return todo
 
 
-def _without_forgotten(
+def _without_banned(
     ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]
 ) -> list[int]:
-    """The heads that may be stored: a draft that was removed for good stays away, and
-    what builds on it too."""
+    """Return the heads that may be stored.
+
+    Drafts that were removed for good are left out, and so are their descendants.
+    """
     allowed: list[int] = []
     for batch in batches(heads):
         stacks = {head: drafts.stack(head) for head in batch}
@@ -112,11 +115,13 @@ def _without_forgotten(
 def _import(
     ui: Any, repo: Any, under: Any, backend: Backend, drafts: Drafts, todo: Sequence[int]
 ) -> imports.Imported:
-    """Store and record the bundles of some heads. ``under`` is the repository over which
-    they are checked."""
+    """Store and record the bundles of the heads ``todo``.
+
+    ``under`` is the repository over which each bundle is laid to check it.
+    """
     total = imports.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
-    gc.freeze()  # what stays need not be looked at again and again
+    gc.freeze()  # so that each collection below looks at new objects only
     with cli.progress(ui, b'importing', b'heads', len(todo)) as bar:
         for batch in _batches(map(drafts.stack, todo)):
             with tempfile.TemporaryDirectory(prefix=overlays.FOLDER_PREFIX) as folder:
@@ -126,15 +131,15 @@ def _import(
                     bundle, path, changesets = written(
                         repo, under, backend.settings.repository, stack, folder
                     )
-                    # Each overlay leaves a changelog's index in a cycle of few objects, which
-                    # would be collected once there are hundreds of them.
+                    # Each overlay leaves the index of a changelog in a reference cycle. It has
+                    # few objects, so that hundreds would pile up before a collection.
                     gc.collect()
                     files.append((bundle, path))
                     facts.update((c.node, c) for c in changesets)
                     bar.increment()
                 found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
-                marks = list(map(markers.pack, found))
-                total += _keep(backend, files, list(facts.values()), marks)
+                packed = list(map(markers.pack, found))
+                total += _store(backend, files, list(facts.values()), packed)
     return total
 
 
@@ -149,18 +154,18 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
         yield batch
 
 
-def _keep(
+def _store(
     backend: Backend,
     files: Sequence[tuple[Bundle, str]],
     changesets: Sequence[Changeset],
-    marks: Sequence[Marker],
+    packed: Sequence[Marker],
 ) -> imports.Imported:
     def record(stored_again: Deletions) -> imports.Imported:
         return backend.catalog.write(
             imports.add,
             changesets,
             [bundle for bundle, _path in files],
-            marks,
+            packed,
             int(time.time()),
             stored_again,
         )
@@ -170,17 +175,17 @@ def _keep(
 
 
 def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> None:
-    marks = {name: node for name, node in hgcompat.bookmarks(repo).items() if node in drafts}
-    if not marks:
+    bookmarks = {name: node for name, node in hgcompat.bookmarks(repo).items() if node in drafts}
+    if not bookmarks:
         return
-    for name in backend.catalog.write(imports.record_bookmarks, marks, int(time.time())):
+    for name in backend.catalog.write(imports.record_bookmarks, bookmarks, int(time.time())):
         ui.warn(
             b"bookmark '%s' is on another draft already, and stays there\n"
             % hgcompat.escaped_bytes(name)
         )
 
 
-def _say_what_would_be_done(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
+def _report_dry_run(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> None:
     stored = len(drafts.heads) - len(todo)
     fm.startitem()
     fm.data(heads=len(drafts.heads), changesets=len(drafts), stored=stored)
@@ -192,7 +197,7 @@ def _say_what_would_be_done(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int
     )
 
 
-def _say_what_was_done(
+def _report(
     ui: Any,
     fm: Any,
     drafts: Drafts,

@@ -1,4 +1,4 @@
-"""``admin::headless-import-pushlog``: the pushes of an older pushlog."""
+"""``admin::headless-import-pushlog``: import the pushes of an older pushlog."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def run(
 
 
 def _reader(repo: Any) -> pushlog_import.Facts:
-    # What is hidden or secret is not imported, and no server has it: a changeset of
-    # which more than the name is recorded is waited for until it can be served.
+    # Hidden and secret changesets are not imported, and no server has them. Only their nodes are
+    # recorded: with more, their push would not be shown until they can be served.
     served = repo.filtered(b'served')
     has_node = served.changelog.hasnode
 

@@ -1,4 +1,5 @@
-"""``admin::headless-init``: the schema, the words for search, the store, the requirement."""
+"""``admin::headless-init``: create the schema and the words for search,
+check the store, write the requirement."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if requirement.write(repo):
             ui.status(b'wrote the requirement "%s"\n' % requirement.NAME)
     except Refused as exc:
-        # As for one that is to move in.
+        # It has drafts itself, which may still be to import.
         ui.warn(b'the requirement was not written: %s\n' % hgcompat.to_bytes(str(exc)))
     return 0
 

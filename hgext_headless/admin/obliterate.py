@@ -1,4 +1,4 @@
-"""``admin::headless-obliterate``: one draft goes everywhere, at once and for good."""
+"""``admin::headless-obliterate``: remove one draft everywhere, at once and for good."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import bans, bookmarks, drafts, expiry
+from ..catalog import bans, drafts, expiry, names
 from ..catalog.expiry import Candidate
 from ..errors import Refused, Temporary
 from ..lifecycle import deletion, drop
@@ -28,7 +28,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
             ui.status(b'would obliterate %s\n' % hex(other))
         return 0
     with deletion.required(backend) as deleter:
-        # First, so that nobody pushes it again meanwhile.
+        # Before anything is removed, so that no push brings it back meanwhile.
         now = int(time.time())
         backend.catalog.write(bans.record, cli.operator(), [node], reason, now)
         candidates = backend.catalog.read(expiry.holding, [node])
@@ -47,10 +47,14 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
 
 
 def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
+    """Return the node of a draft that is named by its hash, or 12 or more digits of it.
+
+    The whole hash of a draft that is not stored is accepted too, to ban it. Raise `Refused`.
+    """
     shown = hgcompat.escaped(name)
     if not re.fullmatch(rb'[0-9a-f]{12,40}', name):
         raise Refused(f'name the draft by its hash, or 12 digits of it, and not by "{shown}"')
-    found = backend.catalog.read(bookmarks.named, name)
+    found = backend.catalog.read(names.named, name)
     if len(found) > 1:
         raise Refused(f'"{shown}" is ambiguous')
     if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):
@@ -64,7 +68,7 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
 
 
 def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes) -> set[bytes]:
-    """A draft with those that build on it, however far."""
+    """Return ``node`` and its descendants in ``candidates``."""
     found = {node}
     for candidate in candidates:
         parents = backend.catalog.read(expiry.parents, candidate.bundle.nodes)

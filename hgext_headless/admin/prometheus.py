@@ -1,4 +1,4 @@
-"""Totals for the textfile collector of Prometheus' node exporter."""
+"""Write totals for the textfile collector of Prometheus' node exporter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from ..catalog.statistics import Totals
 from ..errors import Refused
 
-#: Name (without the counters' ``_total``), help text, and where the value is found.
+#: Name (without the counters' ``_total``), help text, and field of `Totals`.
 _COUNTERS = (
     ('headless_pushes', 'Pushes that were recorded', 'pushes'),
     ('headless_changesets', 'Changesets that pushes brought', 'changesets'),
@@ -49,7 +49,7 @@ class _Collector:
 
 
 def write(path: str, repository: str, totals: Totals) -> None:
-    """Write the file, whole or not at all. Raises `Refused` where it can't be written."""
+    """Write the file atomically. Raise `Refused` if it cannot be written."""
     registry = CollectorRegistry()
     registry.register(_Collector(repository, totals))
     try:

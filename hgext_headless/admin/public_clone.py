@@ -1,4 +1,4 @@
-"""A clone with the public history alone, beside a repository that has drafts."""
+"""A clone with public history only, of a repository that has drafts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
 
 
 class PublicClone:
-    """The clone of ``repo`` at ``target``: made, or found from an earlier run.
+    """The clone of ``repo`` at ``target``, which may exist from an earlier run.
 
-    ``repo`` is not written to. ``opened`` is the clone, once `prepare` has returned.
-    With ``quiet`` nothing is said.
-    Methods raise `errors.Refused`, and `errors.Temporary` where the file system fails.
+    ``repo`` is not written to. ``found`` tells whether the clone existed. ``opened`` is the
+    clone, after `prepare`. If ``quiet``, nothing is printed. Methods raise `errors.Refused`,
+    and `errors.Temporary` if the file system fails.
     """
 
     def __init__(self, repo: Any, backend: Backend, target: bytes, quiet: bool) -> None:
@@ -33,7 +33,7 @@ class PublicClone:
         self.found = self._find()
 
     def _find(self) -> bool:
-        """Whether the clone is there already."""
+        """Return whether the clone exists already."""
         name = hgcompat.escaped(self._target)
         if not os.path.isdir(os.path.dirname(self._target)):
             raise Refused(f'{name}: the folder to make it in does not exist')
@@ -64,14 +64,13 @@ class PublicClone:
         return localrepo.instance(self._repo.baseui, self._target, False)
 
     def backend(self) -> Backend:
-        """The clone's settings: where its drafts go."""
+        """Return the clone's settings, database and store: its drafts go there."""
         return Backend(self._configured())
 
     def prepare(self) -> None:
-        """Make the clone, or bring it up to date.
+        """Create the clone, or update it.
 
-        It appears under its name when it is whole; what a run that was killed
-        has left beside it is removed.
+        It gets its name when it is complete. What a killed run has left is removed.
         """
         if self.found:
             self.pull()
@@ -95,12 +94,12 @@ class PublicClone:
         self.opened = self._stock(self._target)
 
     def pull(self) -> None:
-        """Pull public history, as it is by now, with its bookmarks."""
+        """Pull public history as it is now, with its bookmarks."""
         source, clone = self._source.unfiltered(), self.opened.unfiltered()
         if clone.svfs.exists(b'journal'):
-            clone.recover()  # of a run that was killed
+            clone.recover()  # a run was killed
         source.invalidateall()
-        marks = {
+        new_bookmarks = {
             name: node
             for name, node in hgcompat.bookmarks(source).items()
             if name not in hgcompat.bookmarks(clone) and not source[node].mutable()
@@ -110,25 +109,24 @@ class PublicClone:
             for node in map(source.changelog.node, source.revs(b'heads(public())'))
             if not clone.changelog.hasnode(node)
         ]
-        if not heads and not marks:
+        if not heads and not new_bookmarks:
             return
         peer = source.peer()
         try:
             exchange.pull(
                 clone,
                 peer,
-                heads=[*heads, *marks.values()],
-                bookmarks=sorted(marks),
+                heads=[*heads, *new_bookmarks.values()],
+                bookmarks=sorted(new_bookmarks),
                 streamclonerequested=False,
             )
         finally:
             peer.close()
 
     def _stock(self, path: bytes, create: bool = False) -> Any:
-        """A repository as hg has it without us.
+        """Open a repository as hg does without the extensions.
 
-        It takes no part, and runs none of the site's hooks: they have seen this
-        history when it was pushed.
+        The site's hooks are disabled: they saw this history when it was pushed.
         """
         repo = localrepo.instance(self._repo.baseui, path, create)
         for section in (config.SECTION, b'hooks'):
@@ -139,7 +137,7 @@ class PublicClone:
         return repo
 
     def _write_settings(self, path: bytes) -> None:
-        """All that is in effect here, so that the clone can be served as it is."""
+        """Write all settings that are in effect here, so that the clone can be served at once."""
         items = dict(self._repo.ui.configitems(config.SECTION))
         items[b'repository'] = hgcompat.to_bytes(self._settings.repository)
         lines = [b'[extensions]']
@@ -150,7 +148,7 @@ class PublicClone:
             b'%s = %s' % (name, value.replace(b'\n', b'\n  '))
             for name, value in sorted(items.items())
         ]
-        # A password may stand in it.
+        # They may contain a password.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, 'wb') as out:
             out.write(b'\n'.join(lines) + b'\n')

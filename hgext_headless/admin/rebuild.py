@@ -1,4 +1,4 @@
-"""``admin::headless-rebuild``: rows again for bundles that have their objects only."""
+"""``admin::headless-rebuild``: create the rows of objects that have none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..model import Bundle, Push, Recorded
 from ..store import Object, names
 from . import cli
 
-#: Who the pushlog says has pushed it.
+#: The user of rebuilt pushes.
 USER = 'rebuilt'
 
 
@@ -57,7 +57,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 
 
 def _without_row(ui: Any, backend: Backend) -> list[Object]:
-    """The objects that no row points at, the oldest first."""
+    """Return the objects without a row, the oldest first."""
     found: list[Object] = []
     parts = list(names.prefixes(backend.settings.repository))
     with cli.progress(ui, b'listing', b'parts', len(parts)) as bar:
@@ -76,11 +76,11 @@ class Rebuilt(NamedTuple):
 
 
 def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -> Rebuilt:
-    """Read an object, check it whole, and ``record`` its rows: a push of what no push has
-    brought, with the object's time.
+    """Read and check the object ``found`` and, if ``record``, record its rows.
 
-    Raises `errors.Corrupt` where it is no bundle of ours, and `errors.Refused` where its
-    changesets were removed for good, or build on some that the repository lacks.
+    Changesets that no push has brought become a push with the object's time. Raise
+    `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
+    changesets were removed for good, or the repository lacks a base.
     """
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
@@ -99,7 +99,7 @@ def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -
 
 
 def _described(key: str, path: str) -> Bundle:
-    """An object as far as its bytes tell; without what is in it."""
+    """Return the key, size and digest of an object's file, as a bundle without changesets."""
     name, check = write.digests(path)
     if name != names.digest(key):
         raise Corrupt(f'object {key} is not what its name says')
@@ -109,6 +109,7 @@ def _described(key: str, path: str) -> Bundle:
 def _read(
     ui: Any, repo: Any, bundle: Bundle, layer: Layer, folder: str
 ) -> tuple[Bundle, list[Any]]:
+    """Return the bundle with its head, bases and changesets, and the facts about its changesets."""
     nodes = checks.nodes(layer)
     has_node = repo.unfiltered().changelog.hasnode
     combined = os.path.join(folder, 'overlay.hg')

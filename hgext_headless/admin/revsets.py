@@ -1,4 +1,4 @@
-"""Naming drafts on the command line: by revsets over public history and some bundles."""
+"""Drafts named on the command line, by revsets over public history and bundles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..catalog import names as catalog_names
 from ..errors import Refused
 from ..model import Bundle
 
-#: Shorter ones may be numbers, or words.
+#: A prefix of a hash. Shorter ones may be numbers, or words.
 _HASH = rb'[0-9a-f]{6,40}'
 _NUMBER = rb'-?[0-9]{1,9}'
 
@@ -24,11 +24,11 @@ _NUMBER = rb'-?[0-9]{1,9}'
 def drafts_named(
     repo: Any, backend: Backend, revs: Sequence[bytes], beside: Iterable[Bundle] = ()
 ) -> list[bytes]:
-    """The drafts that revsets name, parents first. They see public history, and the
-    drafts in the bundles ``beside`` and in those that hold a draft which is named in them.
+    """Return the drafts that the revsets ``revs`` name, parents first.
 
-    Raises `Refused` where a name is ambiguous, or none is a draft's and there is nothing
-    beside; and what Mercurial raises for a revset that it can't make sense of.
+    The revsets see public history, the drafts in the bundles ``beside``, and those in bundles
+    of drafts that they name. Raise `Refused` if a name is ambiguous, or no draft is named and
+    ``beside`` is empty; and Mercurial's error for an invalid revset.
     """
     names = {name for rev in revs for name in _names(revsetlang.parse(rev))}
     whole = [rev for rev in revs if not re.fullmatch(_NUMBER, rev)]
@@ -41,7 +41,7 @@ def drafts_named(
     if not bundles:
         raise Refused(f'no stored draft is named in "{hgcompat.escaped(revs[0])}"')
     named = [hex(found[rev]) if rev in found else rev for rev in revs]
-    # Mercurial knows no bookmark of the database.
+    # Mercurial does not know the bookmarks in the database.
     aliases = {
         name: hex(node) for name, node in found.items() if not hex(node).startswith(name)
     }
@@ -56,8 +56,11 @@ def drafts_named(
 
 
 def _names(tree: Any, inside: bool = False) -> Iterator[bytes]:
-    """What may be a draft's name in a parsed revset. In the arguments of a function only
-    what looks like a hash: other words there have a meaning of their own."""
+    """Yield possible names of drafts in a parsed revset.
+
+    In the arguments of a function, yield only what looks like a hash: other words there have
+    another meaning.
+    """
     if not isinstance(tree, tuple) or not tree:
         return
     if tree[0] in (b'symbol', b'string'):

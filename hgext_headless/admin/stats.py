@@ -1,4 +1,4 @@
-"""``admin::headless-stats``: how much is pushed, by whom, and how much is kept."""
+"""``admin::headless-stats``: how much is pushed, by whom, and how much is stored."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..catalog.statistics import DAY, Ages, Day, Totals, User
 from ..errors import Misconfigured, Refused
 from . import cli
 
-#: How many users are listed.
+#: Number of users listed.
 _USERS = 20
-#: What may be chosen for ``headless-expire --older-than``.
+#: Ages that are usual for ``headless-expire --older-than``.
 _AGES = (b'1d', b'7d', b'30d', b'90d', b'365d')
 _MAX_DAYS = 36500
 
@@ -64,7 +64,7 @@ def _date(day: int) -> bytes:
 
 
 def _bounds() -> list[tuple[bytes | None, bytes | None]]:
-    """Of each group of `statistics.by_age`: older than, younger than."""
+    """Return for each group of `statistics.by_age`: older than, younger than."""
     return list(zip((None, *_AGES), (*_AGES, None)))
 
 
@@ -140,7 +140,10 @@ def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
 
 
 def _table(fm: Any, title: bytes, header: Sequence[bytes], rows: Sequence[Sequence[bytes]]) -> None:
-    """Write rows in columns, the first one to the left; nothing where there are none."""
+    """Write rows in columns, the first left-aligned, the others right-aligned.
+
+    Write nothing without rows.
+    """
     if not rows:
         return
     if title:

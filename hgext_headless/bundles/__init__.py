@@ -1,12 +1,14 @@
 """Bundles, as files and as repositories:
 
 - `ancestry`: which changesets a bundle holds
-- `write`: the bundles that are stored; `verify_bundle`: one that stands alone, proved
-- `changegroups`: what comes in, normalized; several, spliced
-- `overlay`: bundles laid over the repository; `shared_index`: without reading it again
-- `checks`: every revision of a push against its hash and its changesets
-- `facts`: what the catalog keeps of a changeset
+- `write`: write the bundles that are stored; `verify_bundle`: write one and check that it needs
+  nothing but public history
+- `changegroups`: normalize an incoming changegroup; splice several into one
+- `overlay`: the repository with bundles laid over it; `shared_index`: without reading its index
+  again
+- `checks`: check each revision of a push against its hash and its changeset
+- `facts`: what the catalog records of a changeset
 - `markers`: obsolescence markers, read and packed
 
-Asks the store, and no database. `receive`, `wire`, `hgweb`, `lifecycle` and `admin` call in.
+Uses the store, not the database. Called by `receive`, `wire`, `hgweb`, `lifecycle` and `admin`.
 """

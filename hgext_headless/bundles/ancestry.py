@@ -1,4 +1,4 @@
-"""Ancestors down to where public history begins: what is below is not walked."""
+"""Draft ancestors of a changeset: the walk stops where public history begins."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from mercurial.node import nullrev
 
 
 class Stack(NamedTuple):
-    """A head with all its draft ancestors: ``nodes``, parents first, end with the
-    head. ``bases`` are their public parents."""
+    """A head with all its draft ancestors.
+
+    ``nodes`` are in order, parents first, and end with the head. ``bases`` are their public
+    parents.
+    """
 
     nodes: tuple[bytes, ...]
     bases: tuple[bytes, ...]
@@ -23,8 +26,11 @@ class Stack(NamedTuple):
 def above(
     changelog: Any, heads: Iterable[bytes], is_below: Callable[[bytes], bool]
 ) -> list[bytes]:
-    """Some changesets and their ancestors, parents first, without those that are below
-    (as is then each of their ancestors)."""
+    """Return ``heads`` and their ancestors down to those for which ``is_below`` is true.
+
+    Parents come first. Changesets for which ``is_below`` is true are left out and not walked:
+    it must be true for all their ancestors.
+    """
     found: set[int] = set()
     pending = [changelog.rev(node) for node in heads]
     while pending:
@@ -36,7 +42,7 @@ def above(
 
 
 def bases(changelog: Any, nodes: Collection[bytes]) -> list[bytes]:
-    """The parents of some changesets that are not among them, sorted."""
+    """Return the parents of ``nodes`` that are not among ``nodes``, sorted."""
     inside = {*nodes, changelog.nullid}
     return sorted(
         {parent for node in nodes for parent in changelog.parents(node) if parent not in inside}

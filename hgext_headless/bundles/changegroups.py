@@ -1,8 +1,8 @@
-"""Changegroups as files: normalizing what comes in, splicing several into one.
+"""Changegroups as files: normalize an incoming one, splice several into one.
 
-The format is that of ``hg help internals.changegroups``. Whatever came in is
-kept as version 02, whose entries name their delta bases, so that groups of
-several changegroups can stand one after the other.
+The format is that of ``hg help internals.changegroups``. An incoming changegroup is rewritten
+as version 02. Its entries name their delta bases, so that groups of several changegroups can be
+concatenated.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from mercurial import changegroup, error, pathutil
 from .. import hgcompat
 from ..errors import Refused
 
-#: The versions that are read; 03 without flags and without tree manifests.
+#: Versions that can be read; 03 only without flags and tree manifests.
 READABLE = (b'01', b'02', b'03')
 
-#: Bytes of one entry: it has to be held in memory.
+#: Maximum size of one entry in bytes: it is held in memory.
 MAX_ENTRY = 512 * 1024 * 1024
 
 
 class BoundedStream:
-    """A stream that hands out all that it is asked for, and no more at once than
-    an entry may have. Raises `Refused`."""
+    """A stream that reads exactly ``size`` bytes, and refuses a ``size`` above `MAX_ENTRY`."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
+        """Return ``size`` bytes. Raise `Refused` if that is too many, or the stream ends early."""
         if size > MAX_ENTRY:
             raise Refused(
                 f'one entry of the changegroup has {size} bytes, more than {MAX_ENTRY}'
@@ -41,9 +41,9 @@ class BoundedStream:
 
 
 def check_file_name(name: bytes) -> None:
-    """Refuse a file name that leaves the working directory or enters ``.hg``.
+    """Raise `Refused` if a file name leaves the working directory or enters ``.hg``.
 
-    hg itself refuses such a name when it updates to it, not when it is pushed.
+    hg itself checks this on update, not on push.
     """
     try:
         pathutil.pathauditor(b'/', realfs=False)(name)
@@ -55,10 +55,10 @@ def check_file_name(name: bytes) -> None:
 
 
 def normalized(stream: Any, version: bytes, changesets: list[hgcompat.Delta]) -> Iterator[bytes]:
-    """The chunks of an incoming changegroup, checked, as version 02.
+    """Yield the chunks of an incoming changegroup, checked and converted to version 02.
 
-    Appends the entries of the changelog, without their deltas, to
-    ``changesets`` on the way. Raises `Refused`.
+    Append the changelog's entries, without their deltas, to ``changesets`` as they are read.
+    Raise `Refused` if the changegroup is not acceptable.
     """
     if version not in READABLE:
         raise Refused(f'changegroup version {hgcompat.escaped(version)} is not supported')
@@ -98,22 +98,21 @@ def _file_header(name: bytes) -> Iterator[bytes]:
 
 
 def unpack(file: BinaryIO, version: bytes) -> Any:
-    """An unpacker over an uncompressed changegroup that stands in a file."""
+    """Return an unpacker for the uncompressed changegroup in ``file``."""
     return changegroup.getunbundler(version, file, b'UN')
 
 
 def file_groups(unpacker: Any) -> Iterator[bytes]:
-    """The names of a changegroup's files. The caller reads each one's group."""
+    """Yield the file names of a changegroup. The caller must read each file's group."""
     for header in iter(unpacker.filelogheader, {}):
         yield header[b'filename']
 
 
 def spliced(layers: Iterable[Any]) -> Iterator[bytes]:
-    """The chunks of one changegroup 02 that holds all entries of some unpackers.
+    """Yield the chunks of one changegroup 02 with all entries of the unpackers ``layers``.
 
-    They stand in the order of the layers, so that a layer may build on those
-    before it; what occurs twice is kept once. The unpackers' files must be
-    seekable.
+    Entries keep the order of the layers, so that a layer may build on earlier ones. An entry
+    that occurs twice is written once. The unpackers' files must be seekable.
     """
     unpackers = list(layers)
     for unpacker in unpackers:
@@ -122,19 +121,19 @@ def spliced(layers: Iterable[Any]) -> Iterator[bytes]:
     for unpacker in unpackers:
         unpacker.manifestheader()
     yield from _merged_group(unpackers)
-    places: dict[bytes, list[tuple[Any, int]]] = {}
+    offsets: dict[bytes, list[tuple[Any, int]]] = {}
     for unpacker in unpackers:
         for name in file_groups(unpacker):
-            places.setdefault(name, []).append((unpacker, unpacker.tell()))
+            offsets.setdefault(name, []).append((unpacker, unpacker.tell()))
             hgcompat.skip_group(unpacker)
-    for name in sorted(places):
+    for name in sorted(offsets):
         yield from _file_header(name)
-        yield from _merged_group(_standing_at(places[name]))
+        yield from _merged_group(_at_offsets(offsets[name]))
     yield changegroup.closechunk()
 
 
-def _standing_at(places: Iterable[tuple[Any, int]]) -> Iterator[Any]:
-    for unpacker, offset in places:
+def _at_offsets(offsets: Iterable[tuple[Any, int]]) -> Iterator[Any]:
+    for unpacker, offset in offsets:
         unpacker.seek(offset)
         yield unpacker
 

@@ -1,8 +1,7 @@
-"""Checking all that a bundle brought, laid over a repository: nothing that its sender says
-is believed.
+"""Check what a bundle brought, laid over the repository. Nothing its sender says is trusted.
 
-Packing follows what changesets list and what revisions name as their changeset (their
-linknode, ``hg help internals.changegroups``). Where either is false, content is lost.
+Packing relies on the files that changesets list, and on the changeset that each revision names
+(its linknode, ``hg help internals.changegroups``). If either is false, content is lost.
 """
 
 from __future__ import annotations
@@ -21,28 +20,34 @@ from ..model import Bundle, Changeset
 from . import changegroups, facts
 from .overlay import Layer
 
-#: Flags of a manifest's entries: none, an executable, a symbolic link.
+#: Flags of manifest entries: none, executable, symbolic link.
 _FLAGS = (b'', b'x', b'l')
 #: The text of a manifest (``hg help internals.revlogs``).
 _MANIFEST = re.compile(rb'(?:[^\0\n]+\0[0-9a-f]{40}[lx]?\n)*')
 
 
 class Unfit(Refused):
-    """A revision whose content does not make its hash, or one that is not there."""
+    """A revision is missing, or its content does not match its hash."""
 
 
 class Misnamed(NamedTuple):
-    """A revision that names another changeset as the one that it came with: where in the
-    layer that name stands, and the one that it should be."""
+    """A revision with a wrong linknode.
+
+    ``offset`` is the position of the linknode in the layer's file, ``node`` the right value.
+    """
 
     offset: int
     node: bytes
 
 
 class Checked(NamedTuple):
-    """``changesets`` are facts, parents first. ``introduced`` has for each of them, by node,
-    the revisions that none of its parents has: its manifest's node under the name ``b''``,
-    and those of files by their names."""
+    """What a push brought.
+
+    ``changesets`` are facts, parents first. ``introduced`` maps each changeset's node to the
+    revisions that none of its parents has: the manifest's node under the name ``b''``, and the
+    nodes of files under their names. ``misnamed`` are the revisions whose linknode has to be
+    corrected.
+    """
 
     changesets: list[Changeset]
     introduced: dict[bytes, dict[bytes, bytes]]
@@ -51,7 +56,7 @@ class Checked(NamedTuple):
 
 @contextlib.contextmanager
 def misses() -> Iterator[None]:
-    """Turn Mercurial's errors for revisions that are not there, or make no sense, into `Unfit`."""
+    """Convert Mercurial's errors for missing and malformed revisions to `Unfit`."""
     try:
         yield
     except error.LookupError as exc:
@@ -65,16 +70,16 @@ def misses() -> Iterator[None]:
 
 
 def missing(node: bytes) -> Unfit:
-    """The error for a revision that is used, and that neither a bundle nor the repository has."""
+    """Return the error for a revision that is in neither a bundle nor the repository."""
     return Unfit(f'revision {node.hex()[:12]} is missing')
 
 
 def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
-    """Read every revision of a layer of an overlay, so that its hash is checked, and compare
-    what its changesets, which are ``nodes``, say of each other.
+    """Check the revisions of ``layer``, laid over the repository as ``overlay``.
 
-    Raises `Unfit`, what `misses` turns into it, and `errors.Refused` where a file has a name
-    that is not allowed.
+    ``nodes`` are its changesets. Read each revision, which checks its hash, and compare what
+    changesets, manifests, files and linknodes say about each other. Raise `Unfit`, the errors
+    that `misses` converts to it, and `errors.Refused` if a file name is not allowed.
     """
     check = _Check(overlay)
     with open(layer.path, 'rb') as file:
@@ -84,7 +89,8 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
             overlay.changelog.revision(entry.node)
         changesets = [check.changeset(node) for node in nodes]
         unpacker.manifestheader()
-        # Each was read with its changeset; a large one takes longer than all the rest.
+        # Manifests were read with their changesets. Reading a large one again would take longer
+        # than everything else.
         check.group(unpacker, overlay.manifestlog.getstorage(b''), b'', read=True)
         for name in changegroups.file_groups(unpacker):
             check.group(unpacker, overlay.file(name), name, read=False)
@@ -92,10 +98,10 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
 
 
 class _Check:
-    """What is known of a layer while it is checked.
+    """The state of a check of one layer.
 
-    ``_owners`` has, by file name and node, the first changeset that introduces a revision:
-    what its linknode should be.
+    ``_owners`` maps file name and node to the first changeset that introduces the revision,
+    which its linknode must name.
     """
 
     def __init__(self, overlay: Any) -> None:
@@ -106,13 +112,13 @@ class _Check:
         self.misnamed: list[Misnamed] = []
 
     def changeset(self, node: bytes) -> Changeset:
-        """The facts about a changeset, whose files must all be there."""
+        """Return the facts about a changeset, and check that its files are present."""
         try:
             return self._changeset(node)
         except (error.LookupError, *hgcompat.UNREADABLE):
             raise
         except (MemoryError, SystemError):
-            # What Mercurial's parser raises for lines that are too short or too long.
+            # Mercurial's manifest parser raises these for lines that are too short or too long.
             text = self._manifests.revision(self._overlay[node].manifestnode())
             if _MANIFEST.fullmatch(text):
                 raise
@@ -153,7 +159,7 @@ class _Check:
         return found
 
     def _file(self, node: bytes, name: bytes, file_node: bytes, listed: bool) -> None:
-        """A revision that a changeset has, and none of its parents."""
+        """Check a file revision that the changeset ``node`` has and its parents have not."""
         storage = self._overlay.file(name)
         if file_node == nullid or not storage.hasnode(file_node):
             raise missing(file_node)
@@ -162,7 +168,8 @@ class _Check:
             if not hgcompat.repository_has(storage, file_node):
                 self._owners.setdefault(name, {}).setdefault(file_node, node)
             return
-        # Some old conversions are so: it has to have come with an ancestor.
+        # Changesets of some old conversions do not list all their files. The revision must then
+        # have been introduced by an ancestor.
         changelog = self._overlay.changelog
         owner = self._owners.get(name, {}).get(file_node)
         if owner is not None:
@@ -177,7 +184,10 @@ class _Check:
             )
 
     def group(self, unpacker: Any, storage: Any, name: bytes, read: bool) -> None:
-        """The entries of a group: those of one file, or manifests."""
+        """Check the entries of one file's group, or of the manifests' if ``name`` is ``b''``.
+
+        ``read`` tells whether revisions with an owner were read before.
+        """
         owners = self._owners.get(name, {})
         for entry in hgcompat.deltas(unpacker):
             owner = owners.get(entry.node)
@@ -196,7 +206,7 @@ class _Check:
 
 
 def nodes(layer: Layer) -> list[bytes]:
-    """The changesets of a layer, in its order."""
+    """Return the changesets of a layer, in its order."""
     with open(layer.path, 'rb') as file:
         unpacker = changegroups.unpack(file, layer.version)
         unpacker.changelogheader()
@@ -204,8 +214,10 @@ def nodes(layer: Layer) -> list[bytes]:
 
 
 def check_written(overlay: Any, bundle: Bundle, path: str, checked: Checked) -> None:
-    """Raise `Unfit` unless the file of a bundle has each revision that its changesets
-    introduced, but for those that ancestors of its bases have."""
+    """Raise `Unfit` if a bundle's file lacks a revision that its changesets introduced.
+
+    Revisions that came with ancestors of its bases may be absent.
+    """
     with open(path, 'rb') as file:
         unpacker = exchange.readbundle(overlay.ui, file, hgcompat.to_bytes(path))
         unpacker.changelogheader()

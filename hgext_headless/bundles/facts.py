@@ -1,4 +1,4 @@
-"""The facts about a changeset, as the catalog keeps them."""
+"""The facts about a changeset that the catalog records."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .. import hgcompat
 from ..errors import Refused
 from ..model import Changeset
 
-#: Bytes of a branch's name. The database has it in an index.
+#: Maximum size of a branch name in bytes: the database indexes it.
 _MAX_BRANCH = 1000
 _DATES = range(-(2**62), 2**62)
 _TIMEZONES = range(-(2**31), 2**31)
 
 
 def check(changeset: Changeset) -> None:
-    """Raise `Refused` where a fact is none that the catalog can keep."""
+    """Raise `Refused` if the catalog cannot record a value of ``changeset``."""
     name = changeset.node.hex()[:12]
     if changeset.date not in _DATES or changeset.timezone not in _TIMEZONES:
         raise Refused(f'changeset {name} has a date that is out of range')
@@ -25,13 +25,13 @@ def check(changeset: Changeset) -> None:
 
 
 def of_changelog(repo: Any, node: bytes) -> Changeset:
-    """What the changelog alone says of a changeset: no manifest is read.
+    """Return the facts about a changeset from the changelog alone, without its manifest.
 
-    Raises what Mercurial raises where the changeset is not there or not readable.
+    Raise Mercurial's error if the changeset is missing or unreadable.
     """
     changelog = repo.changelog
     entry = changelog.changelogrevision(node)
-    # The bytes as they came: hg's own properties recode them.
+    # Author and description as stored: hg's own properties recode them.
     _manifest, author, _date, rest = changelog.revision(node).split(b'\n', 3)
     _files, _blank, description = (b'\n' + rest).partition(b'\n\n')
     seconds, timezone = entry.date

@@ -1,4 +1,4 @@
-"""Obsolescence markers: as Mercurial holds them in memory, and as they are stored."""
+"""Obsolescence markers: as Mercurial has them in memory, and as they are stored."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from ..model import Marker
 #: Predecessor, successors, flags, metadata, date, parents (`obsolete.obsstore.fields`).
 Raw = tuple[bytes, tuple[bytes, ...], int, Any, Any, Any]
 
-#: The format of a stored marker; newer ones are another number.
+#: The format version of stored markers.
 _VERSION = 1
 
 
 def read(data: bytes) -> list[Raw]:
-    """The markers of a client's stream. Raises `Refused`, and what `hgcompat.GARBLED` lists."""
+    """Return the markers in ``data``, which a client sent.
+
+    Raise `Refused`, and what `hgcompat.GARBLED` lists.
+    """
     try:
         found = hgcompat.read_markers(data)
         for marker in found:
@@ -33,12 +36,12 @@ def read(data: bytes) -> list[Raw]:
 
 
 def pack(marker: Raw) -> Marker:
-    """A marker as it is stored."""
+    """Convert a marker to the form in which it is stored."""
     return Marker(predecessor=marker[0], nodes=nodes(marker), data=_encoded(marker))
 
 
 def unpack(data: bytes) -> Raw:
-    """A stored marker."""
+    """Return the marker that is stored as ``data``."""
     header = obsolete.encodeheader(_VERSION)
     (marker,) = hgcompat.read_markers(header + data)
     return marker
@@ -49,16 +52,21 @@ def _encoded(marker: Raw) -> bytes:
 
 
 def nodes(marker: Raw) -> tuple[bytes, ...]:
-    """The changesets with which a marker is exchanged: its successors, or where it
-    has none its predecessor and that one's parents."""
+    """Return the changesets with which a marker is exchanged.
+
+    These are its successors or, if it has none, its predecessor and the predecessor's parents.
+    """
     predecessor, successors, *_others, parents = marker
     found = successors or (predecessor, *(parents or ()))
     return tuple(node for node in dict.fromkeys(found) if node != nullid)
 
 
 def relevant(markers: Iterable[Raw], starts: Callable[[bytes], bool]) -> list[Raw]:
-    """Those of some markers that are exchanged with a changeset that ``starts`` tells,
-    or with a predecessor of theirs, and so on."""
+    """Return those of ``markers`` that are relevant to the changesets for which ``starts`` is true.
+
+    These are the markers exchanged with such a changeset, with a predecessor in these markers,
+    and so on.
+    """
     by_node: dict[bytes, list[Raw]] = {}
     for marker in markers:
         for node in nodes(marker):

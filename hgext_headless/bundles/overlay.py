@@ -1,4 +1,4 @@
-"""Overlays: the repository with drafts laid over it, by Mercurial's bundle repository."""
+"""Overlays: the repository with drafts laid over it, as Mercurial's bundle repository."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
 
-#: What the folders of pushes and pulls are called, while they last.
+#: The prefix of the temporary folders of pushes and pulls.
 FOLDER_PREFIX = 'hg-headless-'
 
 
 class Layer(NamedTuple):
-    """An uncompressed changegroup: its file and version."""
+    """An uncompressed changegroup: the path of its file, and its version."""
 
     path: str
     version: bytes
 
 
 def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
-    """Fetch a stored bundle into a folder, uncompressed, as a layer.
+    """Fetch a stored bundle into ``folder`` and return it uncompressed, as a layer.
 
-    Raises `errors.Corrupt` where size, digest or format is not what was stored.
+    Raise `errors.Corrupt` if its size, digest or format is wrong.
     """
     name = os.path.join(folder, names.digest(bundle.key))
     store.get(bundle.key, name)
@@ -45,9 +45,9 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
 
 
 def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
-    """The file ``name`` of a bundle, uncompressed beside it, as a layer.
+    """Uncompress the bundle in the file ``name`` to a file beside it, and return it as a layer.
 
-    Raises `errors.Corrupt` where its size, digest or format is not the bundle's.
+    Raise `errors.Corrupt` if its size, digest or format is wrong.
     """
     _check_as_stored(bundle, name)
     plain = name + '.cg'
@@ -60,9 +60,9 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
 
 
 def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
-    """Fetch a stored bundle to a file, as it is in the store.
+    """Fetch a stored bundle to the file ``path``, compressed as in the store.
 
-    Raises `errors.Corrupt` where size or digest is not what was stored.
+    Raise `errors.Corrupt` if its size or digest is wrong.
     """
     store.get(bundle.key, path)
     _check_as_stored(bundle, path)
@@ -80,8 +80,7 @@ def _check_as_stored(bundle: Bundle, path: str) -> None:
 
 
 def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
-    """Raise `errors.Temporary` where the repository lacks public changesets that
-    bundles build on: a replica lags."""
+    """Raise `errors.Temporary` if the repository lacks a base of ``bundles``: replicas may lag."""
     has_node = repo.unfiltered().changelog.hasnode
     for bundle in bundles:
         if not all(has_node(base) for base in bundle.bases):
@@ -93,9 +92,9 @@ def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
 
 @contextlib.contextmanager
 def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]:
-    """The repository with stored bundles laid over it, unfiltered.
+    """Open the repository, unfiltered, with stored bundles laid over it.
 
-    Raises what `check_bases` and `fetch` raise.
+    Raise what `check_bases` and `fetch` raise.
     """
     check_bases(repo, bundles)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
@@ -112,7 +111,7 @@ def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]
 
 
 def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
-    """Write one bundle (HG20) that holds all layers, each building on those before."""
+    """Write one bundle (HG20) with all ``layers``. A layer may build on those before it."""
     with contextlib.ExitStack() as stack:
         unpackers = [stack.enter_context(unpacked(layer)) for layer in layers]
         container = bundle2.bundle20(ui)
@@ -124,14 +123,14 @@ def write(ui: Any, layers: Sequence[Layer], path: str) -> None:
 
 @contextlib.contextmanager
 def unpacked(layer: Layer) -> Iterator[Any]:
-    """An unpacker over a layer; its file is open meanwhile."""
+    """Open a layer's file and yield an unpacker for it."""
     file: BinaryIO
     with open(layer.path, 'rb') as file:
         yield changegroups.unpack(file, layer.version)
 
 
 class _Manifests(manifest.manifestlog):  # type: ignore[misc]
-    """Manifests of an overlay; a public one is read once for all overlays."""
+    """The manifests of an overlay. A public manifest is read once for all overlays."""
 
     def __init__(self, public: Any, *args: Any) -> None:
         super().__init__(*args)
@@ -144,9 +143,11 @@ class _Manifests(manifest.manifestlog):  # type: ignore[misc]
 
 
 class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
-    """A bundle repository whose logs look nodes up in the indexes of ``public``, another
-    object for the repository. The two logs are made as `bundlerepo.bundlerepository` makes
-    them, but for their class."""
+    """A bundle repository that looks nodes up in the indexes of ``public``.
+
+    ``public`` is another object for the same repository. `changelog` and `manifestlog` do what
+    `bundlerepo.bundlerepository` does, with other classes.
+    """
 
     public: Any
 
@@ -184,9 +185,11 @@ class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
 
 
 class _OfPublicHistory:
-    """Tags and branch heads of an overlay as those of ``named_after``, a view of public
-    history: as if other drafts had come after those in it. And nothing is written to the
-    caches of the repository."""
+    """A mixin for overlays that takes tags, branch heads and ``tip`` from public history.
+
+    ``named_after`` is a view of public history. An overlay then looks as if its drafts had been
+    added before the tip. Nothing is written to the repository's caches.
+    """
 
     named_after: Any
 
@@ -205,16 +208,19 @@ class _OfPublicHistory:
 
 @functools.lru_cache(maxsize=64)
 def _class(*bases: type) -> type:
-    """A class of repositories. Mercurial never lets go of one that was ever filtered, so
-    that there must not be one for each overlay."""
+    """Return a class derived from ``bases``.
+
+    It is cached because Mercurial keeps each repository class that was ever filtered: one class
+    for each overlay would be a leak.
+    """
     return type('overlay', bases, {})
 
 
 def lay(repo: Any, path: str) -> Any:
-    """The repository with the bundle at ``path`` over it, unfiltered.
+    """Return the repository, unfiltered, with the bundle at ``path`` laid over it.
 
-    The caller closes it. What is read from it is not checked against its node
-    unless it is read with `revision`. It shares what ``repo`` knows of public history.
+    The caller must close it. Hashes are checked only by its logs' ``revision``. It shares the
+    indexes of public history with ``repo``.
     """
     overlay = localrepo.instance(repo.baseui, repo.root, create=False)
     overlay.public = repo.unfiltered()
@@ -225,13 +231,13 @@ def lay(repo: Any, path: str) -> Any:
 
 
 def name_public_history(overlay: Any, public: Any) -> None:
-    """Let tags and branch heads of an overlay be those of public history."""
+    """Take tags, branch heads and ``tip`` of ``overlay`` from ``public``."""
     overlay.named_after = public
     overlay.__class__ = _class(_OfPublicHistory, overlay.__class__)
 
 
 def silence_outgoing_hooks(ui: uimod.ui) -> None:
-    """Packing our own bundles is no outgoing exchange for the site's hooks."""
+    """Disable the site's hooks on outgoing changesets: packing a bundle is not an exchange."""
     for name, _command in list(ui.configitems(_HOOKS)):
         if name.split(b'.')[0] in (b'preoutgoing', b'outgoing'):
             ui.setconfig(_HOOKS, name, b'', b'headless')
@@ -240,7 +246,7 @@ def silence_outgoing_hooks(ui: uimod.ui) -> None:
 def become(repo: Any, path: bytes) -> None:
     """Lay a bundle over a repository object that exists already.
 
-    What `bundlerepo.makebundlerepository` does with the one it opens.
+    This is what `bundlerepo.makebundlerepository` does with the repository that it opens.
     """
     repo.__class__ = _class(bundlerepo.bundlerepository, repo.__class__)
     _initialize(repo, path)

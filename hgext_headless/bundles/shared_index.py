@@ -1,7 +1,8 @@
-"""An overlay's index that looks nodes up in the repository's own.
+"""An index for overlays that looks nodes up in the index of the repository.
 
-Of a large repository's index the map of its nodes takes most of the time and memory, and
-Mercurial's C index makes it anew for each object. The rest is mapped from the file.
+In a large repository, most of an index's time and memory goes into its map of nodes, and
+Mercurial's C index builds a new map for each object. The rest of the index is mapped from the
+file.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from mercurial.node import hex, nullrev
 
 from .. import hgcompat
 
-#: Public changesets that a repository object may lag behind its file.
+#: How many changesets the index of a repository object may lag behind the file.
 _MOST_NEWER = 10_000
 
 
 class SharedIndex:
     """Mercurial's index (``revlog.index``) of a revlog with entries laid over it.
 
-    ``own`` is an index of the whole file, ``shared`` one whose entries are the first of
-    it. Whatever is not about nodes is answered by ``own``.
+    ``own`` is an index of the whole file. The entries of ``shared`` are the first entries of
+    ``own``. Nodes are looked up in ``shared``; ``own`` answers everything else.
     """
 
     def __init__(self, own: Any, shared: Any) -> None:
@@ -31,8 +32,10 @@ class SharedIndex:
         self._revs = {own[rev][7]: rev for rev in range(self._size, len(own))}
 
     def release(self) -> None:
-        """Give the memory back. Objects of a request that refer to each other keep this
-        one for long; it is of no use any more."""
+        """Release both indexes.
+
+        The objects of a request refer to each other, and keep this one long after its use.
+        """
         self._own = self._shared = None
 
     def __getattr__(self, name: str) -> Any:
@@ -53,7 +56,7 @@ class SharedIndex:
 
     def get_rev(self, node: bytes) -> int | None:
         rev: int | None = self._shared.get_rev(node)
-        # The repository may have grown since, by what is laid over it for one.
+        # The shared index may have grown since, perhaps by the revisions that are laid over it.
         return rev if rev is not None and rev < self._size else self._revs.get(node)
 
     def has_node(self, node: bytes) -> bool:
@@ -66,8 +69,10 @@ class SharedIndex:
         return found
 
     def partialmatch(self, prefix: bytes) -> bytes | None:
-        """The node whose hexadecimal form begins so. Raises `error.RevlogError` where
-        there are more."""
+        """Return the node whose hexadecimal form begins with ``prefix``, or None.
+
+        Raise `error.RevlogError` if there are several.
+        """
         found = {node for node in self._revs if hex(node).startswith(prefix)}
         shared = self._shared.partialmatch(prefix)
         if shared is not None:
@@ -77,7 +82,7 @@ class SharedIndex:
         return found.pop() if found else None
 
     def shortest(self, node: bytes) -> int:
-        """The length of the shortest prefix that is this node's alone."""
+        """Return the length of the shortest unambiguous prefix of ``node``."""
         name = hex(node)
         for length in range(1, len(name)):
             try:
@@ -89,8 +94,11 @@ class SharedIndex:
 
 
 def shared(own: Any, with_nodes: Any) -> Any:
-    """``own`` as an index that looks nodes up in ``with_nodes``, where that has the same
-    entries as the beginning of ``own``; otherwise ``own`` itself."""
+    """Return ``own`` as an index that looks nodes up in ``with_nodes``.
+
+    The entries of ``with_nodes`` must be the first entries of ``own``; otherwise return ``own``
+    itself.
+    """
     size = len(with_nodes)
     fits = (
         hgcompat.is_c_index(own)
@@ -103,14 +111,14 @@ def shared(own: Any, with_nodes: Any) -> Any:
 
 
 def release(log: Any) -> None:
-    """Give back what a `Changelog` or `Manifest` holds that is large; it can't be used then."""
+    """Release the memory of a `Changelog` or `Manifest`, which cannot be used afterwards."""
     log.clearcaches()
     if isinstance(log.index, SharedIndex):
         log.index.release()
 
 
 class _Sharing:
-    """A revlog that shares the nodes of another one's index while it is opened."""
+    """A revlog whose index looks nodes up in ``with_nodes``, another revlog's index."""
 
     def __init__(self, with_nodes: Any, *args: Any) -> None:
         self._with_nodes = with_nodes
@@ -119,7 +127,7 @@ class _Sharing:
         self._read.clear()
 
     def _get_data(self, path: bytes, threshold: int | None, size: int | None = None) -> Any:
-        # Bundle logs open themselves twice, as what they are and as what they lie over.
+        # Bundle logs open the file twice: for themselves and for the log below.
         if path not in self._read:
             found = hgcompat.mapped(self.opener, path, threshold, size)  # type: ignore[attr-defined]
             if found is None:
@@ -128,7 +136,7 @@ class _Sharing:
         return self._read[path]
 
     def _load_inner(self, *args: Any) -> None:
-        # Mercurial's revlog calls it with what it has just parsed.
+        # Called by Mercurial's revlog with the index that it has just parsed.
         hgcompat.replace_parsed_index(
             self,
             super()._load_inner,  # type: ignore[misc]
@@ -138,24 +146,25 @@ class _Sharing:
 
 
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
-    """`bundlerepo.bundlechangelog` over a changelog whose index is the first argument."""
+    """`bundlerepo.bundlechangelog` over the changelog whose index is the first argument."""
 
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
-    """`bundlerepo.bundlemanifest` over ``public``, the revlog of the manifests below."""
+    """`bundlerepo.bundlemanifest` over ``public``, the revlog of the public manifests."""
 
     def __init__(self, public: Any, *args: Any) -> None:
         self._public = public
         super().__init__(public.index, *args)
 
     def _rawtext(self, node: bytes, rev: int | None) -> Any:
-        # Manifests are large, and the one below many drafts is the same.
+        # Manifests are large, and many drafts have the same base. So its text is read once, by
+        # the public log, and copied.
         base = self.rev(node) if rev is None else rev
         while base > self.repotiprev:
-            if hgcompat.has_cached_text(self, base):  # from there it is a shorter way
+            if hgcompat.has_cached_text(self, base):  # closer than the public manifest
                 return super()._rawtext(node, rev)
             base = self.index[base][3]
-        # The same number is the same revision only where nothing was rolled back meanwhile.
+        # A rollback may have given this number to another revision.
         if nullrev < base < len(self._public) and self._public.node(base) == self.node(base):
             hgcompat.copy_cached_text(self._public, self, base)
         return super()._rawtext(node, rev)

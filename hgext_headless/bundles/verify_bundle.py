@@ -1,4 +1,4 @@
-"""Writing the bundle of a draft head, and proving that it stands alone."""
+"""Write the bundle of a draft head, and check that it needs nothing but public history."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from .ancestry import Stack
 def written(
     repo: Any, under: Any, repository: str, stack: Stack, folder: str
 ) -> tuple[Bundle, str, list[Changeset]]:
-    """Write the bundle of a draft head into a folder; read it back, and check it whole.
+    """Write the bundle of ``stack`` into ``folder``, read it back and check it.
 
-    Returns it with its file's path and the facts about its changesets. ``repository`` is
-    the name that its key begins with, ``under`` the repository over which it is laid.
-    Where that has public history alone, each revision that the bundle uses is proved to
-    be in one of the two. Where it is ``repo`` itself, Mercurial reads what it has already
-    from there: then the check is for what the bundle holds by name, and for its bytes.
+    Return the bundle, its file's path, and the facts about its changesets. The bundle's key
+    begins with ``repository``. ``under`` is the repository over which the bundle is laid for
+    the check. If it has public history only, the check proves that each revision the bundle
+    uses is in the bundle or in ``under``. If it is ``repo`` itself, Mercurial reads revisions
+    that it has already from there: then only the bundle's list of changesets and its bytes are
+    checked.
 
-    Raises `errors.Corrupt`, and `errors.Refused` where a push of it would be refused.
+    Raise `errors.Corrupt`, and `errors.Refused` if a push of the bundle would be refused.
     """
     with _named(stack):
         bundle, path = write.write(
@@ -49,7 +50,7 @@ def written(
 
 @contextlib.contextmanager
 def _named(stack: Stack) -> Iterator[None]:
-    """Say which draft it is that has an error."""
+    """Add the draft's hash to the text of an error."""
     draft = f'draft {stack.head.hex()}'
     try:
         with checks.misses():

@@ -1,7 +1,7 @@
-"""Writing the bundles that are stored.
+"""Write the bundles that are stored.
 
-The format is HG10GZ, changegroup 01: the only one that bundle2's
-``remote-changegroup`` part takes (``hg help internals.bundle2``).
+Their format is HG10GZ with changegroup 01, because bundle2's ``remote-changegroup`` part takes
+no other (``hg help internals.bundle2``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ FORMAT = b'HG10GZ'
 def write_head(
     overlay: Any, repository: str, head: bytes, is_public: Callable[[bytes], bool], folder: str
 ) -> tuple[Bundle, str]:
-    """Write the bundle that ends with ``head``: it and all its draft ancestors.
+    """Write a bundle of ``head`` and all its draft ancestors; return it with its file's path.
 
-    As `write`; public is what a server of the bundle has.
+    ``is_public`` must be true for the changesets that every server of the bundle has. See
+    `write`.
     """
     nodes = ancestry.above(overlay.changelog, [head], is_public)
     bases = ancestry.bases(overlay.changelog, nodes)
@@ -37,10 +38,9 @@ def write_head(
 def write(
     overlay: Any, repository: str, head: bytes, bases: Iterable[bytes], folder: str
 ) -> tuple[Bundle, str]:
-    """Write the bundle that ends with ``head`` into a folder.
+    """Write a bundle of the ancestors of ``head`` into ``folder``, without ancestors of ``bases``.
 
-    It holds each ancestor of ``head`` that is no ancestor of ``bases``.
-    Returns it with its file's path; its name is its content's digest.
+    Return it with its file's path. Its key is named after the digest of its content.
     """
     common = tuple(bases)
     outgoing = discovery.outgoing(overlay, list(common) or [nullid], [head])
@@ -61,8 +61,10 @@ def write(
 
 
 def digests(path: str) -> tuple[str, str]:
-    """The SHA-256 and the SHA-512 of a file, hexadecimal: the name of a bundle's object, and
-    what clients check."""
+    """Return the SHA-256 and the SHA-512 of a file, hexadecimal.
+
+    The first names the bundle's object, the second is checked by clients.
+    """
     name, check = hashlib.sha256(), hashlib.sha512()
     with open(path, 'rb') as file:
         for chunk in iter(lambda: file.read(1 << 20), b''):

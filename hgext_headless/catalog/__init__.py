@@ -8,7 +8,7 @@
 - `drafts`, `roots`, `bookmarks`, `markers`: what is stored
 - `search`, `words`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
-- `expiry`, `bans`: what goes, and what may not come back
+- `expiry`, `bans`, `tombstones`: what goes, what may not come back, and what is known of either
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
 """

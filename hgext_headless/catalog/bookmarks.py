@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,17 +52,6 @@ def newest(session: Session, limit: int) -> dict[bytes, bytes]:
         .limit(limit)
     )
     return _found(session.connection, query)
-
-
-def named(session: Session, name: bytes) -> tuple[bytes, ...]:
-    """The drafts that a hash, a prefix or a bookmark names; two where it is ambiguous."""
-    if re.match(rb'[0-9a-f]{1,40}$', name):
-        found = drafts.with_prefix(session, name.decode('ascii'))
-        if found:
-            return found
-    if len(name) == 40:
-        return ()
-    return tuple(places(session, [name]).values())
 
 
 def move(

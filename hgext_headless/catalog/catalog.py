@@ -24,6 +24,7 @@ from . import (
     record,
     roots,
     search,
+    tombstones,
 )
 from .session import Session
 
@@ -40,7 +41,7 @@ class Questions(Session):
     known = drafts.known
     bundles_with = drafts.bundles_with
     drafts_named = names.drafts_named
-    named = bookmarks.named
+    named = names.named
     bookmarks_named = bookmarks.places
     bookmarks_at = bookmarks.at
     newest_bookmarks = bookmarks.newest
@@ -55,10 +56,14 @@ class Questions(Session):
     entries_with_words = search.matching
     has_branch = pushlog.has_branch
     nodes_of = pushlog.nodes_of
+    sizes = pushlog.sizes
     changesets_of = pushlog.changesets_of
+    changesets_from = pushlog.changesets_from
     brought = pushlog.brought
     tombstoned = pushlog.tombstoned
     needs = pushlog.needs
+    tombstone = tombstones.named
+    banned = bans.among
     refuse_banned = bans.refuse
 
 

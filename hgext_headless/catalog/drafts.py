@@ -15,7 +15,7 @@ from .schema import LIVE, bundle_changesets, bundles, changesets
 from .session import Session
 
 
-def _stored() -> sqlalchemy.Exists:
+def is_stored() -> sqlalchemy.Exists:
     """That a changeset stands in a live bundle: only then it is known."""
     return (
         select(bundle_changesets.c.bundle_id)
@@ -34,7 +34,7 @@ def known(
         query = select(changesets.c.node).where(
             changesets.c.repository_id == session.repository_id,
             changesets.c.node.in_(batch),
-            _stored(),
+            is_stored(),
         )
         found.update(bytes(node) for node in session.scalars(query))
     return found
@@ -56,7 +56,7 @@ def with_prefix(
         .where(
             changesets.c.repository_id == session.repository_id,
             changesets.c.node.between(low, high),
-            _stored(),
+            is_stored(),
         )
         .order_by(changesets.c.node)
         .limit(2)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, true
 
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
@@ -27,7 +27,7 @@ from .session import Session
 T = TypeVar('T')
 
 #: Not so short that it is likely to be meant for something else.
-_LONG_PREFIX = rb'[0-9a-f]{12,40}'
+LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(session: Session) -> int:
@@ -105,6 +105,23 @@ def has_branch(session: Session, branch: bytes) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
+def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
+    """How many changesets some pushes brought, with those that are gone."""
+    found = dict.fromkeys(push_ids, 0)
+    for table in (push_changesets, tombstones):
+        for batch in batches(push_ids):
+            query = (
+                select(table.c.push_id, func.max(table.c.position))
+                .where(
+                    table.c.repository_id == session.repository_id, table.c.push_id.in_(batch)
+                )
+                .group_by(table.c.push_id)
+            )
+            for push_id, last in session.execute(query):
+                found[push_id] = max(found[push_id], last + 1)
+    return found
+
+
 def nodes_of(
     session: Session, push_ids: Sequence[int], tips_only: bool = False
 ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
@@ -113,10 +130,11 @@ def nodes_of(
     return _in_order(
         session,
         push_ids,
-        tips_only,
+        _last_position if tips_only else _any_position,
         columns,
         lambda row: (bytes(row.node), encoding.split_extras(row.extras)),
         lambda row: (bytes(row.node), {}),
+        tips_only,
     )
 
 
@@ -125,41 +143,62 @@ def changesets_of(
 ) -> dict[int, list[Changeset]]:
     """The changesets of some pushes, in order; of one that is gone no more than its
     and its parents' names."""
+    positions = _last_position if tips_only else _any_position
     return _in_order(
-        session, push_ids, tips_only, tuple(changesets.c), facts, _nameonly
+        session, push_ids, positions, tuple(changesets.c), facts, _nameonly, tips_only
     )
+
+
+def changesets_from(session: Session, push_id: int, start: int, number: int) -> list[Changeset]:
+    """As `changesets_of`: those of one push, a ``number`` of them from a position on."""
+
+    def among(position: Any) -> Any:
+        return position.between(start, start + number - 1)
+
+    return _in_order(session, [push_id], among, tuple(changesets.c), facts, _nameonly)[push_id]
+
+
+def _any_position(position: Any) -> Any:
+    return true()
+
+
+def _last_position(position: Any) -> Any:
+    return position == _LAST if position.table is push_changesets else true()
 
 
 def _in_order(
     session: Session,
     push_ids: Sequence[int],
-    tips_only: bool,
+    positions: Callable[[Any], Any],
     columns: tuple[Any, ...],
     live: Callable[[Any], T],
     tombstoned: Callable[[Any], T],
+    last_only: bool = False,
 ) -> dict[int, list[T]]:
-    """What pushes brought, those that are gone at their places."""
+    """What pushes brought at some positions, those that are gone at their places."""
     found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
     for batch in batches(push_ids):
-        for row in session.execute(_listed(session, batch, tips_only, columns)):
+        query = _listed(session, batch, columns).where(positions(push_changesets.c.position))
+        for row in session.execute(query):
             found[row.push_id][row.position] = live(row)
-        query = select(tombstones).where(
+        gone = select(tombstones).where(
             tombstones.c.repository_id == session.repository_id,
             tombstones.c.push_id.in_(batch),
+            positions(tombstones.c.position),
         )
-        for row in session.execute(query):
+        for row in session.execute(gone):
             found[row.push_id][row.position] = tombstoned(row)
-    last = -1 if tips_only else None
+    first = -1 if last_only else None
     return {
-        push_id: [places[position] for position in sorted(places)][last:]
+        push_id: [places[position] for position in sorted(places)][first:]
         for push_id, places in found.items()
     }
 
 
 def _listed(
-    session: Session, push_ids: Sequence[int], tips_only: bool, columns: tuple[Any, ...]
+    session: Session, push_ids: Sequence[int], columns: tuple[Any, ...]
 ) -> sqlalchemy.Select[Any]:
-    query = (
+    return (
         select(push_changesets.c.push_id, push_changesets.c.position, *columns)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
@@ -168,9 +207,6 @@ def _listed(
         )
         .order_by(push_changesets.c.push_id, push_changesets.c.position)
     )
-    if not tips_only:
-        return query
-    return query.where(push_changesets.c.position == _LAST)
 
 
 def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
@@ -225,7 +261,7 @@ def _ends(
     """The first and the last changeset of some pushes that is not gone."""
     found: dict[int, list[bytes]] = {}
     for batch in batches(push_ids):
-        query = _listed(session, batch, False, (changesets.c.node,)).where(
+        query = _listed(session, batch, (changesets.c.node,)).where(
             or_(
                 push_changesets.c.position == _FIRST,
                 push_changesets.c.position == _LAST,
@@ -260,7 +296,7 @@ def expired(
     """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
     found = set()
     for name in names:
-        if re.fullmatch(_LONG_PREFIX, name):
+        if re.fullmatch(LONG_PREFIX, name):
             low, high = prefix_range(name.decode('ascii'))
             query = select(tombstones.c.node).where(
                 tombstones.c.repository_id == session.repository_id,
@@ -285,7 +321,7 @@ def needs(
     return [
         Needs(row.push_id, bytes(row.node), (bytes(row.p1), bytes(row.p2)), bool(row.bundled))
         for batch in batches(push_ids)
-        for row in session.execute(_listed(session, batch, False, columns))
+        for row in session.execute(_listed(session, batch, columns))
     ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial import error, scmutil
 from mercurial.hgweb import common, webcommands
@@ -19,6 +20,10 @@ from ..errors import HeadlessError
 from ..model import Brought, Drafts
 from ..timings import Stages
 from ..wire import discovery
+from . import error_pages
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
 
 #: Hexadecimal digits that hgweb's own links have. So long a prefix of a public
 #: changeset is taken for it without a question to the database.
@@ -74,7 +79,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     if not asked:
         return
     stages = timed(rctx, 'page', command=command)
-    with as_page():
+    with as_page(rctx):
         try:
             with stages.stage('lookup'):
                 catalog = Backend(repo).reader
@@ -90,7 +95,10 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
             if len({*nodes, public[name]} - {None}) > 1:
                 raise ambiguous(name)
             if public[name] is None and name in drafts.expired:
-                raise gone(name)
+                with catalog.reading() as session:
+                    raise gone(rctx, session, name)
+            if public[name] is None and not nodes:
+                error_pages.hint(rctx, b'pushlogunknown')
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         stages.note(drafts=len(found))
@@ -142,22 +150,47 @@ def already_brought(repo: Any) -> dict[bytes, Brought]:
 
 
 @contextlib.contextmanager
-def as_page() -> Iterator[None]:
+def as_page(web: Any) -> Iterator[None]:
     """Turn our errors into those that hgweb makes an error page of."""
     try:
         yield
     except HeadlessError as exc:
         line = hgcompat.to_bytes(exc.line())
         status = _STATUS[exc.kind]
-        headers = [RETRY] if status == _UNAVAILABLE else []
+        headers = []
+        if status == _UNAVAILABLE:
+            headers.append(RETRY)
+            error_pages.hint(web, b'pushlogunavailable')
         raise common.ErrorResponse(status, line, headers) from exc
 
 
-def gone(name: bytes) -> Exception:
-    """For a draft that has expired or was forgotten."""
-    return common.ErrorResponse(
-        _GONE, b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
-    )
+def gone(web: Any, session: Questions, name: bytes) -> Exception:
+    """For a draft that has expired or was removed."""
+    tombstone = session.tombstone(name)
+    line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
+    if tombstone is not None:
+        error_pages.hint(
+            web,
+            b'pushlogwasgone',
+            gonenode=hex(tombstone.node),
+            gonepush=tombstone.push_id,
+            goneremoved=tombstone.removed is not None,
+        )
+        line += b': push %d brought it on %s, and it ' % (
+            tombstone.push_id,
+            _day(tombstone.pushed),
+        )
+        if tombstone.removed is not None:
+            line += b'was removed on ' + _day(tombstone.removed)
+        elif tombstone.push_id <= session.imported_push_id():
+            line += b'is kept no longer'
+        else:
+            line += b'has expired'
+    return common.ErrorResponse(_GONE, line)
+
+
+def _day(seconds: int) -> bytes:
+    return time.strftime('%Y-%m-%d', time.gmtime(seconds)).encode('ascii')
 
 
 def ambiguous(name: bytes) -> Exception:

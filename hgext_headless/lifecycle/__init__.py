@@ -1,8 +1,8 @@
-"""Of an object and its row: the object is there before the row, and the row gone before it.
+"""The invariant: an object is stored before its row, and a row is deleted before its object.
 
 - `upload`: store bundles, then record them
-- `deletion`: delete objects that no row has, beside running pushes
-- `drop`: remove drafts: store again what stays of their bundles, then rows, then objects
+- `deletion`: delete objects without a row, while pushes are running
+- `drop`: remove drafts: store again what stays of their bundles, delete rows, then objects
 
-`receive` and `admin` call in.
+Called by `receive` and `admin`.
 """

@@ -1,4 +1,4 @@
-"""Dropping bundles, and storing again what in them stays."""
+"""Drop bundles, and store again those of their drafts that stay."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from .deletion import Deleter
 
 
 class DryRun(NamedTuple):
-    """Keys of bundles that would be gone by now, and drafts that would be stored anew."""
+    """Keys of bundles that would be dropped so far, and drafts that would be stored again."""
 
     keys: set[str]
     stays: set[bytes]
 
 
 class Plan(NamedTuple):
-    """``expired`` are drafts that no bundle holds then. ``stays`` are drafts that have to be
-    stored anew: heads are enough."""
+    """What dropping the bundles ``keys`` means; ``size`` is their size in bytes.
+
+    ``expired`` are the drafts that no bundle holds afterwards. ``stays`` are heads of the
+    drafts that have to be stored again.
+    """
 
     keys: set[str]
     size: int
@@ -45,9 +48,9 @@ def plan(
 ) -> Plan:
     """Plan which drafts of ``candidates`` to drop, keep or store again.
 
-    What is public stays, and is not stored anew; what stands in another bundle stays too;
-    and so does what a draft that stays builds on. ``done`` has what earlier plans did, and
-    is told of this one.
+    ``chosen`` are the drafts to drop. Public changesets stay, and are not stored again. Drafts
+    in other bundles stay, and so do ancestors of drafts that stay. ``done`` has the results of
+    earlier plans of a dry run; this one's are added.
     """
     is_public = public_now(repo)
     keys = {candidate.bundle.key for candidate in candidates}
@@ -78,10 +81,10 @@ def plan(
 def carry_out(
     repo: Any, backend: Backend, deleter: Deleter, candidates: Sequence[Candidate], planned: Plan
 ) -> list[bytes]:
-    """Store anew what stays, drop the rows, then the objects; return what is gone.
+    """Store again what stays, delete the rows, then the objects; return the drafts that are gone.
 
-    Where it is interrupted, either nothing has happened yet, or objects are left that
-    are marked: the next `Remover.finish` deletes them.
+    If it is interrupted, either nothing has happened, or objects are left that are marked for
+    deletion: the next `Deleter.finish` deletes them.
     """
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
@@ -109,10 +112,10 @@ def carry_out(
 
 
 def public_now(repo: Any) -> Callable[[bytes], bool]:
-    """Whether a changeset is public, by what the repository has by now: a push may have
-    published it since it was looked at last.
+    """Return a function that tells whether a changeset is public now.
 
-    Raises `Refused` where the repository has drafts in itself.
+    The repository is read again: a push may have published it meanwhile. Raise `Refused` if the
+    repository itself has drafts.
     """
     repo.invalidateall()
     if repo.unfiltered().revs(b'first(not public())'):

@@ -1,4 +1,4 @@
-"""Store bundles, then record them: the object is there before its row."""
+"""Store bundles, then record them: an object is stored before its row."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from ..model import Bundle
 
 T = TypeVar('T')
 
-#: Bundles to store, with their files' paths.
+#: Bundles to store, with the paths of their files.
 Files = Sequence[tuple[Bundle, str]]
 
-#: Times that objects which somebody deletes are stored again.
+#: How often objects are stored again if another process deletes them.
 _ATTEMPTS = 3
 
 
 def put(backend: Backend, files: Files) -> None:
-    """Upload bundles from their files. Raises what the store raises; then at worst there
-    are objects that nothing points at."""
+    """Upload bundles from their files.
+
+    Raise what the store raises. At worst objects without a row are left then.
+    """
     for bundle, path in files:
         backend.store.put(bundle.key, path)
 
@@ -28,8 +30,9 @@ def put(backend: Backend, files: Files) -> None:
 def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:
     """Call ``record``, which writes the rows of uploaded bundles, and return its result.
 
-    It gets the deletions after which objects were stored once more, because somebody had
-    deleted them meanwhile: see `catalog.deletions`. Raises what the store and it raise.
+    If another process deleted objects of ``files`` meanwhile, store them again and call
+    ``record`` with these deletions: see `catalog.deletions`. Raise what the store and
+    ``record`` raise.
     """
     paths = {bundle.key: path for bundle, path in files}
     stored_again: Deletions = {}

@@ -1,14 +1,15 @@
-"""A push on its way in. `flow` reads top to bottom; the files, as data passes them:
+"""A push on its way in. `flow` reads top to bottom. The files, in the order in which data passes:
 
-- `stream`: the body of a push, bounded
-- `parts`: the bundle2 parts of a push; `pushkey`: what comes as keys
-- `incoming`: what has come in, spooled, nothing applied
-- `quarantine`: a repository in which the push can be seen whole
+- `stream`: the body of a push, with limits
+- `parts`: the bundle2 parts of a push; `pushkey`: keys, as a part or as a command
+- `incoming`: what was received, in files and in memory, not applied
+- `quarantine`: a repository in which the whole push is visible
 - `hooks`: the site's hooks, in stock's order
-- `partition`: public, and drafts; `bookmarks` and `markers`: the same of those
+- `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers`: divide
+  those
 - `pack`: the bundles of the drafts
-- `apply`: the repository's share
-- `flow`: all of it, up to what the client is told
+- `apply`: what goes into the repository
+- `flow`: all steps, up to the report to the client
 
-The extension `hgext_headless.push` calls in.
+Called by the extension `hgext_headless.push`.
 """

@@ -1,4 +1,4 @@
-"""The repository's share of a push: the only step that locks it."""
+"""What a push adds to the repository: the only step that locks it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .incoming import Incoming
 from .partition import Divided
 
 _HOOKS = b'hooks'
-#: Hooks that the push runs itself, once, over all of it.
+#: Hooks that `receive.hooks` runs, once for the whole push.
 _OURS = (b'prechangegroup', b'pretxnchangegroup', b'changegroup', b'incoming')
 
 
@@ -26,10 +26,10 @@ def apply(
     plan: bookmarks.Plan,
     markers: list[Raw],
 ) -> None:
-    """Add public changesets, and bookmarks and markers of public changesets.
+    """Add public changesets, and bookmarks and markers of public changesets, to the repository.
 
-    Without any of them nothing is locked. Raises `error.PushRaced` where
-    public history moved under the client.
+    Lock nothing if there are none. Raise `error.PushRaced` if public history changed since the
+    client read it.
     """
     if not (divided.public or plan.applied or markers):
         return
@@ -40,7 +40,7 @@ def apply(
         for name, _command in ui.configitems(_HOOKS)
         if name.split(b'.')[0] in _OURS
     }
-    # Some run when the lock is released.
+    # Some hooks run when the lock is released.
     with ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
         with repo.transaction(incoming.source) as transaction:
             transaction.hookargs.update(incoming.hookargs)
@@ -63,10 +63,11 @@ def apply(
 
 
 @contextlib.contextmanager
-def giving_up(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
-    """Keep the lock while bookmarks that move to drafts are recorded, and remove them then.
+def removing_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
+    """Hold the lock while bookmarks that move to drafts are recorded, then remove them here.
 
-    Without any nothing is locked. Raises `error.PushRaced`.
+    Lock nothing if there are none. Raise `error.PushRaced` if a bookmark changed since it was
+    read.
     """
     if not plan.leaving:
         yield
@@ -90,5 +91,5 @@ def _add(
     outgoing = discovery.outgoing(overlay, common, list(heads))
     packed = changegroup.makechangegroup(overlay, outgoing, b'02', b'push')
     packed.apply(repo, transaction, incoming.source, incoming.url)
-    # A changegroup that comes to a non-publishing repository lands as draft.
+    # A changegroup that is applied to a non-publishing repository is draft.
     phases.advanceboundary(repo, transaction, phases.public, heads)

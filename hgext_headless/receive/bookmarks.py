@@ -1,6 +1,7 @@
-"""The bookmarks of a push: those of drafts are in the database, others in the repository.
+"""The bookmarks of a push.
 
-Where both have a name, the repository's counts.
+The database has the bookmarks of drafts, the repository all others. If both have a name, the
+repository's counts.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from .incoming import Incoming
 
-#: Bytes of a name. The database has it in an index.
+#: Maximum size of a name in bytes: the database indexes it.
 _MAX_NAME = 1000
 
 
 class Plan(NamedTuple):
     """What a push does to bookmarks.
 
-    ``stored`` is for the database. ``applied`` (None deletes) is for the repository,
-    before it; ``leaving`` names go from the repository after it, so that no crash loses
-    one. ``seen`` is what the repository had for all names of the plan.
+    ``stored`` are changes to the database. ``applied`` are changes to the repository (None
+    deletes), made before the database's. ``leaving`` are names to remove from the repository
+    after the database's changes, so that no crash loses a bookmark. ``seen`` is what the
+    repository had for all names of the plan.
     """
 
     stored: list[BookmarkMove]
@@ -35,11 +37,10 @@ class Plan(NamedTuple):
 
 
 def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
-    """What a push that makes some changesets public does to bookmarks: theirs go with
-    them into the repository.
+    """Plan what a push does to bookmarks. ``publishing`` are the changesets that it makes public.
 
-    Raises `error.PushRaced` where a bookmark is not where the client expects it,
-    `Refused`, and `errors.Temporary`.
+    Their bookmarks move from the database to the repository with them. Raise `error.PushRaced`
+    if a bookmark is not where the client expects it, `Refused`, and `errors.Temporary`.
     """
     asked = dict(incoming.bookmarks)
     result = Plan([], [], [], {})
@@ -54,12 +55,12 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
         if name in asked and found not in accepted:
             raise raced(Raced(name, accepted[0], found))
     has_node = incoming.repo.unfiltered().changelog.hasnode
-    becoming = frozenset(publishing)
+    newly_public = frozenset(publishing)
     for name, node in asked.items():
         _check_name(incoming, name, node)
         result.seen[name] = own.get(name)
         old = rows.get(name)
-        if node is None or node in becoming or has_node(node):
+        if node is None or node in newly_public or has_node(node):
             if own.get(name) != node:
                 result.applied.append((name, node))
             if old is not None:
@@ -79,9 +80,9 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
 
 
 def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
-    """That the repository's bookmarks are still as a plan saw them; asked under the lock.
+    """Check that the repository's bookmarks are still what a plan has ``seen``.
 
-    Raises `error.PushRaced`.
+    Called under the lock. Raise `error.PushRaced` if one is not.
     """
     for name, node in seen.items():
         found = hgcompat.bookmarks(repo).get(name)
@@ -90,7 +91,7 @@ def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
 
 
 def raced(exc: Raced) -> error.PushRaced:
-    """Mercurial's error, in its words (`bundle2`'s handler of ``check:bookmarks``)."""
+    """Return Mercurial's error, with the text of `bundle2`'s handler of ``check:bookmarks``."""
     name, expected, found = exc.name, exc.expected, exc.found
     if found is None:
         what = b'is missing, expected %s' % short(expected or b'')

@@ -1,8 +1,7 @@
-"""The way of a push from its first byte to its acknowledgement.
+"""A push from its first byte to its acknowledgement.
 
-The order is store first, repository second, database last. A crash between any
-two steps leaves an object that nothing points at, or public history that was
-going to be public anyway; never a row without its object.
+The order is store, repository, database. A crash between two steps leaves an object without a
+row, or public history that was going to be public anyway; never a row without its object.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from .quarantine import Quarantine
 
 
 def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
-    """Process the bundle2 stream of a push; ``orig`` is `bundle2.processparts`."""
+    """Process the bundle2 stream of a push. ``orig`` is `bundle2.processparts`."""
     with errors.no_traceback(repo.ui, 'the push'), incomings.opened(repo, source, url) as push:
         op.modes[incomings.MODE] = push
         try:
@@ -54,7 +53,7 @@ def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: b
 
 @contextlib.contextmanager
 def _captured(op: Any) -> Iterator[None]:
-    """Send what is printed to the client, as `bundle2._processpart` does for a part."""
+    """Send output to the client, as `bundle2._processpart` does for a part."""
     if not (op.captureoutput and op.reply is not None):
         yield
         return
@@ -68,11 +67,11 @@ def _captured(op: Any) -> Iterator[None]:
 
 
 def take(push: Incoming) -> None:
-    """Do the work of a push that has come in; on return it is stored, and can be acknowledged.
+    """Carry out a push that was received. It is stored, and can be acknowledged, on return.
 
-    Raises `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`; then nothing that
-    the client could see has changed, but for public history in the repository where the
-    database failed after it.
+    Raise `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`. Then nothing that the
+    client could see has changed, except that public changesets are in the repository if the
+    database failed after they were added.
     """
     stage = push.stages.stage
     hooks = Hooks(push)
@@ -85,14 +84,16 @@ def take(push: Incoming) -> None:
         return
     with push.stages.entering('quarantine', opened) as quarantine:
         if push.entries:
-            hooks.over(quarantine.overlay, quarantine.url(), quarantine.nodes)
+            hooks.enter_quarantine(quarantine.overlay, quarantine.url(), quarantine.nodes)
             hooks.check()
         hooks.before_keys()
 
         divided = partition.divide(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
-        marks = markers.divide(push, divided.public)
-        to_record = bool(quarantine.changesets or moves.stored or moves.leaving or marks.stored)
+        divided_markers = markers.divide(push, divided.public)
+        to_record = bool(
+            quarantine.changesets or moves.stored or moves.leaving or divided_markers.stored
+        )
         held = _held(push, quarantine, divided) if to_record else set()
         with stage('pack'):
             files = pack.bundles(push, quarantine, divided, held)
@@ -100,7 +101,7 @@ def take(push: Incoming) -> None:
         with stage('store'):
             upload.put(push.backend, files)
         with stage('repository'):
-            apply.apply(push, quarantine.overlay, divided, moves, marks.applied)
+            apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
         recorded = Recorded()
         if to_record:
             row = Push(
@@ -109,7 +110,7 @@ def take(push: Incoming) -> None:
                 changesets=tuple(quarantine.changesets),
                 bundles=tuple(bundle for bundle, _path in files),
                 bookmarks=tuple(moves.stored),
-                markers=tuple(marks.stored),
+                markers=tuple(divided_markers.stored),
                 roots=tuple(divided.draft_roots),
                 held=tuple(sorted(held)),
             )
@@ -121,7 +122,7 @@ def take(push: Incoming) -> None:
 
 
 def _changes_anything(push: Incoming) -> bool:
-    """Whether a push of phases, bookmarks and markers alone has anything that is new."""
+    """Return whether a push without changesets has new public heads, or bookmarks or markers."""
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     return bool(push.public_heads or push.bookmarks or push.markers)
@@ -130,11 +131,14 @@ def _changes_anything(push: Incoming) -> bool:
 def _held(
     push: Incoming, quarantine: Quarantine, divided: partition.Divided
 ) -> Collection[bytes]:
-    """The draft heads that a bundle has already. Asked before anything is stored: a push that
-    can't be recorded need not start."""
+    """Return the draft heads that a stored bundle has already.
+
+    This is asked before anything is stored, so that a push that cannot be recorded stores
+    nothing.
+    """
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
         session.refuse_banned({*quarantine.nodes, *divided.public})
-        # A live bundle has all draft ancestors of what it has.
+        # A bundle has all draft ancestors of its changesets.
         return session.known(divided.draft_heads)
 
 
@@ -142,7 +146,7 @@ def _recorded(
     push: Incoming, row: Push, files: upload.Files, moves: bookmarks.Plan
 ) -> Recorded:
     def record(stored_again: Deletions) -> Recorded:
-        with push.stages.stage('database'), apply.giving_up(push, moves):
+        with push.stages.stage('database'), apply.removing_bookmarks(push, moves):
             return push.backend.catalog.record(row, stored_again)
 
     try:
@@ -152,10 +156,10 @@ def _recorded(
 
 
 def report(push: Incoming, recorded: Recorded) -> None:
-    """Tell the client what was stored, as what, and where to see it."""
+    """Tell the client what was stored, the push id, and the URL of its page."""
     status = push.ui.status
     if recorded.markers:
-        # Mercurial's own words.
+        # Mercurial's text.
         status(_(b'%i new obsolescence markers\n') % recorded.markers)
     if not push.entries:
         return
@@ -172,7 +176,10 @@ def report(push: Incoming, recorded: Recorded) -> None:
 
 
 def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
-    """The hook where no push was taken apart: then none may come in."""
+    """Refuse a push that did not pass through `process`.
+
+    This is the hook ``pretxnchangegroup.headless``.
+    """
     if kwargs.get('source') in (b'push', b'serve'):
         with errors.clear_errors():
             raise Refused('the push did not pass through the quarantine')

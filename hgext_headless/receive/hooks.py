@@ -1,7 +1,8 @@
-"""The site's hooks of a push, in stock's order and with its variables (``hg help config.hooks``).
+"""The site's hooks of a push, in stock's order and with its variables (``hg help
+config.hooks``).
 
-Those of a transaction (``pretxnopen``, ``pretxnclose``, ``txnclose`` and what is about
-phases and bookmarks in it) run where the repository itself changes, by Mercurial.
+Mercurial runs the hooks of a transaction (``pretxnopen``, ``pretxnclose``, ``txnclose``, and
+those of its phases and bookmarks) where the repository itself changes.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from mercurial.utils import hashutil
 from .. import hgcompat
 from .incoming import Incoming
 
-#: The hook of the split, as it stands in ``hg config hooks``.
+#: The extension's own hook, as ``hg config hooks`` shows it: see `flow.refuse_outside`.
 SPLIT = b'pretxnchangegroup.headless'
 PRIORITY = -1_000_000
 
 
 class Hooks:
-    """The hooks of one push; Python hooks get ``repo``: first the repository, then the
-    quarantine's overlay. Those that may reject it raise `error.HookAbort`."""
+    """The hooks of one push.
+
+    Python hooks get ``repo``: the repository at first, then the quarantine's overlay. Hooks
+    that may reject the push raise `error.HookAbort`.
+    """
 
     def __init__(self, push: Incoming) -> None:
         self._push = push
@@ -47,30 +51,34 @@ class Hooks:
             hook.hook(self._push.ui, self._repo, name, throw=throw, **{**self._args, **args})
 
     def before(self) -> None:
-        """``prechangegroup``."""
+        """Run ``prechangegroup``."""
         self._run(b'prechangegroup', True)
 
-    def over(self, overlay: Any, quarantine: bytes, nodes: Sequence[bytes]) -> None:
-        """The changesets can be seen now; ``quarantine`` is a variable by which an hg finds
-        them that a hook starts."""
+    def enter_quarantine(self, overlay: Any, quarantine: bytes, nodes: Sequence[bytes]) -> None:
+        """Make the changesets visible to the hooks from now on.
+
+        An ``hg`` that a hook starts finds them by the variable ``quarantine``.
+        """
         self._repo = overlay
         self._args.update(node=hex(nodes[0]), node_last=hex(nodes[-1]))
-        # The name that `quarantine.VARIABLE` has for a Python hook.
+        # Mercurial passes it to shell hooks as `quarantine.VARIABLE`.
         self._args['headless_quarantine'] = quarantine
 
     def check(self) -> None:
-        """``pretxnchangegroup``: the site's. The one of `SPLIT` refuses what did not come
-        this way."""
+        """Run the site's ``pretxnchangegroup``.
+
+        `SPLIT` is left out: it refuses pushes of other origin.
+        """
         with self._push.ui.configoverride({(b'hooks', SPLIT): b''}, b'headless'):
             self._run(b'pretxnchangegroup', True)
 
     def before_keys(self) -> None:
-        """``prepushkey``, for each bookmark and each key."""
+        """Run ``prepushkey`` for each bookmark and each key."""
         for args in self._keys():
             self._run(b'prepushkey', True, **args)
 
     def after_keys(self) -> None:
-        """``pushkey``, likewise."""
+        """Run ``pushkey`` for each bookmark and each key."""
         for args in self._keys():
             self._run(b'pushkey', False, **args)
 
@@ -93,7 +101,7 @@ class Hooks:
                 }
 
     def after(self, nodes: Sequence[bytes]) -> None:
-        """``changegroup`` and ``incoming``, for what is new to this server."""
+        """Run ``changegroup`` and ``incoming`` for ``nodes``, which are new to this server."""
         if not nodes:
             return
         self._args.update(node=hex(nodes[0]), node_last=hex(nodes[-1]))

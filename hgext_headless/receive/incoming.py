@@ -1,4 +1,4 @@
-"""What has come in of a push: spooled to files, nothing of it applied."""
+"""What was received of a push: in files and in memory, not applied."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..errors import Refused
 from ..timings import Stages
 
-#: A bundle2 operation has its push among its ``modes``.
+#: The key of the push in the ``modes`` of its bundle2 operation.
 MODE = b'headless'
 
 
 class Incoming:
-    """One push while it comes in.
+    """One push while it is received.
 
-    ``entries`` are the changelog's entries of the changegroup, in their order.
-    ``public_heads`` are nodes that the client says are public, ``bookmarks``
-    pairs of name and node (None deletes), ``expected`` where the client takes them
-    to be now: any of some nodes. ``checks`` are its assumptions about public
-    history: callables that take a bundle2 operation which holds the lock, and
-    raise `error.PushRaced`. ``markers`` are obsolescence markers, ``keys`` what came as
-    ``pushkey``: arguments of its hooks, ``hookargs`` what the client adds to all hooks. ``stages``
-    goes to the log.
+    ``entries`` are the changelog's entries of the changegroup, in order, and ``layer`` is its
+    file. ``public_heads`` are nodes that the client names public. ``bookmarks`` are pairs of
+    name and node (None deletes); ``expected`` maps a name to the nodes of which the client
+    expects one to be its present one. ``checks`` are the client's assumptions about public
+    history: callables that take a bundle2 operation which holds the lock, and raise
+    `error.PushRaced`. ``markers`` are obsolescence markers. ``keys`` came as ``pushkey``: the
+    arguments of its hooks. ``hookargs`` are what the client adds to the arguments of all hooks.
+    ``stages`` is for the log.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Incoming:
         self.hookargs: dict[bytes, bytes] = {}
 
     def receive(self, stream: Any, version: bytes) -> None:
-        """Spool the changegroup. Raises `Refused`."""
+        """Write the changegroup to a file. Raise `Refused` if it is not acceptable."""
         if self.layer is not None:
             raise Refused('a push may have one changegroup')
         path = os.path.join(self.folder, 'incoming.cg')
@@ -67,7 +67,7 @@ class Incoming:
 
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
-    """An empty push, with a folder that is gone at the end, and a line in the log."""
+    """Open an empty push with a temporary folder; log one line at the end."""
     backend = Backend(repo)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:

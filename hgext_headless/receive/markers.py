@@ -1,4 +1,4 @@
-"""The obsolescence markers of a push: for the database, and for the repository."""
+"""The obsolescence markers of a push: for the database and for the repository."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from .incoming import Incoming
 
 
 class Divided(NamedTuple):
-    """``stored`` are those of drafts, ``applied`` those of public changesets that the
-    repository lacks. One that is about both is in both."""
+    """The markers of a push.
+
+    ``stored`` are those of drafts, ``applied`` those of public changesets that the repository
+    lacks. A marker of both is in both.
+    """
 
     stored: list[Marker]
     applied: list[markers.Raw]
 
 
 def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
-    """Divide the markers of a push that makes some changesets public.
+    """Divide the markers of a push. ``publishing`` are the changesets that it makes public.
 
-    What is stored about those goes into the repository too. Raises `errors.Temporary`.
+    Stored markers of these changesets go into the repository too. Raise `errors.Temporary`.
     """
     repo = incoming.repo
     is_public = _test(incoming, publishing)
@@ -36,7 +39,7 @@ def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
             found = session.relevant_markers(publishing)
         applied.update(dict.fromkeys(map(markers.unpack, found)))
     if applied:
-        # They come with every push, which would take the lock for nothing.
+        # Clients send all markers with every push: known ones must not take the lock.
         present = repo.obsstore.successors
         applied = {m: None for m in applied if m not in present.get(m[0], ())}
     return Divided(stored, list(applied))
@@ -44,5 +47,5 @@ def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
 
 def _test(incoming: Incoming, publishing: Collection[bytes]) -> Callable[[bytes], bool]:
     has_node = incoming.repo.unfiltered().changelog.hasnode
-    becoming = frozenset(publishing)
-    return lambda node: node in becoming or has_node(node)
+    newly_public = frozenset(publishing)
+    return lambda node: node in newly_public or has_node(node)

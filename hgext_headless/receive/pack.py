@@ -14,9 +14,9 @@ from .quarantine import Quarantine
 def bundles(
     incoming: Incoming, quarantine: Quarantine, divided: Divided, held: Collection[bytes]
 ) -> upload.Files:
-    """Write a bundle for each draft head that is not ``held``, and check it against the push."""
+    """Write a bundle for each draft head that is not in ``held``, and check it against the push."""
     has_node = incoming.repo.unfiltered().changelog.hasnode
-    becoming = set(divided.public)
+    newly_public = set(divided.public)
     files = []
     for head in divided.draft_heads:
         if head in held:
@@ -25,7 +25,7 @@ def bundles(
             quarantine.overlay,
             incoming.backend.settings.repository,
             head,
-            lambda node: node in becoming or has_node(node),
+            lambda node: node in newly_public or has_node(node),
             incoming.folder,
         )
         checks.check_written(quarantine.overlay, bundle, path, quarantine.checked)

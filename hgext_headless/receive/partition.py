@@ -1,4 +1,4 @@
-"""A push divided by phase: public changesets for the repository, drafts for the store."""
+"""Divide a push by phase: public changesets for the repository, drafts for the store."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .incoming import Incoming
 
 
 class Divided(NamedTuple):
-    """A push, divided by phase. All nodes; ``public`` and ``drafts`` parents first.
+    """A push, divided by phase.
 
-    ``draft_roots`` are those of the push after its public part was applied.
+    All are nodes; ``public`` and ``drafts`` are in order, parents first. ``draft_roots`` are
+    the roots of the push once its public changesets are in the repository.
     """
 
     public: list[bytes]
@@ -23,10 +24,11 @@ class Divided(NamedTuple):
 
 
 def divide(incoming: Incoming, repo: Any) -> Divided:
-    """Divide what lies over the repository by phase; ``repo`` is the quarantine's.
+    """Divide the changesets of a push by phase. ``repo`` is the quarantine's overlay.
 
-    Public is what the client names public, and its ancestors. Drafts are all others that
-    came in and are not public here. Raises `Refused`.
+    Public are those that the client names public, and their ancestors. All others that came in
+    are drafts, unless they are public here already. Raise `Refused` if a public head is
+    unknown, or the server takes no public changesets.
     """
     changelog = repo.changelog
     for node in incoming.public_heads:

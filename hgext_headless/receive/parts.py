@@ -1,8 +1,8 @@
 """The bundle2 parts of a push (``hg help internals.bundle2``).
 
-Each handler here replaces Mercurial's own, and leaves to it what comes to a
-repository that is not headless, or is no push. Nothing is applied yet: phases,
-for one, come after the changesets that they are about.
+Each handler replaces Mercurial's own, and calls it for repositories that are not headless and
+for operations that are not a push. Nothing is applied yet, because some parts come too late:
+phases come after their changesets.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .stream import BoundedStream
 
 Handler = Callable[..., Any]
 
-#: Bytes of a part that is kept in memory.
+#: Maximum size in bytes of a part that is kept in memory.
 _MAX_SMALL_PART = 16 * 1024 * 1024
-#: Bytes of a client's capabilities; hg's have less than 1 KB.
+#: Maximum size in bytes of a client's capabilities; hg's have less than 1 KB.
 _MAX_CAPABILITIES = 64 * 1024
 
 
 def incoming_of(op: Any) -> Incoming | None:
-    """The push that a bundle2 operation belongs to, if it is one of ours."""
+    """Return the push of a bundle2 operation; None if the operation is not a push."""
     push: Incoming | None = op.modes.get(MODE)
     return push
 
@@ -46,7 +46,7 @@ def install() -> None:
 
 
 def _handle(handler: Handler, orig: Handler, op: Any, part: Any) -> None:
-    # A part within another one's payload has an operation that knows nothing of the push.
+    # The operation of a part inside another part's payload does not have the push.
     if incoming_of(op) is None and isinstance(source := hgcompat.part_source(part), BoundedStream):
         raise source.end(
             Refused(f'a push may not have a part {hgcompat.escaped(part.type)} inside another')
@@ -82,7 +82,7 @@ def changegroup(orig: Handler, op: Any, part: Any) -> None:
     if b'treemanifest' in part.params:
         raise Refused('tree manifests are not supported')
     incoming.receive(part, part.params.get(b'version', b'01'))
-    # What the reply says counts only if the push succeeds: an error replaces it.
+    # If the push fails, an error replaces the reply.
     _reply(op, part, b'reply:changegroup', **{'return': b'1'})
 
 
@@ -103,15 +103,15 @@ def check_heads(orig: Handler, op: Any, part: Any) -> None:
     if incoming is None:
         return orig(op, part)
     data = _small(part)
-    # For drafts it does not matter who else moved public history: they add no
-    # head. Mercurial's own check, which takes the lock, waits for the others.
+    # Mercurial's check needs the lock, so it runs in `apply`. Drafts add no head: for
+    # them it does not matter whether another push changed public history.
     incoming.checks.append(lambda locked: orig(locked, io.BytesIO(data)))
 
 
 def check_phases(orig: Handler, op: Any, part: Any) -> None:
     if incoming_of(op) is None:
         return orig(op, part)
-    # An echo of the draft roots that `wire.discovery.listkeys` names.
+    # The client repeats the draft roots that `wire.roots` named.
     _small(part)
 
 
@@ -160,11 +160,11 @@ def reply_capabilities(orig: Handler, op: Any, part: Any) -> None:
 
 
 def push_variables(orig: Handler, op: Any, part: Any) -> None:
-    orig(op, part)  # which reads parameters only
+    orig(op, part)  # it reads only parameters
 
 
 def ignore(orig: Handler, op: Any, part: Any) -> None:
-    """What is no part of the push; it is left unread."""
+    """Leave unread a part that is of no use here."""
     if incoming_of(op) is None:
         orig(op, part)
 

@@ -1,5 +1,4 @@
-"""``pushkey``, as a part of a push or as a command: what clients send where they know no
-bundle2 part for it."""
+"""``pushkey``, as a part or as a command: clients use it if they know no other bundle2 part."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ _NAMESPACES = (b'phases', b'bookmarks', b'obsolete')
 
 
 def take(incoming: Incoming, namespace: bytes, key: bytes, old: bytes, new: bytes) -> bool:
-    """Take a key as a part of a push; False where it is none of ours.
+    """Add a key to a push; return False if its namespace is not supported.
 
-    Raises `Refused`, and what `hgcompat.GARBLED` lists.
+    Raise `Refused`, and what `hgcompat.GARBLED` lists.
     """
     if namespace == b'phases' and new == b'%d' % phases.public:
         incoming.public_heads.append(bin(key))
@@ -40,9 +39,9 @@ def take(incoming: Incoming, namespace: bytes, key: bytes, old: bytes, new: byte
 def push_key(
     orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes
 ) -> Any:
-    """``pushkey`` as a command of its own: what a client falls back to.
+    """The command ``pushkey``, which clients use if they cannot send it as a part.
 
-    ``phases`` of what is public here already must not take the lock.
+    Publishing what is public here already takes no lock.
     """
     if namespace not in _NAMESPACES or not config.participates(repo):
         return orig(repo, namespace, key, old, new)
@@ -63,14 +62,14 @@ def push_key(
                 flow.take(push)
             except error.PushRaced:
                 return False
-            except error.HookAbort as exc:  # in stock's words
+            except error.HookAbort as exc:  # with stock's text
                 repo.ui.write_err(_(b'pushkey-abort: %s\n') % exc.message)
                 return False
         return True
 
 
 def wire_push_key(orig: Any, repo: Any, *args: Any) -> Any:
-    """The wire command ``pushkey``: over http too an error is a line that clients print."""
+    """The wire command ``pushkey``: an error is a line that clients print, over http too."""
     if not config.participates(repo):
         return orig(repo, *args)
     try:

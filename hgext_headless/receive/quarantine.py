@@ -1,6 +1,6 @@
-"""The quarantine: a repository in which a push can be seen whole, and is not applied.
+"""The quarantine: a repository in which the whole push is visible but not applied.
 
-It is Mercurial's bundle repository over the real one.
+It is Mercurial's bundle repository over the real repository.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from ..errors import Refused
 from ..model import Changeset
 from .incoming import Incoming
 
-#: The variable by which an hg that a shell hook starts finds the push.
+#: The environment variable by which an hg that a shell hook starts finds the push.
 VARIABLE = b'HG_HEADLESS_QUARANTINE'
 
 
 class Quarantine:
-    """``overlay`` is the repository, ``path`` the bundle that lies over the real
-    one, ``checked`` what the push brought."""
+    """The quarantine of a push.
+
+    ``overlay`` is the repository with the push laid over it, ``path`` the file of its bundle,
+    ``checked`` what the push brought.
+    """
 
     def __init__(self, overlay: Any, path: str, checked: checks.Checked) -> None:
         self.overlay = overlay
@@ -32,30 +35,34 @@ class Quarantine:
 
     @property
     def changesets(self) -> list[Changeset]:
-        """All that the push brought, parents first."""
+        """All changesets of the push, parents first."""
         return self.checked.changesets
 
     @property
     def nodes(self) -> list[bytes]:
-        """Those of `changesets`."""
+        """The nodes of `changesets`."""
         return [changeset.node for changeset in self.changesets]
 
     def url(self) -> bytes:
-        """The quarantine as Mercurial names a bundle repository."""
+        """Return the URL of the quarantine, in Mercurial's form for bundle repositories."""
         return b'bundle:%s+%s' % (self.overlay.root, hgcompat.to_bytes(self.path))
 
 
 def path_from_environment(root: bytes, variable: bytes) -> bytes | None:
-    """The bundle to lay over the repository at ``root``, from `VARIABLE`'s value."""
+    """Return the path of the bundle to lay over the repository at ``root``, or None.
+
+    ``variable`` is the value of `VARIABLE`.
+    """
     prefix = b'bundle:%s+' % root
     return variable[len(prefix) :] if variable.startswith(prefix) else None
 
 
 @contextlib.contextmanager
 def opened(incoming: Incoming) -> Iterator[Quarantine]:
-    """Build the quarantine of a push, and check every revision that came in.
+    """Build the quarantine of a push, and check every revision that was received.
 
-    Raises `Refused` where a revision does not fit its hash or is missing.
+    Correct wrong linknodes. Raise `Refused` if a revision does not match its hash or is
+    missing.
     """
     layer = incoming.layer
     assert layer is not None
@@ -71,9 +78,9 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
         if checked.misnamed:
             overlay.close()
             with open(layer.path, 'r+b') as file:
-                for place in checked.misnamed:
-                    file.seek(place.offset)
-                    file.write(place.node)
+                for wrong in checked.misnamed:
+                    file.seek(wrong.offset)
+                    file.write(wrong.node)
             overlay = _laid(incoming, layer, path)
     try:
         overlays.silence_outgoing_hooks(overlay.ui)
@@ -89,10 +96,10 @@ def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
 
 @contextlib.contextmanager
 def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
-    """The quarantine of a push that brings no changeset: the repository, under the stored
-    drafts that it makes public.
+    """Build the quarantine of a push that brings no changeset.
 
-    Raises `Refused` where one is not stored, `Temporary` and `Corrupt`.
+    It is the repository, with the stored drafts that the push makes public laid over it. Raise
+    `Refused` if one is not stored, `Temporary` and `Corrupt`.
     """
     repo = incoming.repo.unfiltered()
     drafts = [n for n in incoming.public_heads if not repo.changelog.hasnode(n)]
@@ -112,7 +119,10 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
 
 
 def _check_parents(incoming: Incoming) -> None:
-    """A client leaves out only what it has in common with public history."""
+    """Check that the parents of all changesets are in the push or in public history.
+
+    A client leaves out only what it has in common with public history.
+    """
     has_node = incoming.repo.unfiltered().changelog.hasnode
     brought: set[bytes] = set()
     for entry in incoming.entries:

@@ -1,8 +1,8 @@
-"""The body of a push: a bundle2 stream that nobody trusts.
+"""The body of a push: a bundle2 stream that is not trusted.
 
-Mercurial's own readers decompress whatever one read of the network brought: 58
-KB of zstd can make 1.8 GB. Here at most what was asked for is decompressed,
-all of it is counted, and no single read may be large.
+Mercurial's own readers decompress everything that one read from the network brought: 58 KB of
+zstd can become 1.8 GB. These readers decompress only what is asked for, count all of it, and
+limit the size of a single read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .. import errors, hgcompat
 from ..backend import Backend
 from ..errors import HeadlessError, Refused, Temporary
 
-#: Bytes that one read may ask for. hg's own payload chunks have 32 KB.
+#: Maximum size of one read in bytes. hg's payload chunks have 32 KB.
 MAX_READ = 64 * 1024 * 1024
 _INPUT = 64 * 1024
 _ZSTD_WINDOW = 1 << 27
-#: What a body begins with (``hg help internals.bundles``).
+#: The first bytes of a body (``hg help internals.bundles``).
 _BUNDLE2 = b'HG20'
 _BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ')
 _MAGIC = 6
@@ -35,7 +35,7 @@ class _Source(Protocol):
 
 
 class _Inflated:
-    """A decompressor of the zlib or bz2 kind as a stream, bounded by each read."""
+    """A stream over a zlib or bz2 decompressor that decompresses only what a read asks for."""
 
     def __init__(self, source: _Source, decompressor: Any) -> None:
         self._source = source
@@ -79,10 +79,10 @@ _READERS: dict[bytes, Any] = {
 
 
 class BoundedStream:
-    """The decompressed stream, counted. bundle2 always knows how many bytes come.
+    """The decompressed stream, with its bytes counted. bundle2 knows the size of each read.
 
-    Raises `Refused` past the limits, and `Temporary` where the stream ends
-    early; and goes on raising, so that nothing behind that is ever read.
+    `read` raises `Refused` beyond the limits, and `Temporary` if the stream ends early. After
+    an error each further read raises it again, so that nothing behind it is read.
     """
 
     def __init__(self, source: _Source, compression: bytes, limit: int) -> None:
@@ -92,7 +92,7 @@ class BoundedStream:
         self._ended: HeadlessError | None = None
 
     def end(self, error: HeadlessError) -> HeadlessError:
-        """Raise ``error`` at each further read; return it."""
+        """Make each further read raise ``error``; return it."""
         self._ended = error
         return error
 
@@ -115,7 +115,7 @@ def too_large(limit: int) -> Refused:
 
 
 class BoundedEngine:
-    """Stands in for the compression engine of a bundle2 stream (`bundle2.unbundle20`)."""
+    """A replacement for the compression engine of a bundle2 stream (`bundle2.unbundle20`)."""
 
     def __init__(self, compression: bytes, limit: int) -> None:
         if compression not in _READERS:
@@ -128,16 +128,16 @@ class BoundedEngine:
 
 
 def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
-    """The body of a push; what its end needs is imported until its beginning comes.
+    """Yield the body of a push.
 
-    Only one of the two threads runs Python at a time: the other waits for the
-    client, and then for this one. Modules that are imported lazily would not
-    bear more.
+    Import what the rest of the push needs while waiting for its beginning. The two threads
+    never run Python at the same time: while one imports, the other waits for the client, and
+    then for the first. Modules that are imported lazily do not bear more.
     """
     with _in_the_reply(repo.ui):
         limit = backend.settings.max_push_size
         announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
-        # Compression never adds an eighth.
+        # Compressed data is never larger by an eighth than the original.
         if announced.isdigit() and int(announced) > limit + limit // 8 + MAX_READ:
             raise too_large(limit)
         thread = threading.Thread(target=backend.warm_up, daemon=True)
@@ -156,19 +156,19 @@ def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
 
 
 def check_stream(ui: Any, bundle: Any) -> None:
-    """Read what stands before the parts of a bundle2."""
+    """Read the parameters at the beginning of a bundle2 stream, to check it."""
     with _in_the_reply(ui), readable():
         _ = bundle.params
 
 
 @contextlib.contextmanager
 def _in_the_reply(ui: Any) -> Iterator[None]:
-    """Have errors outside of the parts reach the client as those of parts do."""
+    """Send errors outside of parts to the client as errors in parts are sent."""
     try:
         with errors.no_traceback(ui, 'the push'):
             try:
                 yield
-            except (TypeError, ValueError) as exc:  # of a number that is not there
+            except (TypeError, ValueError) as exc:  # a number is missing
                 raise Temporary('the push broke off before its end') from exc
     except error.Abort as exc:
         exc.duringunbundle2 = True
@@ -177,7 +177,7 @@ def _in_the_reply(ui: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def readable() -> Iterator[None]:
-    """What the readers raise where the stream is no bundle."""
+    """Convert the errors that readers raise for a malformed bundle to `Refused` or `Temporary`."""
     try:
         yield
     except HeadlessError:
@@ -192,7 +192,7 @@ def readable() -> Iterator[None]:
     except error.Abort as exc:
         raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
     except OSError as exc:
-        if exc.errno is None:  # of a decompressor
+        if exc.errno is None:  # raised by a decompressor
             raise Refused('the bundle is garbled') from exc
         raise Temporary(f'the push could not be kept: {exc.strerror}') from exc
     except hgcompat.GARBLED as exc:

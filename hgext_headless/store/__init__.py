@@ -1,4 +1,4 @@
-"""The store: all that speaks object storage, the same few verbs for each back end."""
+"""The store: objects by key, with the same few methods for each back end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import NamedTuple, Protocol
 
 
 class Object(NamedTuple):
-    """What a store lists: ``size`` in bytes, ``modified`` in seconds since the epoch."""
+    """An object as a store lists it.
+
+    ``size`` is in bytes, ``modified`` in seconds since the epoch.
+    """
 
     key: str
     size: int
@@ -15,46 +18,62 @@ class Object(NamedTuple):
 
 
 class Source(Protocol):
-    """Where objects are read from: a store, or a cache before it."""
+    """What objects are read from: a store, or a cache in front of it."""
 
     def get(self, key: str, path: str) -> None:
-        """Write the object to the file ``path``. Raises `errors.Corrupt` where
-        there is no such object."""
+        """Write the object to the file ``path``.
+
+        Raise `errors.Corrupt` if there is no such object.
+        """
 
 
 class Store(Source, Protocol):
-    """Objects by key. Every method raises `errors.Temporary` where the back end
-    can't answer within its deadline, and `errors.Misconfigured`."""
+    """Objects by key.
+
+    Every method raises `errors.Temporary` if the back end does not answer within its deadline,
+    and `errors.Misconfigured`.
+    """
 
     def put(self, key: str, path: str) -> None:
-        """Store the file ``path`` durably, and look at what is there now.
+        """Store the file ``path`` durably, and check what the store has then.
 
-        An object that is there already stays as it is (a key is its content's digest).
-        Raises `errors.Temporary` where the store has anything else under that name."""
+        An existing object is not overwritten, because a key is the digest of its content. Raise
+        `errors.Temporary` if the store has other content under that key.
+        """
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes; None without such an object."""
+        """Return the object's size in bytes; None if there is no such object."""
 
     def sha256(self, key: str) -> str:
-        """The SHA-256 of what the store has, hexadecimal; where the store does not tell it
-        all is read. Raises `errors.Corrupt` where there is no such object."""
+        """Return the SHA-256 of the object's content in the store, hexadecimal.
+
+        Read the whole object if the store does not tell its digest. Raise `errors.Corrupt` if
+        there is no such object.
+        """
 
     def url(self, key: str, seconds: int) -> str | None:
-        """A URL that anyone can read the object from, for so many seconds; None
-        where this process has to stream it (then `local_path` has it)."""
+        """Return a URL from which anyone can read the object for ``seconds``.
+
+        Return None if this process has to stream the file at `local_path`.
+        """
 
     def local_path(self, key: str) -> str | None:
-        """The object's file, where it is one."""
+        """Return the path of the object's file; None if objects are not files."""
 
     def objects(self, prefix: str) -> Iterator[Object]:
-        """The objects whose keys begin so, in no order. ``prefix`` ends with a slash."""
+        """Yield the objects whose keys begin with ``prefix``, in no order.
+
+        It must end with a slash.
+        """
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; one that is not there is no error."""
+        """Delete objects. Missing ones are ignored."""
 
     def remove_abandoned(self, repository: str, before: float) -> int:
-        """Remove what writers that died before then (seconds since the epoch) have left
-        behind in the store; return how many things."""
+        """Remove what writers that died left in the store; return the number of files removed.
+
+        Only what is older than ``before``, in seconds since the epoch, is removed.
+        """
 
     def check(self) -> None:
-        """That the back end answers, exists, and takes our credentials."""
+        """Check that the back end exists, answers, and accepts our credentials."""

@@ -1,8 +1,8 @@
-"""A local cache of objects, for servers that read the same ones again and again.
+"""A local cache of objects, for servers that read the same objects often.
 
-One folder, shared by any number of processes: an entry is linked in whole, read
-through one open file, checked by the digest that is its name, and may vanish at
-any time. Where the folder can't be used, objects come from the store.
+It is a folder that any number of processes share. Entries are written atomically, read through
+one open file, and checked by the digest that is their name. They may vanish at any time. If the
+folder cannot be used, objects come from the store.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from . import Source, names
 
 _TEMPORARY = '.tmp-'
-#: Seconds after which a temporary file has nobody who writes it.
+#: Seconds after which no process writes to a temporary file any more.
 _ABANDONED = 3600
 
 
 class Cached:
-    """A store with a cache before it of at most ``limit`` bytes."""
+    """A store with a cache of at most ``limit`` bytes in front of it."""
 
     def __init__(self, store: Source, folder: str, limit: int) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class Cached:
         self._limit = limit
 
     def get(self, key: str, path: str) -> None:
-        """As `Source.get`."""
+        """See `Source.get`."""
         digest = names.digest(key)
         entry = os.path.join(self._folder, digest)
         if self._copy(entry, digest, path):
@@ -41,9 +41,11 @@ class Cached:
             self._add(entry, path)
 
     def collect(self, is_live: Callable[[list[str]], set[str]], before: float) -> int:
-        """Remove what writers left behind before then (seconds since the epoch), and
-        entries that nobody has used since and that ``is_live``, a function of digests,
-        does not know. Returns how many."""
+        """Remove unused entries and temporary files left behind; return their number.
+
+        Only those that were not used since ``before`` (seconds since the epoch) are removed,
+        and no entry whose digest is in the set that ``is_live`` returns for a list of digests.
+        """
         try:
             old = [path for used, _size, path in self._entries() if used < before]
         except FileNotFoundError:
@@ -56,12 +58,12 @@ class Cached:
         return len(set(by_digest) - live)
 
     def forget(self, key: str) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry, if present."""
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, names.digest(key)))
 
     def _copy(self, entry: str, digest: str, path: str) -> bool:
-        """Copy an entry, if it is there and is what its name says."""
+        """Copy an entry to ``path``. Return False if it is missing or does not match its digest."""
         found = hashlib.sha256()
         try:
             with open(entry, 'rb') as source, open(path, 'wb') as out:
@@ -69,7 +71,7 @@ class Cached:
                     found.update(chunk)
                     out.write(chunk)
             if found.hexdigest() == digest:
-                os.utime(entry)  # used now
+                os.utime(entry)  # the time of last use, for `_evict`
                 return True
             os.unlink(entry)
         except OSError:
@@ -91,7 +93,7 @@ class Cached:
         self._evict()
 
     def _evict(self) -> None:
-        """Remove what was used longest ago until the rest is within the limit."""
+        """Remove the least recently used entries until the others are within the limit."""
         entries = sorted(self._entries())
         total = sum(size for _used, size, _path in entries)
         for used, size, path in entries:

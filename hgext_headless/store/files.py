@@ -1,4 +1,4 @@
-"""The file store: a folder, the embedded default."""
+"""The file store: a folder. It is the default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEMPORARY = '.tmp-'
 
 
 class FileStore:
-    """Objects as files below a folder, written durably: fsync, then a link."""
+    """Objects as files in a folder, written durably: fsync, then link."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -37,7 +37,7 @@ class FileStore:
                     out.flush()
                     os.fsync(out.fileno())
                 os.chmod(temporary, 0o644)
-                try:  # create-only, as with S3's If-None-Match
+                try:  # create only, as S3 does with If-None-Match
                     os.link(temporary, target)
                 except FileExistsError:
                     if not filecmp.cmp(path, target, shallow=False):
@@ -125,7 +125,7 @@ class FileStore:
 
 
 def _make_folders(folder: str) -> None:
-    """`os.makedirs`, each new entry durable in its parent."""
+    """Do what `os.makedirs` does, and sync each new entry's parent."""
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)

@@ -1,4 +1,4 @@
-"""Choosing the back end of the store by its URL."""
+"""Choose the back end of the store by its URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import Store, files
 
 
 def open_store(url: str, endpoint_url: str | None = None, region: str | None = None) -> Store:
-    """The store at ``s3://bucket/prefix`` or ``file:///folder``; nothing is opened yet."""
+    """Return the store at ``s3://bucket/prefix`` or ``file:///folder``, without opening it."""
     parts = urlsplit(url)
     if parts.scheme == 's3':
         s3 = importlib.import_module('hgext_headless.store.s3')

@@ -21,25 +21,25 @@ from botocore.config import Config
 from ..errors import Corrupt, Misconfigured, Temporary
 from . import Object
 
-#: Seconds. No attempt begins later than `RETRY_UNTIL`: so a client is told within 30.
+#: Seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 10
 RETRY_UNTIL = 12
 #: Seconds between two attempts, doubled each time.
 _PAUSE = 0.1
-#: An object has to come within so many seconds, and one more for so many bytes.
+#: A download may take `_FETCH_TIME` seconds, and one more for each `_FETCH_BYTES` bytes.
 _FETCH_TIME = 20
 _FETCH_BYTES = 1 << 19
 
-#: What one PUT takes; the largest bundle that can be stored.
+#: Maximum size of one PUT in bytes, and so of a bundle.
 MAX_OBJECT = 5 * 1024**3
 
-#: Keys that one DeleteObjects takes.
+#: Maximum number of keys in one DeleteObjects.
 _DELETED_AT_ONCE = 1000
 
 _EXISTS = {'409', '412', 'ConditionalRequestConflict', 'PreconditionFailed'}
 _ABSENT = {'404', 'NoSuchKey', 'NotFound'}
-#: How an object may be encoded: clients of the link take its bytes as they come.
+#: Content encodings an object may have: clients that follow a link do not decode it.
 _PLAIN = {'', 'identity', 'aws-chunked'}
 _CREDENTIALS = {
     '401',
@@ -53,7 +53,7 @@ _CREDENTIALS = {
 
 
 class S3Store:
-    """Objects below a prefix of a bucket."""
+    """Objects with a prefix in a bucket."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
@@ -86,25 +86,25 @@ class S3Store:
             try:
                 _retried(put)
             except exceptions.ClientError as error:
-                # It is there, or somebody else is writing it now.
+                # It exists, or another process is writing it.
                 if _code(error) not in _EXISTS:
                     raise
-            self._check_kept(key, size, sha256.digest(), md5.hexdigest())
+            self._check_stored(key, size, sha256.digest(), md5.hexdigest())
 
-    def _check_kept(self, key: str, size: int, sha256: bytes, md5: str) -> None:
-        """Look at what the store has now, whatever it has answered."""
+    def _check_stored(self, key: str, size: int, sha256: bytes, md5: str) -> None:
+        """Check what the store has now, whatever it answered."""
         try:
-            kept = self._head(key)
+            stored = self._head(key)
         except exceptions.ClientError as error:
             if _code(error) in _ABSENT:
                 raise Temporary(f'the store does not have object {key} yet') from error
             raise
-        same = kept['ContentLength'] == size and kept.get('ContentEncoding', '') in _PLAIN
-        checksum = kept.get('ChecksumSHA256', '')
+        same = stored['ContentLength'] == size and stored.get('ContentEncoding', '') in _PLAIN
+        checksum = stored.get('ChecksumSHA256', '')
         if same and checksum and '-' not in checksum:
             same = checksum == _base64(sha256)
-        # The tag is the MD5 of an object that was put at once and not encrypted by KMS.
-        elif same and kept.get('ETag', '').strip('"') != md5:
+        # The ETag is the MD5, unless the object was uploaded in parts or KMS encrypts it.
+        elif same and stored.get('ETag', '').strip('"') != md5:
             same = self._read_sha256(key) == sha256
         if not same:
             raise Temporary(
@@ -135,7 +135,7 @@ class S3Store:
         return digest.digest()
 
     def _chunks(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, all of them within a time that grows with their number."""
+        """Yield the object's content, within a time limit that grows with its size."""
         try:
             answer = _retried(
                 lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key))
@@ -146,7 +146,7 @@ class S3Store:
             raise Corrupt(f'object {key} has a Content-Encoding, which no client reads')
         body = answer['Body']
         seconds = _FETCH_TIME + answer['ContentLength'] / _FETCH_BYTES
-        timer = threading.Timer(seconds, _cut, (body,))
+        timer = threading.Timer(seconds, _shut_down, (body,))
         timer.daemon = True
         timer.start()
         try:
@@ -205,7 +205,7 @@ class S3Store:
                 )
 
     def remove_abandoned(self, repository: str, before: float) -> int:
-        return 0  # a PUT is there whole or not at all
+        return 0  # a PUT is atomic
 
     def check(self) -> None:
         with _clear_errors():
@@ -218,7 +218,7 @@ def open_s3(bucket: str, prefix: str, endpoint_url: str | None, region: str | No
 
 @functools.cache
 def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
-    # A client takes 0.2 s to make and may be shared by threads, not by forks.
+    # Creating a client takes 0.2 s. Threads may share one, forked processes may not.
     with _clear_errors():
         return boto3.session.Session().client(
             's3',
@@ -235,30 +235,33 @@ def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
 
 
 def _retried(call: Callable[[], Any]) -> Any:
-    """Call until it succeeds, or fails for good, or the time is up."""
+    """Call ``call`` until it succeeds, fails permanently, or the time is up."""
     until = time.monotonic() + RETRY_UNTIL
     pause = _PAUSE
     while True:
         try:
             return call()
         except (exceptions.ClientError, exceptions.HTTPClientError) as error:
-            if not _may_pass(error) or time.monotonic() + pause > until:
+            if not _is_transient(error) or time.monotonic() + pause > until:
                 raise
         time.sleep(pause * (0.5 + random.random()))
         pause *= 2
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     if not isinstance(error, exceptions.ClientError):
-        # A store that is down is no reason to wait long; one that hangs has had its time.
+        # No retry if the store is down, so that the client need not wait, nor if it hangs: then
+        # the time was spent already.
         return isinstance(error, exceptions.ConnectionClosedError)
     status = error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
     return status >= 500 or status == 429 or _code(error) == 'RequestTimeout'
 
 
-def _cut(body: Any) -> None:
-    """End a body that somebody else is reading, as botocore's own `set_socket_timeout`
-    reaches its socket."""
+def _shut_down(body: Any) -> None:
+    """Interrupt a body that another thread reads.
+
+    This reaches the socket as botocore's own `set_socket_timeout` does.
+    """
     with contextlib.suppress(AttributeError, OSError):
         body._raw_stream._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)
 
@@ -277,7 +280,7 @@ def _code(error: exceptions.ClientError) -> str:
 
 @contextlib.contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Turn boto3's errors into ours, without a key in them."""
+    """Convert boto3's errors to ours. Their text contains no credentials."""
     try:
         yield
     except exceptions.ClientError as error:

@@ -1,10 +1,10 @@
-"""What peers ask for, over http, ssh or in this process:
+"""What peers ask for, over http, over ssh or in the same process:
 
-- `discovery`: ``lookup`` and ``listkeys``, for drafts too
-- `roots`: the draft roots by which a client leaves drafts draft
+- `discovery`: ``lookup`` and ``listkeys``, with drafts
+- `roots`: the draft roots that keep a client from publishing its drafts
 - `getbundle`: drafts, by link or inline
-- `links`: URLs of bundles: made, signed, verified
+- `links`: the URLs of bundles: make, sign and verify them
 - `markers`: obsolescence markers of drafts
 
-Both extensions call in, and `hgweb`.
+Called by both extensions and by `hgweb`.
 """

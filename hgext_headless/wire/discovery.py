@@ -1,6 +1,6 @@
-"""What the server says of drafts beside ``getbundle``: ``lookup`` and ``listkeys``.
+"""``lookup`` and ``listkeys``, with drafts.
 
-In discovery (``heads``, ``known``, ``branchmap``) it has public history, and no more.
+In discovery (``heads``, ``known``, ``branchmap``) a server has public history only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from . import roots
 
 
 def peer_local(orig: Any, peer: Any) -> Any:
-    """No repository behind a peer in this process: "hg identify" and "hg incoming" would
-    look for a draft in it, where "lookup" and "getbundle" find one."""
+    """Return None in place of the repository of a peer in this process.
+
+    With a repository, "hg identify" and "hg incoming" would look for a draft in it; without,
+    they use "lookup" and "getbundle", which know drafts.
+    """
     return None if config.participates(hgcompat.peer_repository(peer)) else orig(peer)
 
 
 def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
-    """The node that a name, a hash or its unique prefix stands for.
+    """Return the node for ``key``: a name, a hash, or a unique prefix of a hash.
 
-    Raises what stock hg raises where there is none, or more than one.
+    Raise stock's errors if there is none, or several.
     """
     if not config.participates(repo):
         return _node(orig(repo, key))
@@ -37,7 +40,10 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
 
 
 def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
-    """As `lookup`; ``public`` looks in public history. Raises our own errors too."""
+    """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
+
+    Raise stock's errors and our own.
+    """
     if not key:
         raise unknown(key)
     try:
@@ -66,7 +72,7 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
 
 
 def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
-    """Whether a name stands for a public changeset as a prefix of its hash."""
+    """Return whether ``key`` names the public changeset ``node`` by a prefix of its hash."""
     number = key.isdigit() and repo.changelog.rev(node) == int(key)
     return not number and hex(node).startswith(key)
 
@@ -74,8 +80,8 @@ def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
 def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     """The wire command ``listkeys``.
 
-    A request that fails says so as a line that every client prints; at the end of a push
-    its phases then stay as they are.
+    An error is a line that every client prints. At the end of a push, the client then leaves
+    its phases as they are.
     """
     answer = orig(repo, proto, namespace)
     if not config.participates(repo):
@@ -99,8 +105,11 @@ def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]
 def _with_drafts(
     repo: Any, keys: dict[bytes, bytes], namespace: bytes
 ) -> dict[bytes, bytes]:
-    """Keys of public history and of drafts: of ``phases`` the roots of recent pushes, of
-    ``bookmarks`` the newest ones."""
+    """Return ``keys`` of public history with those of drafts added.
+
+    These are the roots of recent pushes in ``phases``, and the newest draft bookmarks in
+    ``bookmarks``.
+    """
     if namespace == b'phases':
         return {**keys, **roots.named(Backend(repo), repo)}
     if namespace == b'bookmarks':
@@ -109,8 +118,10 @@ def _with_drafts(
 
 
 def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
-    """Those that a client is told of: one that it is not told of, it neither pulls nor
-    moves by name. None where the database fails: public history is served."""
+    """Return the newest draft bookmarks. A client pulls and moves by name only listed bookmarks.
+
+    Return none if the database fails: public history is served without it.
+    """
     backend = Backend(repo)
     if not backend.settings.listed_bookmarks:
         return {}
@@ -124,7 +135,7 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
 
 
 def unknown(name: bytes) -> error.RepoLookupError:
-    """Mercurial's error for a name that nothing has, in its words: consumers look for them."""
+    """Return Mercurial's error for an unknown name, with its text, which consumers match."""
     return error.RepoLookupError(_(b"unknown revision '%s'") % hgcompat.escaped_bytes(name))
 
 
@@ -134,5 +145,5 @@ def _node(found: Any) -> bytes:
 
 
 def _ambiguous(key: bytes) -> error.LookupError:
-    # As Mercurial's changelog says it of public changesets.
+    # The error that Mercurial's changelog raises for public changesets.
     return error.AmbiguousPrefixLookupError(key, b'00changelog', _(b'ambiguous identifier'))

@@ -1,4 +1,4 @@
-"""``getbundle`` for drafts: by link where the client can follow one, or inline."""
+"""``getbundle`` for drafts: by link if the client can follow one, otherwise inline."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from ..model import Bundle
 from ..store import names
 from . import links, roots
 
-#: The digest that the client checks; it knows md5, sha1 and sha512.
+#: The digest for clients to check; they know md5, sha1 and sha512.
 _DIGEST = b'sha512'
-#: Seconds for which an object's content is not looked at again, in one process.
+#: Seconds for which a process does not compare an object's digest again.
 _CHECKED_FOR = 3600
 _MOST_CHECKED = 10_000
+#: Arguments by which a client asks for some files only.
+_NARROW = ('narrow', 'includepats', 'excludepats')
 
 
 class Linked(NamedTuple):
@@ -33,8 +35,10 @@ class Linked(NamedTuple):
 
 
 class Served(NamedTuple):
-    """The drafts of an answer: their bundles, and links where they come by link. The
-    parts of the answer get it as their argument ``headless_served``."""
+    """The drafts of an answer: their bundles, and a link for each if they are sent by link.
+
+    The generators of the answer's parts get it as their argument ``headless_served``.
+    """
 
     backend: Backend
     bundles: Sequence[Bundle]
@@ -50,16 +54,19 @@ def get_bundle_chunks(
     bundlecaps: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """`exchange.getbundlechunks`, whose ``heads`` may name drafts."""
-    kwargs.pop('headless_served', None)  # from a client it means nothing
+    """`exchange.getbundlechunks`, with drafts allowed in ``heads``."""
+    kwargs.pop('headless_served', None)  # not to be set by a client
     has_node = repo.changelog.hasnode
-    odd = (repo.nodeconstants.wdirid,)  # Mercurial itself objects to it
+    wdirid = repo.nodeconstants.wdirid  # Mercurial refuses it itself
     drafts = [
-        n for n in heads or () if len(n) == len(nullid) and n not in odd and not has_node(n)
+        n for n in heads or () if len(n) == len(nullid) and n != wdirid and not has_node(n)
     ]
     if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
-    # What the log says ends where the reply begins to stream.
+    if any(kwargs.get(name) for name in _NARROW):
+        with errors.clear_errors():
+            raise Refused('a narrow clone cannot pull drafts: their bundles have all files')
+    # The logged time ends when the reply begins to stream.
     with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
         repo.ui, 'getbundle', drafts=len(drafts)
     ) as stages:
@@ -68,7 +75,7 @@ def get_bundle_chunks(
             with backend.catalog.reading() as session:
                 found = session.bundles_with(drafts)
         if any(node not in found for node in drafts):
-            # Stock's own error for a changeset that is not there.
+            # Stock raises its own error for an unknown changeset.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
         wanted = list({found[node].key: found[node] for node in drafts}.values())
         stages.note(bundles=len(wanted), bytes=sum(bundle.size for bundle in wanted))
@@ -98,9 +105,9 @@ def get_bundle_chunks(
 
 
 def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
-    """The generator of the changegroup part: the parts with links come after it.
+    """Generate the changegroup part, and after it a ``remote-changegroup`` part for each link.
 
-    The part is ``remote-changegroup`` of ``hg help internals.bundle2``.
+    See ``hg help internals.bundle2``.
     """
     served: Served | None = kwargs.pop('headless_served', None)
     result = orig(bundler, repo, source, **kwargs)
@@ -114,8 +121,10 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 
 
 def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
-    """The generator of the ``bookmarks`` part; where the answer has drafts, it names their
-    bookmarks too. "hg clone -r" takes them from it."""
+    """Generate the ``bookmarks`` part, with bookmarks of the drafts in the answer.
+
+    "hg clone -r" takes them from it.
+    """
     served: Served | None = kwargs.pop('headless_served', None)
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
@@ -130,8 +139,10 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
-    """Whether "hg incoming" asks: it keeps the reply as a file, and knows
-    changegroup parts only."""
+    """Return whether "hg incoming" asks.
+
+    It keeps the reply as a file, and reads changegroup parts only.
+    """
     return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
 
 
@@ -144,11 +155,11 @@ def _links(
     bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> list[Linked] | None:
-    """A link for each draft; None where one of them, or the client, can't have one."""
+    """Return a link for each draft, or None if the answer has to be inline."""
     settings = backend.settings
     if (
         settings.inline == 'always'
-        or source != b'serve'  # a peer in this process has no server
+        or source != b'serve'  # a peer in this process: there is no server to link to
         or not exchange.bundle2requested(bundlecaps)
         or not kwargs.get('cg', True)
         or _is_incoming(kwargs)
@@ -173,16 +184,16 @@ def _links(
 
 
 def _check_object(backend: Backend, bundle: Bundle) -> None:
-    """A client has no second try: the object has to be there, and what it was.
+    """Raise `errors.Corrupt` if the object of ``bundle`` is missing or altered.
 
-    Raises `errors.Corrupt`.
+    A client does not try a link twice.
     """
     checked = backend.catalog.memory('checked objects')
     if checked.get(bundle.key, 0) > time.monotonic():
-        right = backend.store.size(bundle.key) == bundle.size
+        matches = backend.store.size(bundle.key) == bundle.size
     else:
-        right = backend.store.sha256(bundle.key) == names.digest(bundle.key)
-    if not right:
+        matches = backend.store.sha256(bundle.key) == names.digest(bundle.key)
+    if not matches:
         checked.pop(bundle.key, None)
         raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
     if len(checked) > _MOST_CHECKED:
@@ -193,8 +204,11 @@ def _check_object(backend: Backend, bundle: Bundle) -> None:
 def _public_heads(
     repo: Any, heads: Sequence[bytes], linked: Sequence[Linked], common: Sequence[bytes]
 ) -> list[bytes]:
-    """What to send of public history beside the links: what they build on, and
-    what of them has become public; at least something that the client has."""
+    """Return the public heads to send beside the links.
+
+    These are the bases of the bundles and those of their changesets that have become public; if
+    there are none, heads that the client has, so that there is an answer.
+    """
     has_node = repo.changelog.hasnode
     public = {node for node in heads if has_node(node)}
     for bundle, _url in linked:
@@ -216,7 +230,7 @@ def _inline(
     bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> Any:
-    """The drafts in the reply itself, packed from an overlay."""
+    """Answer with the drafts in the reply itself, from an overlay."""
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
         if exchange.bundle2requested(bundlecaps):

@@ -1,9 +1,9 @@
-"""Links to bundles: short enough for a bundle2 part, signed, and short-lived.
+"""Links to bundles: short enough for a parameter of a bundle2 part, signed, and short-lived.
 
     <base>/headless-bundle/<sha256>?expires=<epoch seconds>&signature=<22 characters>
 
-A presigned S3 URL has 270 to 1,220 bytes and a part's parameter at most 255,
-so the link leads to this server, which redirects.
+A presigned S3 URL has 270 to 1,220 bytes, and a parameter of a part at most 255. So the link
+leads to this server, which redirects.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..model import Bundle
 from ..store import names
 
 ROUTE = 'headless-bundle'
-#: Bytes of the HMAC-SHA256 that are kept: as many bits as an AES key has.
+#: Bytes of the HMAC-SHA256 in a signature: 128 bits, as in an AES key.
 _SIGNATURE = 16
 _DIGEST = re.compile(r'[0-9a-f]{64}')
 _EXPIRES = re.compile(r'[0-9]{1,10}')
 
 
 def link(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
-    """The URL that a client shall fetch a bundle from; None where there is none.
+    """Return the URL from which a client is to fetch ``bundle``; None if it cannot have one.
 
     ``base`` is the absolute URL of the repository as the client sees it.
     """
@@ -52,12 +52,12 @@ def _signed(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
 
 
 def check(settings: Settings, digest: str, expires: str, signature: str) -> None:
-    """Raise `Refused` unless this server, or one with its secret, made the link."""
+    """Raise `Refused` unless a server with our secret made the link and it has not expired."""
     secret = _secret(settings, create=False)
     if secret is None or not _DIGEST.fullmatch(digest) or not _EXPIRES.fullmatch(expires):
         raise Refused('this link was not made here')
-    right = _signature(secret, settings.repository, digest, int(expires))
-    if not hmac.compare_digest(right.encode(), signature.encode('utf-8', 'replace')):
+    expected = _signature(secret, settings.repository, digest, int(expires))
+    if not hmac.compare_digest(expected.encode(), signature.encode('utf-8', 'replace')):
         raise Refused('this link was not made here')
     if int(expires) < time.time():
         raise Refused('this link has expired')
@@ -70,7 +70,10 @@ def _signature(secret: bytes, repository: str, digest: str, expires: int) -> str
 
 
 def _secret(settings: Settings, create: bool) -> bytes | None:
-    """The key of the signatures; without a configured one, this repository's own."""
+    """Return the signing key: ``link-secret`` if it is set, otherwise the repository's own.
+
+    Return None if that does not exist and ``create`` is false.
+    """
     if settings.link_secret:
         return settings.link_secret.encode('utf-8', 'surrogateescape')
     path = os.path.join(settings.home, 'link-secret')
@@ -94,7 +97,7 @@ def _create_secret(path: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)  # whole or not at all, and the first one counts
+            os.link(temporary, path)  # atomic, and the first one wins
         os.unlink(temporary)
     except OSError as error:
         raise Temporary('the secret for links cannot be written') from error

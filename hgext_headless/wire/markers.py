@@ -1,4 +1,4 @@
-"""Obsolescence markers of drafts in the answer to ``getbundle``."""
+"""Obsolescence markers of drafts in answers to ``getbundle``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from .getbundle import Served
 
 
 def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
-    """The generator of the ``obsmarkers`` part; where the answer has drafts, another
-    part has the markers that are relevant to them.
+    """Generate the ``obsmarkers`` part, and a second one with markers of the drafts in the answer.
 
-    What stands in both, a client takes once.
+    A client ignores markers that it has already from the first.
     """
     served: Served | None = kwargs.pop('headless_served', None)
     result = orig(bundler, repo, source, **kwargs)

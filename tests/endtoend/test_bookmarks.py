@@ -48,7 +48,7 @@ def test_life_of_a_bookmark(world, make_server, transport):
     alice.hg('bookmark', '-d', 'mine')
     assert 'deleting remote bookmark mine' in alice.hg('push', '-B', 'mine', code=1)
     assert listed(alice, url) == {}
-    assert 'remote bookmark mine not found' in bob.hg('pull', '-B', 'mine', code=None)
+    assert 'remote bookmark mine not found' in bob.hg('pull', '-B', 'mine', code=255)
     assert server.hg('bookmarks').startswith('no bookmarks')
     assert server.changesets() == 3
 
@@ -86,7 +86,7 @@ def test_to_public_and_back(world, make_server):
 
 MOVER = """
 import os, subprocess
-from hgext_headless.intake import bookmarks
+from hgext_headless.receive import bookmarks
 plan = bookmarks.plan
 def planned(*args):
     found = plan(*args)
@@ -176,6 +176,6 @@ def test_few_are_listed(world, make_server):
     alice.hg('push', '-q', *(arg for name in names for arg in ('-B', name)))
     assert sorted(listed(alice, url)) == ['b0', 'b1']
     bob = world.clone(url, 'bob')
-    assert 'remote bookmark b3 not found' in bob.hg('pull', '-B', 'b3', code=None)
+    assert 'remote bookmark b3 not found' in bob.hg('pull', '-B', 'b3', code=255)
     bob.hg('pull', '-q', '-r', 'b3')
     assert bob.log('draft()') == alice.log('draft()')

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -69,10 +68,8 @@ def alice(original) -> Clone:
 
 
 @pytest.fixture
-def server(world: World, original) -> Clone:
-    root = world.folder / 'server'
-    shutil.copytree(original[0].root, root)
-    return Clone(world, root)
+def server(world: World, original) -> Server:
+    return Server(world, copied=original[0].root)
 
 
 def exported(server: Clone, *args: str | Path, code: int = 0) -> dict[str, int]:
@@ -193,11 +190,8 @@ def test_some(world, server, alice):
 def test_lost_and_spoiled_objects(world, server, alice):
     heads = {name: alice.node(f'desc("re:^{name}$")') for name in ('b1', 'b4', 'b5')}
     keys = {}
-    with contextlib.closing(
-        sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
-    ) as database:
-        for key, head in database.execute('SELECT key, head FROM bundles'):
-            keys[head.hex()] = server.root / '.hg' / 'headless' / 'store' / key
+    for key, head in server.sql('SELECT key, head FROM bundles'):
+        keys[head.hex()] = server.root / '.hg' / 'headless' / 'store' / key
     keys[heads['b4']].unlink()
     size = keys[heads['b5']].stat().st_size
     keys[heads['b5']].write_bytes(b'x' * size)

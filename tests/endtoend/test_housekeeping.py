@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 from conftest import EITHER
-from embedded import change, make_old, objects, rows, store_of
+from embedded import make_old, objects, store_of
 from web import fetch, fetch_json
 from world import HG, Server
 
 
 def known(server: Server, clone, *nodes: str) -> list[bool]:
     """Which the server has, as a stock client asks."""
-    return [
-        clone.hg('identify', '-r', node, str(server.root), code=None).code == 0 for node in nodes
-    ]
+    found = [clone.hg('identify', '-r', node, str(server.root), code=None) for node in nodes]
+    assert all(one.code == 0 or 'unknown revision' in one for one in found), found
+    return [one.code == 0 for one in found]
 
 
 def test_verify_all_is_well(embedded):
@@ -36,15 +36,15 @@ def test_verify_all_is_well(embedded):
 def test_verify_and_repair(embedded):
     server, alice, (a, b, c, d) = embedded
     # The object of a+b is lost, that of c+d has other bytes of the same number.
-    ((lost,), (spoiled,)) = rows(
-        server, f"SELECT key FROM bundles WHERE head IN (x'{b}', x'{d}') ORDER BY id"
+    ((lost,), (spoiled,)) = server.sql(
+        f"SELECT key FROM bundles WHERE head IN (x'{b}', x'{d}') ORDER BY id"
     )
     (store_of(server) / lost).unlink()
     path = store_of(server) / spoiled
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    change(server, 'UPDATE repositories SET last_push_id = 2')
-    change(server, 'DELETE FROM push_branches WHERE push_id = 1')
+    server.sql('UPDATE repositories SET last_push_id = 2')
+    server.sql('DELETE FROM push_branches WHERE push_id = 1')
     out = server.hg('admin::headless-verify', code=1)
     assert f'object: {lost}: the object is not in the store\n  holds draft {b}\n' in out
     assert 'counter: 2: is below the highest push id, 3' in out
@@ -68,14 +68,14 @@ def test_verify_and_repair(embedded):
 def test_verify_what_cannot_be_repaired(embedded):
     server, alice, (a, *_rest) = embedded
     alice.hg('phase', '--public', a)
-    alice.hg('push', '-q', '-f', '-r', a, code=None)
+    alice.hg('push', '-q', '-f', '-r', a)
     assert server.changesets() == 4
     assert 'all is well' in server.hg('admin::headless-verify')
     server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', 'tip')
     server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', '0')
-    change(server, 'DELETE FROM push_changesets WHERE push_id = 3')
-    change(server, 'DELETE FROM push_branches WHERE push_id = 3')
-    change(server, 'DELETE FROM pushes WHERE push_id = 3')
+    server.sql('DELETE FROM push_changesets WHERE push_id = 3')
+    server.sql('DELETE FROM push_branches WHERE push_id = 3')
+    server.sql('DELETE FROM pushes WHERE push_id = 3')
     orphan = objects(server)[0].parent / ('0' * 64 + '.hg')
     orphan = store_of(server) / 'try' / '00' / orphan.name
     orphan.parent.mkdir(exist_ok=True)
@@ -128,10 +128,10 @@ def test_not_in_the_repository_that_was_moved_from(world, embedded):
 
 def test_expire_goes_on_past_a_lost_object(embedded):
     server, alice, (a, b, c, d) = embedded
-    ((lost,),) = rows(server, f"SELECT key FROM bundles WHERE head = x'{b}'")
+    ((lost,),) = server.sql(f"SELECT key FROM bundles WHERE head = x'{b}'")
     (store_of(server) / lost).unlink()
     server.hg('admin::headless-expire', '--push', '1')
-    change(server, f"DELETE FROM bundles WHERE head = x'{a}'")
+    server.sql(f"DELETE FROM bundles WHERE head = x'{a}'")
     # What is left of push 1 would have to be stored anew.
     out = server.hg(
         'admin::headless-expire',
@@ -180,9 +180,7 @@ def test_expire_by_age(world, embedded):
     assert pushes['3']['changesets'] == nodes[2:]
     full = fetch_json(f'{base}json-pushes?changeset={nodes[3]}&full=1&tipsonly=1&version=2')
     (push,) = full['pushes'].values()
-    assert [(c['node'], c['parents'], c['desc']) for c in push['changesets']] == [
-        (nodes[3], [nodes[2]], '')
-    ]
+    assert push['changesets'] == []
     assert fetch(f'{base}pushloghtml')[0] == 200
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
     # Pushed again it is new.
@@ -222,7 +220,7 @@ def test_expire_by_user_push_and_revset(embedded):
 def test_published_drafts_stay_in_the_pushlog(embedded):
     server, alice, (a, *_rest) = embedded
     alice.hg('phase', '--public', a)
-    alice.hg('push', '-f', '-r', a, code=None)
+    alice.hg('push', '-f', '-r', a)
     make_old(server)
     server.hg('admin::headless-expire', '--older-than', '1d')
     assert objects(server) == []
@@ -252,9 +250,9 @@ def test_forget(world, embedded):
     assert out == f'obliterated {b}\n'
     assert known(server, alice, a, b, c, d) == [True, False, True, True]
     assert len(objects(server)) == 2
-    audit = rows(server, 'SELECT hex(subject), action, reason FROM audit')
+    audit = server.sql('SELECT hex(subject), action, reason FROM audit')
     assert audit == [(b.upper(), 'forget', b'court order 17')]
-    assert rows(server, f"SELECT * FROM changesets WHERE node = x'{b}'") == []
+    assert server.sql(f"SELECT * FROM changesets WHERE node = x'{b}'") == []
     assert fetch(f'{server.start()}rev/{b}')[0] == 410
     # It does not come back, nor below another draft.
     alice.hg('update', '-q', b)
@@ -344,7 +342,7 @@ def test_one_gc_at_a_time(world, make_server, backend):
     deadline = time.monotonic() + 10
     while server.hg('admin::headless-gc', code=None).code and time.monotonic() < deadline:
         time.sleep(0.1)
-    server.hg('admin::headless-gc')
+    assert server.hg('admin::headless-gc') == ''
 
 
 @pytest.mark.parametrize('backend', EITHER)
@@ -390,10 +388,10 @@ def failing(world) -> Path:
     """An extension with which no push can be recorded."""
     path = world.folder / 'failing.py'
     path.write_text(
-        'from hgext_headless import model\n'
+        'from hgext_headless import errors\n'
         'from hgext_headless.catalog import catalog\n'
         'def record(self, *args):\n'
-        "    raise model.Temporary('no database today')\n"
+        "    raise errors.Temporary('no database today')\n"
         'catalog.Catalog.record = record\n'
     )
     return path
@@ -406,7 +404,7 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
     path = world.folder / 'killer.py'
     path.write_text(
         'import os\n'
-        'from hgext_headless import hgcompat\n'
+        'from hgext_headless import lazy\n'
         'from mercurial import extensions\n'
         f'module = lazy.load({module!r})\n'
         'def die(orig, *args, **kwargs):\n'
@@ -432,7 +430,7 @@ def test_killed_expire(world, embedded, place, before):
     """Whatever it had done, the house is in order, and it can be run again."""
     server, alice, (a, b, c, d) = embedded
     dies = killer(world, place, before)
-    assert server.hg('admin::headless-expire', '-r', d, *dies, code=None).code == -9
+    server.hg('admin::headless-expire', '-r', d, *dies, code=-signal.SIGKILL)
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
     assert known(server, alice, a, b, c) == [True, True, True]
     if known(server, alice, d) == [True]:
@@ -453,7 +451,7 @@ def test_killed_forget(world, embedded):
     server, alice, (_a, b, *_rest) = embedded
     dies = killer(world, 'hgext_headless.catalog.catalog:Catalog.write', before=False)
     forget = ('admin::headless-obliterate', b, '--reason', 'x')
-    assert server.hg(*forget, *dies, code=None).code == -9
+    server.hg(*forget, *dies, code=-signal.SIGKILL)
     assert known(server, alice, b) == [True]
     alice.hg('update', '-q', b)
     alice.commit('on it')

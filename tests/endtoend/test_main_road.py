@@ -144,7 +144,7 @@ def test_many_changesets(world, make_server):
     alice = world.clone(url, 'alice')
     base = alice.node('tip')
     stream = []
-    for number in range(1000):
+    for number in range(600):  # more than one batch of rows
         stream.append(
             f'# HG changeset patch\n# User u\n# Date {number} 0\n'
             f'# Parent  {base}\nnumber {number}\n\n'
@@ -157,7 +157,7 @@ def test_many_changesets(world, make_server):
     (alice.root / 'patches').write_text('\n'.join(stream))
     alice.hg('import', '-q', 'patches')
     out = alice.hg('push')
-    assert 'headless: stored 1000 changesets as push 1' in out
+    assert 'headless: stored 600 changesets as push 1' in out
     tip = alice.node('tip')
     bob = world.clone(url, 'bob')
     bob.hg('pull', '-q', '-r', tip)
@@ -197,7 +197,7 @@ def test_draft_becomes_public(world, make_server, transport):
     first = alice.commit('b')
     alice.hg('push')
     alice.hg('phase', '--public', '.')
-    alice.hg('push', code=None)
+    alice.hg('push')
     assert server.log('tip') == [f'{first} public']
     alice.commit('c')
     alice.hg('push')
@@ -221,7 +221,7 @@ def test_draft_becomes_public_by_pushkey(world, make_server, transport):
     alice.hg('push')
     assert server.changesets() == 3
     alice.hg('phase', '--public', '.')
-    alice.hg('push', '--config', 'devel.legacy.exchange=phases', code=None)
+    alice.hg('push', '--config', 'devel.legacy.exchange=phases')
     assert server.log('tip') == [f'{tip} public']
     assert server.changesets() == 5
     server.verified()
@@ -268,6 +268,28 @@ def test_names(world, make_server, transport):
     bob = world.clone(url, 'bob')
     assert 'unknown revision' in bob.hg('pull', '-r', '0123456789ab', code=255)
     assert 'ambiguous identifier' in bob.hg('pull', '-r', pair, code=255)
+
+
+def test_branch_of_drafts(world, make_server):
+    """Its name is that of its newest draft, as with stock; public branches go before."""
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    alice.hg('branch', '-q', 'topic')
+    alice.commit('a')
+    alice.hg('push', '--new-branch')
+    alice.hg('update', '-q', '0')
+    alice.hg('branch', '-q', '-f', 'topic')
+    newest = alice.commit('b')
+    alice.hg('push', '-f', '--new-branch')
+    alice.hg('update', '-q', 'public()')
+    on_default = alice.commit('c')
+    alice.hg('push')
+    bob = world.clone(server.start(), 'bob')
+    assert bob.hg('identify', '--id', '-r', 'topic', server.start()).strip() == newest[:12]
+    bob.hg('pull', '-r', 'topic')
+    assert bob.log('draft()') == [f'{newest} draft']
+    out = bob.hg('identify', '--id', '-r', 'default', server.start())
+    assert out.strip() != on_default[:12]
 
 
 def test_plain_commands_bring_no_draft(world, make_server, transport):

@@ -105,7 +105,7 @@ def test_memory_of_pages(world, make_server):
     assert int(grown.stdout) < 20  # MB, after forty
 
 
-def test_ten_threads_while_public_history_grows(world, make_server):
+def test_threads_while_public_history_grows(world, make_server):
     server = make_server('embedded')
     url = server.start()
     alice = world.clone(url, 'alice')
@@ -128,8 +128,9 @@ def test_ten_threads_while_public_history_grows(world, make_server):
                 elif path.startswith('json') and json.loads(body)['phase'] != 'draft':
                     wrong.append((path, body))
 
-    askers = [threading.Thread(target=ask, args=(number,)) for number in range(10)]
-    fetch(url + f'json-rev/{nodes[0]}')  # before ten threads load what they need at once
+    # With who pushes not more at once than hgweb's socket lets wait.
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    fetch(url + f'json-rev/{nodes[0]}')  # before they load what they need at once
     for asker in askers:
         asker.start()
     bob = world.clone(url, 'bob')

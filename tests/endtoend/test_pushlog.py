@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import html
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from forge import post
+from mercurial import templater
 from web import fetch, fetch_json, fetch_page
 from world import HG, Clone, Server, World
 
@@ -67,12 +69,9 @@ def log(tmp_path_factory):
         alice.hg('push', '-q', '-f', '--new-branch', '-r', '.')
         nodes[number] = alice.log(f'sort(only(., {seen}), rev)', '{node}\n')
         seen = nodes[5][1] if number == 5 else seen
-    with contextlib.closing(
-        sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite')
-    ) as database, database:
-        database.execute('UPDATE pushes SET date = ? + ? * push_id', (START, HOUR))
-        database.execute("UPDATE pushes SET user = CAST('alice' AS BLOB)")
-        database.execute("UPDATE pushes SET user = CAST('bob' AS BLOB) WHERE push_id % 4 = 0")
+    server.sql(f'UPDATE pushes SET date = {START} + {HOUR} * push_id')
+    server.sql("UPDATE pushes SET user = CAST('alice' AS BLOB)")
+    server.sql("UPDATE pushes SET user = CAST('bob' AS BLOB) WHERE push_id % 4 = 0")
     yield Log(server, alice, base, nodes)
     server.stop()
     assert 'Traceback' not in server.errors()
@@ -263,6 +262,53 @@ def test_keywords_and_revsets(log):
         assert server.log(revset, '{node}\n') == wanted, revset
 
 
+def test_revsets_in_the_search_of_the_web(log):
+    head = log.nodes[5][1]
+    for revset, wanted in {
+        'pushhead()': [head],
+        'pushid(5)': log.nodes[5],
+        "pushuser('ALI')": log.nodes[5],
+        "pushdate('2020-01-01')": log.nodes[5],
+    }.items():
+        found = fetch_json(f'{log.base}json-log?rev={quote(revset)}')
+        assert {e['node'] for e in found['entries']} == set(wanted), revset
+
+
+_PIECES = """
+import io, sys
+from mercurial import extensions, ui as uis
+from mercurial.hgweb import hgweb
+ui = uis.ui.load()
+extensions.loadall(ui)
+app = hgweb(sys.argv[1].encode(), baseui=ui)
+from hgext_headless.hgweb.pushlog import json_format
+json_format.CHANGESETS = int(sys.argv[2])
+body = b''.join(app({
+    'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/json-pushes',
+    'QUERY_STRING': sys.argv[3], 'SERVER_NAME': 'x', 'SERVER_PORT': '80',
+    'SERVER_PROTOCOL': 'HTTP/1.1', 'REMOTE_ADDR': '127.0.0.1', 'wsgi.version': (1, 0),
+    'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(), 'wsgi.errors': sys.stderr,
+    'wsgi.multithread': False, 'wsgi.multiprocess': False, 'wsgi.run_once': False,
+}, lambda status, headers: None))
+sys.stdout.buffer.write(body)
+"""
+
+
+@pytest.mark.parametrize('query', ['full=1&startID=0', 'full=1&startID=4&version=2'])
+def test_more_changesets_than_fit(log, query):
+    """A push of many is written some at a time, and reads the same."""
+    whole, pieces = (
+        subprocess.run(
+            [sys.executable, '-c', _PIECES, log.server.root, number, query],
+            env=log.server.world.env,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for number in ('2000', '2')
+    )
+    assert len(whole) > 1000 and pieces == whole
+
+
 def test_atom(log):
     status, body, headers = fetch(log.base + 'pushlog')
     assert (status, headers['Content-Type'][:20]) == (200, 'application/atom+xml')
@@ -277,7 +323,7 @@ def test_atom(log):
     assert links['alternate'].endswith('/pushloghtml')
     first = entries[0]
     tip = log.nodes[12][-1]
-    assert first.findtext('a:title', None, names) == f'Changeset {tip}'
+    assert first.findtext('a:title', None, names) == 'bob: push 12 first'
     assert first.findtext('a:id', None, names).endswith(f'/#changeset-{tip}')
     assert first.find('a:link', names).get('href').endswith(f'/rev/{tip}')
     assert first.findtext('a:author/a:name', None, names) == 'bob'
@@ -292,13 +338,13 @@ def test_html(log):
         page = fetch_page(f'{log.base}pushloghtml?style={style}')
         shown = re.findall(r'class="pushlogid"[^>]*>(\d+)<', page)
         assert shown == [str(i) for i in range(12, 2, -1)]
-        rows = re.findall(r'/rev/([0-9a-f]{12})[^>]*>[0-9a-f]', page)
+        rows = re.findall(r'class="pushlognode" href="/rev/([0-9a-f]{12})', page)
         assert rows[:4] == [n[:12] for n in (*log.nodes[12][::-1], *log.nodes[11][::-1])]
         assert 'merge of 3 changesets' in page
         assert 'feature' in page
         assert '>tip<' in page
         assert 'body' not in re.sub(r'</?(t?body|head)|[a-z] body', '', page.split('<table')[-1])
-        labels = re.findall(r'pushlognav">(.*?)</div>', page, re.S)[0]
+        labels = re.findall(r'class="pushlognav"[^>]*>(.*?)</div>', page, re.S)[0]
         assert re.findall(r'>(\w+)<', labels) == ['1', '2', 'Next', 'Last']
         assert f'/pushloghtml/2?style={style}' in labels
         last = fetch_page(f'{log.base}pushloghtml/2?style={style}')
@@ -312,11 +358,91 @@ def test_html(log):
     assert 'No pushes.' in fetch_page(log.base + 'pushloghtml?startID=99')
 
 
+def test_pages_of_users_and_branches(log):
+    asked = 'user=alice&user=bob'
+    page = fetch_page(f'{log.base}pushloghtml?{asked}')
+    assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', page) == [str(i) for i in range(12, 2, -1)]
+    following = re.search(r'href="/(pushloghtml/2[^"]*)">Next<', page).group(1)
+    assert following == 'pushloghtml/2?user=alice&amp;user=bob'
+    last = fetch_page(log.base + following.replace('&amp;', '&'))
+    assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', last) == ['2', '1']
+    assert 'href="/pushloghtml/1?user=alice&amp;user=bob">Prev<' in last
+    bounded = fetch_page(f'{log.base}pushloghtml?{asked}&endID=11')
+    assert 'href="/pushloghtml/2?endID=11&amp;user=alice&amp;user=bob">Next<' in bounded
+    # The form keeps what was asked for; what it leaves empty is not asked for.
+    assert re.findall(r'name="user"[^>]* value="(\w*)"', page) == ['alice', 'bob']
+    branch = fetch_page(log.base + 'pushloghtml?branch=feature&user=&startdate=&enddate=')
+    assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', branch) == ['7']
+    assert re.findall(r'name="(?:user|branch)"[^>]* value="(\w*)"', branch) == ['', 'feature']
+    plain = fetch_page(log.base + 'pushloghtml?branch=&user=&startdate=&enddate=')
+    assert len(re.findall('class="pushlogid"', plain)) == 10
+    # Programs get all of them, as ever.
+    assert log.ids(f'?{asked}') == list(range(1, 13))
+    assert fetch_page(f'{log.base}pushlog?{asked}').count('<entry>') == 26
+
+
+#: Styles that a site might have: their templates.
+_MAP = '__base__ = ../gitweb/map\npushlog = pushlog.tmpl\n'
+_ENTRY = r"""
+navpushentry = '<a href="{url}pushloghtml/{page}{sessionvars%urlparameter}">{label}</a>'
+pushinfo = '<cite>{user|escape} {date|isodate}</cite>'
+merged = 'merges {count}'
+pushlogentry = '<p class="{hidden} {parity}">{id} {push%pushinfo} {node}
+  {author|person} {desc|strip|escape|mozlink|firstline|addbreaks}
+  {inbranch%inbranchtag}{branches%branchtag}{tags%tagtag} {mergerollup%merged}</p>'
+"""
+_PUSHLOG = '''{header}</head>{archives%archiveentry}{changenav%navpushentry}
+<form><input name="startdate" value="{startdate|escape}"></form>
+{querydescription|escape} {latestentry%"newest {node}"}
+{entries%pushlogentry}{footer}'''
+
+
+def _styles(folder: Path) -> Path:
+    """A folder of Mercurial's styles, one that was made for Mozilla's pushlog, and ones that
+    can't be rendered."""
+    made = folder / 'styles'
+    shutil.copytree(os.fsdecode(templater.templatedir()), made)
+    for name, own, text in (
+        ('mozillas', _ENTRY, _PUSHLOG),
+        ('late', _ENTRY, _PUSHLOG + '{node|nonsense}'),
+        ('wrong', _ENTRY, _PUSHLOG.replace('entries%', 'noentries%')),
+        ('errorless', "error = '{error|nonsense}'\n", '{nonsense()}'),
+    ):
+        (made / name).mkdir()
+        (made / name / 'map').write_text(_MAP + own)
+        (made / name / 'pushlog.tmpl').write_text(text)
+    return made
+
+
+def _look_at_styles(log: Log, base: str) -> None:
+    page = fetch_page(f'{base}/pushloghtml?style=mozillas')
+    nodes = log.nodes
+    assert f'newest {nodes[12][-1]}' in page
+    entries = re.findall(r'<p class="(\w*) ([01])">(\d+) (.*?)</p>', page, re.S)
+    assert [entry[2] for entry in entries if '<cite>' in entry[3]] == [
+        str(i) for i in range(12, 2, -1)
+    ]
+    merge = entries[6]
+    assert merge[0] == 'hidden' and nodes[9][-1] in merge[3] and 'merges 4' in merge[3]
+    assert f'<cite>alice 2020-01-01 09:00 +0000</cite> {nodes[9][-1]}' in merge[3]
+    assert 'Test a merge' in ' '.join(merge[3].split())
+    assert 'href="/pushloghtml/2?style=mozillas">Next<' in page
+    asked = fetch_page(f'{base}/pushloghtml?style=mozillas&user=alice&user=bob')
+    assert 'href="/pushloghtml/2?style=mozillas&amp;user=alice&amp;user=bob">2<' in asked
+    for style, why in (
+        ('late', "unknown function 'nonsense'"),
+        ('wrong', "(keyword 'noentries' does not support map operation)"),
+        ('errorless', "unknown function 'nonsense'"),
+    ):
+        error = html.unescape(fetch_page(f'{base}/pushloghtml?style={style}', 500))
+        assert why in error and f"'pushlog' of style '{style}'" in error
+
+
 def test_limit(log, tmp_path):
     twin = tmp_path / 'twin'
     shutil.copytree(log.server.root, twin)
     with open(twin / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write('[headless]\npushlog-limit = 4\n')
+        hgrc.write(f'[headless]\npushlog-limit = 4\n[web]\ntemplates = {_styles(tmp_path)}\n')
     server = log.server
     out = server.hg(
         '-R', twin, 'serve', '-d', '-p', '0', '-a', '127.0.0.1', '--pid-file', tmp_path / 'pid'
@@ -326,6 +452,13 @@ def test_limit(log, tmp_path):
         assert list(fetch_json(base + '/json-pushes?startID=2')) == ['3', '4', '5', '6']
         assert list(fetch_json(base + '/json-pushes?user=alice&user=bob')) == ['1', '2', '3', '4']
         assert len(fetch_json(base + '/json-pushes')) == 10
+        # People are shown the newest.
+        page = fetch_page(base + '/pushloghtml?startID=2')
+        assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', page) == ['12', '11', '10', '9']
+        assert 'These are the newest 4 of them' in page
+        feed = fetch_page(base + '/pushlog?user=alice&user=bob')
+        assert re.findall(r'<title>\w+: push (\d+) ', feed)[0] == '12'
+        _look_at_styles(log, base)
     finally:
         subprocess.run(['kill', (tmp_path / 'pid').read_text().strip()])
 
@@ -514,7 +647,7 @@ def test_what_is_gone(world, make_server):
     base = server.start()
     page = fetch_page(f'{base}pushloghtml')
     assert f'rev/{first[:12]}' in page and f'rev/{second[:12]}' not in page
-    assert f'<del>{second[:12]}</del>' in page and 'expired or removed' in page
+    assert f'<del class="pushlognode">{second[:12]}</del>' in page and '>removed<' in page
     feed = fetch_page(f'{base}pushlog')
     assert f'rev/{second}' not in feed and f'pushloghtml?changeset={second}' in feed
     assert fetch(f'{base}pushloghtml?changeset={second}')[0] == 200

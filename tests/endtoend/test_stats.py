@@ -99,11 +99,8 @@ def test_stats(world, make_server, backend):
         return
 
     # As if the first push had been a hundred days ago, and its bundle were let go.
-    import sqlite3
-
-    with sqlite3.connect(server.root / '.hg' / 'headless' / 'catalog.sqlite') as database:
-        for table, column, row in (('pushes', 'date', 'push_id'), ('bundles', 'created', 'id')):
-            database.execute(f'UPDATE {table} SET {column} = {column} - 8640000 WHERE {row} = 1')
+    for table, column, row in (('pushes', 'date', 'push_id'), ('bundles', 'created', 'id')):
+        server.sql(f'UPDATE {table} SET {column} = {column} - 8640000 WHERE {row} = 1')
     stats = json.loads(server.hg('admin::headless-stats', '-Tjson', '--days', '101'))[0]
     first, *later = (day['pushes'] for day in stats['days'])
     assert (first, sum(later)) == (1, 2)

@@ -50,15 +50,8 @@ def test_commit_that_nobody_is_told_of(world, behind, transport):
     assert {i: p['changesets'] for i, p in listed.items()} == {'1': [node]}
 
 
-def ask(url: str, times: list[float]) -> None:
-    started = time.monotonic()
-    code = fetch(url)[0]
-    assert code == 200, code
-    times.append(time.monotonic() - started)
-
-
 def test_public_pages_while_it_hangs(world, behind):
-    """Only whoever is first waits; and it ends by itself."""
+    """Only whoever is first asks it, and waits; and it ends by itself."""
     server, database = behind
     server.configured('repository')
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
@@ -70,17 +63,17 @@ def test_public_pages_while_it_hangs(world, behind):
     public = alice.node('public() and tip^')
     assert fetch(f'{url}rev/{public}')[0] == 200
     database.hangs = True
-    first: list[float] = []
-    ask(f'{url}rev/{public}', first)
-    times: list[float] = []
+    assert fetch(f'{url}rev/{public}')[0] == 200
+    started, before = time.monotonic(), database.unanswered
     pages = (f'rev/{public}', 'shortlog', 'graph', '', f'rev/{public[:6]}') * 4
     # Not more at once than hgweb's socket lets wait.
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda page: ask(url + page, times), pages))
-    assert len(times) == 20 and max(times) < 7, times
-    started = time.monotonic()
+        codes = list(threads.map(lambda page: fetch(url + page)[0], pages))
+    assert codes == [200] * 20
     world.clone(url, 'bob').hg('pull')
-    assert time.monotonic() - started < 7
+    # What asks in the background does so once a second; whoever asks waits.
+    background = 2 + (time.monotonic() - started) / engine.Breaker.INTERVAL
+    assert database.unanswered - before <= background
     assert fetch(f'{url}rev/{node}')[0] == 503
     database.hangs = False
     deadline = time.monotonic() + 20
@@ -118,14 +111,22 @@ def two(make_server):
 
 
 def test_lease(two, monkeypatch):
-    monkeypatch.setattr(lease, 'LENGTH', 2)
+    monkeypatch.setattr(lease, 'LENGTH', 12)
     one, other = two
+
+    def until() -> int:
+        with one._database.reading() as connection:
+            return connection.exec_driver_sql('SELECT max(until) FROM leases').scalar()
+
     with one.exclusive('removal') as held:
         with other.exclusive('removal') as second:
             assert second is None
         with other.exclusive('another') as third:
             assert third is not None
-        time.sleep(4)  # it is renewed
+        taken, deadline = until(), time.monotonic() + 60
+        while until() == taken and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert until() > taken  # it is renewed
         held()
         with other.exclusive('removal') as second:
             assert second is None
@@ -197,7 +198,9 @@ def bouncer(folder: Path, url: str, mode: str):
         process.wait()
 
 
-@pytest.mark.parametrize('mode', ['session', 'transaction'])
+@pytest.mark.parametrize(
+    'mode', [pytest.param('session', marks=pytest.mark.slow), 'transaction']
+)
 def test_pgbouncer(world, make_server, mode):
     if not (shutil.which('pgbouncer') or Path('/usr/sbin/pgbouncer').exists()):
         pytest.skip('PgBouncer is not installed')
@@ -215,6 +218,6 @@ def test_pgbouncer(world, make_server, mode):
                 assert f'as push {number + 1}' in alice.hg('push')
             world.clone(server.start(), 'bob', '-r', node).verified()
             server.hg('admin::headless-gc', '--grace', '0s')
-            server.hg('admin::headless-expire', '--push', '3')
-            server.hg('admin::headless-verify', '--full')
+            assert 'expired 1 drafts' in server.hg('admin::headless-expire', '--push', '3')
+            assert 'all is well' in server.hg('admin::headless-verify', '--full')
             server.stop()

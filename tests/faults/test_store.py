@@ -165,7 +165,7 @@ def test_store_that_drips(monkeypatch, tmp_path):
         started = time.monotonic()
         with pytest.raises(Temporary):
             store.get(KEY, str(tmp_path / 'back'))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60  # all of it would take 200 seconds
 
 
 @pytest.mark.parametrize('code', ['SlowDown', 'InternalError', 'AccessDenied', 'ExpiredToken'])

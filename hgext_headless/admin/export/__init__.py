@@ -1,5 +1,5 @@
 """``admin::headless-export``:
 
-- `command`: what runs
-- `target`: what drafts and pushes are given to: `repository`, or `folder`
+- `command`: the command
+- `target`: what drafts and pushes are exported to: a `repository` or a `folder`
 """

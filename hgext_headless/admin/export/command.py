@@ -1,4 +1,4 @@
-"""``admin::headless-export``: drafts and pushlog, back to where they could have come from."""
+"""``admin::headless-export``: write drafts and pushlog to an ordinary repository or a folder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .folder import FolderTarget
 from .repository import RepositoryTarget
 from .target import Target
 
-#: Bundles that are asked for at once; those that are taken at once have at most so
-#: many bytes, or are one.
+#: Maximum number of bundles that are read, and that a target takes, at once; maximum size in
+#: bytes of those that it takes. A larger bundle is taken alone.
 _BUNDLES, _BYTES = 200, 64 * 1024 * 1024
 _PUSHES = 500
 _BOOKMARKS = 1000
 
 
 class _Wanted:
-    """What is to be exported. ``push_ids`` is None where all are."""
+    """What is to be exported. ``push_ids`` is None if all pushes are."""
 
     def __init__(self, repo: Any, backend: Backend, opts: dict[str, Any]) -> None:
         self._catalog = backend.catalog
@@ -51,17 +51,21 @@ class _Wanted:
         self.bundle_count, self.push_count = len(self._bundles), len(self.push_ids)
 
     def _covering(self, nodes: Sequence[bytes]) -> list[Bundle]:
-        """Bundles that hold all drafts among some changesets: those of the heads."""
-        open_nodes = self._catalog.read(drafts.known, nodes)
+        """Return bundles that together hold all drafts in ``nodes``.
+
+        ``nodes`` are in order, parents first: the bundle of a head covers its ancestors.
+        """
+        uncovered = self._catalog.read(drafts.known, nodes)
         found: list[Bundle] = []
         for node in reversed(nodes):
-            if node in open_nodes:
+            if node in uncovered:
                 bundle = self._catalog.read(drafts.bundles_with, [node])[node]
-                open_nodes.difference_update(bundle.nodes)
+                uncovered.difference_update(bundle.nodes)
                 found.append(bundle)
         return found[::-1]
 
     def bundles(self) -> Iterator[Bundle]:
+        """Yield the bundles to export."""
         if self.push_ids is not None:
             yield from self._bundles
             return
@@ -71,7 +75,7 @@ class _Wanted:
             after, page = self._catalog.read(exports.bundles_after, after, _BUNDLES)
 
     def pushes(self) -> Iterator[list[int]]:
-        """The ids, in order, some at a time."""
+        """Yield the ids of the pushes to export, in order and in batches."""
         if self.push_ids is not None:
             for start in range(0, len(self.push_ids), _PUSHES):
                 yield self.push_ids[start : start + _PUSHES]
@@ -131,7 +135,7 @@ def _export_bundles(
             missing.clear()
 
         for bundle in wanted.bundles():
-            # One whose head has become public is public history now.
+            # If the head has become public, all its changesets are in public history.
             if public(bundle.head) or target.has(bundle):
                 counts['there'] += 1
                 bar.increment()
@@ -147,7 +151,7 @@ def _export_bundles(
 def _export_bookmarks(backend: Backend, target: Target) -> None:
     after = b''
     while page := backend.catalog.read(exports.bookmarks_after, after, _BOOKMARKS):
-        target.mark(page)
+        target.set_bookmarks(page)
         after = page[-1][0]
 
 
@@ -165,7 +169,10 @@ def _export_pushes(
 
 
 def _pushes(backend: Backend, push_ids: Sequence[int]) -> list[PastPush]:
-    """Pushes without the tombstones of what came again since: one push brought it."""
+    """Return pushes without those tombstones whose changesets were pushed again.
+
+    The later push has these changesets.
+    """
     pushes = backend.catalog.read(push_nodes.past_pushes, push_ids)
     gone = {node for push in pushes for node in push.tombstoned}
     again = set(backend.catalog.read(pushlog.brought, gone)) if gone else set()

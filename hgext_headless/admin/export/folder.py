@@ -1,4 +1,4 @@
-"""Exporting to a folder of bundles."""
+"""Export to a folder of bundles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...model import Bundle, Conflict, PastPush
 
 
 class FolderTarget:
-    """An `export_target.Target`: each bundle as it is stored, named after its head."""
+    """A `target.Target`: each bundle is a file as it is stored, named after its head."""
 
     def __init__(self, backend: Backend, path: str) -> None:
         self._backend = backend
@@ -21,7 +21,7 @@ class FolderTarget:
         self.pushlog = os.path.join(path, 'pushlog2.db')
 
     def begin(self) -> None:
-        """Raises `errors.Refused` where the folder can't be made."""
+        """Create the folder. Raise `errors.Refused` if that fails."""
         try:
             os.makedirs(self._path, exist_ok=True)
         except OSError as exc:
@@ -38,7 +38,7 @@ class FolderTarget:
 
     def take(self, bundles: Sequence[Bundle]) -> Iterator[tuple[Bundle, str]]:
         for bundle in bundles:
-            # What a killed one has left is written over.
+            # This overwrites what an export that was killed has left.
             part = f'{self._file(bundle)}.part'
             try:
                 overlay.fetch_as_stored(self._backend.store, bundle, part)
@@ -50,8 +50,8 @@ class FolderTarget:
             except OSError as exc:
                 raise Temporary(f'{part} cannot be written: {exc.strerror}') from exc
 
-    def mark(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
-        """A folder has no place for bookmarks."""
+    def set_bookmarks(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
+        """Do nothing: a folder has no bookmarks."""
 
     def add_pushes(
         self, file: pushlog2.WritableFile, pushes: Sequence[PastPush]

@@ -1,4 +1,4 @@
-"""Exporting to an ordinary repository."""
+"""Export to an ordinary repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...bundles import changegroups, overlay
 from ...errors import Corrupt, Refused
 from ...model import Bundle, Conflict, PastPush
 
-# Whoever has hooks on what comes in wants to hear of pushes, and those were long ago.
+# Hooks that are disabled: they are about exchange, and these changesets were pushed long ago.
 _SILENCED = (
     b'prechangegroup',
     b'pretxnchangegroup',
@@ -28,10 +28,10 @@ _SILENCED = (
 
 
 class RepositoryTarget:
-    """An `export_target.Target`."""
+    """A `target.Target`: a repository without the extensions' settings."""
 
     def __init__(self, ui: Any, repo: Any, backend: Backend, path: bytes) -> None:
-        """Raises `errors.Refused` where the repository is headless itself."""
+        """Open the repository. Raise `errors.Refused` if it is headless."""
         self._source = repo
         self._backend = backend
         other = hg.repository(repo.baseui.copy(), path)
@@ -46,9 +46,9 @@ class RepositoryTarget:
         self.pushlog = hgcompat.to_str(other.vfs.join(b'pushlog2.db'))
 
     def begin(self) -> None:
-        """Pull public history. Raises Mercurial's own error where the two are unrelated."""
+        """Pull public history. Raise Mercurial's error if the repositories are unrelated."""
         if self._repo.svfs.exists(b'journal'):
-            # What stopped the last export may have left a transaction.
+            # The last export may have been killed in a transaction.
             self._repo.recover()
         exchange.pull(self._repo, self._source.peer(), heads=self._source.heads())
 
@@ -80,7 +80,7 @@ class RepositoryTarget:
                 )
 
     def _apply(self, layers: Sequence[overlay.Layer]) -> None:
-        """As ``hg unbundle`` does, all or nothing."""
+        """Add changegroups in one transaction, as ``hg unbundle`` does."""
         if not layers:
             return
         with contextlib.ExitStack() as stack:
@@ -92,13 +92,13 @@ class RepositoryTarget:
                 self._repo, transaction, b'unbundle', b'headless-export'
             )
 
-    def mark(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
+    def set_bookmarks(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
         has_node = self._repo.changelog.hasnode
-        marks = [(name, node) for name, node in bookmarks if has_node(node)]
-        if marks:
+        changes = [(name, node) for name, node in bookmarks if has_node(node)]
+        if changes:
             with self._repo.wlock(), self._repo.lock():
                 with self._repo.transaction(b'headless-export') as transaction:
-                    self._repo._bookmarks.applychanges(self._repo, transaction, marks)
+                    self._repo._bookmarks.applychanges(self._repo, transaction, changes)
 
     def add_pushes(
         self, file: pushlog2.WritableFile, pushes: Sequence[PastPush]

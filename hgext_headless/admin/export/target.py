@@ -1,4 +1,4 @@
-"""What `exporting` writes to: a repository or a folder."""
+"""What drafts and pushes are exported to: the interface of `repository` and `folder`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from ...model import Bundle, Conflict, PastPush
 
 
 class Target(Protocol):
-    """``pushlog`` is the path of its pushlog2.db. Every method may be called again
-    after whatever stopped it."""
+    """``pushlog`` is the path of its pushlog2.db.
+
+    Every method can be repeated after an interruption.
+    """
 
     pushlog: str
 
     def begin(self) -> None:
-        """Make it ready to take bundles."""
+        """Prepare the target for bundles."""
 
     def has(self, bundle: Bundle) -> bool:
-        """Whether it has the drafts of a bundle, so that it need not be fetched."""
+        """Return whether it has the drafts of ``bundle``, which then need not be fetched."""
 
     def take(self, bundles: Sequence[Bundle]) -> Iterator[tuple[Bundle, str]]:
-        """Fetch and keep bundles. Yields those that can't be had, with the reason."""
+        """Fetch and add bundles. Yield those that are unavailable, with the reason."""
 
-    def mark(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
-        """Set those bookmarks (name and node) whose drafts it has."""
+    def set_bookmarks(self, bookmarks: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set the bookmarks (name and node) of drafts that the target has."""
 
     def add_pushes(
         self, file: pushlog2.WritableFile, pushes: Sequence[PastPush]
     ) -> list[Conflict]:
-        """Add pushes to its pushlog, as `pushlog2.WritableFile.add`."""
+        """Add pushes to its pushlog, as `pushlog2.WritableFile.add` does."""

@@ -1,7 +1,7 @@
 """``admin::headless-verify``:
 
-- `command`: what runs
-- `objects`: rows of bundles and their objects
-- `pushes`: push ids, and what pushes brought
-- `report`: what was found, and repaired
+- `command`: the command
+- `objects`: compares the rows of bundles with the objects
+- `pushes`: checks push ids, and that the changesets of pushes are present
+- `report`: writes problems, and repairs them
 """

@@ -1,4 +1,4 @@
-"""``admin::headless-verify``: do database, store and repository agree?"""
+"""``admin::headless-verify``: check that database, store and repository agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each row has its object, each object its row, and each draft what it builds on."""
+"""Check that each row has its object, each object its row, and each draft its bases."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ...store import Object, names
 from .. import cli, rebuild
 from .report import Report, has
 
-#: An object without a row is a push that is under way, or one that died and is left to gc.
+#: Age in seconds from which an object without a row is reported: a running push may record it.
 _UNDER_WAY = 86400
-#: Lost objects of which nobody asks whether it is the right store.
+#: Number of lost objects that does not make the store look like a wrong one.
 _FEW = 20
 
 
 class Objects:
-    """One look at them all, or at those stored since then (seconds since the epoch)."""
+    """A check of all bundles, or of those stored after ``since`` (seconds since the epoch)."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Objects:
             self._check_foreign()
 
     def _check_store(self, parts: list[str]) -> None:
-        """Repair nothing where much is missing: then it is not the store of these rows."""
+        """Disable repair if many objects are missing: it may be the wrong store."""
         rows = missing = 0
         for prefix in parts:
             keys = {row.key for row in self._backend.catalog.read(bundle_rows.under, prefix, None)}
@@ -77,7 +77,8 @@ class Objects:
             )
 
     def _check_part(self, prefix: str) -> None:
-        # The rows first: a row that is written meanwhile has its object before it.
+        # Rows are read before objects: the object of a row is stored before it, so that a push
+        # that is recorded meanwhile is no problem.
         rows = self._backend.catalog.read(bundle_rows.under, prefix, self._since)
         sizes: dict[str, int | None] = {}
         if self._since is None:
@@ -90,7 +91,7 @@ class Objects:
             self._check_row(row, None if known_good else self._problem(row))
 
     def _problem(self, row: BundleRow) -> bytes | None:
-        """What is wrong with an object, by asking the store for it."""
+        """Return what is wrong with an object, or None; ask the store."""
         size = self._backend.store.size(row.key)
         if size is None:
             return b'the object is not in the store'
@@ -101,7 +102,7 @@ class Objects:
     def _check_row(self, row: BundleRow, problem: bytes | None) -> None:
         key = hgcompat.to_bytes(row.key)
         if problem is not None:
-            # It may have been let go since its row was read.
+            # The bundle may have been dropped since its row was read.
             if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
                 lost = sorted(self._planned(row)[1].expired)
                 self._report.problem(b'object', key, problem, lambda: self._drop(row), lost)
@@ -115,12 +116,15 @@ class Objects:
                 )
 
     def _read(self, row: BundleRow) -> bytes | None:
-        """Read an object whole, and compare the rows of its changesets with it."""
+        """Read an object, and compare the rows of its changesets with it.
+
+        Return what is wrong, or None.
+        """
         folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         try:
             bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
             layer = overlays.fetch(self._ui, self._backend.store, bundle, folder)
-            if all(has(self._repo, base) for base in row.bases):  # else that is the problem
+            if all(has(self._repo, base) for base in row.bases):  # otherwise that is reported
                 self._compare(row, layer, folder)
         except Corrupt as exc:
             return hgcompat.to_bytes(str(exc))
@@ -132,7 +136,7 @@ class Objects:
         rows = self._backend.catalog.read(consistency.facts_of_bundle, row.id)
         held = checks.nodes(layer)
         if [changeset.node for changeset in rows] != held:
-            # Not to be mended by letting it go: the object is good.
+            # Dropping the bundle is no repair: the object is intact.
             self._report.problem(
                 b'bundle',
                 hgcompat.to_bytes(row.key),
@@ -150,16 +154,16 @@ class Objects:
             overlay.close()
 
     def _drop(self, row: BundleRow) -> bool:
-        """Let the bundle go: what no other one holds can be pushed again."""
+        """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with deletion.required(self._backend) as deleter:
             if self._problem(row) is None:
-                return True  # somebody else has put it back
+                return True  # the object is there again
             candidates, planned = self._planned(row)
             drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
         return True
 
     def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop.Plan]:
-        """What letting a bundle go would mean."""
+        """Return the candidates and the plan for dropping a bundle."""
         holding = self._backend.catalog.read(expiry.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
         chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
@@ -180,12 +184,12 @@ class Objects:
         [found] = (found for found in objects if found.key == key)
         try:
             rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
-        except HeadlessError:  # told by "hg admin::headless-rebuild"
+        except HeadlessError:  # "hg admin::headless-rebuild" reports it
             return False
         return True
 
     def _check_foreign(self) -> None:
-        """Objects below the repository's name that are none of ours."""
+        """Report objects with the repository's prefix whose keys are not those of bundles."""
         for found in self._backend.store.objects(f'{self._backend.settings.repository}/'):
             if not names.is_key(found.key):
                 self._report.problem(

@@ -1,4 +1,4 @@
-"""Push ids have no gap, and what pushes brought is there."""
+"""Check that push ids have no gap, and that the changesets of pushes are present."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .report import Report, has
 def check(
     ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
 ) -> None:
-    """Ids have no gap, and what pushes brought is there; if ``full``, as its rows say."""
+    """Check push ids, and the changesets of pushes; if ``full``, compare these with their rows."""
     catalog = backend.catalog
     counter = catalog.read(consistency.counter)
     if counter.highest > counter.last_push_id:
@@ -51,7 +51,7 @@ def check(
 
 
 def _check_gap(report: Report, counter: consistency.Counter, seen: int, push_id: int) -> None:
-    """An older pushlog may have had gaps."""
+    """Report missing ids between two pushes. An imported pushlog may have gaps."""
     first = max(seen, counter.imported_push_id) + 1
     if first < push_id:
         ids = b'%d' % first if first == push_id - 1 else b'%d-%d' % (first, push_id - 1)
@@ -59,7 +59,10 @@ def _check_gap(report: Report, counter: consistency.Counter, seen: int, push_id:
 
 
 def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
-    """What some pushes brought is there, and is found by its branch."""
+    """Check the changesets and branches of the pushes from ``low`` to ``high``.
+
+    The changesets must be present, and the branches listed.
+    """
     catalog = backend.catalog
     for push_id, node in catalog.read(consistency.without_bundle, low, high):
         if not has(repo, node):
@@ -84,7 +87,7 @@ def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: 
 
 
 def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
-    """The rows of public changesets say what the repository says."""
+    """Compare the rows of public changesets with the repository."""
     unfiltered = repo.unfiltered()
     for push_id, changeset in backend.catalog.read(consistency.facts_of_pushes, low, high):
         if has(repo, changeset.node):

@@ -1,4 +1,6 @@
-"""What `admin::headless-verify` finds, a line or an object each."""
+"""What ``admin::headless-verify`` finds: one line, or one object of the formatter, for each
+problem.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from ...model import Changeset
 
 
 class Report:
-    """Counts what was looked at, and writes each problem as it is found."""
+    """Counts what was checked, and writes each problem as it is found."""
 
     def __init__(self, fm: Any, repair: bool) -> None:
         self._fm = fm
@@ -25,12 +27,15 @@ class Report:
         kind: bytes,
         item: bytes,
         text: bytes,
-        mend: Callable[[], bool] | None = None,
+        fix: Callable[[], bool] | None = None,
         lost: Sequence[bytes] = (),
     ) -> None:
-        """Report a problem; ``mend`` repairs it, and tells whether it could. ``lost`` are
-        drafts that only what has the problem holds."""
-        repaired = self.repair and mend is not None and mend()
+        """Report a problem.
+
+        ``fix`` repairs it and returns whether it could. ``lost`` are the drafts that are
+        nowhere but in what has the problem.
+        """
+        repaired = self.repair and fix is not None and fix()
         self.problems += 1
         self.repaired += repaired
         self._fm.startitem()
@@ -42,10 +47,11 @@ class Report:
         for draft in drafts:
             self._fm.plain(b'  holds draft %s\n' % draft)
 
-
     def row(self, row: Changeset, there: Changeset, where: bytes) -> None:
-        """Report a row that is not what the changeset ``there`` says. What Mercurial hashes is
-        in ``there``, so that the row's hash would be another one."""
+        """Report a row that differs from the changeset ``there``.
+
+        ``there`` was read from Mercurial, where its hash is checked, so the row must be wrong.
+        """
         different = [
             hgcompat.to_bytes(field.name)
             for field in dataclasses.fields(there)
@@ -57,7 +63,7 @@ class Report:
 
 
 def has(repo: Any, node: bytes) -> bool:
-    """Whether a changeset is in the repository; it may just have come."""
+    """Return whether the repository has a changeset. Read it again if not: it may be new."""
     if not repo.unfiltered().changelog.hasnode(node):
         repo.invalidateall()
     found: bool = repo.unfiltered().changelog.hasnode(node)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mercurial import encoding, error, scmutil
+from mercurial import error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
@@ -15,7 +15,8 @@ from ...backend import Backend
 from ...model import Brought
 from ...wire import discovery
 from .. import pages
-from . import description, json_format, keywords
+from . import description, keywords
+from .changeset_facts import text as _text
 
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
@@ -66,7 +67,7 @@ def _relevant_to(session: Questions, web: Any) -> tuple[bytes, list[Any]]:
         node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
     except error.RepoLookupError:
         if name in session.drafts_named([name]).expired:
-            raise pages.gone(name) from None
+            raise pages.gone(web, session, name) from None
         raise
     listed = _listed(session, node)
     if not repo.changelog.hasnode(node):
@@ -154,13 +155,6 @@ def _asked(web: Any) -> list[bytes]:
     if not names:
         raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
     return names
-
-
-def _text(local: bytes) -> str:
-    try:
-        return json_format.text(encoding.fromlocal(local))
-    except error.Abort:  # bytes that are no text of this server's encoding
-        return json_format.text(local)
 
 
 def _hexes(contexts: Any) -> list[str]:

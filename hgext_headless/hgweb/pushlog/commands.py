@@ -13,12 +13,14 @@ from ... import config
 from ...backend import Backend
 from ...model import Entry
 from ...timings import Stages
-from .. import pages
+from .. import error_pages, pages
 from . import (
     automationrelevance as relevance,
     html_format,
     json_format,
     query as queries,
+    rendering,
+    templates,
     visibility,
 )
 
@@ -45,24 +47,20 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             query = web.req.querystring or None
             stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
             try:
-                with pages.as_page():
+                with pages.as_page(web):
                     return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
-                return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
+                error_pages.hint(web, b'pushlogunknown')
+                return rendering.fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
                 for name, value in exc.headers:
                     web.res.headers[name] = value
-                return _fail(web, exc.code, pycompat.bytestr(exc))
+                return rendering.fail(web, exc.code, pycompat.bytestr(exc))
 
         run.finds_drafts = finds_drafts  # type: ignore[attr-defined]
         return run
 
     return decorate
-
-
-def _fail(web: Any, code: int, message: bytes) -> Any:
-    web.res.status = common.statusmessage(code)
-    return web.sendtemplate(b'error', error=message)
 
 
 @_command(b'json')
@@ -78,6 +76,9 @@ def pushes(web: Any, stages: Stages) -> Any:
     any of them, the last ten. ``search`` asks for words in the description or author of
     a changeset, ``author`` for words in its author: the last ten pushes, ten a page.
     ``full``, ``tipsonly=1`` and ``version`` tell how much of each.
+
+    Changesets that have expired or were removed are listed by their hashes; with
+    ``full`` they are left out, and a push that has no other has none.
     """
     backend = Backend(web.repo)
     query, found, last = _found(backend, web, stages)
@@ -102,27 +103,32 @@ def pushloghtml(web: Any, stages: Stages) -> Any:
     /pushloghtml[/{page}]
     ---------------------
 
-    The pushes to this repository. Takes what ``json-pushes`` takes.
+    The pushes to this repository. Takes what ``json-pushes`` takes; those of a
+    ``user`` are paged too.
     """
     is_feed = web.tmpl.defaults[b'style'] == b'atom'
     return _page(web, stages, html_format.feed if is_feed else html_format.page)
 
 
-def _found(backend: Backend, web: Any, stages: Stages) -> tuple[queries.Query, list[Entry], int]:
-    """What is asked for, the pushes that fit, and the last one that is shown."""
+def _found(
+    backend: Backend, web: Any, stages: Stages, **options: bool
+) -> tuple[queries.Query, list[Entry], int]:
+    """What is asked for, the pushes that fit, and the last one that is shown; ``options`` are
+    those of `query.parse`."""
     with stages.stage('find'), backend.reader.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
-        query = queries.parse(session, web.repo, web.req, last)
+        query = queries.parse(session, web.repo, web.req, last, **options)
         found = queries.entries(backend, session, query)
     stages.note(pushes=len(found))
     return query, found, last
 
 
 def _page(web: Any, stages: Stages, mapping: Any) -> Any:
-    html_format.load_templates(web)
+    templates.add_pushlog(web.tmpl)
     backend = Backend(web.repo)
-    query, found, last = _found(backend, web, stages)
-    return web.sendtemplate(b'pushlog', **mapping(backend, web, query, found[::-1], last))
+    for_people = mapping is html_format.page
+    query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
+    return rendering.send(web, b'pushlog', mapping(backend, web, query, found[::-1], last))
 
 
 @_command(b'json')

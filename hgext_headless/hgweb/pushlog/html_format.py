@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mercurial import encoding, templateutil
-from mercurial.hgweb import common
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...model import Changeset, Entry
-from .json_format import BATCH
+from . import changeset_facts, links as configured, mozilla_names, states
+from .json_format import BATCH, text
 from .query import PAGE, Query
 
-_TEMPLATES = os.path.join(os.path.dirname(__file__), 'templates')
-#: The shipped styles that have a frame of their own; others of HTML take paper's.
-_FRAMES = ('paper', 'gitweb', 'monoblue', 'spartan', 'atom')
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
+
 #: Numbers of pages that are shown around the current one.
 _AROUND = 4
+#: Changesets of a push that are shown at once, and that are listed at most.
+_UNFOLDED, _MOST = 20, 1000
 
 _WORDS = {
     b'startdate': b"pushed after '%s'",
@@ -37,105 +39,109 @@ _WORDS = {
     b'search': b"with the words '%s'",
     b'author': b"by author '%s'",
 }
+#: What pages of a query have in common.
+_KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
 #: What XML has no way to write.
-_CONTROL = re.compile(rb'[\x00-\x08\x0b\x0c\x0e-\x1f]')
-
-
-def load_templates(web: Any) -> None:
-    """Add the pushlog's templates to those of the request's style.
-
-    Raises hgweb's `ErrorResponse` where the style is neither HTML nor Atom. A
-    site's own ``pushlog`` template stays.
-    """
-    style = web.tmpl.defaults[b'style'].decode('latin-1')
-    if style not in _FRAMES:
-        if b'text/html' not in web.tmpl.render(b'mimetype', {b'encoding': encoding.encoding}):
-            raise common.ErrorResponse(common.HTTP_NOT_FOUND, b'no pushlog in this style')
-        style = 'paper'
-    for folder in ('shared', style):
-        for name in sorted(os.listdir(os.path.join(_TEMPLATES, folder))):
-            template = name.rpartition('.')[0].encode('ascii')
-            if template not in web.tmpl:
-                with open(os.path.join(_TEMPLATES, folder, name), 'rb') as file:
-                    web.tmpl.cache[template] = file.read()
+_NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
 
 def page(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
-) -> dict[str, Any]:
-    """What the template ``pushlog`` of the HTML styles is told; the newest push first."""
-    pushes = _prefetched(_pushes(backend, web, entries))
-    params = web.req.qsparams
+) -> dict[bytes, Any]:
+    """What the template ``pushlog`` of the HTML styles is told; the newest push first.
+
+    Styles that were made for Mozilla's pushlog know other names for it: see `mozilla_names`.
+    """
+    listed = functools.partial(_listed, backend, False, entries)
+    pages = list(_pages(query, len(entries), last))
+    page_vars = _page_vars(web, query)
     words = [_WORDS[kind] % value for kind, value in query.words]
+    described = b'Changes ' + b', '.join(words) if words else b''
+    limit = backend.settings.pushlog_limit
+    params = web.req.qsparams
     return {
-        'pushes': templateutil.mappinggenerator(lambda context: pushes),
-        'nothing': not entries,
-        'search': params.get(b'search', b''),
-        'searched': query.is_search,
-        'query': b'Changes ' + b', '.join(words) if words else b'',
-        'startdate': params.get(b'startdate', b''),
-        'enddate': params.get(b'enddate', b''),
-        'pages': templateutil.mappinglist(list(_pages(query, len(entries), last))),
-        'pagevars': _page_vars(params),
-        'symrev': b'tip',
-        'archives': b'',
+        **mozilla_names.of_page(web, listed, pages, page_vars),
+        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(backend, web, entries)),
+        b'nothing': not entries,
+        b'search': params.get(b'search', b''),
+        b'searched': query.is_search,
+        b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
+        b'query': described,
+        b'querydescription': described,
+        b'users': _named(query.selection.users or (b'',)),
+        b'branch': query.selection.branch or b'',
+        b'startdate': params.get(b'startdate', b''),
+        b'enddate': params.get(b'enddate', b''),
+        b'pages': templateutil.mappinglist(pages if len(pages) > 1 else []),
+        b'pagevars': page_vars,
+        b'symrev': b'tip',
     }
-
-
-def _page_vars(params: Any) -> Any:
-    """What the links to other pages ask for: the same as this one."""
-    pairs = [(name, value) for name in (b'style', *_WORDS) for value in params.getall(name)]
-    return templateutil.mappinglist(
-        [
-            {b'name': name, b'value': value, b'separator': b'&' if number else b'?'}
-            for number, (name, value) in enumerate(pairs)
-        ]
-    )
 
 
 def feed(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
-) -> dict[str, Any]:
+) -> dict[bytes, Any]:
     """What the template ``pushlog`` of the Atom style is told."""
-    changesets = _prefetched(_feed_entries(backend, query, entries))
     newest = entries[0].date if entries else int(time.time())
     return {
-        'entries': templateutil.mappinggenerator(lambda context: changesets),
-        'updated': templateutil.date((newest, 0)),
+        b'entries': templateutil.mappinggenerator(
+            lambda context: _feed_entries(backend, query, entries)
+        ),
+        b'date': _iso(newest),
     }
-
-
-def _prefetched(items: Iterator[dict[bytes, Any]]) -> Iterator[dict[bytes, Any]]:
-    """What can fail fails now, before the answer has begun."""
-    return itertools.chain(list(itertools.islice(items, 1)), items)
 
 
 def _listed(
     backend: Backend, query_tips: bool, entries: Sequence[Entry]
 ) -> Iterator[tuple[Entry, list[Changeset]]]:
-    """Pushes with their changesets, the tip-most first."""
+    """Pushes with their changesets, the tip-most first; of a large one not the others."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
         with backend.reader.reading() as session:
-            found = session.changesets_of([e.push_id for e in batch], query_tips)
-        for entry in batch:
-            yield entry, found[entry.push_id][::-1]
+            yield from _batch(session, query_tips, batch)
+
+
+def _batch(
+    session: Questions, query_tips: bool, batch: Sequence[Entry]
+) -> list[tuple[Entry, list[Changeset]]]:
+    sizes = session.sizes([entry.push_id for entry in batch])
+    small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
+    found = session.changesets_of(small, query_tips)
+    for push_id in sizes.keys() - found.keys():
+        found[push_id] = session.changesets_from(push_id, sizes[push_id] - _MOST, _MOST)
+    return [(entry, found[entry.push_id][::-1]) for entry in batch]
 
 
 def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
-    for number, (entry, listed) in enumerate(_listed(backend, False, entries)):
-        rows = [_row(web, entry, c, first=not i) for i, c in enumerate(listed)]
-        is_merge = bool(listed) and listed[0].p2 != nullid
-        visible = rows[:1] if is_merge else rows
-        yield {
-            **_push(entry),
-            b'parity': number % 2,
-            b'changesets': templateutil.mappinglist(visible),
-            b'merged': templateutil.mappinglist(rows[len(visible) :]),
-            b'mergedcount': len(rows) - len(visible),
-            b'folded': len(visible) < len(rows),
-            b'gone': not rows,
-        }
+    links = configured.configured(web.repo.ui)
+    number = itertools.count()
+    for start in range(0, len(entries), BATCH):
+        with backend.reader.reading() as session:
+            batch = _batch(session, False, entries[start : start + BATCH])
+            sizes = session.sizes([entry.push_id for entry, _changesets in batch])
+            found = states.of(session, web.repo, {e.push_id: listed for e, listed in batch})
+        for entry, changesets in batch:
+            rows = [_row(web, links, c, found[c.node]) for c in changesets]
+            is_merge = bool(changesets) and changesets[0].p2 != nullid
+            shown = 1 if is_merge else _UNFOLDED
+            yield {
+                **_push(entry),
+                b'parity': next(number) % 2,
+                b'results': changeset_facts.mappings(
+                    links.of_push(entry.push_id, text(entry.user), _head(changesets))
+                ),
+                b'changesets': templateutil.mappinglist(rows[:shown]),
+                b'folded': templateutil.mappinglist(rows[shown:]),
+                b'foldedcount': len(rows[shown:]),
+                b'omittedcount': max(0, sizes[entry.push_id] - _MOST),
+                b'ismerge': is_merge,
+                b'gone': not rows,
+            }
+
+
+def _head(changesets: Iterable[Changeset]) -> str:
+    """The last changeset of a push that is not gone; they begin with it."""
+    return next((c.node.hex() for c in changesets if not c.is_tombstone), '')
 
 
 def _push(entry: Entry) -> dict[bytes, Any]:
@@ -147,19 +153,45 @@ def _push(entry: Entry) -> dict[bytes, Any]:
     }
 
 
-def _row(web: Any, entry: Entry, changeset: Changeset, first: bool) -> dict[bytes, Any]:
-    tags = web.repo.nodetags(changeset.node)
+def _row(
+    web: Any, links: configured.Links, changeset: Changeset, state: bytes
+) -> dict[bytes, Any]:
     branch = encoding.tolocal(changeset.branch)
+    description = text(changeset.description)
+    found = [link for link in links.bugs(description) if link.url]
+    found = [configured.Link(f'bug {link.label}', link.url) for link in found]
+    found += links.matches(description)
     return {
-        **_push(entry),
-        b'first': first,
         b'node': hex(changeset.node),
+        b'noderest': hex(changeset.node)[12:],
+        b'state': state,
         b'gone': changeset.is_tombstone,
         b'author': encoding.tolocal(changeset.author),
         b'desc': encoding.tolocal(changeset.description),
         b'branchname': b'' if branch == b'default' else branch,
-        b'tagnames': templateutil.hybridlist(tags, name=b'tagname'),
+        b'tagnames': templateutil.hybridlist(
+            web.repo.nodetags(changeset.node), name=b'tagname'
+        ),
+        b'links': changeset_facts.mappings(found),
     }
+
+
+def _named(names: Iterable[bytes]) -> Any:
+    return templateutil.mappinglist([{b'name': name} for name in names])
+
+
+def _page_vars(web: Any, query: Query) -> Any:
+    """The parameters that links to other pages keep."""
+    params = web.req.qsparams
+    kept = [(b'style', params[b'style'])] if b'style' in params else []
+    kept += [(kind, value) for kind, value in query.words if query.is_search or kind in _KEPT]
+    separators = itertools.chain([b'?'], itertools.repeat(b'&amp;'))
+    return templateutil.mappinglist(
+        [
+            {b'name': name, b'value': value, b'separator': separator}
+            for (name, value), separator in zip(kept, separators)
+        ]
+    )
 
 
 def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
@@ -167,9 +199,8 @@ def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
     if query.page is None:
         return
     current = query.page
-    counted = query.is_counted
-    # Those of a branch or a search are not counted: it would cost more with each push.
-    final = -(-last // PAGE) if counted else current + (found == PAGE)
+    # Those of a branch, a user or a search are not counted: it would cost more with each push.
+    final = -(-last // PAGE) if query.is_counted else current + (found == PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:
         return {b'page': number, b'label': label, b'current': number == current}
@@ -182,7 +213,7 @@ def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
         yield link(number, b'%d' % number)
     if current < final:
         yield link(current + 1, b'Next')
-        if counted:
+        if query.is_counted:
             yield link(final, b'Last')
 
 
@@ -190,12 +221,25 @@ def _feed_entries(
     backend: Backend, query: Query, entries: Sequence[Entry]
 ) -> Iterator[dict[bytes, Any]]:
     for entry, listed in _listed(backend, query.tips_only, entries):
+        user = _xml(entry.user)
         for changeset in listed:
-            files = [_CONTROL.sub(b'?', encoding.tolocal(name)) for name in changeset.files]
+            summary = (changeset.description.strip().splitlines() or [b''])[0]
+            if changeset.is_tombstone:
+                summary = b'changeset %s is gone' % hex(changeset.node)[:12]
             yield {
-                **_push(entry),
-                b'pushuser': _CONTROL.sub(b'?', encoding.tolocal(entry.user)),
+                b'title': b'%s: %s' % (user, _xml(summary)),
+                b'user': user,
+                b'date': _iso(entry.date),
                 b'node': hex(changeset.node),
                 b'gone': changeset.is_tombstone,
-                b'files': templateutil.hybridlist(files, name=b'file'),
+                b'files': _named(map(_xml, changeset.files)),
             }
+
+
+def _iso(date: int) -> bytes:
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(date)).encode('ascii')
+
+
+def _xml(data: bytes) -> bytes:
+    local: bytes = encoding.tolocal(_NOT_XML.sub('?', text(data)).encode('utf-8'))
+    return local

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mercurial.node import hex, nullid
@@ -12,13 +12,14 @@ from mercurial.node import hex, nullid
 from ...backend import Backend
 from ...bundles import markers
 from ...model import Changeset, Entry
+from . import states
 from .query import Query
 
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
 
-#: Pushes whose changesets are in memory at a time.
-BATCH = 100
+#: Pushes whose changesets are in memory at a time, and how many of these at most.
+BATCH, CHANGESETS = 100, 2000
 
 
 def text(data: bytes) -> str:
@@ -38,23 +39,91 @@ def _chunks(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
     prefix = '{' if query.version == 1 else f'{{"lastpushid": {last}, "pushes": {{'
-    for start in range(0, len(entries), BATCH):
-        batch = entries[start : start + BATCH]
+    for batch in _batches(backend, query, entries):
         # A slow client keeps no connection: each chunk is whole before it is sent.
-        with backend.reader.reading() as session:
-            pushes = (_full if query.full else _plain)(session, repo, query, batch)
-            lines = [f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes)]
-        yield (prefix + ', '.join(lines)).encode('ascii')
+        if isinstance(batch, Entry):
+            for chunk in _large(backend, repo, batch):
+                yield (prefix + chunk).encode('ascii')
+                prefix = ''
+        else:
+            with backend.reader.reading() as session:
+                pushes = (_full if query.full else _plain)(session, repo, query, batch)
+                lines = [f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes)]
+            yield (prefix + ', '.join(lines)).encode('ascii')
         prefix = ', '
     suffix = '}' if query.version == 1 else '}}'
     yield ((prefix if not entries else '') + suffix).encode('ascii')
+
+
+def _batches(
+    backend: Backend, query: Query, entries: Sequence[Entry]
+) -> Iterator[Sequence[Entry] | Entry]:
+    """Pushes whose changesets fit into memory together, or one whose changesets do not."""
+    for start in range(0, len(entries), BATCH):
+        batch = list(entries[start : start + BATCH])
+        if not query.full or query.tips_only:
+            yield batch
+            continue
+        with backend.reader.reading() as session:
+            sizes = session.sizes([entry.push_id for entry in batch])
+        together: list[Entry] = []
+        number = 0
+        for entry in batch:
+            size = sizes[entry.push_id]
+            if together and number + size > CHANGESETS:
+                yield together
+                together, number = [], 0
+            if size > CHANGESETS:
+                yield entry
+            else:
+                together.append(entry)
+                number += size
+        if together:
+            yield together
+
+
+def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
+    """As `_push`, of a push in full, some changesets at a time."""
+    with backend.reader.reading() as session:
+        nodes = session.nodes_of([entry.push_id])[entry.push_id]
+        # What is gone has no extras.
+        listed = [(node, extras) for node, extras in nodes if extras]
+        size = session.sizes([entry.push_id])[entry.push_id]
+        commits = {node: _git(extras) for node, extras in listed}
+        obsolete = states.obsolete(session, repo, commits)
+    # What is named once, without the changesets.
+    rest = _push(entry, [(node, None, commits[node]) for node, _extras in listed], obsolete)
+    yield f'"{entry.push_id}": {{'
+    separator = ''
+    for key, value in rest.items():
+        if key not in ('changesets', 'obsoletechangesets'):
+            yield f'{separator}{json.dumps(key)}: {json.dumps(value)}'
+        else:
+            yield f'{separator}{json.dumps(key)}: ['
+            between = ''
+            for start in range(0, size, CHANGESETS):
+                with backend.reader.reading() as session:
+                    found = session.changesets_from(entry.push_id, start, CHANGESETS)
+                    wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
+                    shown = [c for c in found if c.node in wanted]
+                    precursors = _precursors(session, repo, {c.node for c in shown})
+                lines = [
+                    json.dumps(_changeset(repo, c, commits, precursors.get(c.node))) for c in shown
+                ]
+                if lines:
+                    yield between + ', '.join(lines)
+                    between = ', '
+            yield ']'
+        separator = ', '
+    yield '}'
 
 
 def _plain(
     session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     found = session.nodes_of([e.push_id for e in batch], query.tips_only)
-    obsolete = _obsolete(session, repo, (node for listed in found.values() for node, _ in listed))
+    nodes = (node for listed in found.values() for node, _extras in listed)
+    obsolete = states.obsolete(session, repo, nodes)
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
@@ -65,9 +134,16 @@ def _plain(
 def _full(
     session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = session.changesets_of([e.push_id for e in batch], query.tips_only)
+    """With objects for changesets; consumers read their authors and descriptions as text, so
+    what is gone is left out, as hg.mozilla.org does."""
+    found = {
+        push_id: [changeset for changeset in listed if not changeset.is_tombstone]
+        for push_id, listed in session.changesets_of(
+            [e.push_id for e in batch], query.tips_only
+        ).items()
+    }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
-    obsolete = _obsolete(session, repo, commits)
+    obsolete = states.obsolete(session, repo, commits)
     precursors = _precursors(session, repo, commits)
     for entry in batch:
         listed = [
@@ -93,15 +169,6 @@ def _push(
             changeset for node, changeset, _commit in listed if node in obsolete
         ]
     return push
-
-
-def _obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
-    """Those of some changesets that are obsolete, by the repository's markers or by
-    those of drafts, and hidden."""
-    asked = set(nodes)
-    successors = repo.obsstore.successors
-    marked = session.obsolete(asked) | {node for node in asked if node in successors}
-    return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
 def _precursors(session: Questions, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:

@@ -17,7 +17,7 @@ from ...backend import Backend
 from ...errors import HeadlessError
 from ...model import Brought
 from .. import pages
-from . import description
+from . import changeset_facts, description, links
 
 eh = exthelper.exthelper()
 
@@ -26,6 +26,8 @@ _CACHE_OF_ENDS = b'headless_brought_ends'
 #: Revisions that one question is about: pages and logs go through them in order.
 _WINDOW = 64
 _REVSET_WINDOW = 500
+#: Changesets, the newest ones, that the web's search looks at.
+_WEB_WINDOW = 20_000
 #: Changesets after one among which a back-out of it is looked for.
 _BACKOUT_WITHIN = 100
 
@@ -108,12 +110,30 @@ def backedoutby(context: Any, mapping: Any) -> bytes | None:
     return backed_out_by(context.resource(mapping, b'ctx'))
 
 
+@changeset_facts.web_keyword(b'pushlinks', requires={b'repo', b'ctx', b'cache'})
+def pushlinks(context: Any, mapping: Any) -> Any:
+    """The links of the push that brought the changeset."""
+    configured = links.configured(context.resource(mapping, b'repo').ui)
+    brought = configured.pushes and _brought(context, mapping, configured.need_node)
+    if not brought:
+        return templateutil.mappinglist([])
+    entry = brought.entry
+    user = entry.user.decode('utf-8', 'replace')
+    return changeset_facts.mappings(
+        configured.of_push(entry.push_id, user, brought.head.hex())
+    )
+
+
 def common_entry(orig: Any, repo: Any, context: Any) -> Any:
     """hgweb's `webutil.commonentry`: what the templates know of a changeset."""
     entry = orig(repo, context)
     if config.participates(repo):
         entry.update(KEYWORDS)
-        entry[b'backedoutby'] = backedoutby
+        entry.update(changeset_facts.KEYWORDS)
+        entry[b'pushlinks'] = pushlinks
+        # As Mozilla's styles call them.
+        entry[b'pushhead'] = KEYWORDS[b'pushheadnode']
+        entry[b'backedoutby'] = entry[b'backedoutbynode'] = backedoutby
     return entry
 
 
@@ -170,8 +190,9 @@ class _Pushes:
         return self._found.get(self._changelog.node(rev))
 
 
-def _predicate(declaration: bytes) -> Callable[[Any], Any]:
-    """Register a revset; in a repository that does not take part it is empty."""
+def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
+    """Register a revset; in a repository that does not take part it is empty. A ``safe``
+    one may be used in the web's search: it asks a bounded number of questions there."""
 
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
@@ -180,13 +201,15 @@ def _predicate(declaration: bytes) -> Callable[[Any], Any]:
                 return smartset.baseset()
             return function(repo, subset, x)
 
-        return eh.revsetpredicate(declaration)(run)
+        return eh.revsetpredicate(declaration, safe=safe)(run)
 
     return decorate
 
 
 def _filtered(repo: Any, subset: Any, matches: Callable[[int, Brought], bool]) -> Any:
     pushes = _Pushes(repo)
+    if b'REQUEST_METHOD' in repo.ui.environ:
+        subset = subset & smartset.spanset(repo, max(0, len(repo) - _WEB_WINDOW))
 
     def condition(rev: int) -> bool:
         brought = pushes.of(rev)
@@ -195,7 +218,7 @@ def _filtered(repo: Any, subset: Any, matches: Callable[[int, Brought], bool]) -
     return subset.filter(condition)
 
 
-@_predicate(b'pushhead()')
+@_predicate(b'pushhead()', safe=True)
 def pushhead(repo: Any, subset: Any, x: Any) -> Any:
     """Changesets that were the last of the push that brought them."""
     revset.getargs(x, 0, 0, _(b'pushhead takes no arguments'))
@@ -203,7 +226,7 @@ def pushhead(repo: Any, subset: Any, x: Any) -> Any:
     return _filtered(repo, subset, lambda rev, brought: brought.head == node(rev))
 
 
-@_predicate(b'pushdate(interval)')
+@_predicate(b'pushdate(interval)', safe=True)
 def pushdate(repo: Any, subset: Any, x: Any) -> Any:
     """Changesets that were pushed within the interval, see :hg:`help dates`."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushdate requires one argument'))
@@ -211,7 +234,7 @@ def pushdate(repo: Any, subset: Any, x: Any) -> Any:
     return _filtered(repo, subset, lambda rev, brought: matches(brought.entry.date))
 
 
-@_predicate(b'pushuser(string)')
+@_predicate(b'pushuser(string)', safe=True)
 def pushuser(repo: Any, subset: Any, x: Any) -> Any:
     """Changesets whose pusher's name contains the string, whatever the case."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushuser requires one argument'))
@@ -223,7 +246,7 @@ def pushuser(repo: Any, subset: Any, x: Any) -> Any:
     )
 
 
-@_predicate(b'pushid(int)')
+@_predicate(b'pushid(int)', safe=True)
 def pushid(repo: Any, subset: Any, x: Any) -> Any:
     """Changesets that a push brought."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushid requires one argument'))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Pushes a page of the default listing.
 PAGE = 10
-#: Pages of a branch are counted off; far ones cost too much.
-_MAX_BRANCH_PAGE = 1000
+#: Pages of a branch or a user are counted off; far ones cost too much.
+_MAX_FAR_PAGE = 1000
 #: So are those of a search, in which more has to be looked at.
 _MAX_SEARCH_PAGE = 100
 #: Words that are looked for at once.
@@ -35,8 +35,9 @@ _MAX_ID = 2**62
 class Query:
     """What was asked for.
 
-    ``page`` counts from 1 and is None where all pushes that fit are wanted.
-    ``words`` describe the query for people: (kind, value).
+    ``page`` counts from 1 and is None where all pushes that fit are wanted: the ``newest`` of
+    them, or the oldest, where they are too many. ``words`` describe the query for people:
+    (kind, value).
     """
 
     selection: Selection
@@ -45,20 +46,32 @@ class Query:
     full: bool
     tips_only: bool
     version: int
+    newest: bool
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether each page is as full as can be, so that their number is known."""
+        one_of_many = self.selection.branch is not None or self.selection.users is not None
+        return not (one_of_many or self.is_search)
 
     @property
     def is_search(self) -> bool:
         """Whether words are asked for."""
         return bool(self.selection.words or self.selection.author)
 
-    @property
-    def is_counted(self) -> bool:
-        """Whether each page but the last is full, so that their number is known."""
-        return self.selection.branch is None and not self.is_search
 
-
-def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
+def parse(
+    session: Questions,
+    repo: Any,
+    req: Any,
+    last: int,
+    newest: bool = False,
+    for_people: bool = False,
+) -> Query:
     """The query of a web request, to a pushlog that ends with push ``last``.
+
+    ``newest`` is as in `Query`. ``for_people`` the pushes of a user come in pages, and what their
+    form leaves empty is not asked for.
 
     Raises hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
     """
@@ -70,7 +83,8 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
-    users = tuple(dict.fromkeys(params.getall(b'user')))
+    asked = params.getall(b'user')
+    users = tuple(dict.fromkeys(filter(None, asked) if for_people else asked))
     if users:
         selection = replace(selection, users=users)
         words += [(b'user', user) for user in users]
@@ -80,7 +94,7 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
         selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
-    if branch is not None:
+    if branch is not None and (branch or not for_people):
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
@@ -99,21 +113,23 @@ def parse(session: Questions, repo: Any, req: Any, last: int) -> Query:
             bounds.append((item, params[item]))
             paged = False
             break
-    paged = is_search or (paged and not users and not named)
-    if not paged or is_search:
+    if not paged or users or named or is_search:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
                 bounds.append((item, params[item]))
                 break
+    paged = is_search or (paged and not named and (for_people or not users))
+    far = _MAX_FAR_PAGE if users or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
-        page=_page(params) if paged else None,
+        page=_page(params, _MAX_SEARCH_PAGE if is_search else far) if paged else None,
         words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
+        newest=newest,
     )
 
 
@@ -122,7 +138,8 @@ def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
     selection = query.selection
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
-        return session.entries(selection, newest=False, limit=limit)
+        found = session.entries(selection, newest=query.newest, limit=limit)
+        return found[::-1] if query.newest else found
     before = PAGE * (query.page - 1)
     if query.is_search:
         return session.entries_with_words(selection, limit=PAGE, offset=before)[::-1]
@@ -160,15 +177,11 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
     return replace(selection, upto=push_id)
 
 
-def _page(params: Any) -> int:
+def _page(params: Any, highest: int | None) -> int:
     # hgweb calls the path element after a command "node".
     page = params.get(b'node', b'')
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
-    if b'branch' in params:
-        number = min(number, _MAX_BRANCH_PAGE)
-    if params.get(b'search') or params.get(b'author'):
-        number = min(number, _MAX_SEARCH_PAGE)
-    return max(1, number)
+    return max(1, number if highest is None else min(number, highest))
 
 
 def _words(params: Any, item: bytes) -> tuple[str, ...]:

@@ -1,13 +1,17 @@
-"""What hgweb's shipped styles show of pushes: woven into their templates.
+"""What hgweb's shipped styles show of pushes: woven into their templates as they are loaded.
 
-A style that names ``pushid`` itself is left as it is.
+A style that names pushes itself is left as it is. Lines that are woven in have ``pushlog`` in
+them, but for what helps screen readers.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Any
 
-from ... import config
+from ... import config, hgcompat
+from . import templates
 
 #: In JSON the fields follow the others of an object.
 _FIELDS = (
@@ -26,19 +30,64 @@ _OWN_FIELDS = (
 #: The templates of the style ``json`` that are one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
 
-#: Among the tags of a changeset: its push.
-_TAG = (
-    b'{if(pushid, \'<span class="%s" title="pushed by {pushuser|escape}'
-    b' on {pushdate|isodate}">push {pushid}</span> \')}'
+#: Among the tags of a changeset: its push. Where they stand in a link it can't be one.
+_TITLE = b'pushed by {pushuser|escape} on {pushdate|isodate}'
+_TAG = b'{if(pushid, \'<span class="%s" title="' + _TITLE + b'">push {pushid}</span> \')}'
+_LINK_TAG = (
+    b'{if(pushid, \'<a class="%s" href="{pushloglink}changeset={node}" title="'
+    + _TITLE
+    + b'">push {pushid}</a> \')}'
 )
+_LINKED_TAGS = b'pushlogalltags'
+_TAGS_IN_LINK = re.compile(rb'\s*\{alltags\}\s*</a>')
+
+#: On the page of a changeset a row for each fact: (what has to be there, label, value).
+_FACTS = (
+    (b'pushid', b'push', b'{pushlogofchangeset}'),
+    (b'pushid', b'pushed by', b'{pushlogbyuser}'),
+    (b'pushid', b'pushed', b'{pushlogtime}'),
+    (b'bugs', b'bugs', b'{join(bugs%pushlognamed, ", ")}'),
+    (b'reviewers', b'reviewers', b'{join(reviewers%pushlognamed, ", ")}'),
+    (b'descriptionlinks', b'links', b'{join(descriptionlinks%pushlognamed, ", ")}'),
+    (b'pushlinks', b'see', b'{join(pushlinks%pushlognamed, ", ")}'),
+)
+_ROW = b'<tr class="pushlogfact"><th scope="row">%s</th><td>%s</td></tr>'
+_ROWS = {
+    b'paper': _ROW,
+    b'coal': _ROW,
+    b'gitweb': _ROW,
+    b'monoblue': b'<dt class="pushlogfact">%s</dt><dd class="pushlogfact">%s</dd>',
+    b'spartan': b'<tr class="pushlogfact"><th scope="row">%s:</th><td>%s</td></tr>',
+}
+#: The page of a changeset, and the entries of spartan's log, which are alike.
+_WITH_ROWS = (b'changeset', b'changelogentry')
+#: They stand before whether the changeset is obsolete.
+_ROWS_BEFORE = b'{if(obsolete, '
 _TAG_CLASSES = {b'paper': b'tag', b'coal': b'tag', b'gitweb': b'tagtag', b'monoblue': b'tagtag'}
 
-#: The style ``spartan`` has a table row for each fact.
-_ROW = (
-    b'{if(pushid, \'<tr><th class="date">push:</th><td class="date">{pushid} by '
-    b'{pushuser|escape} ({pushdate|isodate})</td></tr>\')}\n'
+#: A line of a style's menu that leads to the graph or, on the page of that, to the tags.
+_MENU_LINE = re.compile(
+    rb'^(?P<before>.*)<a href="\{url\|urlescape\}(?P<page>graph|tags)(/\{symrev\})?'
+    rb'\{sessionvars%urlparameter\}">(?P=page)</a>(?P<after>.*)\n',
+    re.MULTILINE,
 )
-_ROW_BEFORE = b'<tr>\n <th class="files">'
+_MENU_LINK = rb'\g<before><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
+
+#: What was found, with the end of the table in which some styles have it.
+_ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
+_ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
+#: What screen readers miss in the shipped styles: (what stands there, what shall).
+_NAMELESS = (
+    (b' xml:lang="en-US">', b' xml:lang="en-US" lang="en-US">'),
+    (b'<html>\n', b'<html lang="en-US">\n'),
+    (b'<input name="rev" ', b'<input name="rev" aria-label="search" '),
+    (b'<input type="text" name="rev" ', b'<input type="text" name="rev" aria-label="search" '),
+    (b'<div class="main">', b'<div class="main" role="main">'),
+    (b'<div class="menu">', b'<div class="menu" role="navigation" aria-label="repository">'),
+    (b'<a href="#{lineid}"></a>', b'<a href="#{lineid}" aria-label="{lineid}"></a>'),
+)
+#: Templates of pages that are fit for phones, screen readers and the dark.
+_STYLED = (b'changeset', b'error')
 
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
@@ -46,25 +95,68 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
     made = orig(request, req)
     if config.participates(request.repo):
         style = made.defaults[b'style']
+        # The style of hg.mozilla.org has it from another extension.
+        hgcompat.add_template_filter(made, b'mozlink', like=b'websub')
         if style == b'json':
-            for name in _OBJECTS:
-                fields = _FIELDS + (_OWN_FIELDS if name == b'changeset' else b'') + b'\n}'
-                _weave(made, name, lambda text, f=fields: text.rpartition(b'}')[0].rstrip() + f)
-        elif style in _TAG_CLASSES:
-            tag = _TAG % _TAG_CLASSES[style]
-            closing = b'</span>' if style in (b'gitweb', b'monoblue') else b''
-            _weave(made, b'alltags', lambda text: text[: len(text) - len(closing)] + tag + closing)
-        elif style == b'spartan':
-            for name in (b'changeset', b'changelogentry'):
-                _weave(made, name, lambda text: text.replace(_ROW_BEFORE, _ROW + _ROW_BEFORE, 1))
+            hgcompat.weave_templates(made, _with_fields)
+        elif style in _ROWS:
+            hgcompat.weave_templates(made, functools.partial(_with_push, style))
+            templates.add(made, templates.fragments())
+            if style in _TAG_CLASSES:
+                _add_tags(made, style)
+        elif b'text/html' in made.cache.get(b'mimetype', b''):
+            hgcompat.weave_templates(made, _with_names_escaped)
     return made
 
 
-def _weave(made: Any, name: bytes, change: Any) -> None:
-    if name not in made:
+def _with_names_escaped(name: bytes, text: bytes) -> bytes:
+    """A template of an HTML style: Mercurial's forget that an author's name may be markup."""
+    return text.replace(b'|person}', b'|person|escape}')
+
+
+def _with_fields(name: bytes, text: bytes) -> bytes:
+    if name not in _OBJECTS or b'pushid' in text:
+        return text
+    fields = _FIELDS + (_OWN_FIELDS if name == b'changeset' else b'') + b'\n}'
+    return text.rpartition(b'}')[0].rstrip() + fields
+
+
+@functools.lru_cache(1000)  # each request loads its templates anew
+def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
+    """A template of an HTML style, as it is shown."""
+    text = _with_names_escaped(name, text)
+    for nameless, named in _NAMELESS:
+        text = text.replace(nameless, named)
+    if b'pushlog' in text or b'pushid' in text:
+        return text
+    text = _MENU_LINE.sub(_MENU_LINK, text, count=1)
+    if name in _WITH_ROWS:
+        text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
+        text = _TAGS_IN_LINK.sub(b'</a>\n{%s}' % _LINKED_TAGS, text)
+    elif name == b'search':
+        text = _ENTRIES.sub(rb"\g<0>\n{if(nothing, pushlognothing)}", text, count=1)
+    elif name == b'error':
+        text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
+    if name in _STYLED:
+        text = text.replace(b'</head>', b'{pushlogstyle}</head>', 1)
+    return text
+
+
+@functools.cache
+def _rows(style: bytes) -> bytes:
+    return b''.join(
+        b"{if(%s, '%s\\n')}" % (needed, _ROWS[style] % (label, value))
+        for needed, label, value in _FACTS
+    )
+
+
+def _add_tags(made: Any, style: bytes) -> None:
+    tags = made.cache.get(b'alltags', b'')
+    if b'pushid' in tags:
         return
-    if name not in made.cache:  # it is a file; what is a line of the map need not be parsed now
-        made.load(name)
-    text = made.cache[name]
-    if b'pushid' not in text:
-        made.cache[name] = change(text)
+    closing = b'</span>' if tags.endswith(b'</span>') else b''
+    inner = tags[: len(tags) - len(closing)]
+    is_linked = style in (b'gitweb', b'monoblue')
+    tag, linked = (text % _TAG_CLASSES[style] for text in (_TAG, _LINK_TAG))
+    made.cache[b'alltags'] = inner + (tag if is_linked else linked) + closing
+    made.cache[_LINKED_TAGS] = inner + linked + closing

@@ -1,0 +1,43 @@
+"""What is known of a changeset that is gone."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import select
+
+from ..model import Tombstone
+from .bans import FORGET
+from .drafts import prefix_range
+from .pushlog import LONG_PREFIX
+from .schema import audit, pushes, tombstones
+from .session import Session
+
+
+def named(session: Session, name: bytes) -> Tombstone | None:
+    """The changeset that is gone whose hash, or a long prefix of it, is ``name``, with the
+    latest push that brought it."""
+    if not re.fullmatch(LONG_PREFIX, name):
+        return None
+    query = (
+        select(tombstones.c.node, pushes.c.push_id, pushes.c.date, audit.c.date.label('removed'))
+        .join(
+            pushes,
+            (pushes.c.repository_id == tombstones.c.repository_id)
+            & (pushes.c.push_id == tombstones.c.push_id),
+        )
+        .outerjoin(
+            audit,
+            (audit.c.repository_id == tombstones.c.repository_id)
+            & (audit.c.action == FORGET)
+            & (audit.c.subject == tombstones.c.node),
+        )
+        .where(
+            tombstones.c.repository_id == session.repository_id,
+            tombstones.c.node.between(*prefix_range(name.decode('ascii'))),
+        )
+        .order_by(pushes.c.push_id.desc())
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return row and Tombstone(bytes(row.node), row.push_id, row.date, row.removed)

@@ -1,0 +1,63 @@
+"""What a changeset of the pushlog is by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...model import Changeset
+
+if TYPE_CHECKING:
+    from ...catalog.catalog import Questions
+
+
+def obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+    """Those of some changesets that are obsolete, by the repository's markers or by
+    those of drafts, and hidden."""
+    asked = set(nodes)
+    successors = repo.obsstore.successors
+    marked = session.obsolete(asked) | {node for node in asked if node in successors}
+    return {node for node in marked if not repo.changelog.hasnode(node)}
+
+
+def of(
+    session: Questions, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
+) -> dict[bytes, bytes]:
+    """For each changeset of some pushes a word: ``public``, ``draft``, ``obsolete``, or of
+    what is gone ``removed``, ``expired``, or ``gone`` where nobody knows why: older pushlogs
+    name what was never moved in."""
+    listed = [changeset for changesets in pushes.values() for changeset in changesets]
+    live = [changeset.node for changeset in listed if not changeset.is_tombstone]
+    hidden = obsolete(session, repo, live)
+    states = {
+        node: b'obsolete' if node in hidden else _phase(repo, node) for node in live
+    }
+    states.update(_gone(session, pushes))
+    return states
+
+
+def _phase(repo: Any, node: bytes) -> bytes:
+    if not repo.changelog.hasnode(node):
+        return b'draft'
+    phase: bytes = repo[node].phasestr()
+    return phase
+
+
+def _gone(
+    session: Questions, pushes: Mapping[int, Sequence[Changeset]]
+) -> Iterator[tuple[bytes, bytes]]:
+    tombstones = {
+        changeset.node: push_id
+        for push_id, changesets in pushes.items()
+        for changeset in changesets
+        if changeset.is_tombstone
+    }
+    if not tombstones:
+        return
+    removed = session.banned(tombstones)
+    imported = session.imported_push_id()
+    for node, push_id in tombstones.items():
+        if node in removed:
+            yield node, b'removed'
+        else:
+            yield node, b'gone' if push_id <= imported else b'expired'

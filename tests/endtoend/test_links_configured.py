@@ -1,0 +1,72 @@
+"""``[headless-links]``: what an operator may write, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+from mercurial import ui as uimod
+
+from hgext_headless.errors import Misconfigured
+from hgext_headless.hgweb.pushlog import links
+
+
+def configured(**items: str) -> links.Links:
+    ui = uimod.ui()
+    for name, value in items.items():
+        ui.setconfig(b'headless-links', name.encode(), value.encode())
+    return links.configured(ui)
+
+
+def test_values_are_encoded():
+    found = configured(
+        bugzilla='https://bugs.example.com/{bug}',
+        people='/p/{reviewer}/',
+        results='https://ci.example.com/{pushid}?user={user}&revision={node}',
+        phabricator=r's!\bD(\d+)(\S*)!https://phab.example.com/D\1#\2!',
+        nothing='',
+    )
+    text = 'Bug 12345 - D1"><b>; r=one,two\n\nbug 7, D22'
+    assert found.bugs(text) == [
+        ('12345', 'https://bugs.example.com/12345'),
+        ('7', 'https://bugs.example.com/7'),
+    ]
+    assert found.reviewers(text) == [('one', '/p/one/'), ('two', '/p/two/')]
+    assert found.matches(text) == [
+        ('D1"><b>;', 'https://phab.example.com/D1#%22%3E%3Cb%3E%3B'),
+        ('D22', 'https://phab.example.com/D22#'),
+    ]
+    assert found.of_push(3, 'a&b "<', 'f' * 40) == [
+        ('results', f'https://ci.example.com/3?user=a%26b%20%22%3C&revision={"f" * 40}')
+    ]
+    # All of it is gone: there is nothing to see the results of.
+    assert found.of_push(3, 'a', '') == []
+
+
+def test_without_configuration():
+    found = configured()
+    assert found.bugs('bug 1; r=me') == [('1', None)]
+    assert found.reviewers('bug 1; r=me') == [('me', None)]
+    assert found.matches('bug 1') == found.of_push(1, 'a', 'f' * 40) == []
+
+
+def test_very_many():
+    found = configured(words=r's!\w+!https://example.com/\0!')
+    assert len(found.matches(' '.join(map(str, range(1000))))) == 20
+    assert len(found.bugs(' '.join(f'bug {n}' for n in range(1000)))) == 20
+    assert len(found.matches('x' * 10_000)[0].label) == 80
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        'javascript:alert(1)',
+        'https://example.com/{bug}/{node}',
+        'https://example.com/{nonsense}',
+        'https://example.com/a b',
+        's!(!https://example.com/!',
+        r's!a!https://example.com/\1!',
+        r's!a!\0!',
+    ],
+)
+def test_wrong(value):
+    with pytest.raises(Misconfigured, match=r'headless-links\.wrong '):
+        configured(wrong=value)

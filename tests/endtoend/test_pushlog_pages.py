@@ -1,0 +1,246 @@
+"""What people see of pushes: the pushlog, the pages of changesets, and errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from web import fetch_json, fetch_page
+from world import Server, World
+
+STYLES = ('paper', 'gitweb', 'monoblue', 'spartan')
+LINKS = r"""
+[headless-links]
+bugzilla = https://bugs.example.com/{bug}
+people = https://phab.example.com/p/{reviewer}/
+phabricator = s!\bD(\d+)\b!https://phab.example.com/D\1!
+results = https://ci.example.com/jobs?repo=try&revision={node}
+"""
+
+
+@dataclass
+class Seen:
+    """A server whose pushes are: 25 drafts; one with bugs, by bob; a public changeset; one that
+    was removed; one that has expired; one that was amended, and the new one."""
+
+    server: Server
+    base: str
+    stack: list[str]
+    bug: str
+    public: str
+    removed: str
+    expired: str
+    old: str
+    new: str
+
+
+_PATCH = '''# HG changeset patch
+# User Test <test@example.com>
+{0}
+
+diff --git a/{0} b/{0}
+new file mode 100644
+--- /dev/null
++++ b/{0}
+@@ -0,0 +1,1 @@
++x
+
+'''
+
+
+@pytest.fixture(scope='module')
+def seen(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp('pages'))
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write('[experimental]\nevolution = createmarkers, exchange, allowunstable\n')
+    server = Server(world)
+    server.configure('', LINKS)
+    alice = world.clone(str(server.root), 'alice')
+
+    def push(*args: str, user: str = 'alice') -> str:
+        alice.hg('push', '-q', '-f', '-r', '.', *args, env={'USER': user})
+        node = alice.node()
+        alice.hg('update', '-q', 'last(public())')
+        return node
+
+    patches = (_PATCH.format(f's{number}') for number in range(25))
+    (world.folder / 'patches').write_text(''.join(patches))
+    alice.hg('import', '-q', world.folder / 'patches')
+    stack = alice.log('draft()', '{node}\n')
+    push()
+    message = 'Bug 12345 - <b>fix</b> it; r=romulus,remus\n\nDifferential: D77'
+    alice.commit('bug', None, '-m', message, '-u', 'Ann <a@b>')
+    bug = push(user='bob & "co"')
+    alice.commit('public')
+    alice.hg('phase', '--public', '.')
+    public = push()
+    alice.commit('removed')
+    removed = push()
+    alice.commit('expired')
+    expired = push()
+    alice.hg('update', '-q', public)
+    old = alice.commit('old')
+    push()
+    alice.hg('update', '-q', old)
+    alice.hg('commit', '-q', '--amend', '-m', 'new')
+    new = push()
+    server.hg('admin::headless-obliterate', '--reason', 'a secret', removed)
+    server.hg('admin::headless-expire', '-q', '--push', '5')
+    yield Seen(server, server.start(), stack, bug, public, removed, expired, old, new)
+    server.stop()
+    world.stop()
+    assert 'Traceback' not in server.errors()
+
+
+def rows(page: str) -> dict[str, str]:
+    """The items of the changesets on a page of the pushlog, by their short hashes."""
+    items = re.findall(r'<li class="pushlog.*?</li>', page, re.S)
+    return {re.search(r'>([0-9a-f]{12})<', item).group(1): item for item in items}
+
+
+@pytest.mark.parametrize('style', STYLES)
+def test_pushlog(seen, style):
+    page = fetch_page(f'{seen.base}pushloghtml?style={style}')
+    assert re.search(r'<html[^>]* lang="en', page)
+    assert 'These are the newest' not in page
+    assert '<caption>' in page and page.count('scope="col"') == 2
+    assert len(re.findall('<th scope="row">', page)) == 7
+    for landmark in ('main', 'navigation', 'search'):
+        assert f'role="{landmark}"' in page
+    # A push of more than twenty is folded.
+    (folded,) = re.findall(r'<details>(.*?)</details>', page, re.S)
+    assert '5 more changesets' in folded
+    assert list(rows(folded)) == [node[:12] for node in seen.stack[:5][::-1]]
+    shown = rows(page)
+    assert len(shown) == 31
+    row = shown[seen.bug[:12]]
+    assert f'{seen.bug[:12]}<span class="pushlogrest">{seen.bug[12:]}</span></a>' in row
+    for link, name in (('rev', 'diff'), ('file', 'files'), ('raw-rev', 'raw')):
+        assert re.search(rf'href="/{link}/{seen.bug[:12]}[^"]*">{name}</a>', row)
+    assert '&lt;b&gt;fix' in row and '<b>fix' not in row
+    assert 'href="https://bugs.example.com/12345">bug 12345</a>' in row
+    assert 'href="https://phab.example.com/D77">D77</a>' in row
+    results = f'href="https://ci.example.com/jobs?repo=try&amp;revision={seen.bug}">results</a>'
+    assert results in page
+    assert f'href="/pushloghtml?style={style}&amp;user=bob%20%26%20%22co%22"' in page
+    assert '<time datetime="20' in page
+    states = {
+        seen.stack[0]: 'draft',
+        seen.public: 'public',
+        seen.removed: 'removed',
+        seen.expired: 'expired',
+        seen.old: 'obsolete',
+        seen.new: 'draft',
+    }
+    for node, state in states.items():
+        row = shown[node[:12]]
+        assert f'<li class="pushlog{state}">' in row
+        named = re.findall(r'<span class="pushlogstate">(\w+)<', row)
+        assert named == ([] if state == 'public' else [state])
+        assert ('<a ' in row) == (state not in ('removed', 'expired'))
+
+
+@pytest.mark.parametrize('style', STYLES)
+def test_every_page_leads_to_the_pushlog(seen, style):
+    base, bug = seen.base, seen.bug
+    # These styles have no such page.
+    lacking = {
+        'paper': ('summary',),
+        'spartan': ('summary', 'help/dates', 'bookmarks', f'comparison/{bug}/bug'),
+    }
+    for path in (
+        'shortlog', 'log', 'log?rev=public', 'graph', 'tags', 'branches', 'file/tip', 'rev/tip',
+        f'rev/{bug}', f'file/{bug}/bug', f'annotate/{bug}/bug', f'diff/{bug}/bug', f'log/{bug}/bug',
+        'help/dates', 'bookmarks', f'comparison/{bug}/bug', 'summary',
+    ):
+        if path in lacking.get(style, ()):
+            continue
+        page = fetch_page(f'{base}{path}{"&" if "?" in path else "?"}style={style}')
+        assert page.count(f'href="/pushloghtml?style={style}">pushlog</a>') == 1, path
+
+
+@pytest.mark.parametrize('style', (*STYLES, 'coal'))
+def test_page_of_a_changeset(seen, style):
+    page = fetch_page(f'{seen.base}rev/{seen.bug}?style={style}')
+    push = f'href="/pushloghtml?style={style}&amp;changeset={seen.bug}"'
+    assert re.search(rf'<a [^>]*{re.escape(push)}[^>]*>push 2</a>', page)
+    facts = re.findall(r'class="pushlogfact">(.*?)</(?:tr|dd)>', page, re.S)
+    text = ' '.join(re.sub('<[^>]*>', ' ', fact).strip(': ') for fact in facts)
+    text = ' '.join(re.sub(r':(?= )', '', text).split())
+    date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
+    assert re.search(
+        'push push 2 pushed by bob &amp; &quot;co&quot; pushed ' + date + ' bugs 12345 '
+        'reviewers romulus , remus links D77 see results',
+        text,
+    ), text
+    for link in ('bugs.example.com/12345', 'phab.example.com/p/remus/', 'phab.example.com/D77'):
+        assert f'href="https://{link}"' in page
+    assert f'revision={seen.bug}"' in page
+    # Public history came with no push, and names nothing.
+    assert 'class="pushlogfact"' not in fetch_page(f'{seen.base}rev/0?style={style}')
+    # No link is in a link.
+    for link in re.findall(r'<a [^>]*>.*?</a>', page, re.S):
+        assert link.count('<a ') == 1, link
+
+
+@pytest.mark.parametrize('style', STYLES)
+def test_errors_say_how_to_go_on(seen, style):
+    base, ask = seen.base, f'?style={style}'
+    for path in (f'rev/{"ab" * 20}{ask}', f'pushloghtml{ask}&changeset={"ab" * 20}'):
+        page = fetch_page(base + path, 404)
+        assert f'href="/pushloghtml{ask}">pushlog</a>' in page.split('pushloghint', 1)[1]
+    for node, push, word in ((seen.removed, 4, 'was removed on 20'), (seen.expired, 5, 'expired')):
+        page = fetch_page(f'{base}rev/{node}{ask}', 410)
+        assert re.search(rf'is gone: push {push} brought it on \d{{4}}-\d\d-\d\d, and it ', page)
+        assert word in page and 'a secret' not in page
+        assert f'href="/pushloghtml{ask}&amp;changeset={node}">push {push}</a>' in page
+        assert word in fetch_json(f'{base}json-rev/{node[:12]}', 410)['error']
+
+
+def test_what_is_gone_has_no_author_to_tell(seen):
+    pushes = fetch_json(f'{seen.base}json-pushes?startID=3&endID=5&full=1')
+    assert [push['changesets'] for push in pushes.values()] == [[], []]
+    pushes = fetch_json(f'{seen.base}json-pushes?startID=3&endID=5')
+    assert [push['changesets'] for push in pushes.values()] == [[seen.removed], [seen.expired]]
+
+
+def test_feed_names_who_and_what(seen):
+    feed = fetch_page(f'{seen.base}pushlog')
+    titles = re.findall('<title>(.*?)</title>', feed)[1:]
+    bob = 'bob &amp; &quot;co&quot;'
+    assert f'{bob}: Bug 12345 - &lt;b&gt;fix&lt;/b&gt; it; r=romulus,remus' in titles
+    assert f'alice: changeset {seen.removed[:12]} is gone' in titles
+    assert f'alice: {"s24"}' in titles
+
+
+def test_unavailable(seen):
+    database = seen.server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    database.rename(database.with_name('away'))
+    database.mkdir()
+    try:
+        base = seen.server.restart()
+        for style in STYLES:
+            for path in (f'rev/{seen.bug}', 'pushloghtml'):
+                page = fetch_page(f'{base}{path}?style={style}', 503)
+                hint = page.split('pushloghint', 1)[1]
+                assert 'Public history goes on' in hint
+                assert f'href="/log?style={style}"' in hint
+    finally:
+        database.rmdir()
+        database.with_name('away').rename(database)
+        seen.base = seen.server.restart()
+
+
+_STUB = 'from mercurial import exchange\n'
+
+
+def test_beside_others(seen, tmp_path):
+    """Mozilla's extensions with the same commands, and links that are none."""
+    (tmp_path / 'stub.py').write_text(_STUB)
+    for config, said in (
+        (f'extensions.hgmo={tmp_path}/stub.py', 'the extension "hgmo" needs the pushlog'),
+        ('headless-links.x=nonsense', 'headless: misconfigured: headless-links.x has no URL'),
+    ):
+        out = seen.server.hg('log', '--config', config, code=255)
+        assert said in out and len(out.splitlines()) == 1

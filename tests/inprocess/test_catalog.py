@@ -1,0 +1,303 @@
+"""What is recorded and what is dropped, beside each other: the catalog itself, on both databases.
+
+Each step here is what a process does in a transaction; in the races each runs whole between
+two steps of the other.
+"""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from conftest import fresh
+
+from hgext_headless.catalog import bans, catalog as catalogs, deletions, expiry, lease
+from hgext_headless.errors import Raced, Refused, Temporary, Vanished
+from hgext_headless.lifecycle import deletion, upload
+from hgext_headless.model import (
+    BookmarkMove,
+    Bundle,
+    Changeset,
+    Entry,
+    Parents,
+    Push,
+    Recorded,
+    Selection,
+)
+from hgext_headless.store.files import FileStore
+
+NULL = bytes(20)
+PUBLIC = b'\xee' * 20
+A, B, C, D = (bytes([number]) * 20 for number in range(1, 5))
+
+
+@pytest.fixture(params=['sqlite', 'postgres'])
+def catalog(request, tmp_path):
+    if request.param == 'sqlite':
+        home = str(tmp_path / 'home')
+        opened = catalogs.open_catalog(f'sqlite:///{home}/catalog.sqlite', 'try', home)
+    else:
+        world = SimpleNamespace(env={})
+        settings = fresh(world, request.getfixturevalue('services'))
+        url = re.search('^database = (.*)', settings, re.M).group(1)
+        opened = catalogs.open_catalog(url, 'try')
+    yield opened
+    opened._database._engine.dispose()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(str(tmp_path / 'store'))
+
+
+def changeset(node: bytes, p1: bytes = PUBLIC, branch: bytes = b'default') -> Changeset:
+    return Changeset(node, p1, NULL, branch, b'author', 7, 0, b'text', (b'file',), ())
+
+
+def bundle(*nodes: bytes) -> Bundle:
+    digest = nodes[-1].hex()[:2] * 32
+    return Bundle(f'try/{digest[:2]}/{digest}.hg', 10, 'f' * 128, nodes[-1], (PUBLIC,), nodes)
+
+
+def stack(*nodes: bytes, bundled: bool = True, **options) -> Push:
+    """A push of a stack on public history."""
+    parents = (PUBLIC, *nodes)
+    brought = tuple(changeset(node, parent) for node, parent in zip(nodes, parents))
+    bundles = (bundle(*nodes),) if bundled else ()
+    return Push(**{
+        'user': 'alice', 'date': 1000, 'changesets': brought, 'bundles': bundles,
+        'roots': nodes[:1], **options,
+    })  # fmt: skip
+
+
+def record(catalog, push: Push, stored_again=None) -> Recorded:
+    return catalog.record(push, stored_again or {})
+
+
+def known(catalog) -> set[bytes]:
+    with catalog.reading() as session:
+        return session.known([A, B, C, D])
+
+
+def drop(catalog, keys, nodes, replacements=()) -> list[bytes]:
+    return catalog.write(expiry.drop, set(keys), set(nodes), list(replacements), {}, 2000)
+
+
+def test_ids_and_what_is_listed(catalog):
+    """Each changeset is listed once, with the push that brought it first."""
+    assert record(catalog, stack(A, B)) == Recorded(1, (A, B))
+    assert record(catalog, stack(A, B)) == Recorded()
+    assert record(catalog, stack(A, B, C, user='bob')) == Recorded(2, (C,))
+    assert record(catalog, stack(D)) == Recorded(3, (D,))
+    with catalog.reading() as session:
+        assert session.entries(Selection(), newest=False, limit=None) == [
+            Entry(1, b'alice', 1000), Entry(2, b'bob', 1000), Entry(3, b'alice', 1000)
+        ]  # fmt: skip
+        nodes = {i: [n for n, _extras in found] for i, found in session.nodes_of([1, 2, 3]).items()}
+        assert nodes == {1: [A, B], 2: [C], 3: [D]}
+        assert session.last_push_id() == 3
+
+
+def test_what_fails_leaves_nothing(catalog):
+    """No row, and no gap in the ids."""
+    moves = (BookmarkMove(b'mine', None, D),)
+    with pytest.raises(Refused, match='which a bookmark names, is unknown here'):
+        record(catalog, stack(A, bookmarks=moves))
+    assert known(catalog) == set()
+    assert record(catalog, stack(A)).push_id == 1
+
+
+def test_branches(catalog):
+    brought = (changeset(A), changeset(B, A, b'other'))
+    record(catalog, Push('alice', 1, brought, (bundle(A, B),)))
+    with catalog.reading() as session:
+        for branch, expected in ((b'default', [1]), (b'other', [1]), (b'none', [])):
+            found = session.entries(Selection(branch=branch), newest=False, limit=None)
+            assert [entry.push_id for entry in found] == expected
+            assert session.has_branch(branch) == bool(expected)
+
+
+def test_newest_bundle_that_ends_with_a_draft(catalog):
+    record(catalog, stack(A))
+    record(catalog, stack(A, B, C))
+    with catalog.reading() as session:
+        found = session.bundles_with([A, B, C, D])
+    assert {node: one.head for node, one in found.items()} == {A: A, B: C, C: C}
+    assert found[B].nodes == (A, B, C) and found[B].bases == (PUBLIC,)
+
+
+def test_recent_roots(catalog):
+    record(catalog, stack(A, B))
+    record(catalog, stack(C))
+    with catalog.reading() as session:
+        assert session.recent_roots(9) == [Parents(C, PUBLIC, NULL), Parents(A, PUBLIC, NULL)]
+        assert len(session.recent_roots(1)) == 1
+        assert {one.node for one in session.stacks([B])} == {A, B}
+    # A push of it again is a push of its root again.
+    record(catalog, stack(A, B))
+    with catalog.reading() as session:
+        assert {one.node for one in session.recent_roots(9)} == {A, C}
+
+
+def test_moves_of_bookmarks(catalog):
+    """Each only from where it is expected."""
+    record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', None, A),)))
+    for old in (None, B, C):
+        with pytest.raises(Raced) as caught:
+            record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', old, B),)))
+        assert (caught.value.expected, caught.value.found) == (old, A)
+    for old, new in ((A, B), (B, None)):
+        record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', old, new),)))
+        with catalog.reading() as session:
+            assert session.bookmarks_named([b'mine']) == ({b'mine': new} if new else {})
+    with pytest.raises(Raced):
+        record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', B, None),)))
+
+
+def test_forgotten(catalog):
+    """Also where it would only stand in a bundle."""
+    catalog.write(bans.record, 'root', [A], b'why', 1)
+    for push in (stack(A), stack(A, B), Push('alice', 1, (), (bundle(A),))):
+        with pytest.raises((Refused, Temporary)):
+            record(catalog, push)
+    with pytest.raises(Refused, match='was removed from this server for good'):
+        record(catalog, stack(A))
+    assert record(catalog, stack(B)).push_id == 1
+
+
+def test_a_draft_that_is_let_go_while_it_is_pushed(catalog):
+    """The push has no bundle for what was there when it began."""
+    record(catalog, stack(A))
+    again = stack(A, bundled=False, held=(A,))
+    assert record(catalog, again) == Recorded()
+    drop(catalog, [bundle(A).key], [A])
+    with pytest.raises(Temporary, match='let go at this very moment'):
+        record(catalog, again)
+    assert known(catalog) == set()
+
+
+def test_a_draft_that_is_pushed_while_it_is_let_go(catalog):
+    """It stays, with what it builds on."""
+    record(catalog, stack(A, B))
+    record(catalog, stack(A, B, C))  # after "expire" has planned
+    assert drop(catalog, [bundle(A, B).key], [A, B]) == []
+    assert known(catalog) == {A, B, C}
+    with catalog.reading() as session:
+        assert session.bundles_with([B])[B].head == C
+
+
+def test_dropped(catalog):
+    """What stays is in its new bundle; of the others the names are left."""
+    mine = (BookmarkMove(b'mine', None, B),)
+    record(catalog, stack(A, B, bookmarks=mine))
+    assert drop(catalog, [bundle(A, B).key], [B], [bundle(A)]) == [B]
+    assert known(catalog) == {A}
+    with catalog.reading() as session:
+        assert session.tombstoned([A, B]) == {B: 1}
+        assert session.bookmarks_named([b'mine']) == {}
+        assert [one.node for one in session.changesets_of([1])[1]] == [A, B]
+    assert catalog.read(deletions.pending) == [bundle(A, B).key]
+    # Pushed again, it is new.
+    catalog.write(deletions.finish, [bundle(A, B).key])
+    since = deletion_of(catalog, bundle(A, B).key)
+    assert record(catalog, stack(A, B), since) == Recorded(2, (B,))
+
+
+def deletion_of(catalog, key: str) -> dict[str, int]:
+    """The deletion of an object, as a push is told of it."""
+    with pytest.raises(Vanished) as caught:
+        record(catalog, Push('x', 1, (), (Bundle(key, 1, '', D, ()),)))
+    return dict(caught.value.deletions)
+
+
+def test_only_what_no_row_has_is_marked(catalog):
+    record(catalog, stack(A))
+    keys = [bundle(A).key, bundle(B).key]
+    assert catalog.write(deletions.mark, keys, 5) == [bundle(B).key]
+    assert catalog.read(deletions.pending) == [bundle(B).key]
+
+
+def test_a_push_beside_a_deletion(catalog):
+    """While it lasts it is temporary; after it the object has to be stored again, for each
+    deletion once more."""
+    record(catalog, stack(D))  # no object is deleted before the first push
+    push = stack(A)
+    key = bundle(A).key
+    catalog.write(deletions.mark, [key], 5)
+    with pytest.raises(Temporary, match='is deleting an object'):
+        record(catalog, push)
+    catalog.write(deletions.finish, [key])
+    with pytest.raises(Vanished) as first:
+        record(catalog, push)
+    # It is deleted once more before it is recorded, within the same second.
+    catalog.write(deletions.mark, [key], 5)
+    catalog.write(deletions.finish, [key])
+    with pytest.raises(Vanished) as second:
+        record(catalog, push, first.value.deletions)
+    assert second.value.deletions[key] > first.value.deletions[key]
+    assert record(catalog, push, second.value.deletions).push_id == 2
+    assert catalog.write(deletions.mark, [key], 9) == []
+
+
+def test_marks_outlive_pushes(catalog):
+    record(catalog, stack(D))  # no object is deleted before the first push
+    catalog.write(deletions.mark, [bundle(A).key, bundle(B).key], 5)
+    catalog.write(deletions.finish, [bundle(A).key])
+    catalog.write(deletions.purge, 5)
+    assert deletion_of(catalog, bundle(A).key)  # as old as that, and not older
+    catalog.write(deletions.purge, 6)
+    assert record(catalog, stack(A)).push_id == 2
+    assert catalog.read(deletions.pending) == [bundle(B).key]  # until it is done
+
+
+def test_stored_again(catalog, store, tmp_path):
+    """What `lifecycle.upload` does of it: the object is there in the end."""
+    record(catalog, stack(D))  # no object is deleted before the first push
+    backend = SimpleNamespace(catalog=catalog, store=store)
+    path = tmp_path / 'file'
+    path.write_bytes(b'x')
+    key, push = bundle(A).key, stack(A)
+    files = [(bundle(A), str(path))]
+    upload.put(backend, files)
+    asked = []
+
+    def recorded(stored_again):
+        if len(asked) < 2:
+            asked.append(stored_again)
+            with deletion.required(backend) as deleter:
+                assert deleter.remove([key]) == [key]
+            assert store.size(key) is None
+        return catalog.record(push, stored_again)
+
+    assert upload.recorded(backend, files, recorded).push_id == 2
+    assert store.size(key) == 1
+    assert len(asked) == 2
+
+
+def test_an_interrupted_deletion(catalog, store, tmp_path):
+    """The next one goes on with it, and leaves what rows point at."""
+    backend = SimpleNamespace(catalog=catalog, store=store)
+    (tmp_path / 'file').write_bytes(b'x')
+    for one in (bundle(A), bundle(B)):
+        store.put(one.key, str(tmp_path / 'file'))
+    record(catalog, stack(B))
+    catalog.write(deletions.mark, [bundle(A).key], 5)  # and then it was killed
+    with deletion.required(backend):
+        pass
+    assert (store.size(bundle(A).key), store.size(bundle(B).key)) == (None, 1)
+    assert catalog.read(deletions.pending) == []
+
+
+def test_one_at_a_time(catalog, monkeypatch):
+    backend = SimpleNamespace(catalog=catalog)
+    with deletion.opened(backend) as one:
+        assert one is not None
+        with deletion.opened(backend) as other:
+            assert other is None
+        with pytest.raises(Temporary, match='another gc, expire or obliterate'):
+            with deletion.required(backend):
+                pass
+    with deletion.opened(backend) as again:
+        assert again is not None
+    assert lease.LENGTH > 30  # a process that sleeps no longer than this keeps it

@@ -1,0 +1,265 @@
+"""A push on its way through the quarantine, in this process: what is refused, and what
+becomes of the rest."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from forge import NULL, Forged, full
+from mercurial import hg, ui as uis
+from world import Server, World
+
+from hgext_headless import timings
+from hgext_headless.bundles import checks, verify_bundle
+from hgext_headless.bundles.ancestry import Stack
+from hgext_headless.errors import Corrupt, Refused
+from hgext_headless.receive import pack, partition, quarantine
+from hgext_headless.receive.incoming import Incoming
+
+
+@pytest.fixture(scope='module')
+def pushed(tmp_path_factory) -> tuple[Forged, object, dict[str, bytes]]:
+    """What somebody would push, the repository it is for, and its changesets by name::
+
+        c   d
+        b   |
+        a---'
+        public history
+    """
+    world = World(tmp_path_factory.mktemp('receive'))
+    server = Server(world, extensions=())
+    (server.root / '.hg' / 'hgrc').unlink()
+    alice = world.clone(str(server.root), 'alice')
+    nodes = {name: alice.commit(name, name * 9, '-d', '7 0') for name in 'abc'}
+    alice.hg('update', '-q', nodes['a'])
+    nodes['d'] = alice.commit('d', 'd', '-d', '7 0')
+    repo = hg.repository(uis.ui.load(), os.fsencode(server.root))
+    named = {name: bytes.fromhex(node) for name, node in nodes.items()}
+    named['public'] = repo[b'tip'].node()
+    yield Forged(alice.root), repo, named
+    world.stop()
+
+
+@pytest.fixture
+def forged(pushed) -> Forged:
+    return pushed[0].copy()
+
+
+@pytest.fixture
+def nodes(pushed) -> dict[str, bytes]:
+    return pushed[2]
+
+
+@pytest.fixture
+def received(pushed, tmp_path) -> Callable[..., Incoming]:
+    repo = pushed[1]
+
+    def receive(forged: Forged, *public: bytes, accept_public: bool = True) -> Incoming:
+        settings = SimpleNamespace(accept_public=accept_public, repository='try')
+        backend = SimpleNamespace(settings=settings)
+        stages = timings.Stages({})
+        incoming = Incoming(repo, backend, b'push', b'', str(tmp_path), stages)
+        incoming.receive(io.BytesIO(b''.join(forged.chunks())), b'02')
+        incoming.public_heads = list(public)
+        return incoming
+
+    return receive
+
+
+def divided(incoming: Incoming) -> partition.Divided:
+    with quarantine.opened(incoming) as opened:
+        return partition.divide(incoming, opened.overlay)
+
+
+def test_drafts(received, forged, nodes):
+    found = divided(received(forged))
+    assert (found.public, found.public_heads) == ([], [])
+    assert found.drafts == [nodes[name] for name in 'abcd']
+    assert set(found.draft_heads) == {nodes['c'], nodes['d']}
+    assert found.draft_roots == [nodes['a']]
+
+
+def test_public_under_drafts(received, forged, nodes):
+    """Its ancestors are public too; the roots of the rest are those after."""
+    found = divided(received(forged, nodes['b'], nodes['public']))
+    assert found.public == [nodes['a'], nodes['b']]
+    assert found.public_heads == [nodes['b']]
+    assert found.drafts == [nodes['c'], nodes['d']]
+    assert set(found.draft_heads) == set(found.draft_roots) == {nodes['c'], nodes['d']}
+
+
+def test_all_public(received, forged, nodes):
+    found = divided(received(forged, nodes['c'], nodes['d']))
+    assert set(found.public_heads) == {nodes['c'], nodes['d']}
+    assert found.drafts == found.draft_heads == found.draft_roots == []
+
+
+def test_public_that_is_not_taken(received, forged, nodes):
+    with pytest.raises(Refused, match=f'headless.public = reject.: {nodes["a"].hex()[:12]}'):
+        divided(received(forged, nodes['b'], accept_public=False))
+    # What is public here already makes nothing public.
+    assert divided(received(forged, nodes['public'], accept_public=False)).public == []
+
+
+def test_public_that_is_not_there(received, forged):
+    with pytest.raises(Refused, match='changeset 111111111111 is unknown here'):
+        divided(received(forged, b'\x11' * 20))
+
+
+def test_bundles(received, forged, nodes):
+    """One for each draft head that is not held: it, and its draft ancestors."""
+    for held, public, expected in (
+        (set(), [], {'c': 'abc', 'd': 'ad'}),
+        ({nodes['c']}, [], {'d': 'ad'}),
+        (set(), [nodes['a']], {'c': 'bc', 'd': 'd'}),
+        (set(), [nodes['d']], {'c': 'bc'}),
+    ):
+        incoming = received(forged, *public)
+        with quarantine.opened(incoming) as opened:
+            split = partition.divide(incoming, opened.overlay)
+            files = pack.bundles(incoming, opened, split, held)
+        assert {one.head: one.nodes for one, _path in files} == {
+            nodes[head]: tuple(nodes[name] for name in names) for head, names in expected.items()
+        }
+        for one, path in files:
+            assert one.bases == ((nodes['a'],) if public else (nodes['public'],))
+            assert os.path.getsize(path) == one.size
+            with open(path, 'rb') as file:
+                assert file.read(6) == b'HG10GZ'
+
+
+def test_facts(received, forged, nodes):
+    with quarantine.opened(received(forged)) as opened:
+        found = opened.changesets
+        assert opened.nodes == [nodes[name] for name in 'abcd']
+    assert [one.files for one in found] == [(name.encode(),) for name in 'abcd']
+    assert {one.p1 for one in found} == {nodes['public'], nodes['a'], nodes['b']}
+    assert {(one.branch, one.date, one.description[:1]) for one in found} == {
+        (b'default', 7, name.encode()) for name in 'abcd'
+    }
+
+
+def change(entry, **fields):
+    return entry._replace(**fields)
+
+
+def _without_file(forged):
+    del forged.files[b'd']
+
+
+def _without_manifest(forged):
+    del forged.manifests[-1]
+
+
+def _stray_file(forged):
+    forged.files[b'd'].append(forged.rewrite(forged.files[b'd'][0], b'stray'))
+
+
+def _stray_manifest(forged):
+    old = forged.manifests[0]
+    forged.manifests.append(forged.rewrite(old, old.delta[12:] + b'z\0' + b'0' * 40 + b'\n'))
+
+
+def _unlisted(forged):
+    forged.change_changeset(lambda text: text.replace(b'\nd\n\n', b'\n\n', 1))
+
+
+def _other_content(forged):
+    old = forged.files[b'd'][0]
+    forged.files[b'd'][0] = old._replace(delta=full(b'evil'))
+
+
+def _other_text(forged):
+    old = forged.changesets[-1]
+    forged.changesets[-1] = old._replace(delta=full(old.delta[12:] + b'!'))
+
+
+def _twice(forged):
+    forged.changesets.append(forged.changesets[0])
+
+
+def _without_parent(forged):
+    del forged.changesets[1]
+
+
+def _bad_name(forged):
+    forged.files[b'../d'] = forged.files.pop(b'd')
+
+
+def _flag(forged):
+    node = forged.files[b'd'][0].node.hex().encode()
+    forged.change_manifest(lambda text: text.replace(node, node + b't'))
+
+
+@pytest.mark.parametrize(
+    ('forge', 'words'),
+    [
+        (_without_file, 'is missing'),
+        (_without_manifest, 'is missing'),
+        (_stray_file, "of file 'd' belongs to no changeset"),
+        (_stray_manifest, 'of the manifest belongs to no changeset'),
+        (_unlisted, "does not list its file 'd'"),
+        (_other_content, 'does not fit its hash'),
+        (_other_text, 'does not fit its hash'),
+        (_twice, 'is twice in the changegroup'),
+        (_without_parent, 'is unknown here'),
+        (_bad_name, "file name '../d' is not allowed"),
+        (_flag, "unknown flag 't'"),
+    ],
+)
+def test_refused(received, forged, forge, words):
+    forge(forged)
+    with pytest.raises(Refused, match=words):
+        divided(received(forged))
+
+
+@pytest.mark.parametrize('link', ['null', 'public', 'other'])
+@pytest.mark.parametrize('of', ['manifests', 'files'])
+def test_linknodes(received, forged, nodes, link, of):
+    """What a revision says of its changeset is put right, so that it is packed with it."""
+    wrong = {'null': NULL, 'public': nodes['public'], 'other': nodes['b']}[link]
+    group = forged.files[b'd'] if of == 'files' else forged.manifests
+    group[-1] = change(group[-1], link=wrong)
+    incoming = received(forged)
+    with quarantine.opened(incoming) as opened:
+        split = partition.divide(incoming, opened.overlay)
+        (file,) = pack.bundles(incoming, opened, split, {nodes['c']})
+        assert opened.overlay[nodes['d']][b'd'].linkrev() == opened.overlay[nodes['d']].rev()
+    assert file[0].nodes == (nodes['a'], nodes['d'])
+
+
+def test_what_packing_leaves_out(received, forged, nodes, monkeypatch):
+    """Seen, were a linknode ever not put right: packing goes by it."""
+    forged.files[b'd'][-1] = change(forged.files[b'd'][-1], link=nodes['b'])
+    checked = checks.checked
+    monkeypatch.setattr(checks, 'checked', lambda *args: checked(*args)._replace(misnamed=[]))
+    incoming = received(forged)
+    with quarantine.opened(incoming) as opened:
+        split = partition.divide(incoming, opened.overlay)
+        with pytest.raises(checks.Unfit, match='is not in the bundle that was written'):
+            pack.bundles(incoming, opened, split, set())
+
+
+def test_a_second_changegroup(received, forged):
+    with pytest.raises(Refused, match='may have one changegroup'):
+        received(forged).receive(io.BytesIO(b''.join(forged.chunks())), b'02')
+
+
+def test_written_alone(received, forged, nodes, pushed, tmp_path):
+    """A bundle that does not hold all that it needs is found out."""
+    repo = pushed[1]
+    with quarantine.opened(received(forged)) as opened:
+        folder = tmp_path / 'written'
+        folder.mkdir()
+        whole = Stack((nodes['a'], nodes['d']), (nodes['public'],))
+        bundle, _path, changesets = verify_bundle.written(
+            opened.overlay, repo, 'try', whole, str(folder)
+        )
+        assert bundle.nodes == whole.nodes and len(changesets) == 2
+        part = Stack((nodes['d'],), (nodes['a'],))
+        with pytest.raises(Corrupt, match=f'draft {nodes["d"].hex()}'):
+            verify_bundle.written(opened.overlay, repo, 'try', part, str(folder))
