@@ -56,11 +56,11 @@ On the web
 ==========
 
 hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters. ``search=WORDS`` finds
-drafts and public changesets by words of their descriptions and authors; hgweb's own search
-looks at public history. Each page links to the pushlog, and the page of a changeset to its push;
-what has expired or was removed says so. Bugs, reviewers and test results are linked if
-``[headless-links]`` has URLs. There are the template keywords
+(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters.
+``search=WORDS`` finds drafts and public changesets by words of their descriptions and authors;
+hgweb's own search looks at public history. Each page links to it, and
+the page of a changeset to its push; what has expired or was removed says so. Bugs, reviewers and
+test results are linked if ``[headless-links]`` has URLs. There are the template keywords
 ``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and the
 revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and ``pushrev()``.
 

@@ -112,8 +112,8 @@ class Selection:
 
     ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and ``before`` are
     dates in seconds since the epoch, both exclusive. A push matches ``users`` or ``push_ids``
-    if it matches one of them. One changeset has all ``words``, in its description or
-    author, and all words of ``author`` in its author.
+    if it matches one of them. One of its changesets must have all ``words``, in its description
+    or author, and all words of ``author`` in its author.
     """
 
     after: int | None = None

@@ -45,8 +45,8 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     """make a repository headless: the schema, the store, the requirement
 
-    Create or upgrade the database's schema, write the words of what older versions have
-    recorded (for search; pushes go on meanwhile), check the store, and write the requirement
+    Create or upgrade the database's schema, let search find what older versions have
+    recorded (pushes go on meanwhile), check the store, and write the requirement
     "headless" into the repository. From then on, an hg that does not load the extensions
     refuses to open it.
 

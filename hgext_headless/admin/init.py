@@ -1,5 +1,5 @@
-"""``admin::headless-init``: create the schema, write the words for search, check the store,
-write the requirement."""
+"""``admin::headless-init``: create the schema and the words for search,
+check the store, write the requirement."""
 
 from __future__ import annotations
 

@@ -63,12 +63,11 @@ def page(
         **mozilla_names.of_page(web, listed, pages, page_vars),
         b'pushes': templateutil.mappinggenerator(lambda context: _pushes(backend, web, entries)),
         b'nothing': not entries,
+        b'search': params.get(b'search', b''),
+        b'searched': query.is_search,
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
-        b'search': params.get(b'search', b''),
-        b'author': params.get(b'author', b''),
-        b'searched': query.is_search,
         b'users': _named(query.selection.users or (b'',)),
         b'branch': query.selection.branch or b'',
         b'startdate': params.get(b'startdate', b''),
@@ -185,7 +184,7 @@ def _page_vars(web: Any, query: Query) -> Any:
     """The parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    kept += [(kind, value) for kind, value in query.words if kind in _KEPT or query.is_search]
+    kept += [(kind, value) for kind, value in query.words if query.is_search or kind in _KEPT]
     separators = itertools.chain([b'?'], itertools.repeat(b'&amp;'))
     return templateutil.mappinglist(
         [

@@ -49,16 +49,15 @@ class Query:
     newest: bool
 
     @property
+    def is_counted(self) -> bool:
+        """Whether each page is as full as can be, so that their number is known."""
+        one_of_many = self.selection.branch is not None or self.selection.users is not None
+        return not (one_of_many or self.is_search)
+
+    @property
     def is_search(self) -> bool:
         """Whether words are asked for."""
         return bool(self.selection.words or self.selection.author)
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether each page but the last is full, so that their number is known."""
-        return (
-            self.selection.branch is None and self.selection.users is None and not self.is_search
-        )
 
 
 def parse(
@@ -114,17 +113,18 @@ def parse(
             bounds.append((item, params[item]))
             paged = False
             break
-    if not paged or is_search or users or named:
+    if not paged or users or named or is_search:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
                 selection = _bounded(selection, resolver, item, params[item])
                 bounds.append((item, params[item]))
                 break
     paged = is_search or (paged and not named and (for_people or not users))
+    far = _MAX_FAR_PAGE if users or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
     return Query(
         selection=replace(selection, upto=upto),
-        page=_page(params, bool(users) or selection.branch is not None) if paged else None,
+        page=_page(params, _MAX_SEARCH_PAGE if is_search else far) if paged else None,
         words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
@@ -177,14 +177,11 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
     return replace(selection, upto=push_id)
 
 
-def _page(params: Any, is_counted_off: bool) -> int:
+def _page(params: Any, highest: int | None) -> int:
     # hgweb calls the path element after a command "node".
     page = params.get(b'node', b'')
     number = int(page[:15]) if re.fullmatch(rb'[0-9]+', page) else 1
-    number = max(1, min(number, _MAX_FAR_PAGE) if is_counted_off else number)
-    if params.get(b'search') or params.get(b'author'):
-        number = min(number, _MAX_SEARCH_PAGE)
-    return number
+    return max(1, number if highest is None else min(number, highest))
 
 
 def _words(params: Any, item: bytes) -> tuple[str, ...]:

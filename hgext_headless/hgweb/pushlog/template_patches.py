@@ -73,6 +73,8 @@ _MENU_LINE = re.compile(
 )
 _MENU_LINK = rb'\g<before><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
 
+#: What was found, with the end of the table in which some styles have it.
+_ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
 _ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
 #: What screen readers miss in the shipped styles: (what stands there, what shall).
 _NAMELESS = (
@@ -131,6 +133,8 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
         text = _TAGS_IN_LINK.sub(b'</a>\n{%s}' % _LINKED_TAGS, text)
+    elif name == b'search':
+        text = _ENTRIES.sub(rb"\g<0>\n{if(nothing, pushlognothing)}", text, count=1)
     elif name == b'error':
         text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
     if name in _STYLED:
