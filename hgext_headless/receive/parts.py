@@ -32,7 +32,8 @@ _MAX_CAPABILITIES = 64 * 1024
 
 def incoming_of(op: Any) -> Incoming | None:
     """Return the push of a bundle2 operation; None if the operation is not a push."""
-    push: Incoming | None = op.modes.get(MODE)
+    # The operation of an interrupt has no modes.
+    push: Incoming | None = getattr(op, 'modes', {}).get(MODE)
     return push
 
 

@@ -96,7 +96,7 @@ def test_main_road(world, servers, base):
         bob.hg('pull', '-r', nodes[1])
         # By links, below the repository's own path, and not inline.
         log = (world.folder / 'web.log').read_text()
-        assert len(re.findall(rf'GET \S*/{path}/headless-bundle/\S+ HTTP/1.1" 200', log)) == 2
+        assert re.search(rf'GET \S*/{path}/headless-bundle/\S+ HTTP/1.1" 200', log)
         assert bob.log('draft()', '{node}\n') == nodes
         bob.verified()
         assert world.hg('identify', '--id', '-r', 'mark', url).strip() == nodes[1][:12]

@@ -283,7 +283,7 @@ def test_branch_of_drafts(world, make_server):
     alice.hg('push', '-f', '--new-branch')
     alice.hg('update', '-q', 'public()')
     on_default = alice.commit('c')
-    alice.hg('push')
+    alice.hg('push', '-r', '.')
     bob = world.clone(server.start(), 'bob')
     assert bob.hg('identify', '--id', '-r', 'topic', server.start()).strip() == newest[:12]
     bob.hg('pull', '-r', 'topic')

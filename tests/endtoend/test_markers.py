@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 from world import Clone, Server, World
 
-from hgext_headless.catalog import catalog, drafts, markers as stored, schema
+from hgext_headless.catalog import catalog, markers as stored, schema
 
 ALL = '[experimental]\nevolution = all\n'
 EXCHANGE = '[experimental]\nevolution = createmarkers, exchange\n'
@@ -177,10 +177,10 @@ def test_forget(world, evolving):
     def forget(node: str) -> int:
         """Returns how many markers are left."""
 
-        def change(connection, repository: str) -> int:
-            owner = connection.scalar(sqlalchemy.select(drafts.repository_id(repository)))
-            stored.forget(connection, owner, [bytes.fromhex(node)])
-            return connection.scalar(
+        def change(session) -> int:
+            owner = session.scalar(sqlalchemy.select(session.repository_id))
+            stored.forget(session.connection, owner, [bytes.fromhex(node)])
+            return session.scalar(
                 sqlalchemy.select(sqlalchemy.func.count()).select_from(schema.markers)
             )
 
