@@ -6,7 +6,9 @@ import contextlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from balancer import balanced
@@ -81,6 +83,14 @@ def base(request, world, servers):
         yield root
 
 
+def wait_for(log: Path, line: str) -> None:
+    """A server may log a request after it has answered."""
+    deadline = time.monotonic() + 20
+    while not re.search(line, log.read_text()):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
 def test_main_road(world, servers, base):
     for number, path in enumerate(PATHS):
         url = f'{base}/{path}'
@@ -95,8 +105,7 @@ def test_main_road(world, servers, base):
         bob = world.clone(url, f'bob{number}')
         bob.hg('pull', '-r', nodes[1])
         # By links, below the repository's own path, and not inline.
-        log = (world.folder / 'web.log').read_text()
-        assert re.search(rf'GET \S*/{path}/headless-bundle/\S+ HTTP/1.1" 200', log)
+        wait_for(world.folder / 'web.log', rf'GET \S*/{path}/headless-bundle/\S+ HTTP/1.1" 200')
         assert bob.log('draft()', '{node}\n') == nodes
         bob.verified()
         assert world.hg('identify', '--id', '-r', 'mark', url).strip() == nodes[1][:12]
