@@ -117,11 +117,8 @@ def transport(request: pytest.FixtureRequest) -> str:
 #: Pushes, pulls and publishing, and all that is about phases, which ssh tells otherwise.
 _OVER_SSH = (
     'test_draft_becomes_public',
-    'test_plain_commands_bring_no_draft',
     'test_each_push_leaves_drafts_drafts',
-    'test_published_by_somebody_else',
     'test_incoming_tells_the_phases',
-    'test_pull_by_bundle1',
 )
 
 

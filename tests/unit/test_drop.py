@@ -98,7 +98,7 @@ def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop.Plan
     return drop.plan(repo, backend, chosen_bundles, case.chosen, done)
 
 
-quickly = settings(max_examples=100, deadline=None)
+quickly = settings(max_examples=40, deadline=None)
 
 
 @quickly

@@ -58,7 +58,7 @@ def test_expired():
         links.check(Settings(), *taken_apart(made))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2), st.data())
 def test_changed(which, draw):
     """In any one character of any of its parts, or with any text in its place."""

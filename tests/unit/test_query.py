@@ -19,7 +19,7 @@ from hgext_headless.model import Brought, Entry, Selection
 LAST = 23
 BROUGHT = {bytes([number]) * 20: number for number in range(1, LAST + 4)}
 PUBLIC = b'\x63' * 20
-quickly = settings(max_examples=100, deadline=None)
+quickly = settings(max_examples=40, deadline=None)
 
 
 def entry(push_id: int) -> Entry:

@@ -64,7 +64,7 @@ class Repo:
         return SimpleNamespace(first=lambda: found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs(), st.data(), st.integers(0, 4))
 def test_named(graph, draw, limit):
     """By the rule of a client: drafts are what a named node is, or is under."""
@@ -96,7 +96,7 @@ def test_named(graph, draw, limit):
         assert not named & public
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graphs(), st.data())
 def test_of(graph, draw):
     public = draw.draw(st.sets(st.sampled_from([one.node for one in graph])))

@@ -62,7 +62,7 @@ def pushes(draw) -> list[Needs]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(pushes(), st.data())
 def test_last_shown(made, draw):
     public = [one.node for one in made if not one.bundled]
