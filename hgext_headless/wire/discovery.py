@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mercurial import error, pushkey, wireprototypes
 from mercurial.i18n import _
@@ -17,6 +17,9 @@ from .. import config, errors, hgcompat
 from ..backend import Backend
 from ..errors import HeadlessError
 from . import roots
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
 
 
 def peer_local(orig: Any, peer: Any) -> Any:
@@ -39,8 +42,13 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
         return resolve(functools.partial(orig, repo), repo, key)
 
 
-def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
+def resolve(
+    public: Callable[[bytes], Any], repo: Any, key: bytes, session: Questions | None = None
+) -> bytes:
     """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
+
+    Drafts are looked up in ``session``, or else in one of its own: who has a connection must
+    not wait for a second.
 
     Raise stock's errors and our own.
     """
@@ -51,8 +59,7 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
     except error.RepoLookupError as exc:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
-        with Backend(repo).catalog.reading() as session:
-            found = session.named(key)
+        found = _named(repo, key, session)
         if not found:
             raise
         if len(found) > 1:
@@ -62,13 +69,22 @@ def resolve(public: Callable[[bytes], Any], repo: Any, key: bytes) -> bytes:
         raise unknown(key)
     if len(key) < 40 and is_prefix(repo, key, node):
         try:
-            with Backend(repo).catalog.impatient().reading() as session:
-                found = session.named(key)
+            found = _named(repo, key, session, is_public=True)
         except HeadlessError:
             return node  # public history is served without the database
         if any(other != node for other in found):
             raise _ambiguous(key)
     return node
+
+
+def _named(
+    repo: Any, key: bytes, session: Questions | None, is_public: bool = False
+) -> tuple[bytes, ...]:
+    if session is not None:
+        return session.named(key)
+    catalog = Backend(repo).catalog
+    with (catalog.impatient() if is_public else catalog).reading() as own:
+        return own.named(key)
 
 
 def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:

@@ -684,3 +684,22 @@ def test_over_the_wire(world, make_server):
     assert 'pushlog' in world.hg('debugcapabilities', base)
     ordinary = Server(world, 'ordinary', extensions=())
     assert 'pushlog' not in world.hg('debugcapabilities', str(ordinary.root))
+
+
+def test_one_connection_is_enough(world, make_server):
+    """A request does not hold one and wait for a second: many at once would wait for each other."""
+    server = make_server('services', settings='database-pool-size = 1\n')
+    base = server.start()
+    alice = world.clone(base, 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    for page in (
+        f'json-automationrelevance/{node[:12]}',
+        f'json-pushchangedfiles/{node[:12]}',
+        f'json-pushes?changeset={node[:12]}',
+        f'json-pushes?fromchange={node[:12]}',
+        f'pushloghtml?changeset={node[:12]}',
+        f'rev/{node[:12]}',
+    ):
+        code, body, _headers = fetch(base + page)
+        assert code == 200, (page, body)

@@ -75,7 +75,7 @@ def _no_names():
     """No name but a full hash is known."""
     patch = pytest.MonkeyPatch()
     patch.setattr(query.scmutil, 'revsymbol', _lookup)
-    patch.setattr(query.discovery, 'resolve', lambda public, repo, key: public(key))
+    patch.setattr(query.discovery, 'resolve', lambda public, repo, key, session: public(key))
     yield
     patch.undo()
 

@@ -19,7 +19,7 @@ from . import description, keywords
 from .changeset_facts import text as _text
 
 if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
+    from ...catalog.catalog import Catalog, Questions
 
 _BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%d'
 
@@ -30,8 +30,9 @@ def answer(web: Any) -> Iterator[bytes]:
 
     Raises what `discovery.resolve` raises.
     """
-    with Backend(web.repo).reader.reading() as session:
-        node, contexts = _relevant_to(session, web)
+    catalog = Backend(web.repo).reader
+    node, contexts = _relevant_to(catalog, web)
+    with catalog.reading() as session:
         brought = session.brought(context.node() for context in contexts)
         obsolete = session.obsolete([node])
     entries = [_relevant(context, brought.get(context.node())) for context in contexts]
@@ -49,8 +50,7 @@ def changed_files(web: Any) -> Iterator[bytes]:
 
     Raises what `discovery.resolve` raises.
     """
-    with Backend(web.repo).reader.reading() as session:
-        _node, contexts = _relevant_to(session, web)
+    _node, contexts = _relevant_to(Backend(web.repo).reader, web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
     return iter([json.dumps({'files': files}).encode('ascii')])
 
@@ -59,20 +59,25 @@ def _has_successors(repo: Any, node: bytes) -> bool:
     return node in repo.obsstore.successors
 
 
-def _relevant_to(session: Questions, web: Any) -> tuple[bytes, list[Any]]:
+def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
     """The changeset that is asked for, and all that automation has to look at for it."""
     name = _asked(web)[0]
     repo = web.repo
-    try:
-        node = discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
-    except error.RepoLookupError:
-        if name in session.drafts_named([name]).expired:
-            raise pages.gone(web, session, name) from None
-        raise
-    listed = _listed(session, node)
-    if not repo.changelog.hasnode(node):
-        drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
-        found = session.drafts_named([hex(n) for n in drafts])
+    with catalog.reading() as session:
+        try:
+            node = discovery.resolve(
+                lambda key: scmutil.revsymbol(repo, key).node(), repo, name, session
+            )
+        except error.RepoLookupError:
+            if name in session.drafts_named([name]).expired:
+                raise pages.gone(web, session, name) from None
+            raise
+        listed = _listed(session, node)
+        drafts: list[bytes] = []
+        if not repo.changelog.hasnode(node):
+            drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
+            found = session.drafts_named([hex(n) for n in drafts])
+    if drafts:  # no connection waits for the store
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
     ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]

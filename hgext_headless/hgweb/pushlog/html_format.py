@@ -98,18 +98,20 @@ def _listed(
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
         with backend.reader.reading() as session:
-            yield from _batch(session, query_tips, batch)
+            found, _sizes = _batch(session, query_tips, batch)
+        yield from found
 
 
 def _batch(
     session: Questions, query_tips: bool, batch: Sequence[Entry]
-) -> list[tuple[Entry, list[Changeset]]]:
+) -> tuple[list[tuple[Entry, list[Changeset]]], dict[int, int]]:
+    """As `_listed`, and how many changesets each push has."""
     sizes = session.sizes([entry.push_id for entry in batch])
     small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
     found = session.changesets_of(small, query_tips)
     for push_id in sizes.keys() - found.keys():
         found[push_id] = session.changesets_from(push_id, sizes[push_id] - _MOST, _MOST)
-    return [(entry, found[entry.push_id][::-1]) for entry in batch]
+    return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 
 def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
@@ -117,8 +119,7 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
         with backend.reader.reading() as session:
-            batch = _batch(session, False, entries[start : start + BATCH])
-            sizes = session.sizes([entry.push_id for entry, _changesets in batch])
+            batch, sizes = _batch(session, False, entries[start : start + BATCH])
             found = states.of(session, web.repo, {e.push_id: listed for e, listed in batch})
         for entry, changesets in batch:
             rows = [_row(web, links, c, found[c.node]) for c in changesets]

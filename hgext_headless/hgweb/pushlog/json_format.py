@@ -101,10 +101,10 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
         else:
             yield f'{separator}{json.dumps(key)}: ['
             between = ''
+            wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
             for start in range(0, size, CHANGESETS):
                 with backend.reader.reading() as session:
                     found = session.changesets_from(entry.push_id, start, CHANGESETS)
-                    wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
                     shown = [c for c in found if c.node in wanted]
                     precursors = _precursors(session, repo, {c.node for c in shown})
                 lines = [

@@ -239,4 +239,6 @@ class _Resolver:
         repo = self._repo
         if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != repo.nodeconstants.wdirid:
             return bin(name)  # what nobody has, no push brought
-        return discovery.resolve(lambda key: scmutil.revsymbol(repo, key).node(), repo, name)
+        return discovery.resolve(
+            lambda key: scmutil.revsymbol(repo, key).node(), repo, name, self._session
+        )
