@@ -24,16 +24,11 @@ from pathlib import Path
 from mercurial import hg, metadata, ui
 from mercurial.node import nullid
 
+sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
+
+from old_pushlog import SCHEMA
+
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
-SCHEMA = """
-CREATE TABLE changesets (pushid INTEGER, rev INTEGER, node text);
-CREATE TABLE pushlog (id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT, date INTEGER);
-CREATE UNIQUE INDEX changeset_node ON changesets(node);
-CREATE UNIQUE INDEX changeset_rev ON changesets(rev);
-CREATE INDEX changeset_pushid ON changesets(pushid);
-CREATE INDEX pushlog_date ON pushlog(date);
-CREATE INDEX pushlog_user ON pushlog(user);
-"""
 EACH = 3
 
 

@@ -20,6 +20,7 @@ CREATE INDEX pushlog_user ON pushlog(user);
 
 Pushes = Iterable[tuple[int, bytes, float, list[str]]]
 
+
 def write(path: Path, pushes: Pushes) -> Path:
     """A pushlog2.db with pushes: id, user, date, changesets."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:

@@ -21,8 +21,6 @@ from .changeset_facts import text as _text
 if TYPE_CHECKING:
     from ...catalog.catalog import Catalog, Questions
 
-_BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%d'
-
 
 def answer(web: Any) -> Iterator[bytes]:
     """``json-automationrelevance``: the changesets of the push that brought a
@@ -121,7 +119,7 @@ def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
 def _said(text: str) -> dict[str, list[dict[str, str]]]:
     """What a description says, as hg.mozilla.org tells it."""
     return {
-        'bugs': [{'no': str(n), 'url': _BUG_URL % n} for n in description.bugs(text)],
+        'bugs': [{'no': str(n), 'url': description.BUG_URL % n} for n in description.bugs(text)],
         'reviewers': [
             {'name': name, 'revset': f'reviewer({name})'} for name in description.reviewers(text)
         ],

@@ -15,9 +15,6 @@ from . import description, links
 KEYWORDS: dict[bytes, Any] = {}
 web_keyword = registrar.templatekeyword(KEYWORDS)
 
-#: Where Mozilla's styles lead to, as ``json-automationrelevance`` does.
-_BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
-
 
 def mappings(found: Iterable[links.Link]) -> Any:
     """Links as templates know them; ``link`` is empty where none is configured."""
@@ -59,7 +56,7 @@ def bugs(context: Any, mapping: Any) -> Any:
                 b'label': _local(bug.label),
                 b'link': _local(bug.url or ''),
                 b'no': _local(bug.label),
-                b'url': _local(bug.url or _BUG_URL % bug.label),
+                b'url': _local(bug.url or description.BUG_URL % bug.label),
             }
             for bug in found
         ]

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+#: Where a bug is, as hg.mozilla.org tells it.
+BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
+
 #: Bugzilla numbers have fewer digits.
 _MOST = 100_000_000
 
