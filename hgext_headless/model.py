@@ -74,12 +74,70 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class LogState:
+    """How far the log of public history has got, and the heads of all that is in it."""
+
+    position: int
+    heads: frozenset[bytes]
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """An entry of the log of public history.
+
+    ``bundle`` has its changesets, which build on entries before it. ``added`` and ``removed``
+    are what it did to the heads. ``logged`` is in seconds since the epoch, by the database's
+    clock.
+    """
+
+    position: int
+    bundle: Bundle
+    added: tuple[bytes, ...]
+    removed: tuple[bytes, ...]
+    logged: int
+
+
+class BookmarkPlace(NamedTuple):
+    """A bookmark of public history: where its last move left it (None: nowhere).
+
+    ``position`` is that of the move among the moves of all bookmarks.
+    """
+
+    name: bytes
+    node: bytes | None
+    position: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a server has of public history, and the log lacks.
+
+    ``bundle`` has the changesets (None: nothing is missing), ``heads`` are the heads of the
+    server with them, ``replaced`` those of the log that are none any more. ``position`` is the
+    last one whose changesets the server has; None if the log has not begun: it then begins
+    above ``baseline``. ``bookmarks`` are moves, with None for a deletion.
+    """
+
+    heads: tuple[bytes, ...] = ()
+    replaced: tuple[bytes, ...] = ()
+    position: int | None = None
+    baseline: tuple[bytes, ...] = ()
+    bundle: Bundle | None = None
+    bookmarks: tuple[tuple[bytes, bytes | None], ...] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its objects."""
+        return [self.bundle.key] if self.bundle else []
+
+
+@dataclass(frozen=True)
 class Push:
     """A push to be recorded.
 
     ``changesets`` are all that it brought, parents first. ``date`` is in seconds since the
     epoch. ``roots`` are its draft roots. ``held`` are its draft heads that have no bundle in
-    ``bundles``, because one was stored already.
+    ``bundles``, because one was stored already. ``published`` is for the log of public history.
     """
 
     user: str
@@ -90,6 +148,7 @@ class Push:
     markers: tuple[Marker, ...] = ()
     roots: tuple[bytes, ...] = ()
     held: tuple[bytes, ...] = ()
+    published: Published | None = None
 
 
 @dataclass(frozen=True)

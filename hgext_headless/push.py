@@ -31,13 +31,14 @@ from .admin import commands
 from .backend import Backend
 from .bundles import overlay
 from .errors import Refused
+from .history import append
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 
 eh = exthelper.exthelper()
-eh.merge(commands.eh)
+commands.register(eh, commands.eh, b'hgext_headless.web')
 config.register(eh, b'hgext_headless.web')
 configtable = eh.configtable
 cmdtable = eh.cmdtable
@@ -47,6 +48,11 @@ reposetup = eh.finalreposetup
 
 #: The hook ``pretxnchangegroup.headless``: it refuses changegroups that were not split.
 split = flow.refuse_outside
+
+
+def log_public(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> None:
+    """Log public history that came another way than by a push: the hooks `append.HOOKS`."""
+    append.after_transaction(repo, hooktype, kwargs)
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
@@ -79,7 +85,8 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        config.check_packages(config.settings(repo))
+        settings = config.settings(repo)
+        config.check_packages(settings)
     for section, item, value in (
         (b'phases', b'publish', False),
         (b'experimental', b'bundle2lazylocking', True),
@@ -93,6 +100,9 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
     ):
         repo.ui.setconfig(section, item, value, b'headless')
+    if append.is_kept(settings):
+        for name in append.HOOKS:
+            repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
     # A shell hook of the site may have started this hg, to look at the push.
     path = quarantine.path_from_environment(
         repo.root, encoding.environ.get(quarantine.VARIABLE, b'')

@@ -14,7 +14,7 @@ _PUSH = 'hgext_headless.push'
 
 def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> Any:
     """Wrap `exchange.unbundle`: refuse a push, because its drafts would enter the repository."""
-    if not config.participates(repo) or _takes_pushes(repo):
+    if not config.participates(repo) or takes_pushes(repo):
         return orig(repo, bundle, *args, **kwargs)
     try:
         with errors.clear_errors():
@@ -25,6 +25,7 @@ def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> An
         raise
 
 
-def _takes_pushes(repo: Any) -> bool:
+def takes_pushes(repo: Any) -> bool:
+    """Return whether this process takes pushes to a headless repository."""
     loaded = extensions.extensions(repo.ui)
     return any(module.__name__ == _PUSH for _name, module in loaded)

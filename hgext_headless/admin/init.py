@@ -10,6 +10,7 @@ from .. import hgcompat, requirement
 from ..backend import Backend
 from ..catalog import catalog, engine, migrate, search
 from ..errors import Refused
+from ..history import append, place
 from . import cli
 
 #: Seconds between two steps. SQLite has one writer, and looks up to ten times a second whether
@@ -38,6 +39,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
     _write_words(ui, backend)
+    _begin_log(ui, repo, backend)
     backend.store.check()
     ui.status(b'the store is there and takes our credentials\n')
     try:
@@ -47,6 +49,14 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         # It has drafts itself, which may still be to import.
         ui.warn(b'the requirement was not written: %s\n' % hgcompat.to_bytes(str(exc)))
     return 0
+
+
+def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
+    """Begin the log of public history here, unless it has begun or this is a replica."""
+    if not (append.is_kept(backend.settings) and backend.catalog.read(search.may_fill)):
+        return
+    if backend.catalog.begin_public_log(place.public_heads(repo)):
+        ui.status(b'began the log of public history\n')
 
 
 def _write_words(ui: Any, backend: Backend) -> None:

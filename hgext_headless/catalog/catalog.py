@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 
 from ..errors import Deletions, Temporary
-from ..model import Push, Recorded
+from ..model import Bundle, Published, Push, Recorded
 from . import (
     bans,
     bookmarks,
@@ -20,6 +21,8 @@ from . import (
     lease,
     markers,
     names,
+    notifications,
+    public_log,
     pushlog,
     record,
     roots,
@@ -62,6 +65,10 @@ class Questions(Session):
     brought = pushlog.brought
     tombstoned = pushlog.tombstoned
     needs = pushlog.needs
+    public_log_state = public_log.state
+    public_log_before = public_log.before
+    public_log_after = public_log.after
+    moved_public_bookmarks = public_log.moved_bookmarks
     tombstone = tombstones.named
     banned = bans.among
     refuse_banned = bans.refuse
@@ -110,6 +117,18 @@ class Catalog:
         """
         return self.write(record.record, push, stored_again)
 
+    def begin_public_log(self, heads: Sequence[bytes]) -> bool:
+        """As `public_log.begin`, committed on return."""
+        return self.write(public_log.begin, heads)
+
+    def log_public(self, published: Published, stored_again: Deletions) -> None:
+        """As `public_log.log`, committed on return."""
+        self.write(public_log.log, published, int(time.time()), stored_again)
+
+    def replace_logged(self, position: int, bundle: Bundle, stored_again: Deletions) -> None:
+        """As `public_log.replace`, committed on return."""
+        self.write(public_log.replace, position, bundle, int(time.time()), stored_again)
+
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
         """A lock on something of this repository, for as long as this process lives;
@@ -121,6 +140,12 @@ class Catalog:
             locked = lease.exclusive(self._database, f'{self._repository} {name}')
         with locked as lock:
             yield lock
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[notifications.Wait]:
+        """As `notifications.listening`."""
+        with notifications.listening(self._database) as wait:
+            yield wait
 
     def impatient(self) -> Catalog:
         """The same for what goes on without it: raises `errors.Temporary` at once where the

@@ -21,6 +21,11 @@ from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
 _WRITES = 'headless_writes'
+#: Without it, Postgres may lose the last commits when it crashes, though they were acknowledged.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
 _HINT = 'run "hg admin::headless-init"'
 #: What the server itself says, without what libpq says of where it is.
 _SAID = re.compile(r'(?:FATAL|ERROR|PANIC):\s+([ -~]+)')
@@ -94,6 +99,14 @@ class Database:
         with clear_errors(), engine.begin() as connection:
             yield connection
         self._checked = False
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[sqlalchemy.Connection]:
+        """Yield a connection that is in no transaction and never goes back to the pool."""
+        engine = self._engine.execution_options(isolation_level='AUTOCOMMIT')
+        with engine.connect() as connection:
+            connection.detach()
+            yield connection
 
     def lock_file(self) -> str | None:
         """Where the processes that use this database may lock a file; None where they may
@@ -277,13 +290,15 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
         },
     )
     milliseconds = options.timeout * 1000
+    timeouts = (
+        f'SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}'
+    )
 
     # In the transaction: PgBouncer takes no parameters of a session.
     @event.listens_for(engine, 'begin')
     def begin(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql(
-            f'SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}'
-        )
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql(f'{timeouts}; {_DURABLE}' if writes else timeouts)
 
     return engine
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from ..errors import Deletions, Temporary
 from ..model import Bundle, Changeset, Push, Recorded
-from . import bans, bookmarks, deletions, drafts, encoding, markers, roots, search
+from . import bans, bookmarks, deletions, drafts, encoding, markers, public_log, roots, search
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bundle_changesets,
@@ -49,7 +49,11 @@ def record(
     held = [node for bundle in push.bundles for node in bundle.nodes]
     bans.refuse(session, [*brought, *held])
     bookmarks.check(session, push.bookmarks)
-    deletions.check(session.connection, repository_id, [b.key for b in push.bundles], stored_again)
+    keys = [bundle.key for bundle in push.bundles]
+    if push.published is not None:
+        keys += push.published.keys
+        public_log.append(session, repository_id, push.published, push.date)
+    deletions.check(session.connection, repository_id, keys, stored_again)
     if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push was let go at this very moment')
     roots.record(session.connection, repository_id, [ids[node] for node in push.roots])

@@ -25,13 +25,15 @@ from sqlalchemy import (
 )
 
 #: The Alembic revision that "hg admin::headless-init" brings a database to.
-REVISION = '0006'
+REVISION = '0007'
 #: The oldest one that this code works with: what came after it only takes away what older
 #: code needs.
-OLDEST = '0006'
+OLDEST = '0007'
 
 #: A bundle's ``state``. Only live ones are looked up.
 LIVE = 'live'
+#: Public changesets, for `public_log`.
+PUBLIC = 'public'
 
 metadata = MetaData(
     naming_convention={
@@ -270,4 +272,55 @@ audit = Table(
     Column('subject', LargeBinary, nullable=False),
     Column('reason', LargeBinary, nullable=False),
     Index(None, 'repository_id', 'action', 'subject'),
+)
+
+# How far the log of public history has got. No row: it has not begun.
+public_history = Table(
+    'public_history',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('position', BigInteger, nullable=False),
+    # Nodes, one after the other: the heads of all that is in the log, and of what was there
+    # before it. Some may be ancestors of others.
+    Column('heads', LargeBinary, nullable=False),
+)
+
+# The log of public history: one entry for each time that a server found that it has what the
+# log lacks.
+public_log = Table(
+    'public_log',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    # From 1 on, without gaps.
+    Column('position', BigInteger, primary_key=True, autoincrement=False),
+    # Its changesets: a bundle in state `PUBLIC`. They build on entries before it.
+    Column('bundle_id', ForeignKey('bundles.id'), nullable=False),
+    # What it did to the heads. Nodes, one after the other.
+    Column('added', LargeBinary, nullable=False),
+    Column('removed', LargeBinary, nullable=False),
+    # Seconds since the epoch, by the database's clock.
+    Column('logged', BigInteger, nullable=False),
+    Index(None, 'bundle_id'),
+)
+
+# The bookmarks of public changesets that were moved since the log began. ``node`` is empty
+# where one was deleted. ``position`` counts the moves of all of them.
+public_bookmarks = Table(
+    'public_bookmarks',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('name', LargeBinary, primary_key=True),
+    Column('node', LargeBinary, nullable=False),
+    Column('position', BigInteger, nullable=False),
+    Index(None, 'repository_id', 'position'),
+)
+
+# When a command last succeeded: see `runs`.
+last_runs = Table(
+    'last_runs',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('command', String(32), primary_key=True),
+    # Seconds since the epoch, by the database's clock.
+    Column('ended', BigInteger, nullable=False),
 )

@@ -10,6 +10,7 @@ from mercurial import bundle2, changegroup, discovery, phases
 
 from .. import hgcompat
 from ..bundles.markers import Raw
+from ..history import append
 from . import bookmarks
 from .incoming import Incoming
 from .partition import Divided
@@ -17,6 +18,24 @@ from .partition import Divided
 _HOOKS = b'hooks'
 #: Hooks that `receive.hooks` runs, once for the whole push.
 _OURS = (b'prechangegroup', b'pretxnchangegroup', b'changegroup', b'incoming')
+
+
+@contextlib.contextmanager
+def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
+    """Lock the repository if ``needed``, with the hooks of `receive.hooks` and `append` disabled.
+
+    Some hooks run when the lock is released.
+    """
+    repo = incoming.repo.unfiltered()
+    if not needed:
+        yield repo
+        return
+    silenced = append.silenced()
+    for name, _command in repo.ui.configitems(_HOOKS):
+        if name.split(b'.')[0] in _OURS:
+            silenced[_HOOKS, name] = b''
+    with repo.ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
+        yield repo
 
 
 def apply(
@@ -33,33 +52,24 @@ def apply(
     """
     if not (divided.public or plan.applied or markers):
         return
-    repo = incoming.repo.unfiltered()
-    ui = repo.ui
-    silenced = {
-        (_HOOKS, name): b''
-        for name, _command in ui.configitems(_HOOKS)
-        if name.split(b'.')[0] in _OURS
-    }
-    # Some hooks run when the lock is released.
-    with ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
-        with repo.transaction(incoming.source) as transaction:
-            transaction.hookargs.update(incoming.hookargs)
-            transaction.hookargs[b'source'] = incoming.source
-            transaction.hookargs[b'url'] = incoming.url
-            transaction.hookargs[b'bundle2'] = b'1'
-            operation = bundle2.bundleoperation(
-                repo, lambda: transaction, captureoutput=False, source=b'push'
-            )
-            for check in incoming.checks:
-                check(operation)
-            if divided.public:
-                _add(repo, overlay, transaction, incoming, divided.public_heads)
-            if plan.applied:
-                bookmarks.check(repo, plan.seen)
-                hgcompat.bookmarks(repo).applychanges(repo, transaction, plan.applied)
-            if markers:
-                repo.obsstore.add(transaction, markers)
-                repo.invalidatevolatilesets()
+    with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:
+        transaction.hookargs.update(incoming.hookargs)
+        transaction.hookargs[b'source'] = incoming.source
+        transaction.hookargs[b'url'] = incoming.url
+        transaction.hookargs[b'bundle2'] = b'1'
+        operation = bundle2.bundleoperation(
+            repo, lambda: transaction, captureoutput=False, source=b'push'
+        )
+        for check in incoming.checks:
+            check(operation)
+        if divided.public:
+            _add(repo, overlay, transaction, incoming, divided.public_heads)
+        if plan.applied:
+            bookmarks.check(repo, plan.seen)
+            hgcompat.bookmarks(repo).applychanges(repo, transaction, plan.applied)
+        if markers:
+            repo.obsstore.add(transaction, markers)
+            repo.invalidatevolatilesets()
 
 
 @contextlib.contextmanager
@@ -72,8 +82,7 @@ def removing_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[Non
     if not plan.leaving:
         yield
         return
-    repo = incoming.repo.unfiltered()
-    with repo.wlock(), repo.lock():
+    with locked(incoming) as repo:
         seen = dict(plan.seen)
         seen.update((name, node) for name, node in plan.applied if name in seen)
         bookmarks.check(repo, seen)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..errors import Deletions, Raced, Refused
+from ..errors import Deletions, Raced, Refused, Temporary
+from ..history import append, place as places
+from ..history.place import Place
 from ..lifecycle import upload
 from ..model import Push, Recorded
 from . import (
@@ -91,30 +93,35 @@ def take(push: Incoming) -> None:
         divided = partition.divide(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
         divided_markers = markers.divide(push, divided.public)
-        to_record = bool(
+        to_log = append.is_kept(push.backend.settings) and bool(divided.public or moves.applied)
+        to_record = to_log or bool(
             quarantine.changesets or moves.stored or moves.leaving or divided_markers.stored
         )
-        held = _held(push, quarantine, divided) if to_record else set()
+        known = _known(push, quarantine, divided, to_log) if to_record else Known(set(), None)
         with stage('pack'):
-            files = pack.bundles(push, quarantine, divided, held)
+            files = pack.bundles(push, quarantine, divided, known.held)
+            published, public_files = pack.public(push, quarantine, divided, moves, known.place)
 
         with stage('store'):
-            upload.put(push.backend, files)
-        with stage('repository'):
-            apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
-        recorded = Recorded()
-        if to_record:
-            row = Push(
-                user=config.pusher(push.repo, push.backend.settings),
-                date=int(time.time()),
-                changesets=tuple(quarantine.changesets),
-                bundles=tuple(bundle for bundle, _path in files),
-                bookmarks=tuple(moves.stored),
-                markers=tuple(divided_markers.stored),
-                roots=tuple(divided.draft_roots),
-                held=tuple(sorted(held)),
-            )
-            recorded = _recorded(push, row, files, moves)
+            upload.put(push.backend, [*files, *public_files])
+        # `history.follow` must not meet bookmarks that are not recorded.
+        with apply.locked(push, to_log and bool(moves.applied)):
+            with stage('repository'):
+                apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
+            recorded = Recorded()
+            if to_record:
+                row = Push(
+                    user=config.pusher(push.repo, push.backend.settings),
+                    date=int(time.time()),
+                    changesets=tuple(quarantine.changesets),
+                    bundles=tuple(bundle for bundle, _path in files),
+                    bookmarks=tuple(moves.stored),
+                    markers=tuple(divided_markers.stored),
+                    roots=tuple(divided.draft_roots),
+                    held=tuple(sorted(known.held)),
+                    published=published,
+                )
+                recorded = _recorded(push, row, [*files, *public_files], moves)
 
         report(push, recorded)
         hooks.after_keys()
@@ -128,18 +135,37 @@ def _changes_anything(push: Incoming) -> bool:
     return bool(push.public_heads or push.bookmarks or push.markers)
 
 
-def _held(
-    push: Incoming, quarantine: Quarantine, divided: partition.Divided
-) -> Collection[bytes]:
-    """Return the draft heads that a stored bundle has already.
+class Known(NamedTuple):
+    """What the database knows before a push is stored.
 
-    This is asked before anything is stored, so that a push that cannot be recorded stores
-    nothing.
+    ``held`` are the draft heads that a stored bundle has already. ``place`` is where the
+    repository stands in the log of public history; None if that does not matter.
+    """
+
+    held: Collection[bytes]
+    place: Place | None
+
+
+def _known(
+    push: Incoming, quarantine: Quarantine, divided: partition.Divided, to_log: bool
+) -> Known:
+    """Ask the database before anything is stored: a push that cannot be recorded stores nothing.
+
+    ``to_log`` tells whether the push changes public history.
     """
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
         session.refuse_banned({*quarantine.nodes, *divided.public})
         # A bundle has all draft ancestors of its changesets.
-        return session.known(divided.draft_heads)
+        held = session.known(divided.draft_heads)
+        try:
+            # Drafts too: what is missing in the log is added with the next push.
+            logged = append.is_kept(push.backend.settings)
+            place = places.find(push.repo, session) if logged else None
+        except Temporary:
+            if to_log:
+                raise
+            place = None
+    return Known(held, place)
 
 
 def _recorded(

@@ -1,11 +1,15 @@
-"""The bundles of a push's drafts, written and checked."""
+"""The bundles of a push, written and checked: of drafts, and for the log of public history."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from ..bundles import checks, write
+from ..history import append
+from ..history.place import Place
 from ..lifecycle import upload
+from ..model import Published
+from . import bookmarks
 from .incoming import Incoming
 from .partition import Divided
 from .quarantine import Quarantine
@@ -34,3 +38,25 @@ def bundles(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
     )
     return files
+
+
+def public(
+    incoming: Incoming,
+    quarantine: Quarantine,
+    divided: Divided,
+    moves: bookmarks.Plan,
+    place: Place | None,
+) -> tuple[Published | None, upload.Files]:
+    """Write the bundle of what the log of public history lacks: see `append.pack`."""
+    if not append.is_kept(incoming.backend.settings):
+        return None, []
+    return append.pack(
+        incoming.repo,
+        incoming.backend,
+        incoming.folder,
+        place,
+        quarantine.overlay,
+        divided.public,
+        divided.public_heads,
+        [*moves.applied, *((name, None) for name in moves.leaving)],
+    )

@@ -63,6 +63,23 @@ def test_deadline(world, services):
     database._engine.dispose()
 
 
+def test_commits_survive_a_crash_of_postgres(database):
+    """The Postgres of the tests, as some of sites, is set not to wait for its log."""
+
+    def waits(connection):
+        return connection.exec_driver_sql('SHOW synchronous_commit').scalar()
+
+    with database.reading() as connection:
+        assert waits(connection) == 'off'
+    with database.writing() as connection:
+        assert waits(connection) == 'on'
+    with database.reading() as connection:
+        assert waits(connection) == 'off'
+    with database.writing() as connection:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = 'remote_apply'")
+        assert waits(connection) == 'remote_apply'
+
+
 def test_schema_is_looked_at_once(world, services, monkeypatch):
     """Also by what goes on without a database: each public page asks so."""
     url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)

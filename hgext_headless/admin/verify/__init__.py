@@ -3,5 +3,6 @@
 - `command`: the command
 - `objects`: compares the rows of bundles with the objects
 - `pushes`: checks push ids, and that the changesets of pushes are present
+- `public_history`: checks the log of public history
 - `report`: writes problems, and repairs them
 """

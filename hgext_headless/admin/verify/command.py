@@ -7,7 +7,7 @@ from typing import Any
 from ... import hgcompat
 from ...backend import Backend
 from .. import cli
-from . import pushes
+from . import public_history, pushes
 from .objects import Objects
 from .report import Report
 
@@ -19,6 +19,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         full, force = bool(opts['full']), bool(opts['force'])
         Objects(ui, repo, backend, report, since, full, force).check()
         pushes.check(ui, repo, backend, report, since, full)
+        public_history.check(ui, repo, backend, report, since, full)
         outcome = b'all is well'
         if report.problems:
             outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)

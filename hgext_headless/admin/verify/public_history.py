@@ -1,0 +1,110 @@
+"""Check the log of public history: its positions, its objects, and what it lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from ... import hgcompat
+from ...backend import Backend
+from ...bundles import overlay as overlays
+from ...bundles.overlay import FOLDER_PREFIX
+from ...catalog import public_log
+from ...errors import Corrupt, HeadlessError
+from ...history import append, place as places
+from ...model import LogEntry
+from .. import cli
+from .report import Report
+
+#: Entries that one question is about.
+_BATCH = 500
+
+
+def check(
+    ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
+) -> None:
+    """Check the entries logged after ``since``; if ``full``, read their objects."""
+    if not append.is_kept(backend.settings):
+        return
+    state = backend.catalog.read(public_log.state)
+    if state is None:
+        return
+    seen = 0
+    with cli.progress(ui, b'public history', b'entries', state.position) as bar:
+        while entries := backend.catalog.read(public_log.after, seen, _BATCH):
+            for entry in entries:
+                _check_gap(report, seen, entry.position)
+                seen = entry.position
+                bar.update(seen)
+                if since is None or entry.logged >= since:
+                    _check_object(repo, backend, report, entry, full)
+    _check_gap(report, seen, state.position + 1)
+    _check_missing(ui, repo, backend, report)
+
+
+def _check_gap(report: Report, seen: int, position: int) -> None:
+    if seen + 1 < position:
+        report.problem(b'log', b'%d' % (seen + 1), b'there is no entry at this position')
+
+
+def _check_object(
+    repo: Any, backend: Backend, report: Report, entry: LogEntry, full: bool
+) -> None:
+    bundle = entry.bundle
+    size = backend.store.size(bundle.key)
+    if size is None:
+        problem = b'the object of public history is not in the store'
+    elif size != bundle.size:
+        problem = b'the object has %d bytes, and not %d' % (size, bundle.size)
+    else:
+        problem = _read(backend, entry) if full else b''
+    if problem:
+        report.problem(
+            b'object',
+            hgcompat.to_bytes(bundle.key),
+            problem,
+            lambda: _store_again(repo, backend, entry),
+        )
+
+
+def _store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
+    try:
+        return append.store_again(repo, backend, entry)
+    except HeadlessError:  # the store has other content under this name, or does not answer
+        return False
+
+
+def _read(backend: Backend, entry: LogEntry) -> bytes:
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))
+    except Corrupt as exc:
+        return hgcompat.to_bytes(str(exc))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return b''
+
+
+def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None:
+    """Compare the heads of the log with those of the repository."""
+    with backend.catalog.reading() as session:
+        place = places.find(repo, session)
+        state = session.public_log_state()
+    if place is None or state is None:
+        return
+    if place.position < state.position:
+        ui.status(
+            b'this repository lacks %d entries of public history: '
+            b'run "hg admin::headless-follow"\n' % (state.position - place.position)
+        )
+        return
+    for node in places.public_heads(repo):
+        if node not in place.heads:
+            report.problem(
+                b'head',
+                hgcompat.to_bytes(node.hex()),
+                b'is public here, and not in the log of public history',
+                lambda: append.append(repo, backend) >= 0,
+            )

@@ -1,0 +1,183 @@
+"""Add to the log of public history what a repository has and the log lacks.
+
+A push logs its public changesets. Others are found by the next push, by ``headless-follow``, and
+after each transaction (`after_transaction`): those that an operator pulled or published, and
+those of a push that died before it was recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from mercurial import bundle2, changegroup, discovery
+from mercurial.node import bin, nullid
+
+from .. import config, hgcompat
+from ..backend import Backend
+from ..bundles import ancestry, write
+from ..bundles.overlay import FOLDER_PREFIX
+from ..errors import HeadlessError
+from ..lifecycle import upload
+from ..model import Bundle, LogEntry, Published
+from ..store import names
+from . import place as places
+from .place import Place
+
+#: Hooks that log what a transaction did. They are disabled where something else logs it.
+HOOKS = (b'txnclose.headless', b'txnclose-bookmark.headless')
+
+Move = tuple[bytes, bytes | None]
+
+
+def is_kept(settings: config.Settings) -> bool:
+    """Return whether there is a log: an embedded database has nobody to follow it."""
+    return not settings.embedded_database
+
+
+def silenced() -> dict[tuple[bytes, bytes], bytes]:
+    """Return the configuration in which no transaction is logged."""
+    return {(b'hooks', name): b'' for name in HOOKS}
+
+
+def pack(
+    repo: Any,
+    backend: Backend,
+    folder: str,
+    place: Place | None,
+    overlay: Any = None,
+    public: Sequence[bytes] = (),
+    public_heads: Sequence[bytes] = (),
+    bookmarks: Sequence[Move] = (),
+) -> tuple[Published | None, upload.Files]:
+    """Write a bundle of what the log lacks into ``folder``; return it with what it is part of.
+
+    ``public``, with its heads, is what a push is about to add; ``overlay`` has it. ``place``
+    is None if the log has not begun. Return (None, []) if nothing is missing.
+    """
+    where = repo.unfiltered() if overlay is None else overlay
+    own = places.public_heads(repo)
+    bases = set(ancestry.bases(where.changelog, public))
+    heads = [*(node for node in own if node not in bases), *public_heads]
+    if place is None and not (public or bookmarks):
+        return None, []
+    before = frozenset(own) if place is None else place.heads
+    published = Published(
+        heads=tuple(heads),
+        replaced=tuple(before.difference(heads)),
+        position=None if place is None else place.position,
+        baseline=() if place is not None else tuple(own),
+        bookmarks=tuple(bookmarks),
+    )
+    missing = [node for node in heads if node not in before]
+    if not missing:
+        return (published if bookmarks else None), []
+    bundle, path = _write(where, backend.settings.repository, before, missing, folder)
+    return dataclasses.replace(published, bundle=bundle), [(bundle, path)]
+
+
+def _write(
+    repo: Any, repository: str, before: frozenset[bytes], heads: list[bytes], folder: str
+) -> tuple[Bundle, str]:
+    """Write a bundle2 file (``hg help internals.bundle2``): it holds all that a repository can."""
+    outgoing = discovery.outgoing(repo, sorted(before) or [nullid], heads)
+    path = os.path.join(folder, 'public.hg')
+    bundle2.writenewbundle(
+        repo.ui,
+        repo,
+        b'bundle',
+        hgcompat.to_bytes(path),
+        b'HG20',
+        outgoing,
+        {
+            b'cg.version': changegroup.safeversion(repo),
+            b'tagsfnodescache': False,
+            b'revbranchcache': False,
+        },
+        compression=b'GZ',
+    )
+    name, check = write.digests(path)
+    bundle = Bundle(
+        key=names.key(repository, name),
+        size=os.path.getsize(path),
+        sha512=check,
+        head=heads[-1],
+        bases=tuple(ancestry.bases(repo.changelog, outgoing.missing)),
+    )
+    return bundle, path
+
+
+def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
+    """Log what the repository has and the log lacks; begin the log if it has not begun.
+
+    Return the number of objects that were stored for it. Raise what `place.find`, the store and
+    the catalog raise.
+    """
+    with backend.catalog.reading() as session:
+        place = places.find(repo, session)
+    if place is None:
+        backend.catalog.begin_public_log(places.public_heads(repo))
+        return 0
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
+        if published is not None:
+            upload.put(backend, files)
+            upload.recorded(
+                backend,
+                files,
+                lambda stored_again: backend.catalog.log_public(published, stored_again),
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(files)
+
+
+def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
+    """Store another object for an entry whose own is lost; return whether the repository can."""
+    if not all(places.is_public(repo, node) for node in entry.added):
+        return False
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        bundle, path = _write(
+            repo.unfiltered(),
+            backend.settings.repository,
+            frozenset(entry.bundle.bases),
+            list(entry.added),
+            folder,
+        )
+        files = [(bundle, path)]
+        upload.put(backend, files)
+        upload.recorded(
+            backend,
+            files,
+            lambda stored_again: backend.catalog.replace_logged(
+                entry.position, bundle, stored_again
+            ),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def after_transaction(repo: Any, hooktype: bytes, args: dict[str, Any]) -> None:
+    """Log what a transaction did, if it is not a push's: the hooks `HOOKS`.
+
+    The transaction is done: if the database or the store fails, say so, and go on.
+    """
+    moves: list[Move] = []
+    if hooktype == b'txnclose-bookmark':
+        moves.append((args['bookmark'], bin(args['node']) or None))
+    elif not ('node' in args or 'phases_moved' in args):
+        return
+    try:
+        append(repo, Backend(repo), moves)
+    except HeadlessError as exc:
+        repo.ui.warn(
+            b'%s (the log of public history lacks this change; for changesets, the next push or '
+            b'"hg admin::headless-follow" adds it)\n' % hgcompat.to_bytes(exc.line())
+        )

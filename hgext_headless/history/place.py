@@ -1,0 +1,66 @@
+"""Where a repository stands in the log of public history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mercurial import phases
+
+from ..errors import Temporary
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
+
+#: Entries that one question is about.
+_BATCH = 200
+
+
+class Place(NamedTuple):
+    """The last ``position`` whose changesets a repository has, and the log's ``heads`` there."""
+
+    position: int
+    heads: frozenset[bytes]
+
+
+def find(repo: Any, session: Questions) -> Place | None:
+    """Return the place of a repository; None if the log has not begun.
+
+    Raise `Temporary` if the repository lacks changesets from before the log began. Costs
+    grow with the number of entries that it lacks.
+    """
+    state = session.public_log_state()
+    if state is None:
+        return None
+    position, heads = state.position, set(state.heads)
+    lacking = {node for node in heads if not is_public(repo, node)}
+    while lacking:
+        entries = session.public_log_before(position, _BATCH)
+        if not entries:
+            raise Temporary(
+                f'this repository lacks {min(lacking).hex()[:12]}, which was public before the '
+                'log of public history began: it has to be pulled from another server'
+            )
+        for entry in entries:
+            heads.difference_update(entry.added)
+            heads.update(entry.removed)
+            lacking.difference_update(entry.added)
+            lacking.update(node for node in entry.removed if not is_public(repo, node))
+            position = entry.position - 1
+            if not lacking:
+                break
+    return Place(position, frozenset(heads))
+
+
+def is_public(repo: Any, node: bytes) -> bool:
+    """Return whether a repository has a changeset, as a public one."""
+    repo = repo.unfiltered()
+    return repo.changelog.hasnode(node) and repo[node].phase() == phases.public
+
+
+def public_heads(repo: Any) -> list[bytes]:
+    """Return the heads of a repository's public history."""
+    repo = repo.unfiltered()
+    changelog = repo.changelog
+    if repo.revs(b'first(not public())'):  # before they are imported
+        return [changelog.node(rev) for rev in repo.revs(b'heads(public())')]
+    return [node for node in changelog.heads() if node != changelog.nullid]

@@ -1,0 +1,356 @@
+"""Public history reaches every server by the log: ``admin::headless-follow``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import boto3
+import pytest
+import services as running
+from conftest import fresh
+from web import fetch_json
+from world import HG, Server, unrequire
+
+FOLLOW = 'admin::headless-follow'
+
+
+class Fleet:
+    """Two push servers and a replica, with a database and a store in common."""
+
+    def __init__(self, world, settings: str) -> None:
+        self.world = world
+        self.a = Server(world, 'a', settings)
+        self.a.hg('admin::headless-init')
+        self.settings = settings
+        self.b = Server(world, 'b', settings, copied=self.a.root)
+        self.replica = self.add_replica('replica')
+
+    def add_replica(self, name: str) -> Server:
+        return Server(self.world, name, self.settings, extensions=('web',), copied=self.a.root)
+
+    @property
+    def servers(self) -> list[Server]:
+        return [self.a, self.b, self.replica]
+
+    def follow(self) -> None:
+        for server in self.servers:
+            server.hg(FOLLOW)
+
+    def check_equal(self) -> None:
+        first = public(self.a)
+        assert [public(server) for server in self.servers] == [first] * len(self.servers)
+        for server in self.servers:
+            assert server.log('not public()') == []
+
+
+def public(server: Server) -> list[str]:
+    """The public changesets and bookmarks of a server."""
+    return sorted(server.log('all()', '{node} {bookmarks}\n'))
+
+
+@pytest.fixture
+def fleet(world, services):
+    made = Fleet(world, fresh(world, services))
+    yield made
+    for server in made.servers:
+        server.stop()
+        assert 'Traceback' not in server.errors()
+
+
+def publish(clone, name: str) -> str:
+    node = clone.commit(name)
+    clone.hg('phase', '--public', '.')
+    return node
+
+
+def test_push_reaches_all(fleet, world):
+    """Also a push with a draft above; nobody is shown a push before its server has it."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    node = publish(alice, 'one')
+    draft = alice.commit('draft')
+    alice.hg('push')
+    fleet.replica.start()
+    shown = fleet.replica.start() + 'json-pushes'
+    assert fetch_json(shown) == {}
+    out = fleet.replica.hg(FOLLOW)
+    assert 'applied 1 entries with 1 changesets; moved 0 bookmarks' in out
+    assert fetch_json(shown)['1']['changesets'] == [node, draft]
+    assert fleet.b.hg(FOLLOW) and not fleet.b.hg(FOLLOW)
+    fleet.check_equal()
+    assert fleet.b.log('tip') == [f'{node} public']
+
+
+def test_any_server_takes_the_next_push(fleet, world):
+    """On public changesets that another one got a second ago."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    first = publish(alice, 'one')
+    alice.hg('push')
+    second = publish(alice, 'two')
+    third = alice.commit('three')
+    alice.hg('push', fleet.b.url('http'))
+    fourth = alice.commit('four')
+    alice.hg('push', fleet.a.url('http'))
+    assert alice.log('draft()', '{node}\n') == [third, fourth]
+    fleet.follow()
+    fleet.check_equal()
+    pushes = fetch_json(fleet.replica.start() + 'json-pushes')
+    assert {k: v['changesets'] for k, v in pushes.items()} == {
+        '1': [first],
+        '2': [second, third],
+        '3': [fourth],
+    }
+
+
+def test_two_heads_meet(fleet, world):
+    """Pushed to two servers that know nothing of each other."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    bob = world.clone(fleet.b.url('http'), 'bob')
+    publish(alice, 'alice')
+    bob.hg('branch', '-q', 'other')
+    publish(bob, 'bob')
+    alice.hg('push')
+    bob.hg('push', '--new-branch')
+    fleet.follow()
+    fleet.check_equal()
+    assert len(fleet.a.log('heads(all())')) == 2
+    # One server alone joins them.
+    alice.hg('pull')
+    alice.hg('merge', '-r', 'branch(other)')
+    alice.hg('commit', '-m', 'merged')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push')
+    fleet.follow()
+    fleet.check_equal()
+    assert len(fleet.replica.log('heads(all())')) == 1
+
+
+def test_what_an_operator_pulls(fleet, world):
+    """It is logged after the transaction, with what an operator makes public."""
+    upstream = world.clone(str(fleet.a.root), 'upstream', '--pull')
+    node = publish(upstream, 'upstream')
+    fleet.a.hg('pull', str(upstream.root))
+    fleet.replica.hg(FOLLOW)
+    assert fleet.replica.log('tip') == [f'{node} public']
+    assert 'logged' not in fleet.a.hg(FOLLOW)
+    fleet.follow()
+    fleet.check_equal()
+
+
+def test_what_is_pulled_while_the_database_is_down(fleet, world):
+    """The next push of anything adds it, or the next follow."""
+    settings = (fleet.a.root / '.hg' / 'hgrc').read_text()
+    upstream = world.clone(str(fleet.a.root), 'upstream', '--pull')
+    for way in ('push', 'follow'):
+        node = publish(upstream, way)
+        lines = [
+            'database = postgresql+psycopg2://nobody@127.0.0.1:1/none'
+            if line.startswith('database') else line
+            for line in settings.splitlines()
+        ]
+        (fleet.a.root / '.hg' / 'hgrc').write_text('\n'.join(lines) + '\n')
+        out = fleet.a.hg('pull', str(upstream.root), env={})
+        assert 'headless: temporary' in out and 'the log of public history lacks' in out
+        (fleet.a.root / '.hg' / 'hgrc').write_text(settings)
+        if way == 'push':
+            alice = world.clone(fleet.a.url('path'), 'alice')
+            alice.commit('draft')
+            alice.hg('push')
+        else:
+            assert 'logged what the log of public history lacked: 1 bundles' in fleet.a.hg(FOLLOW)
+        fleet.replica.hg(FOLLOW)
+        assert fleet.replica.log('tip') == [f'{node} public']
+        fleet.follow()
+        fleet.check_equal()
+
+
+def test_push_that_died(fleet, world):
+    """Between the repository and the database: what it added is found."""
+    alice = world.clone(fleet.a.url('ssh'), 'alice')
+    node = publish(alice, 'one')
+    hgrc = (fleet.a.root / '.hg' / 'hgrc').read_text()
+    with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
+        file.write('[hooks]\ntxnclose.die = kill -9 $PPID\n')
+    alice.hg('push', code=255)
+    (fleet.a.root / '.hg' / 'hgrc').write_text(hgrc)
+    assert fleet.a.log('tip') == [f'{node} public']
+    fleet.follow()
+    fleet.check_equal()
+    assert fleet.replica.log('tip') == [f'{node} public']
+
+
+def test_bookmarks(fleet, world):
+    """Of public changesets: set, moved and deleted on either server; those of drafts stay away."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    one = publish(alice, 'one')
+    alice.hg('bookmark', '-r', '.', 'stable', 'old')
+    alice.hg('push', '-B', 'stable', '-B', 'old')
+    fleet.follow()
+    fleet.check_equal()
+    assert fleet.replica.log('bookmark()', '{node} {bookmarks}') == [f'{one} old stable']
+
+    two = publish(alice, 'two')
+    alice.hg('bookmark', '-f', '-r', '.', 'stable')
+    alice.hg('push', '-B', 'stable', fleet.b.url('http'))
+    alice.hg('bookmark', '-d', 'old')
+    alice.hg('push', '-B', 'old', fleet.b.url('http'), code=1)
+    fleet.follow()
+    fleet.check_equal()
+    assert fleet.a.log('bookmark()', '{node} {bookmarks}') == [f'{two} stable']
+
+    alice.commit('draft')
+    alice.hg('bookmark', '-f', '-r', '.', 'stable')
+    alice.hg('push', '-B', 'stable', fleet.b.url('http'))
+    fleet.follow()
+    fleet.check_equal()
+    assert fleet.replica.log('bookmark()') == []
+
+
+def test_bookmarks_of_an_operator(fleet, world):
+    fleet.a.hg('bookmark', '-r', '1', 'mark')
+    fleet.replica.hg(FOLLOW)
+    assert fleet.replica.log('bookmark(mark)', '{rev}') == ['1']
+    # Where the hook could not run:
+    fleet.a.hg(FOLLOW)
+    (fleet.a.root / '.hg' / 'bookmarks').write_text(fleet.a.node('0') + ' mark\n')
+    assert '0 bundles, 1 bookmarks' in fleet.a.hg(FOLLOW)
+    fleet.follow()
+    fleet.check_equal()
+    assert fleet.b.log('bookmark(mark)', '{rev}') == ['0']
+
+
+def test_watch(fleet, world):
+    """It is told of a push, goes on when the database comes back, and after it was killed."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    process = watching(fleet.replica)
+    try:
+        for name in ('one', 'two'):
+            node = publish(alice, name)
+            alice.hg('push')
+            wait_for(fleet.replica, node)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process = watching(fleet.replica)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def watching(server: Server) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [HG, '-R', server.root, FOLLOW, '--watch'], env={**server.world.env, **server.extra_env}
+    )
+
+
+def wait_for(server: Server, node: str) -> None:
+    deadline = time.monotonic() + 60
+    while server.hg('log', '-r', node, '-T', '{phase}', code=None) != 'public':
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_killed_in_its_transaction(fleet, world):
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    for name in ('one', 'two'):
+        publish(alice, name)
+        alice.hg('push')
+    hgrc = (fleet.replica.root / '.hg' / 'hgrc').read_text()
+    with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
+        file.write('[hooks]\npretxnclose.die = kill -9 $PPID\n')
+    fleet.replica.hg(FOLLOW, code=-9, env={})
+    assert (fleet.replica.root / '.hg' / 'store' / 'journal').exists()
+    (fleet.replica.root / '.hg' / 'hgrc').write_text(hgrc)
+    assert 'applied 2 entries' in fleet.replica.hg(FOLLOW)
+    fleet.follow()
+    fleet.check_equal()
+    fleet.replica.verified()
+
+
+def test_new_replica(fleet, world):
+    """From a clone of some time ago, by stock's means; it may be ahead of the log too."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    for name in ('one', 'two', 'three'):
+        publish(alice, name)
+        alice.hg('push')
+        if name == 'one':
+            world.hg('clone', '-q', '-U', str(fleet.a.root), 'clone')
+    made = world.folder / 'clone'
+    hgrc = (fleet.replica.root / '.hg' / 'hgrc').read_text()
+    (made / '.hg' / 'hgrc').write_text(hgrc)
+    world.hg('-R', str(made), FOLLOW)
+    world.hg('-R', str(made), 'pull', fleet.a.start())
+    assert world.hg('-R', str(made), 'log', '-T', '{node} {phase}\n') == ''.join(
+        line + '\n' for line in fleet.a.log('reverse(all())')
+    )
+
+
+def test_repository_from_before_the_log(fleet, world):
+    """It lacks what no entry has: one line, and nothing is applied."""
+    world.hg('init', 'empty')
+    (world.folder / 'empty' / '.hg' / 'hgrc').write_text(
+        (fleet.replica.root / '.hg' / 'hgrc').read_text()
+    )
+    out = world.hg('-R', 'empty', FOLLOW, code=255)
+    assert 'headless: temporary: this repository lacks' in out
+    assert 'pulled from another server' in out
+
+
+def test_verify_and_gc(fleet, world, services):
+    """gc keeps the objects; a lost one is found, and stored again from the repository."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    publish(alice, 'one')
+    alice.hg('push')
+    assert 'all is well' in fleet.a.hg('admin::headless-verify', '--full')
+    fleet.a.hg('admin::headless-gc', '--grace', '0s', '--force')
+    assert 'lacks 1 entries' in fleet.b.hg('admin::headless-verify', code=1)
+    fleet.b.hg(FOLLOW)
+    lose_objects(fleet, services)
+    assert 'headless: corrupt' in fleet.replica.hg(FOLLOW, code=255)
+    out = fleet.b.hg('admin::headless-verify', '--full', code=1)
+    assert 'the object of public history is not in the store' in out
+    assert '(repaired)' in fleet.b.hg('admin::headless-verify', '--repair')
+    assert 'all is well' in fleet.b.hg('admin::headless-verify', '--full')
+    fleet.replica.hg(FOLLOW)
+    fleet.check_equal()
+
+
+def lose_objects(fleet, services) -> None:
+    client = boto3.client(
+        's3',
+        endpoint_url=services.endpoint,
+        region_name='us-east-1',
+        aws_access_key_id=running.ACCESS_KEY,
+        aws_secret_access_key=running.SECRET_KEY,
+    )
+    prefix = fleet.a.configured('store').split('/', 3)[3]
+    for found in client.list_objects_v2(Bucket=running.BUCKET, Prefix=prefix)['Contents']:
+        client.delete_object(Bucket=running.BUCKET, Key=found['Key'])
+
+
+def test_embedded_database_has_no_log(make_server):
+    server = make_server('embedded')
+    assert 'headless: refused' in server.hg(FOLLOW, code=255)
+
+
+def test_hooks_of_a_follower(fleet, world):
+    """Those of a pull run, once."""
+    with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
+        file.write('[hooks]\nincoming = echo incoming $HG_SOURCE $HG_NODE\n')
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    node = publish(alice, 'one')
+    alice.hg('push')
+    out = fleet.replica.hg(FOLLOW)
+    assert out.count(f'incoming pull {node}') == 1
+
+
+def test_history_without_the_requirement(fleet, world):
+    """Stock's verify is content with what was applied."""
+    alice = world.clone(fleet.a.url('http'), 'alice')
+    publish(alice, 'one')
+    alice.hg('push')
+    fleet.replica.hg(FOLLOW)
+    unrequire(fleet.replica.root)
+    os.unlink(fleet.replica.root / '.hg' / 'hgrc')
+    fleet.replica.hg('verify', '-q')
