@@ -6,6 +6,8 @@ connections are opened, only when a draft is pushed or requested.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import sys
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,14 @@ class Backend:
         if b'REQUEST_METHOD' in repo.ui.environ:
             lazy.settle()
         self.settings = config.settings(repo)
+
+    def of(self, repository: str) -> Backend:
+        """Return the same for another repository of this database."""
+        other = copy.copy(self)
+        for name in ('catalog', 'reader', 'cache'):
+            other.__dict__.pop(name, None)
+        other.settings = dataclasses.replace(self.settings, repository=repository)
+        return other
 
     @functools.cached_property
     def catalog(self) -> Catalog:

@@ -182,11 +182,7 @@ def settings(repo: Any) -> Settings:
         if database is not None:
             raise wrong(b'repository', 'is required where headless.database is set')
         repository = to_str(repo.root.rsplit(b'/', 1)[-1])
-    if not re.match(r'[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$', repository):
-        raise wrong(
-            b'repository',
-            f'"{repository}" may have only letters, digits, ".", "_", "-" and at most 100 of them',
-        )
+    check_name(repository)
 
     bundle_url = url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH)
     link_secret = text(b'link-secret')
@@ -217,6 +213,16 @@ def settings(repo: Any) -> Settings:
         pushlog_limit=pushlog_limit,
         listed_bookmarks=listed_bookmarks,
     )
+
+
+def check_name(repository: str) -> None:
+    """Raise `Misconfigured` if ``repository`` cannot be the name of a repository."""
+    if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9._-]{0,99}', repository):
+        shown = escaped(to_bytes(repository))
+        raise wrong(
+            b'repository',
+            f'"{shown}" may have only letters, digits, ".", "_", "-" and at most 100 of them',
+        )
 
 
 def check_packages(settings: Settings) -> None:

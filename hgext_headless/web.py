@@ -21,7 +21,7 @@ from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .admin import commands
-from .hgweb import bundle_links, pages, search_page
+from .hgweb import bundle_links, health, pages, search_page
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     keywords,
@@ -132,7 +132,10 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
         lazy.settle()
-        if bundle_links.matches(req):  # before hgweb asks for a login
+        # Both come before hgweb asks for a login.
+        if bundle_links.matches(req):
             return bundle_links.answer(repo, req, res)
+        if health.matches(req):
+            return health.answer(repo, req, res)
         return pages.serve(orig, self, req, res, repo)
     return orig(self, req, res, repo)

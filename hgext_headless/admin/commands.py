@@ -343,6 +343,83 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     return _run('stats', ui, repo, **opts)
 
 
+@eh.command(
+    b'admin::headless-housekeeping',
+    [
+        (b'', b'older-than', b'', b'expire pushes older than this, like 90d', b'AGE'),
+        (b'', b'grace', b'30d', b'keep objects that are younger', b'AGE'),
+    ],
+    b'hg admin::headless-housekeeping [--older-than AGE] [--grace AGE] [REPO]...',
+    helpcategory=_CATEGORY,
+)
+def headless_housekeeping(ui: Any, repo: Any, *paths: bytes, **opts: Any) -> int:
+    """expire, gc and verify, for several repositories
+
+    For each repository REPO on this machine, by default this one, run
+    :hg:`admin::headless-expire` if --older-than is given, :hg:`admin::headless-gc`, and
+    :hg:`admin::headless-verify`. If one fails, go on with the next. Warn of repositories in
+    the database whose path was not given.
+
+    Returns 0 on success, 1 if any of them failed.
+    """
+    return _run('housekeeping', ui, repo, *paths, **opts)
+
+
+@eh.command(
+    b'admin::headless-list',
+    _FORMATTER,
+    b'hg admin::headless-list',
+    helpcategory=_CATEGORY,
+)
+def headless_list(ui: Any, repo: Any, **opts: Any) -> int:
+    """list the repositories of the database
+
+    Each with the id and the date of its last push, and the number and size of its bundles.
+
+    Returns 0 on success.
+    """
+    return _run('list', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-drop',
+    [(b'', b'force', None, b'drop it even if it is in use'), *_DRY_RUN],
+    b'hg admin::headless-drop NAME',
+    helpcategory=_CATEGORY,
+)
+def headless_drop(ui: Any, repo: Any, name: bytes, **opts: Any) -> int:
+    """remove all drafts, pushes and objects of a repository
+
+    NAME is that of the repository in the database: see :hg:`admin::headless-list`. Repositories
+    on disk are not changed. Stop the servers of NAME first: one that goes on begins anew.
+
+    There is no undo but a backup. Run the command again if it is interrupted: it continues.
+
+    Returns 0 on success.
+    """
+    return _run('drop', ui, repo, name, **opts)
+
+
+@eh.command(
+    b'admin::headless-rename',
+    [],
+    b'hg admin::headless-rename OLD NEW',
+    helpcategory=_CATEGORY,
+)
+def headless_rename(ui: Any, repo: Any, old: bytes, new: bytes, **opts: Any) -> int:
+    """rename a repository in the database and the store
+
+    Stop the servers of OLD first, and set headless.repository to NEW on all of them before
+    they start again. Each object is copied to its new name, which takes as long as reading
+    and writing all of them.
+
+    Run the command again if it is interrupted: it continues.
+
+    Returns 0 on success.
+    """
+    return _run('rename', ui, repo, old, new, **opts)
+
+
 @on_replicas.command(
     b'admin::headless-follow',
     [(b'', b'watch', None, b'go on, and apply what comes')],
@@ -368,6 +445,25 @@ def headless_follow(ui: Any, repo: Any, **opts: Any) -> int:
     Returns 0 on success.
     """
     return _run('follow', ui, repo, **opts)
+
+
+@on_replicas.command(
+    b'admin::headless-doctor',
+    _FORMATTER,
+    b'hg admin::headless-doctor',
+    helpcategory=_CATEGORY,
+)
+def headless_doctor(ui: Any, repo: Any, **opts: Any) -> int:
+    """look at this server: what is wrong, and what to do
+
+    Check the settings, who may read and write the hgrc, the requirement, the database with the
+    rights of its role and its clock, the store (a push server writes, reads and deletes an
+    object), how far public history is behind, and when other commands last succeeded. Each
+    line is "ok", "warning" or "problem".
+
+    Returns 0 if there is no problem, 1 otherwise.
+    """
+    return _run('doctor', ui, repo, **opts)
 
 
 def register(

@@ -12,7 +12,7 @@ from typing import Any
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import bundle_rows, deletions
+from ..catalog import bundle_rows, deletions, runs
 from ..errors import Refused
 from ..lifecycle import deletion
 from ..store import Object, names
@@ -50,6 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                     b'entries of the cache', _collect_cache(backend, max(before, abandoned))
                 )
                 backend.catalog.write(deletions.purge, int(now - _LONGEST_PUSH))
+                backend.catalog.write(runs.record, 'gc')
     return 0
 
 

@@ -11,6 +11,7 @@ from ..backend import Backend
 from ..catalog import catalog, engine, migrate, search
 from ..errors import Refused
 from ..history import append, place
+from ..lifecycle import rights
 from . import cli
 
 #: Seconds between two steps. SQLite has one writer, and looks up to ten times a second whether
@@ -38,9 +39,12 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             b'upgraded the schema from %s to %s\n'
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
-    _write_words(ui, backend)
-    _begin_log(ui, repo, backend)
-    backend.store.check()
+    if backend.catalog.read(search.may_fill):
+        _write_words(ui, backend)
+        rights.check(backend)
+        _begin_log(ui, repo, backend)
+    else:  # on an hgweb server
+        backend.store.check()
     ui.status(b'the store is there and takes our credentials\n')
     try:
         if requirement.write(repo):
@@ -52,8 +56,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 
 
 def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
-    """Begin the log of public history here, unless it has begun or this is a replica."""
-    if not (append.is_kept(backend.settings) and backend.catalog.read(search.may_fill)):
+    """Begin the log of public history here, unless it has begun."""
+    if not append.is_kept(backend.settings):
         return
     if backend.catalog.begin_public_log(place.public_heads(repo)):
         ui.status(b'began the log of public history\n')
@@ -61,8 +65,6 @@ def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
 
 def _write_words(ui: Any, backend: Backend) -> None:
     """Let search find what older code has recorded. It can be stopped at any time."""
-    if not backend.catalog.read(search.may_fill):
-        return  # on an hgweb server
     written = 0
     total = backend.catalog.read(search.highest_id)
     below = total + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mercurial import phases
@@ -49,6 +50,25 @@ def find(repo: Any, session: Questions) -> Place | None:
             if not lacking:
                 break
     return Place(position, frozenset(heads))
+
+
+class Lag(NamedTuple):
+    """How many entries of the log a repository lacks, and how old the oldest of them is.
+
+    ``seconds`` is 0 if it lacks none.
+    """
+
+    entries: int
+    seconds: int
+
+
+def lag(repo: Any, session: Questions) -> Lag:
+    """Return how far a repository is behind the log. Raise as `find`."""
+    place, state = find(repo, session), session.public_log_state()
+    if place is None or state is None or place.position >= state.position:
+        return Lag(0, 0)
+    [oldest] = session.public_log_after(place.position, 1)
+    return Lag(state.position - place.position, max(1, int(time.time()) - oldest.logged))
 
 
 def is_public(repo: Any, node: bytes) -> bool:

@@ -170,6 +170,10 @@ def test_quickstart(world):
 
 
 FIRST_SCHEMA = """\
+DROP TABLE public_log
+DROP TABLE public_history
+DROP TABLE public_bookmarks
+DROP TABLE last_runs
 DROP TABLE changeset_words
 DROP VIEW audit_log
 DROP TABLE compatibility

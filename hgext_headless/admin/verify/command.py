@@ -6,6 +6,7 @@ from typing import Any
 
 from ... import hgcompat
 from ...backend import Backend
+from ...catalog import runs, search
 from .. import cli
 from . import public_history, pushes
 from .objects import Objects
@@ -28,4 +29,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             fm,
             b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),
         )
-    return 1 if report.problems > report.repaired else 0
+    if report.problems > report.repaired:
+        return 1
+    if backend.catalog.read(search.may_fill):  # not on an hgweb server
+        backend.catalog.write(runs.record, 'verify')
+    return 0

@@ -1,0 +1,192 @@
+"""``admin::headless-doctor``: what is wrong with this server, and what to do."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .. import config, hgcompat, replica, requirement
+from ..backend import Backend
+from ..catalog import diagnosis, runs, schema
+from ..errors import HeadlessError
+from ..history import append, place as places
+from ..lifecycle import rights
+
+#: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
+_CLOCK = 5
+#: Ages in seconds from which a server behind the log, and a command that has not run, are told.
+_LAG = 60
+_DAY = 86400
+_SHOULD_RUN = {'gc': 8 * _DAY, 'verify': 8 * _DAY}
+
+_OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    with ui.formatter(b'headless-doctor', hgcompat.formatter_options(opts)) as fm:
+        doctor = _Doctor(repo, backend, fm)
+        for check in (
+            doctor.configuration,
+            doctor.hgrc,
+            doctor.requirement,
+            doctor.database,
+            doctor.store,
+            doctor.public_history,
+            doctor.commands,
+        ):
+            doctor.examine(check)
+    return 1 if doctor.problems else 0
+
+
+class _Doctor:
+    """Examines one server; writes a line for each thing that it looks at."""
+
+    def __init__(self, repo: Any, backend: Backend, fm: Any) -> None:
+        self._repo = repo
+        self._backend = backend
+        self._settings = backend.settings
+        self._fm = fm
+        self._takes_pushes = replica.takes_pushes(repo)
+        self._name = b''
+        self.problems = 0
+
+    def examine(self, check: Callable[[], None]) -> None:
+        """Run a check; what it raises is a problem."""
+        self._name = check.__name__.replace('_', ' ').encode('ascii')
+        try:
+            check()
+        except HeadlessError as exc:
+            self._say(_PROBLEM, hgcompat.to_bytes(exc.line()))
+
+    def _say(self, kind: bytes, text: bytes) -> None:
+        self.problems += kind == _PROBLEM
+        self._fm.startitem()
+        self._fm.write(b'kind item text', b'%s: %s: %s\n', kind, self._name, text)
+
+    def configuration(self) -> None:
+        config.check_repository(self._repo)
+        config.check_packages(self._settings)
+        if not self._takes_pushes or hgcompat.is_loaded(b'hgext_headless.web'):
+            config.check_serving(self._settings)
+        role = b'takes pushes' if self._takes_pushes else b'takes no pushes'
+        name = hgcompat.to_bytes(self._settings.repository)
+        self._say(_OK, b'repository "%s", which %s' % (name, role))
+        if self._settings.embedded_database:
+            self._say(_WARNING, b'the embedded database is for one server: set headless.database')
+
+    def hgrc(self) -> None:
+        """Whoever can read it knows the password of the database and the key of the links."""
+        path = self._repo.vfs.join(b'hgrc')
+        try:
+            found = os.stat(path)
+        except OSError:
+            self._say(_OK, b'there is none; the settings come from elsewhere')
+            return
+        has_secret = self._settings.link_secret is not None or '@' in self._settings.database
+        if found.st_mode & stat.S_IROTH and has_secret:
+            self._say(_WARNING, b'anybody can read %s, which has secrets: chmod 640' % path)
+        elif found.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+            self._say(_WARNING, b'others may write to %s, which hg then trusts: chmod 640' % path)
+        else:
+            self._say(_OK, b'%s is trusted, and no others may read or write it' % path)
+        if found.st_uid != os.geteuid():
+            self._say(
+                _WARNING,
+                b'it belongs to another user: a server of a user whose [trusted] does not name '
+                b'that one ignores it, and refuses to open the repository',
+            )
+
+    def requirement(self) -> None:
+        if requirement.NAME in self._repo.requirements:
+            self._say(_OK, b'an hg without the extensions refuses to open the repository')
+        else:
+            self._say(
+                _PROBLEM,
+                b'an hg without the extensions would take drafts: run "hg admin::headless-init"',
+            )
+
+    def database(self) -> None:
+        found = self._backend.catalog.read(diagnosis.diagnose)
+        version = hgcompat.to_bytes(found.schema or 'none')
+        if (found.schema or '') < schema.REVISION:
+            self._say(_WARNING, b'the schema is %s: run "hg admin::headless-init"' % version)
+        else:
+            self._say(_OK, b'it answers, with schema %s' % version)
+        if found.unreadable:
+            self._say(
+                _PROBLEM, b'the role may not read: GRANT SELECT ON %s' % _list(found.unreadable)
+            )
+        if found.unwritable and self._takes_pushes:
+            self._say(
+                _PROBLEM,
+                b'the role may not write: GRANT INSERT, UPDATE, DELETE ON %s'
+                % _list(found.unwritable),
+            )
+        if not found.is_durable:
+            self._say(
+                _PROBLEM,
+                b'fsync is off: pushes that were acknowledged are lost if its machine crashes',
+            )
+        difference = int(time.time()) - found.clock
+        if abs(difference) > _CLOCK:
+            self._say(
+                _WARNING,
+                b"this machine's clock differs from the database's by %d seconds: use NTP"
+                % difference,
+            )
+
+    def store(self) -> None:
+        if not self._takes_pushes:
+            self._backend.store.check()
+            probe = self._backend.catalog.read(diagnosis.probe)
+            if probe is not None and self._backend.store.size(probe[0]) != probe[1]:
+                self._say(_PROBLEM, b'the newest object is not there: is headless.store right?')
+                return
+            self._say(_OK, b'it answers')
+            return
+        rights.check(self._backend)
+        self._say(_OK, b'an object was written, read, listed and deleted')
+
+    def public_history(self) -> None:
+        if not append.is_kept(self._settings):
+            return
+        with self._backend.catalog.reading() as session:
+            state = session.public_log_state()
+            lag = places.lag(self._repo, session)
+        if state is None:
+            self._say(
+                _WARNING,
+                b'its log has not begun: run "hg admin::headless-init" on a push server',
+            )
+        elif lag.seconds > _LAG:
+            self._say(
+                _WARNING,
+                b'this repository is %d entries and %d seconds behind: is "hg '
+                b'admin::headless-follow --watch" running?' % lag,
+            )
+        else:
+            self._say(_OK, b'this repository is %d entries behind the log' % lag.entries)
+
+    def commands(self) -> None:
+        """Commands that an operator runs from time to time, on one server."""
+        last = self._backend.catalog.read(runs.last)
+        now = time.time()
+        for command, most in _SHOULD_RUN.items():
+            name = command.encode('ascii')
+            if command not in last:
+                self._say(_WARNING, b'headless-%s has never succeeded: run it each week' % name)
+                continue
+            days = int(max(0, now - last[command])) // _DAY
+            late = now - last[command] > most
+            self._say(
+                _WARNING if late else _OK,
+                b'headless-%s succeeded %d days ago%s'
+                % (name, days, b': run it each week' if late else b''),
+            )
+
+
+def _list(found: list[str]) -> bytes:
+    return hgcompat.to_bytes(', '.join(found))

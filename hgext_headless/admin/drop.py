@@ -1,0 +1,55 @@
+"""``admin::headless-drop``: remove all that the database and the store have of a repository."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .. import hgcompat
+from ..backend import Backend
+from ..catalog import repositories
+from ..errors import Refused
+from ..lifecycle import deletion
+from . import cli
+
+#: Seconds without a push after which no ``--force`` is needed.
+_QUIET = 86400
+
+
+def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
+    wanted = hgcompat.to_str(name)
+    found = [r for r in backend.catalog.read(repositories.all_of) if r.name == wanted]
+    if not found:
+        raise Refused(f'the database has no repository "{hgcompat.escaped(name)}"')
+    [there] = found
+    if there.last_push and time.time() - there.last_push < _QUIET and not opts['force']:
+        raise Refused(
+            f'"{wanted}" was pushed to within the last day: stop its servers first '
+            '(--force drops it)'
+        )
+    if opts['dry_run']:
+        ui.status(b'would drop %s\n' % _described(there))
+        return 0
+    other = backend.of(wanted)
+    # Rows before objects, and the repository's own row last: a run that is killed goes on.
+    with deletion.required(other) as deleter:
+        with cli.progress(ui, b'dropping', b'rows', None) as bar:
+            while number := other.catalog.write(repositories.drop_rows):
+                bar.increment(number)
+        keys = [each.key for each in other.store.objects(f'{wanted}/')]
+        with cli.progress(ui, b'dropping', b'objects', len(keys)) as bar:
+            for start in range(0, len(keys), deletion.BATCH):
+                deleter.remove(keys[start : start + deletion.BATCH])
+                bar.increment(deletion.BATCH)
+        other.catalog.write(repositories.drop)
+    ui.status(b'dropped %s\n' % _described(there))
+    return 0
+
+
+def _described(there: repositories.Repository) -> bytes:
+    return b'"%s": %d pushes, %d bundles with %s' % (
+        hgcompat.to_bytes(there.name),
+        there.last_push_id,
+        there.bundles,
+        hgcompat.byte_count(there.bytes),
+    )

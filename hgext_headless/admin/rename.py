@@ -1,0 +1,53 @@
+"""``admin::headless-rename``: rename a repository in the database and the store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from .. import config, hgcompat
+from ..backend import Backend
+from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import repositories
+from ..errors import Refused
+from ..lifecycle import deletion
+from ..store import names
+from . import cli
+
+#: Objects that are copied between two transactions.
+_BATCH = 50
+
+
+def run(ui: Any, repo: Any, backend: Backend, old: bytes, new: bytes, **opts: Any) -> int:
+    before, after = hgcompat.to_str(old), hgcompat.to_str(new)
+    config.check_name(after)
+    there = {found.name: found for found in backend.catalog.read(repositories.all_of)}
+    if before not in there:
+        raise Refused(f'the database has no repository "{hgcompat.escaped(old)}"')
+    if after in there:
+        raise Refused(f'the database has a repository "{after}" already')
+    other = backend.of(before)
+    with deletion.required(other) as deleter:
+        with cli.progress(ui, b'renaming', b'objects', there[before].bundles) as bar:
+            while True:
+                while keys := other.catalog.read(repositories.keys_of, _BATCH):
+                    renamed = [(key, names.key(after, names.digest(key))) for key in keys]
+                    for pair in renamed:
+                        _copy(other, *pair)
+                    other.catalog.write(repositories.set_keys, renamed)
+                    deleter.remove(keys)
+                    bar.increment(len(keys))
+                if other.catalog.write(repositories.rename, after):
+                    break
+    ui.status(
+        b'renamed "%s" to "%s": set headless.repository on all its servers\n' % (old, new)
+    )
+    return 0
+
+
+def _copy(backend: Backend, old: str, new: str) -> None:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+        path = os.path.join(folder, 'object')
+        backend.store.get(old, path)
+        backend.store.put(new, path)

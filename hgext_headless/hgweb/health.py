@@ -1,0 +1,93 @@
+"""``headless-health`` and ``headless-ready``, for load balancers and those who watch.
+
+They need no login, and tell nothing secret. The first asks neither database nor store. The answer
+of the second is kept for a second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .. import hgcompat, lazy
+from ..backend import Backend
+from ..errors import Corrupt, HeadlessError
+from ..history import append, place as places
+
+_HEALTH, _READY = b'headless-health', b'headless-ready'
+#: Seconds for which an answer is kept.
+_KEPT = 1.0
+
+
+def matches(req: Any) -> bool:
+    """Return whether a request (hgweb's `parsedrequest`) is for one of these."""
+    parts = req.dispatchparts
+    return len(parts) == 1 and parts[0] in (_HEALTH, _READY)
+
+
+def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
+    """Return the response: JSON, with status 200, or 503 if the server is not ready.
+
+    The parameter ``max-lag`` of the request is in seconds: a server that lacks older public
+    history is not ready.
+    """
+    status = 200
+    found: dict[str, Any] = {'status': 'ok'}
+    if req.dispatchparts[0] == _READY:
+        found = _kept(repo)
+        text = hgcompat.to_str(req.qsparams.get(b'max-lag', b''))
+        if text.isdigit() and found['public_history'].get('seconds', 0) > int(text):
+            found = {**found, 'ready': False}
+        status = 200 if found['ready'] else 503
+    res.status = b'200 Script output follows' if status == 200 else b'503 Service Unavailable'
+    res.headers[b'Content-Type'] = b'application/json'
+    res.headers[b'Cache-Control'] = b'no-store'
+    res.setbodybytes(json.dumps(found, indent=2).encode('ascii') + b'\n')
+    chunks: Iterator[bytes] = res.sendresponse()
+    return chunks
+
+
+def _kept(repo: Any) -> dict[str, Any]:
+    backend = Backend(repo)
+    memory = backend.catalog.memory('ready', repo.root)
+    if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
+        memory.update(found=_ready(repo, backend), asked=time.monotonic())
+    found: dict[str, Any] = memory['found']
+    return found
+
+
+def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
+    found: dict[str, Any] = {'ready': True, 'public_history': {}, 'pushlog': {}}
+    probe: list[tuple[str, int]] = []
+
+    def database() -> None:
+        diagnosis = lazy.load('hgext_headless.catalog.diagnosis')
+        with backend.catalog.reading() as session:
+            found['schema'] = diagnosis.engine.schema_revision(session.connection)
+            found['pushlog'] = {'last_push_id': session.last_push_id()}
+            probe.extend(filter(None, [diagnosis.probe(session)]))
+            if append.is_kept(backend.settings):
+                found['public_history'] = places.lag(repo, session)._asdict()
+
+    def store() -> None:
+        for key, size in probe:
+            if backend.store.size(key) != size:
+                raise Corrupt('the newest object is not there')
+
+    for name, check in (('database', database), ('store', store)):
+        found[name] = _outcome(check)
+        found['ready'] &= found[name] == 'ok'
+    return found
+
+
+def _outcome(check: Callable[[], None]) -> str:
+    """Return ``ok``, or the kind of the error: its text may name hosts."""
+    try:
+        check()
+    except HeadlessError as exc:
+        return exc.kind
+    except Exception:
+        return 'failed'
+    return 'ok'

@@ -1,0 +1,125 @@
+"""What tells whether a server is well: health, readiness, ``headless-doctor``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import services as running
+from conftest import fresh
+from web import fetch, fetch_json
+from world import Server
+
+DOCTOR = 'admin::headless-doctor'
+
+
+@pytest.fixture
+def settings(world, services):
+    return fresh(world, services)
+
+
+@pytest.fixture
+def server(world, settings):
+    made = Server(world, 'server', settings)
+    made.hg('admin::headless-init')
+    (made.root / '.hg' / 'hgrc').chmod(0o600)
+    yield made
+    made.stop()
+
+
+def without_database(settings: str) -> str:
+    return re.sub('database = .*', 'database = postgresql+psycopg2://x@127.0.0.1:1/y', settings)
+
+
+def examined(server, code: int | None = 0) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in json.loads(server.hg(DOCTOR, '-T', 'json', code=code)):
+        found.setdefault(line['item'], []).append((line['kind'], line['text']))
+    return found
+
+
+def test_well(server):
+    """The tests' Postgres runs without fsync, and that is told; nothing else is wrong."""
+    for command in ('gc', 'verify'):
+        server.hg(f'admin::headless-{command}')
+    found = examined(server, code=1)
+    fsync = found['database'].pop()
+    assert fsync[0] == 'problem' and 'fsync is off' in fsync[1]
+    assert {kind for lines in found.values() for kind, _text in lines} == {'ok'}, found
+    assert list(found) == [
+        'configuration', 'hgrc', 'requirement', 'database', 'store', 'public history', 'commands'
+    ]
+    assert 'ok: store: an object was written, read, listed and deleted' in server.hg(DOCTOR, code=1)
+
+
+def test_what_is_wrong(server, world, settings):
+    found = examined(server, code=1)
+    assert [kind for kind, _text in found['commands']] == ['warning', 'warning']
+    (server.root / '.hg' / 'hgrc').chmod(0o644)
+    assert 'anybody can read' in examined(server, code=1)['hgrc'][0][1]
+    server.configure(without_database(settings))
+    found = examined(server, code=1)
+    assert 'headless: temporary' in found['database'][0][1]
+    assert found['store'][0][0] == 'ok'
+
+
+def test_what_a_reader_may(world, settings, server, services):
+    """A key that may only read is told what it cannot do, by name."""
+    world.env.update(AWS_ACCESS_KEY_ID=running.READER_KEY)
+    out = server.hg(DOCTOR, code=1)
+    assert 'problem: store: headless: temporary: this server cannot write objects' in out
+    assert 's3:PutObject' in out
+    assert 's3:PutObject' in server.hg('admin::headless-init', code=255)
+
+
+def test_replica(world, settings, server):
+    """It takes no pushes, and lags."""
+    replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('public')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push')
+    found = examined(replica, code=1)
+    assert 'takes no pushes' in found['configuration'][0][1]
+    assert found['public history'] == [
+        ('ok', 'this repository is 1 entries behind the log')
+    ]
+
+
+def test_ready(world, settings, server):
+    replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)
+    url = replica.start()
+    assert fetch_json(url + 'headless-health') == {'status': 'ok'}
+    found = fetch_json(url + 'headless-ready')
+    assert found == {
+        'ready': True,
+        'database': 'ok',
+        'schema': '0007',
+        'store': 'ok',
+        'pushlog': {'last_push_id': 0},
+        'public_history': {'entries': 0, 'seconds': 0},
+    }
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('public')
+    alice.hg('phase', '--public', '.')
+    alice.hg('push')
+    replica.restart()
+    found = fetch_json(replica.start() + 'headless-ready')
+    assert found['ready'] and found['public_history']['entries'] == 1
+    replica.restart()
+    code, body, _headers = fetch(replica.start() + 'headless-ready?max-lag=0')
+    assert code == 503 and not json.loads(body)['ready']
+    replica.stop()
+
+
+def test_not_ready(world, settings, server):
+    """A login is not asked for; what is broken is named, and no host."""
+    server.configure(without_database(settings) + '\n[web]\nallow_read = nobody\n')
+    url = server.start()
+    assert fetch(url + 'log')[0] == 401
+    assert fetch(url + 'headless-health')[0] == 200
+    code, body, _headers = fetch(url + 'headless-ready')
+    assert code == 503
+    assert json.loads(body)['database'] == 'temporary'
+    assert b'127.0.0.1' not in body

@@ -1,0 +1,111 @@
+"""Several repositories in one database: listed, kept in order, dropped, renamed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import fresh
+from world import Server
+
+from hgext_headless.catalog import engine, repositories
+
+
+@pytest.fixture
+def settings(world, services):
+    return fresh(world, services)
+
+
+@pytest.fixture
+def try_(world, settings):
+    made = Server(world, 'try', settings)
+    made.hg('admin::headless-init')
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def other(world, settings, try_):
+    made = Server(world, 'other', settings)
+    hgrc = made.root / '.hg' / 'hgrc'
+    hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = other'))
+    made.hg('admin::headless-init')
+    yield made
+    made.stop()
+
+
+def push(world, server, name: str) -> str:
+    """A public changeset with a bookmark, and a draft with another, with a marker."""
+    clone = world.clone(server.url('path'), f'{name}-clone')
+    clone.commit(f'{name}-public')
+    clone.hg('phase', '--public', '.')
+    clone.hg('bookmark', f'{name}-b')
+    draft = clone.commit(f'{name}-draft')
+    clone.hg('push', '-B', f'{name}-b')
+    return draft
+
+
+def listed(server) -> dict[str, tuple[int, int]]:
+    return {
+        found['name']: (found['last_push_id'], found['bundles'])
+        for found in json.loads(server.hg('admin::headless-list', '-T', 'json'))
+    }
+
+
+def test_list(world, try_, other):
+    push(world, try_, 'a')
+    assert listed(other) == {'try': (1, 2), 'other': (0, 0)}
+    out = try_.hg('admin::headless-list').splitlines()
+    assert out[0].split()[:3] == ['other', '0', 'never']
+    assert out[1].split()[0] == 'try' and '2 bundles' in out[1]
+
+
+def test_housekeeping(world, try_, other):
+    push(world, try_, 'a')
+    push(world, other, 'b')
+    out = try_.hg('admin::headless-housekeeping', '--older-than', '0s', try_.root, other.root)
+    assert out.count('expired 1 drafts') == 2 and out.count('all is well') == 2
+    assert 'the database has a repository "other" too' in try_.hg('admin::headless-housekeeping')
+    out = try_.hg('admin::headless-housekeeping', '/nowhere', try_.root, code=1)
+    assert 'repository /nowhere not found' in out and 'all is well' in out
+
+
+def test_drop(world, try_, other, monkeypatch):
+    """Nothing of it is left, the other one is whole; killed half way it goes on."""
+    push(world, try_, 'a')
+    draft = push(world, other, 'b')
+    assert 'within the last day' in other.hg('admin::headless-drop', 'try', code=255)
+    assert 'no repository "nothing"' in other.hg('admin::headless-drop', 'nothing', code=255)
+    assert 'would drop "try": 1 pushes, 2 bundles' in other.hg(
+        'admin::headless-drop', 'try', '--force', '-n'
+    )
+    monkeypatch.setattr(repositories, '_ROWS', 1)
+    database = engine.open_database(other.configured('database'))
+    from hgext_headless.catalog.session import Session
+
+    for _ in range(4):
+        with database.writing() as connection:
+            assert repositories.drop_rows(Session(connection, 'try')) == 1
+    database._engine.dispose()
+    assert 'dropped "try"' in other.hg('admin::headless-drop', 'try', '--force')
+    assert list(listed(other)) == ['other']
+    assert 'all is well' in other.hg('admin::headless-verify', '--full')
+    bob = world.clone(other.url('path'), 'bob')
+    bob.hg('pull', '-r', draft)
+
+
+def test_rename(world, try_, other):
+    """Its drafts, pushes and public history go on under the new name."""
+    draft = push(world, try_, 'a')
+    assert 'already' in try_.hg('admin::headless-rename', 'try', 'other', code=255)
+    assert 'headless.repository' in try_.hg('admin::headless-rename', 'try', 'a/b', code=255)
+    assert 'renamed "try" to "new"' in try_.hg('admin::headless-rename', 'try', 'new')
+    assert listed(other) == {'new': (1, 2), 'other': (0, 0)}
+    hgrc = try_.root / '.hg' / 'hgrc'
+    hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = new'))
+    assert 'all is well' in try_.hg('admin::headless-verify', '--full')
+    bob = world.clone(try_.url('http'), 'bob')
+    bob.hg('pull', '-r', draft)
+    bob.commit('more')
+    assert 'as push 2' in bob.hg('push', '-f')
+    assert try_.hg('admin::headless-gc', '--grace', '0s', '-n') == ''
