@@ -106,6 +106,7 @@ def test_previous_code_beside_this(world, make_server, backend):
     assert fetch_json(f'{after}json-pushes?search=file5') == {}
     if backend == 'services':  # code from before logs no public history
         assert 'logged' not in server.hg('admin::headless-follow')
+        alice.hg('update', '-q', '.^')
         alice.commit('public')
         alice.hg('phase', '--public', '.')
         assert 'as push 6' in alice.hg('push', before)
