@@ -109,6 +109,6 @@ def test_previous_code_beside_this(world, make_server, backend):
         alice.hg('update', '-q', '.^')
         alice.commit('public')
         alice.hg('phase', '--public', '.')
-        assert 'as push 6' in alice.hg('push', before)
+        assert 'as push 6' in alice.hg('push', '-f', '-r', '.', before)
         assert '1 bundles' in server.hg('admin::headless-follow')
         assert 'all is well' in server.hg('admin::headless-verify', '--full')
