@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import config, lazy
-from .store import cache
+from .store import S3Options, cache, replica
 
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
@@ -82,10 +82,19 @@ class Backend:
     def store(self) -> Store:
         """The store. Raises `errors.Misconfigured`."""
         settings = self.settings
+        options = S3Options(
+            settings.s3_endpoint_url,
+            settings.s3_region,
+            settings.s3_storage_class,
+            settings.s3_kms_key,
+        )
         with lazy.eager_imports():
-            store: Store = lazy.load('hgext_headless.store.opening').open_store(
-                settings.store, settings.s3_endpoint_url, settings.s3_region
-            )
+            opening = lazy.load('hgext_headless.store.opening')
+            store: Store = opening.open_store(settings.store, options)
+            if settings.store_read is not None:
+                region = settings.store_read_region or settings.s3_region
+                nearer = opening.open_store(settings.store_read, options._replace(region=region))
+                store = replica.WithReplica(store, nearer)
         return store
 
     @functools.cached_property

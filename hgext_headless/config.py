@@ -24,8 +24,12 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'database-connect-timeout', 5),
     (b'database-timeout', 12),
     (b'store', None),
+    (b'store-read', None),
+    (b'store-read-region', None),
     (b's3-endpoint-url', None),
     (b's3-region', None),
+    (b's3-storage-class', None),
+    (b's3-kms-key', None),
     (b'public', b'accept'),
     (b'max-push-size', b'1 GB'),
     (b'user-variable', b'USER'),
@@ -38,6 +42,8 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'cache-size', b'1 GB'),
     (b'pushlog-limit', 10000),
     (b'listed-bookmarks', 100),
+    (b'events', b'none'),
+    (b'metrics-dir', None),
 )
 
 #: Maximum size of a link in bytes: the size of a bundle2 part's parameter is one byte.
@@ -77,8 +83,12 @@ class Settings:
     database_timeout: int
     store: str
     home: str
+    store_read: str | None
+    store_read_region: str | None
     s3_endpoint_url: str | None
     s3_region: str | None
+    s3_storage_class: str | None
+    s3_kms_key: str | None
     accept_public: bool
     max_push_size: int
     user_variable: bytes
@@ -91,6 +101,7 @@ class Settings:
     cache_size: int
     pushlog_limit: int
     listed_bookmarks: int
+    metrics_dir: str | None
 
 
 def settings(repo: Any) -> Settings:
@@ -174,9 +185,13 @@ def settings(repo: Any) -> Settings:
             )
     if database_read is not None and database is None:
         raise wrong(b'database', 'is required where headless.database-read is set')
-    store = text(b'store')
-    if store is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', store):
-        raise wrong(b'store', f'"{store}" is neither s3://bucket/prefix nor file:///folder')
+    store, store_read = text(b'store'), text(b'store-read')
+    for item, value in ((b'store', store), (b'store-read', store_read)):
+        if value is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', value):
+            raise wrong(item, f'"{value}" is neither s3://bucket/prefix nor file:///folder')
+    storage_class = text(b's3-storage-class')
+    if storage_class in ('GLACIER', 'DEEP_ARCHIVE'):
+        raise wrong(b's3-storage-class', f'{storage_class}: a client cannot wait for hours')
     repository = text(b'repository')
     if repository is None:
         if database is not None:
@@ -184,6 +199,7 @@ def settings(repo: Any) -> Settings:
         repository = to_str(repo.root.rsplit(b'/', 1)[-1])
     check_name(repository)
 
+    choice(b'events', ('none', 'stderr', 'syslog'))
     bundle_url = url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH)
     link_secret = text(b'link-secret')
     inline = choice(b'inline', ('auto', 'always', 'never'))
@@ -198,8 +214,12 @@ def settings(repo: Any) -> Settings:
         database_timeout=timeout,
         store=store or f'file://{home}/store',
         home=home,
+        store_read=store_read,
+        store_read_region=text(b'store-read-region'),
         s3_endpoint_url=text(b's3-endpoint-url'),
         s3_region=text(b's3-region'),
+        s3_storage_class=storage_class,
+        s3_kms_key=text(b's3-kms-key'),
         accept_public=choice(b'public', ('accept', 'reject')) == 'accept',
         max_push_size=max_push_size,
         user_variable=to_bytes(text(b'user-variable') or 'USER'),
@@ -212,6 +232,7 @@ def settings(repo: Any) -> Settings:
         cache_size=cache_size,
         pushlog_limit=pushlog_limit,
         listed_bookmarks=listed_bookmarks,
+        metrics_dir=text(b'metrics-dir'),
     )
 
 

@@ -93,7 +93,12 @@ by link, and each page of the pushlog logs a line in ``.hg/blackbox.log``:
 ``headless event=push outcome=ok ...``, with the seconds that its stages took. Values
 are plain words or JSON strings. The line of a page is written when its last byte is
 sent, those of ``getbundle`` and ``link`` when the reply begins. The time of ``push``
-begins when the whole request has arrived.
+begins when the whole request has arrived. ``headless.events`` sends the same elsewhere.
+
+An hgweb server answers ``/headless-health`` while it lives, ``/headless-ready`` with status
+503 if the database, the store, or public history older than ``?max-lag=SECONDS`` is missing, and
+``/headless-metrics`` with metrics in the format of Prometheus (this needs the package
+prometheus-client).
 """
 
 CONFIG = b"""
@@ -128,11 +133,21 @@ has ``repository``, ``database`` or ``store`` set.
     ``s3://bucket/prefix`` or ``file:///folder``. Credentials come from boto3's own
     configuration. (default: a folder in ``.hg/headless``)
 
+``store-read``, ``store-read-region``
+    Replica of the store that is nearer to this server, and its region: bundles are
+    read there once they have got there, and from ``store`` before. (default: none)
+
 ``s3-endpoint-url``
     Endpoint of the S3 service, if it is not Amazon's.
 
 ``s3-region``
     Region of the bucket, if boto3's own configuration has none.
+
+``s3-storage-class``
+    Storage class of new objects, such as ``STANDARD_IA``. (default: the bucket's)
+
+``s3-kms-key``
+    Key of AWS KMS by which S3 encrypts new objects. (default: the bucket's encryption)
 
 ``public``
     ``accept`` or ``reject``: whether a push may add public changesets.
@@ -181,6 +196,16 @@ has ``repository``, ``database`` or ``store`` set.
     Maximum number of draft bookmarks listed to clients, the newest ones. Only these can
     be found, moved and deleted by :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
     all. 0 for none. (default: 100)
+
+``events``
+    ``syslog`` or ``stderr``: log each push, each pull and page of drafts, each download by
+    link, and each page of the pushlog as a line of JSON, also if ``.hg`` is read-only.
+    ``stderr`` is for web servers: over ssh, standard error is the client's.
+    (default: ``none``)
+
+``metrics-dir``
+    Folder in which the processes of this machine count events and durations, for
+    Prometheus: see ``/headless-metrics`` in :hg:`help headless`. (default: none)
 
 ``headless-links``
 ------------------

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from mercurial import error
 
+from . import events
 from .errors import HeadlessError
 from .hgcompat import to_bytes, to_str
 
@@ -64,16 +65,24 @@ class Stages:
                 entered = stack.enter_context(manager)
             yield entered
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was noted, without what is None."""
+        return {name: fact for name, fact in self._facts.items() if fact is not None}
+
+    def seconds(self) -> dict[str, float]:
+        """Return the durations of the stages, and the ``total``."""
+        return {**self._seconds, 'total': time.monotonic() - self._began}
+
     def line(self) -> bytes:
         """Return the log line: ``key=value`` pairs of the facts, the stages' times and the total.
 
         A value that contains other characters than names, numbers and dates do is a JSON
         string.
         """
-        pairs = {name: _value(fact) for name, fact in self._facts.items() if fact is not None}
-        for name, seconds in self._seconds.items():
+        pairs = {name: _value(fact) for name, fact in self.facts.items()}
+        for name, seconds in self.seconds().items():
             pairs[f'{name}_seconds'] = f'{seconds:.3f}'
-        pairs['total_seconds'] = f'{time.monotonic() - self._began:.3f}'
         return to_bytes(' '.join(f'{name}={value}' for name, value in pairs.items()))
 
 
@@ -98,6 +107,7 @@ def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
     finally:
         # The blackbox does not log the event's name itself.
         ui.log(_EVENT, b'headless %s\n', stages.line())
+        events.tell(ui, stages.facts, stages.seconds())
 
 
 def _failure(exc: BaseException) -> dict[str, str]:

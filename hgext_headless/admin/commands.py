@@ -162,20 +162,22 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
     b'admin::headless-verify',
     [
         (b'', b'full', None, b'read every object and compare its digests'),
+        (b'', b'sample', b'', b'read only this share of the objects, by chance', b'PERCENT'),
         (b'', b'repair', None, b'repair what can be repaired'),
         (b'', b'force', None, b'repair even if many objects are missing'),
         (b'', b'since', b'', b'check only what was stored or pushed since', b'DATE'),
         *_FORMATTER,
     ],
-    b'hg admin::headless-verify [--full] [--repair] [--since DATE]',
+    b'hg admin::headless-verify [--full | --sample PERCENT] [--repair] [--since DATE]',
     helpcategory=_CATEGORY,
 )
 def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     """check that database, store and repository agree
 
     Every row must have its object, with the right size and, with --full, the right
-    content. Every object must have a row. The bases of drafts, and the public
-    changesets that pushes brought, must be in the repository. Push ids must have no gap.
+    content (with --sample 1%, of one in a hundred). Every object must have a row. The bases
+    of drafts, and the public changesets that pushes brought, must be in the repository. Push
+    ids must have no gap. The log of public history must have all its objects.
 
     --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
     without a row are reported only if they are older than a day, and not with --since.
@@ -341,6 +343,45 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     Returns 0 on success.
     """
     return _run('stats', ui, repo, **opts)
+
+
+@on_replicas.command(
+    b'admin::headless-announce',
+    [
+        (b'', b'watch', None, b'go on, and announce what comes'),
+        (b'', b'list', None, b'list the targets, and how far each has got'),
+        *_FORMATTER,
+    ],
+    b'hg admin::headless-announce [--watch | --list]',
+    helpcategory=_CATEGORY,
+)
+def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
+    """tell others of pushes, so that they need not poll
+
+    The targets are in the section ``headless-announce``::
+
+      [headless-announce]
+      ci = https://ci.example.com/hooks/push
+      ci:secret = a key for signatures
+      log = | /usr/local/bin/on-push
+
+    Each is told of each push that this server can serve, in order, at least once: what is
+    sent is the answer of ``json-pushes?version=2&full=1`` for that push. A webhook gets a POST for
+    each push, with the headers ``X-Headless-Repository``, ``X-Headless-Push`` (the id) and,
+    with a secret, ``X-Hub-Signature-256``: ``sha256=`` and the HMAC-SHA256 of the body. A status
+    from 200 to 299 means that it was taken. A command gets a line for each push on its standard
+    input; exit code 0 means that it has taken all of them.
+
+    What a target does not take is sent again, after 1 second at first and 5 minutes at most; other
+    targets are told meanwhile. A new target is told of what comes from then on.
+
+    With --watch, go on: on Postgres, a push is announced as soon as it is recorded. Run it on
+    one server; if it runs on several, each target is told by one of them. The database role must
+    be able to write to the table ``announcements``.
+
+    Returns 0 on success, 1 if a target did not take what it was told.
+    """
+    return _run('announce.command', ui, repo, **opts)
 
 
 @eh.command(

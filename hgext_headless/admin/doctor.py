@@ -147,8 +147,14 @@ class _Doctor:
                 return
             self._say(_OK, b'it answers')
             return
-        rights.check(self._backend)
-        self._say(_OK, b'an object was written, read, listed and deleted')
+        if rights.check(self._backend):
+            self._say(_OK, b'an object was written, read, listed and deleted')
+        else:
+            self._say(
+                _OK,
+                b'an object was written, read and listed; gc, expire and obliterate have to run '
+                b'elsewhere: this server may not delete (s3:DeleteObject)',
+            )
 
     def public_history(self) -> None:
         if not append.is_kept(self._settings):

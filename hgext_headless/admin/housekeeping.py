@@ -14,7 +14,7 @@ from . import expire, gc
 from .verify import command as verify
 
 _EXPIRE: dict[str, Any] = {'older_than': b'', 'user': [], 'push': [], 'rev': [], 'dry_run': None}
-_VERIFY: dict[str, Any] = {'full': None, 'repair': None, 'force': None, 'since': b''}
+_VERIFY: dict[str, Any] = {'full': None, 'sample': b'', 'repair': None, 'force': None, 'since': b''}
 
 
 def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client import write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from .. import exposition
+from ..backend import Backend
 from ..catalog.statistics import Totals
 from ..errors import Refused
 
@@ -23,7 +25,6 @@ _GAUGES = (
     ('headless_bundles_size_bytes', 'Size of all bundles', 'bytes'),
     ('headless_bookmarks', 'Bookmarks of drafts', 'bookmarks'),
     ('headless_markers', 'Obsolescence markers of drafts', 'markers'),
-    ('headless_last_push_id', 'Id of the last push', 'last_push_id'),
     ('headless_last_push_timestamp_seconds', 'When the last push was recorded', 'last_push'),
     (
         'headless_oldest_bundle_timestamp_seconds',
@@ -48,10 +49,13 @@ class _Collector:
                 yield metric
 
 
-def write(path: str, repository: str, totals: Totals) -> None:
-    """Write the file atomically. Raise `Refused` if it cannot be written."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(repository, totals))
+def write(path: str, repo: Any, backend: Backend, totals: Totals) -> None:
+    """Write totals and all of `exposition` to a file, atomically.
+
+    Raise `Refused` if it cannot be written.
+    """
+    registry = exposition.registry(repo, backend)
+    registry.register(_Collector(backend.settings.repository, totals))
     try:
         write_to_textfile(path, registry)
     except OSError as exc:

@@ -44,7 +44,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_age, now, [cli.age('', age) for age in _AGES]),
     )
     if writer is not None:
-        writer.write(os.fsdecode(path), backend.settings.repository, found.totals)
+        writer.write(os.fsdecode(path), repo, backend, found.totals)
     with ui.formatter(b'headless-stats', hgcompat.formatter_options(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)

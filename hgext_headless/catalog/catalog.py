@@ -133,7 +133,7 @@ class Catalog:
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
         """A lock on something of this repository, for as long as this process lives;
         None where another process has it."""
-        path = self._database.lock_file()
+        path = self._database.lock_file(name)
         if path is not None:
             locked = engine.file_lock(path)
         else:

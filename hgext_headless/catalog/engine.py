@@ -108,11 +108,15 @@ class Database:
             connection.detach()
             yield connection
 
-    def lock_file(self) -> str | None:
+    def lock_file(self, name: str) -> str | None:
         """Where the processes that use this database may lock a file; None where they may
         be on several machines."""
         url = self._engine.url
-        return f'{url.database}.lock' if url.get_backend_name() == 'sqlite' else None
+        if url.get_backend_name() != 'sqlite':
+            return None
+        # Code from before has no other than the one for removal.
+        infix = '' if name == 'removal' else f'.{name.replace(" ", "-")}'
+        return f'{url.database}{infix}.lock'
 
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:

@@ -109,7 +109,6 @@ def append(session: Session, repository_id: int, published: Published, now: int)
     if found is None:
         begin(session, published.baseline)
         found = LogState(0, frozenset(published.baseline))
-    notifications.send(session)
     _move(session, repository_id, published.bookmarks)
     if published.bundle is None:
         return
@@ -195,6 +194,7 @@ def log(session: Session, published: Published, now: int, stored_again: Deletion
     lock(session.connection, owner)
     deletions.check(session.connection, owner, published.keys, stored_again)
     append(session, owner, published, now)
+    notifications.send(session)
 
 
 def replace(

@@ -10,7 +10,18 @@ from sqlalchemy import select, update
 
 from ..errors import Deletions, Temporary
 from ..model import Bundle, Changeset, Push, Recorded
-from . import bans, bookmarks, deletions, drafts, encoding, markers, public_log, roots, search
+from . import (
+    bans,
+    bookmarks,
+    deletions,
+    drafts,
+    encoding,
+    markers,
+    notifications,
+    public_log,
+    roots,
+    search,
+)
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bundle_changesets,
@@ -57,6 +68,8 @@ def record(
     if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push was let go at this very moment')
     roots.record(session.connection, repository_id, [ids[node] for node in push.roots])
+    if recorded.push_id is not None or push.published is not None:
+        notifications.send(session)
     return replace(recorded, markers=new_markers)
 
 

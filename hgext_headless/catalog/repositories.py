@@ -33,6 +33,7 @@ _TABLES = (
     schema.changesets,
     schema.pushes,
     schema.last_runs,
+    schema.announcements,
     schema.audit,
 )
 

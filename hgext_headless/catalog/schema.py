@@ -315,6 +315,19 @@ public_bookmarks = Table(
     Index(None, 'repository_id', 'position'),
 )
 
+# How far the announcements of pushes have got: see `announcements`.
+announcements = Table(
+    'announcements',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('target', String(100), primary_key=True),
+    Column('push_id', BigInteger, nullable=False),
+    Column('failures', Integer, nullable=False),
+    Column('error', Text, nullable=False),
+    # Not before then, in seconds since the epoch, by the database's clock.
+    Column('retry', BigInteger, nullable=False),
+)
+
 # When a command last succeeded: see `runs`.
 last_runs = Table(
     'last_runs',

@@ -1,4 +1,4 @@
-"""``headless-health`` and ``headless-ready``, for load balancers and those who watch.
+"""For load balancers and Prometheus: ``headless-health``, ``-ready`` and ``-metrics``.
 
 They need no login, and tell nothing secret. The first asks neither database nor store. The answer
 of the second is kept for a second.
@@ -6,6 +6,7 @@ of the second is kept for a second.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from ..backend import Backend
 from ..errors import Corrupt, HeadlessError
 from ..history import append, place as places
 
-_HEALTH, _READY = b'headless-health', b'headless-ready'
+_HEALTH, _READY, _METRICS = b'headless-health', b'headless-ready', b'headless-metrics'
 #: Seconds for which an answer is kept.
 _KEPT = 1.0
 
@@ -24,15 +25,17 @@ _KEPT = 1.0
 def matches(req: Any) -> bool:
     """Return whether a request (hgweb's `parsedrequest`) is for one of these."""
     parts = req.dispatchparts
-    return len(parts) == 1 and parts[0] in (_HEALTH, _READY)
+    return len(parts) == 1 and parts[0] in (_HEALTH, _READY, _METRICS)
 
 
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
-    """Return the response: JSON, with status 200, or 503 if the server is not ready.
+    """Return the response: JSON, with status 200, or 503 if the server is not ready; or metrics.
 
     The parameter ``max-lag`` of the request is in seconds: a server that lacks older public
     history is not ready.
     """
+    if req.dispatchparts[0] == _METRICS:
+        return _metrics(repo, res)
     status = 200
     found: dict[str, Any] = {'status': 'ok'}
     if req.dispatchparts[0] == _READY:
@@ -45,6 +48,23 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     res.headers[b'Content-Type'] = b'application/json'
     res.headers[b'Cache-Control'] = b'no-store'
     res.setbodybytes(json.dumps(found, indent=2).encode('ascii') + b'\n')
+    chunks: Iterator[bytes] = res.sendresponse()
+    return chunks
+
+
+def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
+    res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
+    if importlib.util.find_spec('prometheus_client') is None:
+        res.status = b'501 Not Implemented'
+        res.setbodybytes(b'this needs a package: pip install hgext-headless[prometheus]\n')
+    else:
+        with lazy.eager_imports():
+            client = importlib.import_module('prometheus_client')
+        exposition = lazy.load('hgext_headless.exposition')
+        registry = exposition.registry(repo, Backend(repo))
+        res.status = b'200 Script output follows'
+        res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
+        res.setbodybytes(client.generate_latest(registry))
     chunks: Iterator[bytes] = res.sendresponse()
     return chunks
 

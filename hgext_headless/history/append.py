@@ -25,7 +25,7 @@ from ..errors import HeadlessError
 from ..lifecycle import upload
 from ..model import Bundle, LogEntry, Published
 from ..store import names
-from . import place as places
+from . import place as places, unrecorded
 from .place import Place
 
 #: Hooks that log what a transaction did. They are disabled where something else logs it.
@@ -114,9 +114,10 @@ def _write(
 def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
     """Log what the repository has and the log lacks; begin the log if it has not begun.
 
-    Return the number of objects that were stored for it. Raise what `place.find`, the store and
-    the catalog raise.
+    Record what pushes have left behind, too. Return the number of objects that were stored for
+    the log. Raise what `place.find`, the store and the catalog raise.
     """
+    unrecorded.record(repo, backend)
     with backend.catalog.reading() as session:
         place = places.find(repo, session)
     if place is None:

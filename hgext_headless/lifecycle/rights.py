@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,10 +12,11 @@ from ..errors import Corrupt, HeadlessError, Misconfigured, Temporary
 from ..store import names
 
 
-def check(backend: Backend) -> None:
-    """Write, read, list and delete an object.
+def check(backend: Backend) -> bool:
+    """Write, read, list and delete an object; return whether it could be deleted.
 
-    Raise what the store raises, with what this server cannot do.
+    A push server need not delete anything: `gc` removes the object then. Raise what the store
+    raises, with what this server cannot do.
     """
     store, repository = backend.store, backend.settings.repository
     store.check()
@@ -30,11 +30,13 @@ def check(backend: Backend) -> None:
         try:
             _can('read objects (s3:GetObject)', lambda: store.get(key, back))
             _can('list objects (s3:ListBucket)', lambda: list(store.objects(prefix)))
-        except HeadlessError:
-            with contextlib.suppress(HeadlessError):
+        finally:
+            try:
                 store.delete([key])
-            raise
-        _can('delete objects (s3:DeleteObject)', lambda: store.delete([key]))
+                may_delete = True
+            except HeadlessError:
+                may_delete = False
+    return may_delete
 
 
 def _can(what: str, act: Callable[[], object]) -> None:

@@ -16,7 +16,7 @@ from mercurial.node import hex
 
 from .. import config, errors, hgcompat
 from ..errors import Deletions, Raced, Refused, Temporary
-from ..history import append, place as places
+from ..history import append, place as places, unrecorded
 from ..history.place import Place
 from ..lifecycle import upload
 from ..model import Push, Recorded
@@ -78,6 +78,7 @@ def take(push: Incoming) -> None:
     stage = push.stages.stage
     hooks = Hooks(push)
     if push.entries:
+        unrecorded.record(push.repo, push.backend)
         hooks.before()
         opened = quarantines.opened(push)
     elif _changes_anything(push):
@@ -104,23 +105,24 @@ def take(push: Incoming) -> None:
 
         with stage('store'):
             upload.put(push.backend, [*files, *public_files])
+        row = Push(
+            user=config.pusher(push.repo, push.backend.settings),
+            date=int(time.time()),
+            changesets=tuple(quarantine.changesets),
+            bundles=tuple(bundle for bundle, _path in files),
+            bookmarks=tuple(moves.stored),
+            markers=tuple(divided_markers.stored),
+            roots=tuple(divided.draft_roots),
+            held=tuple(sorted(known.held)),
+            published=published,
+        )
+        recorded = Recorded()
         # `history.follow` must not meet bookmarks that are not recorded.
-        with apply.locked(push, to_log and bool(moves.applied)):
+        holding = apply.locked(push, to_log and bool(moves.applied))
+        with unrecorded.noted(push.repo, divided.public, row.user, row.date), holding:
             with stage('repository'):
                 apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
-            recorded = Recorded()
             if to_record:
-                row = Push(
-                    user=config.pusher(push.repo, push.backend.settings),
-                    date=int(time.time()),
-                    changesets=tuple(quarantine.changesets),
-                    bundles=tuple(bundle for bundle, _path in files),
-                    bookmarks=tuple(moves.stored),
-                    markers=tuple(divided_markers.stored),
-                    roots=tuple(divided.draft_roots),
-                    held=tuple(sorted(known.held)),
-                    published=published,
-                )
                 recorded = _recorded(push, row, [*files, *public_files], moves)
 
         report(push, recorded)

@@ -17,6 +17,15 @@ class Object(NamedTuple):
     modified: float
 
 
+class S3Options(NamedTuple):
+    """How a bucket is reached, and what objects in it get. None is boto3's or S3's default."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    storage_class: str | None = None
+    kms_key: str | None = None
+
+
 class Source(Protocol):
     """What objects are read from: a store, or a cache in front of it."""
 

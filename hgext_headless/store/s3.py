@@ -12,14 +12,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
 
 from ..errors import Corrupt, Misconfigured, Temporary
-from . import Object
+from . import Object, S3Options
 
 #: Seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
@@ -31,12 +31,14 @@ _PAUSE = 0.1
 _FETCH_TIME = 20
 _FETCH_BYTES = 1 << 19
 
-#: Maximum size of one PUT in bytes, and so of a bundle.
-MAX_OBJECT = 5 * 1024**3
+#: Larger objects are uploaded in parts. Both are sizes in bytes.
+PARTS_ABOVE = 100 * 1024**2
+PART = 64 * 1024**2
 
 #: Maximum number of keys in one DeleteObjects.
 _DELETED_AT_ONCE = 1000
 
+_TYPE = 'application/octet-stream'
 _EXISTS = {'409', '412', 'ConditionalRequestConflict', 'PreconditionFailed'}
 _ABSENT = {'404', 'NoSuchKey', 'NotFound'}
 #: Content encodings an object may have: clients that follow a link do not decode it.
@@ -53,12 +55,13 @@ _CREDENTIALS = {
 
 
 class S3Store:
-    """Objects with a prefix in a bucket."""
+    """Objects with a prefix in a bucket. ``written`` are further parameters of each upload."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str, written: dict[str, str]) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
+        self._written = written
 
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key
@@ -70,26 +73,63 @@ class S3Store:
             for chunk in iter(lambda: body.read(1 << 20), b''):
                 sha256.update(chunk)
                 md5.update(chunk)
-
-            def put() -> None:
-                body.seek(0)
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=self._key(key),
-                    Body=body,
-                    ContentLength=size,
-                    ContentType='application/octet-stream',
-                    ChecksumSHA256=_base64(sha256.digest()),
-                    IfNoneMatch='*',
-                )
-
             try:
-                _retried(put)
+                if size > PARTS_ABOVE:
+                    self._put_in_parts(key, body)
+                else:
+                    self._put_at_once(key, body, size, sha256.digest())
             except exceptions.ClientError as error:
                 # It exists, or another process is writing it.
                 if _code(error) not in _EXISTS:
                     raise
             self._check_stored(key, size, sha256.digest(), md5.hexdigest())
+
+    def _put_at_once(self, key: str, body: BinaryIO, size: int, sha256: bytes) -> None:
+        def put() -> None:
+            body.seek(0)
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key(key),
+                Body=body,
+                ContentLength=size,
+                ContentType=_TYPE,
+                ChecksumSHA256=_base64(sha256),
+                IfNoneMatch='*',
+                **self._written,
+            )
+
+        _retried(put)
+
+    def _put_in_parts(self, key: str, body: BinaryIO) -> None:
+        """Upload in parts; only the last request makes the object, and only if there is none."""
+        place = {'Bucket': self._bucket, 'Key': self._key(key)}
+        place['UploadId'] = _retried(
+            lambda: self._client.create_multipart_upload(
+                **place, ContentType=_TYPE, ChecksumAlgorithm='SHA256', **self._written
+            )
+        )['UploadId']
+        try:
+            body.seek(0)
+            chunks = enumerate(iter(lambda: body.read(PART), b''), 1)
+            parts = [self._put_part(place, number, data) for number, data in chunks]
+            _retried(
+                lambda: self._client.complete_multipart_upload(
+                    **place, MultipartUpload={'Parts': parts}, IfNoneMatch='*'
+                )
+            )
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._client.abort_multipart_upload(**place)
+            raise
+
+    def _put_part(self, place: dict[str, str], number: int, data: bytes) -> dict[str, Any]:
+        checksum = _base64(hashlib.sha256(data).digest())
+        part = _retried(
+            lambda: self._client.upload_part(
+                **place, PartNumber=number, Body=data, ChecksumSHA256=checksum
+            )
+        )
+        return {'PartNumber': number, 'ETag': part['ETag'], 'ChecksumSHA256': checksum}
 
     def _check_stored(self, key: str, size: int, sha256: bytes, md5: str) -> None:
         """Check what the store has now, whatever it answered."""
@@ -103,7 +143,8 @@ class S3Store:
         checksum = stored.get('ChecksumSHA256', '')
         if same and checksum and '-' not in checksum:
             same = checksum == _base64(sha256)
-        # The ETag is the MD5, unless the object was uploaded in parts or KMS encrypts it.
+        # The ETag is the MD5, unless the object was uploaded in parts or KMS encrypts it: then
+        # it is read.
         elif same and stored.get('ETag', '').strip('"') != md5:
             same = self._read_sha256(key) == sha256
         if not same:
@@ -212,8 +253,15 @@ class S3Store:
             self._client.head_bucket(Bucket=self._bucket)
 
 
-def open_s3(bucket: str, prefix: str, endpoint_url: str | None, region: str | None) -> S3Store:
-    return S3Store(_client(endpoint_url, region, os.getpid()), bucket, prefix)
+def open_s3(bucket: str, prefix: str, options: S3Options) -> S3Store:
+    """Return the store in a bucket, without opening it. Raise `Misconfigured`."""
+    written = {}
+    if options.storage_class:
+        written['StorageClass'] = options.storage_class
+    if options.kms_key:
+        written.update(ServerSideEncryption='aws:kms', SSEKMSKeyId=options.kms_key)
+    client = _client(options.endpoint_url, options.region, os.getpid())
+    return S3Store(client, bucket, prefix, written)
 
 
 @functools.cache

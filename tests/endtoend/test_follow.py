@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -167,9 +169,11 @@ def test_what_is_pulled_while_the_database_is_down(fleet, world):
 
 
 def test_push_that_died(fleet, world):
-    """Between the repository and the database: what it added is found."""
+    """Between the repository and the database: what it added is found, and becomes the push that
+    it was going to be."""
     alice = world.clone(fleet.a.url('ssh'), 'alice')
     node = publish(alice, 'one')
+    alice.commit('draft')
     hgrc = (fleet.a.root / '.hg' / 'hgrc').read_text()
     with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
         file.write('[hooks]\ntxnclose.die = kill -9 $PPID\n')
@@ -179,6 +183,38 @@ def test_push_that_died(fleet, world):
     fleet.follow()
     fleet.check_equal()
     assert fleet.replica.log('tip') == [f'{node} public']
+    shown = fleet.replica.start() + 'json-pushes'
+    pushes = fetch_json(shown)
+    assert pushes['1']['changesets'] == [node] and pushes['1']['user'] == 'alice'
+    assert 'as push 2' in alice.hg('push')
+    assert not list((fleet.a.root / '.hg' / 'store' / 'headless-unrecorded').iterdir())
+
+
+def test_push_whose_database_failed(make_server, world):
+    """After the repository was changed, in a server that lives on: the next push lists both."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    node = publish(alice, 'one')
+    with contextlib.closing(sqlite3.connect(catalog_of(server))) as connection:
+        connection.execute(
+            'CREATE TRIGGER broken BEFORE INSERT ON pushes BEGIN SELECT RAISE(ABORT, "x"); END'
+        )
+        connection.commit()
+        assert 'headless: temporary' in alice.hg('push', code=255)
+        connection.execute('DROP TRIGGER broken')
+        connection.commit()
+    assert server.changesets() == 4
+    draft = alice.commit('draft')
+    assert 'as push 2' in alice.hg('push')
+    pushes = fetch_json(server.url('http') + 'json-pushes')
+    assert [push['changesets'] for push in pushes.values()] == [[node], [draft]]
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
+def catalog_of(server) -> str:
+    """The embedded database, made if it is missing."""
+    server.hg('admin::headless-init')
+    return str(server.root / '.hg' / 'headless' / 'catalog.sqlite')
 
 
 def test_bookmarks(fleet, world):

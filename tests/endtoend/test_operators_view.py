@@ -123,3 +123,34 @@ def test_not_ready(world, settings, server):
     assert code == 503
     assert json.loads(body)['database'] == 'temporary'
     assert b'127.0.0.1' not in body
+
+
+def test_metrics(world, settings, server, tmp_path):
+    """Of pushes over http and ssh, in one file for all processes of the machine."""
+    (tmp_path / 'metrics').mkdir()
+    more = f'metrics-dir = {tmp_path}/metrics\nevents = stderr\n'
+    server.configure(settings + more)
+    for transport in ('http', 'ssh'):
+        clone = world.clone(server.url(transport), transport)
+        clone.commit(transport)
+        assert '"event"' not in clone.hg('push', '-f')
+    server.hg('admin::headless-gc')
+    code, body, headers = fetch(server.url('http') + 'headless-metrics')
+    assert code == 200 and headers['Content-Type'].startswith('text/plain')
+    text = body.decode('ascii')
+    assert 'headless_events_total{event="push",outcome="ok",repository="try"} 2.0' in text
+    assert 'headless_seconds_count{event="push",repository="try",stage="store"} 2.0' in text
+    assert 'le="+Inf",repository="try",stage="total"} 2.0' in text
+    for line in (
+        'headless_up{repository="try"} 1.0',
+        'headless_last_push_id{repository="try"} 2.0',
+        'headless_lag_entries{repository="try"} 0.0',
+    ):
+        assert line in text
+    assert 'headless_command_timestamp_seconds{command="gc",repository="try"} 1' in text
+    server.hg('admin::headless-stats', '--prometheus', str(tmp_path / 'stats.prom'))
+    written = (tmp_path / 'stats.prom').read_text()
+    assert 'headless_pushes_total' in written and 'headless_events_total' in written
+    server.configure(without_database(settings) + more)
+    text = fetch(server.restart() + 'headless-metrics')[1].decode('ascii')
+    assert 'headless_up{repository="try"} 0.0' in text and 'headless_events_total{' in text

@@ -174,6 +174,7 @@ DROP TABLE public_log
 DROP TABLE public_history
 DROP TABLE public_bookmarks
 DROP TABLE last_runs
+DROP TABLE announcements
 DROP TABLE changeset_words
 DROP VIEW audit_log
 DROP TABLE compatibility

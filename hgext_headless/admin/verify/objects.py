@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -31,7 +32,10 @@ _FEW = 20
 
 
 class Objects:
-    """A check of all bundles, or of those stored after ``since`` (seconds since the epoch)."""
+    """A check of all bundles, or of those stored after ``since`` (seconds since the epoch).
+
+    A random ``share`` of the objects, from 0 to 1, is read.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,7 @@ class Objects:
         backend: Backend,
         report: Report,
         since: float | None,
-        full: bool,
+        share: float,
         force: bool,
     ) -> None:
         self._ui = ui
@@ -48,7 +52,7 @@ class Objects:
         self._backend = backend
         self._report = report
         self._since = since
-        self._full = full
+        self._share = share
         self._force = force
 
     def check(self) -> None:
@@ -59,7 +63,7 @@ class Objects:
             for number, prefix in enumerate(parts):
                 bar.update(number)
                 self._check_part(prefix)
-        if self._full and self._since is None:
+        if self._share and self._since is None:
             self._check_foreign()
 
     def _check_store(self, parts: list[str]) -> None:
@@ -87,17 +91,18 @@ class Objects:
             self._check_orphans(objects)
         for row in rows:
             self._report.bundles += 1
-            known_good = sizes.get(row.key) == row.size and not self._full
-            self._check_row(row, None if known_good else self._problem(row))
+            read = random.random() < self._share
+            known_good = sizes.get(row.key) == row.size and not read
+            self._check_row(row, None if known_good else self._problem(row, read))
 
-    def _problem(self, row: BundleRow) -> bytes | None:
+    def _problem(self, row: BundleRow, read: bool) -> bytes | None:
         """Return what is wrong with an object, or None; ask the store."""
         size = self._backend.store.size(row.key)
         if size is None:
             return b'the object is not in the store'
         if size != row.size:
             return b'the object has %d bytes, and not %d' % (size, row.size)
-        return self._read(row) if self._full else None
+        return self._read(row) if read else None
 
     def _check_row(self, row: BundleRow, problem: bytes | None) -> None:
         key = hgcompat.to_bytes(row.key)
@@ -156,7 +161,7 @@ class Objects:
     def _drop(self, row: BundleRow) -> bool:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with deletion.required(self._backend) as deleter:
-            if self._problem(row) is None:
+            if self._problem(row, read=bool(self._share)) is None:
                 return True  # the object is there again
             candidates, planned = self._planned(row)
             drop.carry_out(self._repo, self._backend, deleter, candidates, planned)

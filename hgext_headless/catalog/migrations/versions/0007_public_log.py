@@ -1,4 +1,4 @@
-"""The log of public history, and when commands last succeeded.
+"""The log of public history, how far announcements have got, and when commands last succeeded.
 
 Revision ID: 0007
 """
@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     PrimaryKeyConstraint,
     String,
+    Text,
     column,
     table,
 )
@@ -55,6 +56,16 @@ def upgrade() -> None:
         'ix_public_bookmarks_repository_id_position',
         'public_bookmarks',
         ['repository_id', 'position'],
+    )
+    op.create_table(
+        'announcements',
+        _repository_id(),
+        Column('target', String(100), nullable=False),
+        Column('push_id', BigInteger, nullable=False),
+        Column('failures', Integer, nullable=False),
+        Column('error', Text, nullable=False),
+        Column('retry', BigInteger, nullable=False),
+        *_keys('announcements', 'target'),
     )
     op.create_table(
         'last_runs',

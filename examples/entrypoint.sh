@@ -1,0 +1,61 @@
+#!/bin/sh
+# A push server (ROLE=push) or an hgweb server (ROLE=hgweb) of compose.yaml.
+set -eu
+repo=/srv/hg/try
+bucket=hg-drafts
+endpoint=http://s3:8333
+
+as_hg() { su hg -c "$1"; }
+
+until python3 - <<EOF
+import boto3
+s3 = boto3.client('s3', endpoint_url='$endpoint', region_name='us-east-1')
+names = [b['Name'] for b in s3.list_buckets()['Buckets']]
+'$bucket' in names or s3.create_bucket(Bucket='$bucket')
+EOF
+do sleep 1; done
+
+if [ ! -d "$repo" ]; then
+    if [ "$ROLE" = push ]; then
+        as_hg "hg init $repo"
+    else
+        until as_hg "hg clone -U http://push:8000/ $repo"; do sleep 1; done
+    fi
+fi
+
+cat > "$repo/.hg/hgrc" <<EOF
+[extensions]
+hgext_headless.web =
+hgext_headless.web:required = yes
+[headless]
+repository = try
+database = postgresql+psycopg2://headless@postgres/headless
+store = s3://$bucket
+s3-endpoint-url = $endpoint
+s3-region = us-east-1
+link-secret = not a secret: this is an example
+# Clients outside do not reach the S3 server.
+inline = always
+[web]
+push_ssl = no
+EOF
+if [ "$ROLE" = push ]; then
+    cat >> "$repo/.hg/hgrc" <<EOF
+allow-push = *
+[extensions]
+hgext_headless.push =
+hgext_headless.push:required = yes
+EOF
+    as_hg "hg -R $repo admin::headless-init"
+    # ssh://hg@push//srv/hg/try, for the key in SSH_KEY.
+    if [ -n "${SSH_KEY:-}" ]; then
+        install -d -o hg -m 700 /home/hg/.ssh
+        echo "restrict,command=\"hg -R $repo serve --stdio\" $SSH_KEY" > /home/hg/.ssh/authorized_keys
+        mkdir -p /run/sshd && /usr/sbin/sshd
+    fi
+else
+    as_hg "hg --config extensions.hgext_headless.push= -R $repo admin::headless-init"
+fi
+chown hg "$repo/.hg/hgrc"
+as_hg "hg -R $repo admin::headless-follow --watch" &
+as_hg "hg -R $repo serve --address 0.0.0.0 --port 8000"

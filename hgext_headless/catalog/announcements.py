@@ -1,0 +1,72 @@
+"""How far the announcements of pushes have got, for each target.
+
+The outbox is `schema.pushes` itself: a push's row is written in its own transaction, and ids are in
+the order of commits, without gaps. So a target needs one number.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from .batching import clock, ensure_repository, upsert
+from .schema import announcements
+from .session import Session
+
+
+class Cursor(NamedTuple):
+    """``push_id`` is the last push that a ``target`` was told of.
+
+    ``failures`` is how often the next one has failed, ``error`` why, and ``waits`` for how many
+    seconds from now it is not tried again.
+    """
+
+    target: str
+    push_id: int
+    failures: int
+    error: str
+    waits: int
+
+
+def cursors(session: Session) -> dict[str, Cursor]:
+    """Return the cursors of all targets that were ever told of anything, by target."""
+    waits = announcements.c.retry - clock(session.connection)
+    query = select(announcements, waits.label('waits')).where(
+        announcements.c.repository_id == session.repository_id
+    )
+    return {
+        row.target: Cursor(row.target, row.push_id, row.failures, row.error, max(0, row.waits))
+        for row in session.execute(query)
+    }
+
+
+def delivered(session: Session, target: str, push_id: int) -> None:
+    """Note that a target was told of all pushes up to ``push_id``."""
+    _write(session, target, push_id=push_id, failures=0, error='', retry=0)
+
+
+def failed(session: Session, cursor: Cursor, error: str, pause: int) -> None:
+    """Note that the push after a cursor could not be delivered, and not to try for ``pause``
+    seconds."""
+    retry = clock(session.connection) + pause
+    _write(
+        session,
+        cursor.target,
+        push_id=cursor.push_id,
+        failures=cursor.failures + 1,
+        error=error,
+        retry=retry,
+    )
+
+
+def _write(session: Session, target: str, **values: object) -> None:
+    owner = ensure_repository(session.connection, session.repository)
+    statement = upsert(session.connection, announcements).values(
+        repository_id=owner, target=target, **values
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[announcements.c.repository_id, announcements.c.target], set_=values
+        )
+    )

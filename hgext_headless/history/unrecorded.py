@@ -1,0 +1,113 @@
+"""Pushes whose public changesets are in the repository and that the database may not know of.
+
+Between the two steps a server can die, or the database can fail. The client is told that the push
+failed, and when it is tried again there is nothing to push: no push would ever list them. So a note
+is written before, and removed when the push is recorded. The next push to this server, or
+``headless-follow``, records what a note is left of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import hgcompat
+from ..backend import Backend
+from ..bundles import facts
+from ..errors import Temporary
+from ..model import Push
+from . import place as places
+
+#: A folder in the store.
+_FOLDER = b'headless-unrecorded'
+#: At the end of the name of a note whose push has failed in a process that lives on.
+_FAILED = b'.failed'
+
+
+@contextlib.contextmanager
+def noted(repo: Any, nodes: Sequence[bytes], user: str, date: int) -> Iterator[None]:
+    """Keep a note while a push adds ``nodes`` to the repository and is recorded.
+
+    Nothing is written if there are none. Raise `Temporary` if the note cannot be written.
+    """
+    if not nodes:
+        yield
+        return
+    folder = repo.svfs.join(_FOLDER)
+    path = os.path.join(folder, secrets.token_hex(8).encode('ascii'))
+    note = {
+        'process': hgcompat.process(),
+        'user': user,
+        'date': date,
+        'nodes': [node.hex() for node in nodes],
+    }
+    try:
+        os.makedirs(folder, exist_ok=True)
+        _write(path, json.dumps(note))
+    except OSError as exc:
+        raise Temporary(f'the repository cannot be written: {exc.strerror}') from exc
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.rename(path, path + _FAILED)
+        raise
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _write(path: bytes, text: str) -> None:
+    descriptor = os.open(path + b'.new', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with open(descriptor, 'w', encoding='ascii') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + b'.new', path)
+
+
+def record(repo: Any, backend: Backend) -> int:
+    """Record the pushes that notes are left of; return how many there were.
+
+    Raise what the catalog raises. Notes of pushes that are under way are left alone.
+    """
+    folder = repo.svfs.join(_FOLDER)
+    try:
+        found = sorted(os.listdir(folder))
+    except OSError:
+        return 0
+    recorded = 0
+    for name in found:
+        path = os.path.join(folder, name)
+        note = _left(path)
+        if note is not None:
+            recorded += _record(repo, backend, note)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+    return recorded
+
+
+def _left(path: bytes) -> dict[str, Any] | None:
+    """Return a note that no running push will remove."""
+    try:
+        with open(path, encoding='ascii') as file:
+            note: dict[str, Any] = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return note if path.endswith(_FAILED) or hgcompat.is_dead(note['process']) else None
+
+
+def _record(repo: Any, backend: Backend, note: dict[str, Any]) -> bool:
+    """Record a push with those of its changesets that reached the repository."""
+    repo.invalidateall()
+    unfiltered = repo.unfiltered()
+    nodes = [bytes.fromhex(node) for node in note['nodes']]
+    there = [node for node in nodes if places.is_public(repo, node)]
+    if not there:
+        return False
+    changesets = tuple(facts.of_changelog(unfiltered, node) for node in there)
+    push = Push(note['user'], note['date'], changesets, ())
+    return backend.catalog.record(push, {}).push_id is not None

@@ -1,0 +1,146 @@
+"""Pushes are announced, at least once, in order: ``admin::headless-announce``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+from consumer import Consumer
+from web import fetch_json
+from world import HG
+
+ANNOUNCE = 'admin::headless-announce'
+
+
+@pytest.fixture
+def consumer():
+    made = Consumer(b'a key')
+    yield made
+    made.stop()
+    assert made.wrong == []
+
+
+@pytest.fixture
+def server(make_server, backend, consumer, tmp_path):
+    made = make_server(backend)
+    announce_to(
+        made, f'ci = {consumer.url}\nci:secret = a key\nlog = | cat >> {tmp_path}/lines\n'
+    )
+    made.hg(ANNOUNCE)  # the targets are new: they are told of what comes
+    return made
+
+
+def announce_to(server, lines: str) -> None:
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[headless-announce]\n{lines}')
+
+
+def listed(server) -> dict[str, dict]:
+    return {t['target']: t for t in json.loads(server.hg(ANNOUNCE, '--list', '-T', 'json'))}
+
+
+def push(world, server, *names: str) -> None:
+    clone = world.clone(server.url('path'), f'clone-{names[0]}')
+    for name in names:
+        clone.commit(name)
+        clone.hg('push')
+
+
+def test_told_as_json_pushes_has_it(world, server, consumer, tmp_path):
+    push(world, server, 'a', 'b')
+    server.hg(ANNOUNCE)
+    assert consumer.order == [1, 2]
+    answer = fetch_json(server.url('http') + 'json-pushes?version=2&full=1&startID=0')
+    assert {str(i): p for i, p in consumer.pushes.items()} == answer['pushes']
+    lines = [json.loads(line) for line in (tmp_path / 'lines').read_text().splitlines()]
+    assert [list(line['pushes']) for line in lines] == [['1'], ['2']]
+    server.hg(ANNOUNCE)
+    assert consumer.order == [1, 2]
+
+
+def test_who_does_not_take_it(world, server, consumer, tmp_path):
+    """It is tried again, later each time; the others are told meanwhile, and all is visible."""
+    for status in (500, 302):
+        consumer.status = status
+        push(world, server, f'a{status}')
+        out = server.hg(ANNOUNCE, code=1)
+        assert f'ci: push 1 was not delivered: it answered {status}' in out
+        time.sleep(1.1)
+    assert (tmp_path / 'lines').read_text().count('\n') == 2
+    found = listed(server)
+    assert found['ci']['push'] == 0 and found['ci']['behind'] == 2
+    assert found['ci']['failures'] == 2 and found['ci']['error'] == 'it answered 302'
+    assert found['log']['behind'] == 0
+    assert 'ci: told of push 0, 2 to come; failed 2 times' in server.hg(ANNOUNCE, '--list')
+    consumer.status = 200
+    time.sleep(1.1)
+    server.hg(ANNOUNCE)
+    assert consumer.order == [1, 2]
+    assert listed(server)['ci']['failures'] == 0
+
+
+def test_command_that_fails(world, make_server, tmp_path):
+    server = make_server('embedded')
+    announce_to(server, f'log = | cat >> {tmp_path}/lines; test -e {tmp_path}/good\n')
+    server.hg(ANNOUNCE)
+    push(world, server, 'a', 'b')
+    assert 'it ended with exit code 1' in server.hg(ANNOUNCE, code=1)
+    (tmp_path / 'good').touch()
+    time.sleep(1.1)
+    server.hg(ANNOUNCE)
+    # At least once.
+    assert (tmp_path / 'lines').read_text().count('\n') == 4
+    assert listed(server)['log']['push'] == 2
+
+
+@pytest.mark.parametrize(
+    ('lines', 'text'),
+    [
+        ('', 'the section [headless-announce] is empty'),
+        ('x = ftp://example.com/\n', 'headless-announce.x is neither an http or https URL'),
+        ('x = |\n', 'headless-announce.x is neither'),
+        ('x = http://e/\nx:sekret = y\n', 'headless-announce.x:sekret is unknown'),
+        ('a b = http://e/\n', 'headless-announce.a b: the name'),
+    ],
+)
+def test_wrong_items(make_server, lines, text):
+    server = make_server('embedded')
+    announce_to(server, lines)
+    out = server.hg(ANNOUNCE, code=255)
+    assert text in out and out.count('\n') == 1
+
+
+def test_watch(world, make_server, consumer):
+    """Each push is told at once; killed at any moment, it goes on; two tell none twice."""
+    server = make_server('services')
+    announce_to(server, f'ci = {consumer.url}\nci:secret = a key\n')
+    server.hg(ANNOUNCE)
+    watching = [watch(server), watch(server)]
+    try:
+        for number in range(1, 4):
+            push(world, server, f'file{number}')
+            wait_for(consumer, number)
+            for process in watching:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            watching = [watch(server), watch(server)]
+    finally:
+        for process in watching:
+            process.kill()
+            process.wait()
+    assert list(consumer.pushes) == [1, 2, 3]
+
+
+def watch(server) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([HG, '-R', server.root, ANNOUNCE, '--watch'], env=server.world.env)
+
+
+def wait_for(consumer: Consumer, push_id: int) -> None:
+    # A lease of a process that was killed on this machine is free at once.
+    deadline = time.monotonic() + 90
+    while push_id not in consumer.pushes:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
