@@ -247,7 +247,7 @@ def check_name(repository: str) -> None:
 
 
 def check_packages(settings: Settings) -> None:
-    """That what is imported when it is needed can be. Raises `Misconfigured`."""
+    """Raise `Misconfigured` if a package that is imported on demand is missing."""
     needed = ['sqlalchemy']
     if settings.database.startswith('postgresql'):
         needed.append('psycopg2')

@@ -1,14 +1,18 @@
-"""The catalog: all that speaks SQL, in Postgres or in SQLite. A file a subject:
+"""The catalog: all SQL, for Postgres and for SQLite. One file for each subject:
 
 - `schema`, `migrate`, ``migrations``: the tables
-- `engine`: connections, deadlines, errors; `lease`: a lock with an end
+- `engine`: connections, deadlines, errors; `lease`: a lock that expires
 - `batching`, `encoding`: many rows at once, lists in a column
-- `catalog`: the facts about one repository, for the other rooms
-- `record`: a push is written; `imports`, `pushlog_import`: so is what moves in
-- `drafts`, `roots`, `bookmarks`, `markers`: what is stored
+- `session`: a transaction about one repository; `catalog`: sessions for the other packages
+- `record`: write a push; `imports`, `pushlog_import`: write what is moved in
+- `drafts`, `names`, `roots`, `bookmarks`, `markers`: what is stored
+- `announcements`: how far pushes were announced, for each target
 - `search`, `words`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
-- `expiry`, `bans`, `tombstones`: what goes, what may not come back, and what is known of either
+- `public_log`: public history, for all servers; `notifications`: wake those who wait for it
+- `expiry`, `bans`, `tombstones`: drafts that expire, drafts that may not come back, what is known
+  of both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
+- `diagnosis`, `runs`, `repositories`: the health of a database, and what it contains
 """

@@ -1,4 +1,4 @@
-"""Drafts that were removed for good, with who did it and why."""
+"""Drafts that were obliterated, with the user and the reason."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from .batching import BATCH, batches, ensure_repository, lock
 from .schema import audit
 from .session import Session
 
-#: The ``action`` of audit rows.
+#: The ``action`` of audit rows about obliterated drafts.
 FORGET = 'forget'
 
 
-def record(
-    session: Session,
-    user: str,
-    nodes: Iterable[bytes],
-    reason: bytes,
-    now: int,
-) -> None:
-    """Note that drafts are forgotten: from then on a push that brings one is refused."""
+def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes, now: int) -> None:
+    """Record that ``nodes`` were obliterated: from then on, pushes that bring one are refused."""
     owner = ensure_repository(session.connection, session.repository)
     lock(session.connection, owner)
     session.execute(
@@ -43,7 +37,7 @@ def record(
 
 
 class Act(NamedTuple):
-    """What an operator did for good; ``date`` is seconds since the epoch."""
+    """An irreversible act of an operator. ``date`` is in seconds since the epoch."""
 
     number: int
     date: int
@@ -54,7 +48,7 @@ class Act(NamedTuple):
 
 
 def acts(session: Session, before: int) -> list[Act]:
-    """The last acts with a number below ``before``, the newest first, some at a time."""
+    """Return the acts with a number below ``before``, newest first, `BATCH` at most."""
     query = (
         select(
             audit.c.id,
@@ -75,16 +69,16 @@ def acts(session: Session, before: int) -> list[Act]:
 
 
 def refuse(session: Session, nodes: Iterable[bytes]) -> None:
-    """Raise `Refused` where one of some changesets has been forgotten. Where the
-    repository's row is locked, nobody forgets one meanwhile."""
+    """Raise `Refused` if one of ``nodes`` was obliterated.
+
+    If the repository's row is locked, none can be obliterated meanwhile.
+    """
     for node in sorted(among(session, nodes)):
         raise Refused(f'changeset {node.hex()[:12]} was removed from this server for good')
 
 
-def among(
-    session: Session, nodes: Iterable[bytes]
-) -> set[bytes]:
-    """Those of some changesets that have been forgotten."""
+def among(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
+    """Return those of ``nodes`` that were obliterated."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(audit.c.subject).where(

@@ -1,4 +1,4 @@
-"""What both databases take alike: many rows at a time, insertions, a lock."""
+"""Statements for both databases: many rows at once, insertions, a lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, cast, extract, func, select
 from . import engine
 from .schema import repositories
 
-# Bound parameters a statement: SQLite takes 32,766.
+# Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
 BATCH = 500
 
 
@@ -22,8 +22,8 @@ def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> Any:
-    """An INSERT that knows ``ON CONFLICT``, as both databases have it."""
-    # The dialect that is not used takes as long to import as a transaction.
+    """Return an INSERT that supports ``ON CONFLICT``, in the dialect of the database."""
+    # Importing the other dialect too would take as long as a transaction.
     dialect = importlib.import_module(f'sqlalchemy.dialects.{connection.dialect.name}')
     return dialect.insert(table)
 
@@ -31,36 +31,36 @@ def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> 
 def insert_new(
     connection: sqlalchemy.Connection, table: sqlalchemy.TableClause, rows: Sequence[Any]
 ) -> None:
-    """Insert rows that may be there already, in whatever order others insert them."""
+    """Insert ``rows``, except those that exist or that another transaction inserts first."""
     if rows:
         connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
 
 
 def clock(connection: sqlalchemy.Connection) -> sqlalchemy.ColumnElement[int]:
-    """Seconds since the epoch, by the database's clock."""
+    """Return an expression: seconds since the epoch, by the database's clock."""
     if connection.dialect.name == 'postgresql':
         return cast(func.floor(extract('epoch', func.clock_timestamp())), BigInteger)
     return cast(func.strftime('%s', 'now'), BigInteger)
 
 
 def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
-    """Lock the repository's row until the end of the transaction: recording a push ends
-    with it.
+    """Lock the repository's row until the end of the transaction, as recording a push does.
 
-    Raises `errors.Misconfigured` where the schema takes no writes from this code, which
-    may have been running for long.
+    Raise `errors.Misconfigured` if this code may not write to the schema, which may be newer
+    than this process.
     """
     query = select(repositories.c.id, *engine.revision_columns()).where(
         repositories.c.id == repository_id
     )
-    # Not FOR UPDATE: each row that a transaction has inserted holds a share of the key, and
-    # two of them would wait for each other. SQLite has one writer anyway, and no such clause.
+    # FOR NO KEY UPDATE, not FOR UPDATE: a transaction that has inserted a row of the repository
+    # has a lock FOR KEY SHARE, so that two of them would deadlock. SQLite has only one writer,
+    # and no such clause.
     row = connection.execute(query.with_for_update(key_share=True, of=repositories)).one()
     engine.check_revision(row.found, row.min_code)
 
 
 def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
-    """The id of a repository, which gets its row at its first push."""
+    """Return the id of a repository; insert its row if there is none."""
     query = select(repositories.c.id).where(repositories.c.name == name)
     found = connection.scalar(query)
     if found is None:

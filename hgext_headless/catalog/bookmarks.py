@@ -22,10 +22,8 @@ def _found(connection: sqlalchemy.Connection, query: sqlalchemy.Select[Any]) -> 
     return {bytes(name): bytes(node) for name, node in connection.execute(query)}
 
 
-def places(
-    session: Session, names: Iterable[bytes]
-) -> dict[bytes, bytes]:
-    """The drafts that some bookmarks name, by name."""
+def places(session: Session, names: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the drafts that the bookmarks ``names`` point to, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(names))):
         mine = bookmarks.c.repository_id == session.repository_id
@@ -33,10 +31,8 @@ def places(
     return found
 
 
-def at(
-    session: Session, nodes: Iterable[bytes]
-) -> dict[bytes, bytes]:
-    """The bookmarks that name one of some changesets, by name."""
+def at(session: Session, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the bookmarks that point to one of ``nodes``, by name."""
     found: dict[bytes, bytes] = {}
     for batch in batches(sorted(set(nodes))):
         mine = bookmarks.c.repository_id == session.repository_id
@@ -45,7 +41,7 @@ def at(
 
 
 def newest(session: Session, limit: int) -> dict[bytes, bytes]:
-    """The bookmarks that were moved last, by name."""
+    """Return the ``limit`` bookmarks that were moved last, by name."""
     query = (
         _columns.where(bookmarks.c.repository_id == session.repository_id)
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
@@ -54,36 +50,29 @@ def newest(session: Session, limit: int) -> dict[bytes, bytes]:
     return _found(session.connection, query)
 
 
-def move(
-    session: Session,
-    moves: Sequence[BookmarkMove],
-    date: int,
-) -> None:
-    """Move bookmarks, each only from where it is expected, so that of two who move
-    the same one at once the second is told.
+def move(session: Session, moves: Sequence[BookmarkMove], date: int) -> None:
+    """Move bookmarks, each only from where it is expected. See also `check`.
 
-    Raises `Raced`. See `check` too.
+    Raise `Raced` if one is elsewhere: if two pushes move it at once, the second fails.
     """
-    # By name: pushes of the same bookmarks then wait for, and don't block, each other.
+    # Sorted by name, so that pushes of the same bookmarks do not deadlock.
     for one in sorted(moves, key=lambda m: m.name):
         if not _moved(session, one, date):
             found = places(session, [one.name])
             raise Raced(one.name, one.old, found.get(one.name))
 
 
-def check(
-    session: Session, moves: Sequence[BookmarkMove]
-) -> None:
-    """Raise `Refused` where a bookmark names what is no stored draft. The repository's
-    row is locked: none expires meanwhile."""
+def check(session: Session, moves: Sequence[BookmarkMove]) -> None:
+    """Raise `Refused` if a bookmark is moved to a changeset that is not a stored draft.
+
+    The repository's row must be locked, so that none expires meanwhile.
+    """
     targets = {m.new for m in moves if m.new is not None}
     for node in targets - drafts.known(session, targets):
         raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
 
 
-def _moved(
-    session: Session, one: BookmarkMove, date: int
-) -> bool:
+def _moved(session: Session, one: BookmarkMove, date: int) -> bool:
     expected = (
         (bookmarks.c.repository_id == session.repository_id)
         & (bookmarks.c.name == one.name)

@@ -1,4 +1,4 @@
-"""Which objects of the store have a row, and what the rows say of them."""
+"""The rows of objects of the store."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ class BundleRow(NamedTuple):
     bases: tuple[bytes, ...]
 
 
-def with_row(
-    session: Session, keys: Sequence[str]
-) -> set[str]:
-    """Those of some objects that a bundle's row points at."""
+def with_row(session: Session, keys: Sequence[str]) -> set[str]:
+    """Return those of ``keys`` that a bundle's row refers to."""
     found: set[str] = set()
     for batch in batches(keys):
         found.update(
@@ -41,20 +39,19 @@ def with_row(
     return found
 
 
-def without_row(
-    session: Session, keys: Sequence[str]
-) -> list[str]:
+def without_row(session: Session, keys: Sequence[str]) -> list[str]:
     found = with_row(session, keys)
     return [key for key in keys if key not in found]
 
 
-def under(
-    session: Session, prefix: str, since: float | None
-) -> list[BundleRow]:
-    """The live bundles whose keys begin so, created since then (seconds since the epoch)."""
+def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]:
+    """Return the live bundles whose keys begin with ``prefix``, created at ``since`` or later.
+
+    ``since`` is in seconds since the epoch; None is no condition.
+    """
     query = select(bundles).where(
         bundles.c.repository_id == session.repository_id,
-        # After the prefix come hexadecimal digits: so in any collation.
+        # Hexadecimal digits follow the prefix: they sort before "g" in any collation.
         bundles.c.key.between(prefix, prefix + 'g'),
         bundles.c.state == LIVE,
     )

@@ -1,4 +1,4 @@
-"""The database as the other rooms have it: sessions, and what is asked in them."""
+"""The database as other packages use it: sessions, and queries in them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ T = TypeVar('T')
 
 
 class Questions(Session):
-    """What the other rooms ask, which import nothing of SQLAlchemy: functions of a session."""
+    """Queries of the packages that import nothing of SQLAlchemy: functions of a session."""
 
     known = drafts.known
     bundles_with = drafts.bundles_with
@@ -75,64 +75,71 @@ class Questions(Session):
 
 
 class Catalog:
-    """The facts about one repository. What is done in a session raises `errors.Temporary`
-    where the database can't answer within its deadline, and `errors.Misconfigured`."""
+    """The facts about one repository.
+
+    Sessions raise `errors.Temporary` if the database does not answer within its deadline, and
+    `errors.Misconfigured`.
+    """
 
     def __init__(self, database: engine.Database, repository: str) -> None:
         self._database = database
         self._repository = repository
 
     def memory(self, *key: str | bytes) -> dict[str, Any]:
-        """What this process has learned of the repository; lost when it ends."""
+        """Return a dictionary of facts about the repository, kept until this process ends."""
         memory: dict[str, Any] = self._database.memory.setdefault((self._repository, *key), {})
         return memory
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Questions]:
-        """A session that sees one snapshot."""
+        """Open a session that sees one snapshot."""
         with self._database.reading() as connection:
             yield Questions(connection, self._repository)
 
     def read(
         self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """One question, in a session of its own."""
+        """Return the result of one query, in a session of its own."""
         with self._database.reading() as connection:
             return question(Session(connection, self._repository), *args, **kwargs)
 
     def write(
         self, change: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A change, committed on return. On an error nothing of it has happened, unless the
-        connection was lost while committing."""
+        """Make a change, committed on return; return its result.
+
+        After an error nothing is changed, unless the connection was lost during the commit.
+        """
         with self._database.writing() as connection:
             return change(Session(connection, self._repository), *args, **kwargs)
 
     def record(self, push: Push, stored_again: Deletions) -> Recorded:
-        """Commit a push: after the return it is stored, whatever happens. As `record.record`.
+        """Do what `record.record` does, committed on return: then the push is stored.
 
-        Where this raises, the push is not acknowledged; it may be stored all
-        the same if the connection was lost while committing, and the next
-        push of the same changesets then finds nothing to do.
+        If this raises, the push is not acknowledged. It may be stored all the same, if the
+        connection was lost during the commit; the next push of the same changesets then finds
+        nothing to do.
         """
         return self.write(record.record, push, stored_again)
 
     def begin_public_log(self, heads: Sequence[bytes]) -> bool:
-        """As `public_log.begin`, committed on return."""
+        """Do what `public_log.begin` does, committed on return."""
         return self.write(public_log.begin, heads)
 
     def log_public(self, published: Published, stored_again: Deletions) -> None:
-        """As `public_log.log`, committed on return."""
+        """Do what `public_log.log` does, committed on return."""
         self.write(public_log.log, published, int(time.time()), stored_again)
 
     def replace_logged(self, position: int, bundle: Bundle, stored_again: Deletions) -> None:
-        """As `public_log.replace`, committed on return."""
+        """Do what `public_log.replace` does, committed on return."""
         self.write(public_log.replace, position, bundle, int(time.time()), stored_again)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
-        """A lock on something of this repository, for as long as this process lives;
-        None where another process has it."""
+        """Yield a lock on ``name`` in this repository; None if another process has it.
+
+        The lock ends with this process at the latest.
+        """
         path = self._database.lock_file(name)
         if path is not None:
             locked = engine.file_lock(path)
@@ -143,17 +150,19 @@ class Catalog:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[notifications.Wait]:
-        """As `notifications.listening`."""
+        """Do what `notifications.listening` does."""
         with notifications.listening(self._database) as wait:
             yield wait
 
     def impatient(self) -> Catalog:
-        """The same for what goes on without it: raises `errors.Temporary` at once where the
-        database has not answered lately."""
+        """Return the same catalog, for callers that can do without it.
+
+        It raises `errors.Temporary` at once if the database has not answered lately.
+        """
         return Catalog(self._database.impatient, self._repository)
 
     def check(self) -> None:
-        """That the database answers and has the right schema."""
+        """Check that the database answers and has the right schema."""
         with self._database.reading():
             pass
 
@@ -164,10 +173,10 @@ def open_catalog(
     embedded_home: str | None = None,
     options: engine.Options | None = None,
 ) -> Catalog:
-    """The catalog at a SQLAlchemy URL.
+    """Return the catalog at a SQLAlchemy URL.
 
-    With ``embedded_home`` the SQLite database is made there on first use;
-    otherwise nothing is opened yet.
+    With ``embedded_home``, make this folder, and an SQLite database on first use. Otherwise
+    open nothing yet.
     """
     database = engine.open_database(url, options or engine.DEFAULT_OPTIONS)
     catalog = Catalog(database, repository)
@@ -176,19 +185,22 @@ def open_catalog(
         try:
             catalog.check()
         except engine.NoSchema:
-            # Alembic takes longer to import than all the rest.
+            # Alembic takes longer to import than everything else.
             importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
     return catalog
 
 
 def is_made(url: str) -> bool:
-    """False where it is an SQLite database whose file is not there: to open it is to make it."""
+    """Return False if ``url`` is that of an SQLite database whose file does not exist.
+
+    Opening it would create it.
+    """
     parsed = sqlalchemy.make_url(url)
     return parsed.get_backend_name() != 'sqlite' or os.path.exists(parsed.database or '')
 
 
 def make_home(folder: str) -> None:
-    """Make the folder of the embedded database. Raises `errors.Temporary`."""
+    """Make the folder of the embedded database. Raise `errors.Temporary`."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:

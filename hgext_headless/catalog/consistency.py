@@ -1,4 +1,4 @@
-"""What `admin::headless-verify` asks: do the rows agree with each other?"""
+"""Queries of `admin::headless-verify`: whether the rows agree with each other."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .schema import (
 )
 from .session import Session
 
-#: Pushes that one question is about.
+#: Number of pushes that one query checks.
 STEP = 1000
 
 
 class Counter(NamedTuple):
-    """Of `schema.repositories`, with the highest id that a push has."""
+    """Counters of a row of `schema.repositories`, and the highest id that a push has."""
 
     last_push_id: int
     imported_push_id: int
@@ -51,18 +51,18 @@ def counter(session: Session) -> Counter:
 
 
 def imported(session: Session, last: int) -> int:
-    """How many pushes have an id up to ``last``."""
+    """Return the number of pushes with an id up to ``last``."""
     query = select(func.count()).where(
         pushes.c.repository_id == session.repository_id, pushes.c.push_id <= last
     )
     return session.scalar(query) or 0
 
 
-def incomplete(
-    session: Session, low: int, high: int
-) -> list[tuple[int, int, int]]:
-    """The pushes from ``low`` to ``high`` that lack some of what they brought: push id, how
-    many there are, and how many there should be."""
+def incomplete(session: Session, low: int, high: int) -> list[tuple[int, int, int]]:
+    """Return the pushes from ``low`` to ``high`` that lack some of their changesets.
+
+    Each is its push id, the number of changesets found, and the number expected.
+    """
     places = union_all(
         *(
             select(table.c.push_id, table.c.position).where(
@@ -94,10 +94,11 @@ def incomplete(
     return found
 
 
-def facts_of_pushes(
-    session: Session, low: int, high: int
-) -> list[tuple[int, Changeset]]:
-    """What the pushes from ``low`` to ``high`` brought and no bundle holds: push id, facts."""
+def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Changeset]]:
+    """Return what the pushes from ``low`` to ``high`` brought and no bundle holds.
+
+    These are pairs of push id and changeset.
+    """
     query = (
         select(push_changesets.c.push_id, *changesets.c)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
@@ -110,10 +111,8 @@ def facts_of_pushes(
     return [(row.push_id, pushlog.facts(row)) for row in session.execute(query)]
 
 
-def facts_of_bundle(
-    session: Session, bundle_id: int
-) -> list[Changeset]:
-    """The changesets of a bundle, in its order."""
+def facts_of_bundle(session: Session, bundle_id: int) -> list[Changeset]:
+    """Return the changesets of a bundle, in its order."""
     query = (
         select(*changesets.c)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
@@ -131,7 +130,7 @@ def _in_no_bundle() -> sqlalchemy.ColumnElement[bool]:
 
 
 def set_counter(session: Session, last: int) -> None:
-    """Raise the counter of push ids to ``last``, if it is lower."""
+    """Increase the counter of push ids to ``last``, if it is lower."""
     session.execute(
         update(repositories)
         .where(repositories.c.name == session.repository, repositories.c.last_push_id < last)
@@ -140,7 +139,10 @@ def set_counter(session: Session, last: int) -> None:
 
 
 def first_push_since(session: Session, since: float) -> int:
-    """The lowest id of a push with that date or a later one; above all ids without any."""
+    """Return the lowest id of a push at ``since`` or later; if there is none, one above all ids.
+
+    ``since`` is in seconds since the epoch.
+    """
     query = select(func.min(pushes.c.push_id)).where(
         pushes.c.repository_id == session.repository_id, pushes.c.date >= since
     )
@@ -149,18 +151,18 @@ def first_push_since(session: Session, since: float) -> int:
 
 
 def push_ids(session: Session, after: int) -> list[int]:
-    """The next ids that pushes have, in order."""
+    """Return the next push ids above ``after``, in order, `STEP` at most."""
     query = select(pushes.c.push_id).where(
         pushes.c.repository_id == session.repository_id, pushes.c.push_id > after
     )
     return list(session.scalars(query.order_by(pushes.c.push_id).limit(STEP)))
 
 
-def without_bundle(
-    session: Session, low: int, high: int
-) -> list[tuple[int, bytes]]:
-    """What the pushes from ``low`` to ``high`` brought and no bundle holds, so that it must
-    be public: push id and node."""
+def without_bundle(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
+    """Return what the pushes from ``low`` to ``high`` brought and no bundle holds.
+
+    It must be public. These are pairs of push id and node.
+    """
     query = (
         select(push_changesets.c.push_id, changesets.c.node)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
@@ -173,10 +175,8 @@ def without_bundle(
     return [(row.push_id, bytes(row.node)) for row in session.execute(query)]
 
 
-def missing_branches(
-    session: Session, low: int, high: int
-) -> list[tuple[int, bytes]]:
-    """Pairs of push id and branch that `schema.push_branches` lacks."""
+def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
+    """Return the pairs of push id and branch that `schema.push_branches` lacks."""
     query = (
         select(push_changesets.c.push_id, changesets.c.branch)
         .distinct()
@@ -196,10 +196,8 @@ def missing_branches(
     return [(row.push_id, bytes(row.branch)) for row in session.execute(query)]
 
 
-def add_branches(
-    session: Session, missing: Sequence[tuple[int, bytes]]
-) -> None:
-    """Add rows that `missing_branches` has found."""
+def add_branches(session: Session, missing: Sequence[tuple[int, bytes]]) -> None:
+    """Add the rows that `missing_branches` found."""
     owner = session.scalar(select(session.repository_id))
     for start in range(0, len(missing), BATCH):
         session.execute(

@@ -1,9 +1,9 @@
-"""Deleting objects beside running pushes.
+"""Delete objects while pushes are running.
 
-A push that finds its object in the store already (a key is its content's digest) does
-not store it again, and records it later. So an object without a row is marked first,
-under the lock that recording a push ends with: a push that records it afterwards sees
-that, and stores it again if it is gone. Marks outlive any push.
+A push that finds its object in the store already (a key is its content's digest) does not store
+it again, and records it later. So an object without a row is marked first, under the lock that
+recording a push takes at its end. A push that records the object afterwards sees the mark, and
+stores the object again if it is gone. Marks are kept longer than any push takes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def check(
     keys: Collection[str],
     stored_again: Deletions,
 ) -> None:
-    """Check that no object of a push is pending deletion: the last thing before the commit,
-    with the repository's row locked.
+    """Check that no object of a push is marked for deletion.
 
-    Raises `Temporary` where one is being deleted, and `Vanished` where some have been,
-    but for the deletions in ``stored_again``, after which they were stored once more.
+    It is called last before the commit, with the repository's row locked. Raise `Temporary` if
+    an object is being deleted, and `Vanished` if some were deleted, except by the deletions in
+    ``stored_again``, after which they were stored again.
     """
     if not keys:
         return
@@ -43,12 +43,10 @@ def check(
         raise Vanished({row.key: row.since for row in found})
 
 
-def mark(
-    session: Session, keys: Sequence[str], now: int
-) -> list[str]:
+def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
     """Mark unreferenced ``keys`` for deletion; return those marked.
 
-    From the commit on they may be deleted from the store.
+    After the commit they may be deleted from the store.
     """
     owner = session.scalar(select(session.repository_id))
     if owner is None:
@@ -70,7 +68,7 @@ def mark(
             statement.on_conflict_do_update(
                 index_elements=[pending_deletions.c.repository_id, pending_deletions.c.key],
                 set_={
-                    # A number of its own for each deletion of an object: see `check`.
+                    # A different number for each deletion of an object: see `check`.
                     'since': case(
                         (
                             statement.excluded.since > pending_deletions.c.since,
@@ -87,7 +85,7 @@ def mark(
 
 
 def finish(session: Session, keys: Sequence[str]) -> None:
-    """Note that ``keys`` are no longer in the store."""
+    """Record that ``keys`` are no longer in the store."""
     for batch in batches(keys):
         session.execute(
             update(pending_deletions)
@@ -100,7 +98,7 @@ def finish(session: Session, keys: Sequence[str]) -> None:
 
 
 def pending(session: Session) -> list[str]:
-    """Keys that are marked and not yet deleted: their deletion was interrupted."""
+    """Return the keys that are marked but not deleted: their deletion was interrupted."""
     query = select(pending_deletions.c.key).where(
         pending_deletions.c.repository_id == session.repository_id, ~pending_deletions.c.deleted
     )
@@ -108,7 +106,10 @@ def pending(session: Session) -> list[str]:
 
 
 def purge(session: Session, before: int) -> None:
-    """Drop the rows of objects that were deleted before then: no push is that old."""
+    """Delete the rows of objects that were deleted before ``before``: no push is that old.
+
+    ``before`` is in seconds since the epoch.
+    """
     session.execute(
         delete(pending_deletions).where(
             pending_deletions.c.repository_id == session.repository_id,

@@ -1,4 +1,4 @@
-"""Finding drafts."""
+"""Find drafts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .session import Session
 
 
 def is_stored() -> sqlalchemy.Exists:
-    """That a changeset stands in a live bundle: only then it is known."""
+    """Return the condition that a changeset is in a live bundle: only then is it known."""
     return (
         select(bundle_changesets.c.bundle_id)
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
@@ -25,10 +25,8 @@ def is_stored() -> sqlalchemy.Exists:
     )
 
 
-def known(
-    session: Session, nodes: Iterable[bytes]
-) -> set[bytes]:
-    """Those of some nodes that are stored drafts."""
+def known(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
+    """Return those of ``nodes`` that are stored drafts."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(changesets.c.node).where(
@@ -41,15 +39,15 @@ def known(
 
 
 def prefix_range(prefix: str) -> tuple[bytes, bytes]:
-    """The lowest and the highest node whose hexadecimal form begins so."""
+    """Return the lowest and the highest node whose hexadecimal form begins with ``prefix``."""
     return bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f'))
 
 
-def with_prefix(
-    session: Session, prefix: str
-) -> tuple[bytes, ...]:
-    """The stored drafts whose hexadecimal node begins so; two are enough to know
-    that a prefix is ambiguous."""
+def with_prefix(session: Session, prefix: str) -> tuple[bytes, ...]:
+    """Return the stored drafts whose hexadecimal node begins with ``prefix``, two at most.
+
+    Two are enough to know that it is ambiguous.
+    """
     low, high = prefix_range(prefix)
     query = (
         select(changesets.c.node)
@@ -64,22 +62,22 @@ def with_prefix(
     return tuple(bytes(node) for node in session.scalars(query))
 
 
-def bundles_with(
-    session: Session, nodes: Iterable[bytes]
-) -> dict[bytes, Bundle]:
-    """For each node that is a stored draft: the newest live bundle that ends
-    with it, or else the newest that holds it."""
+def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
+    """Return, for those of ``nodes`` that are stored drafts, the newest live bundle with this head.
+
+    If there is none, return the newest live bundle that holds the draft.
+    """
     return {
         node: _bundle(session.connection, rows[0])
         for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
     }
 
 
-def bundles_holding(
-    session: Session, nodes: Iterable[bytes]
-) -> dict[bytes, Bundle]:
-    """For each node that is a stored draft: the newest live bundle that holds it,
-    so that its children are seen too where there are any."""
+def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
+    """Return, for those of ``nodes`` that are stored drafts, the newest live bundle with each.
+
+    It has the children of the draft too, if there are any.
+    """
     return {
         node: _bundle(session.connection, max(rows, key=lambda row: row.id))
         for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
@@ -89,7 +87,10 @@ def bundles_holding(
 def in_live_bundles(
     session: Session, nodes: Sequence[bytes], *columns: Any
 ) -> sqlalchemy.Select[Any]:
-    """Columns of changesets, of the live bundles that hold them, and of the pairs."""
+    """Return a query of ``columns`` for ``nodes`` that are in live bundles.
+
+    The columns are those of changesets, of bundles, and of `schema.bundle_changesets`.
+    """
     return (
         select(*columns)
         .select_from(changesets)

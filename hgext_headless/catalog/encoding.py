@@ -1,4 +1,4 @@
-"""How lists stand in one binary column."""
+"""Encode lists in one binary column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split_files(column: bytes) -> tuple[bytes, ...]:
 
 
 def join_extras(extras: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A changeset's extras, as Mercurial's changelog encodes them."""
+    """Encode a changeset's extras as Mercurial's changelog does."""
     return changelog.encodeextra(dict(extras))
 
 
@@ -25,6 +25,6 @@ def split_extras(column: bytes) -> dict[bytes, bytes]:
 
 
 def split_nodes(column: bytes) -> tuple[bytes, ...]:
-    """20-byte nodes that stand one after the other."""
+    """Split concatenated nodes of 20 bytes each."""
     data = bytes(column)
     return tuple(data[i : i + 20] for i in range(0, len(data), 20))

@@ -1,4 +1,4 @@
-"""Connections: deadlines, transactions, and errors with one clear line."""
+"""Connections to the database: deadlines, transactions, and errors of one line."""
 
 from __future__ import annotations
 
@@ -21,31 +21,34 @@ from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
 _WRITES = 'headless_writes'
-#: Without it, Postgres may lose the last commits when it crashes, though they were acknowledged.
+#: If synchronous_commit is off, Postgres may lose acknowledged commits when it crashes.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true) "
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 _HINT = 'run "hg admin::headless-init"'
-#: What the server itself says, without what libpq says of where it is.
+#: The message of the server, without the address that libpq puts before it.
 _SAID = re.compile(r'(?:FATAL|ERROR|PANIC):\s+([ -~]+)')
 
 
 class NoSchema(Misconfigured):
-    """The database is empty."""
+    """The database has no schema."""
 
 
-#: Called by whoever has a lock, before what needs it; raises `Temporary` where it is lost.
+#: The lock holder calls it before a step that needs the lock. Raises `Temporary` if it is lost.
 Lock = Callable[[], None]
 
 
 class Unreachable(Temporary):
-    """The database does not answer at all."""
+    """The database does not answer."""
 
 
 class Options(NamedTuple):
-    """Of connections. A push asks twice before it begins: twice the longer of the timeouts,
-    which are in seconds, stays below the 30 in which a client has to be told."""
+    """Options of connections. Timeouts are in seconds.
+
+    A push queries the database twice before it begins. Twice the longer timeout must stay below
+    the 30 seconds within which the client has to be answered.
+    """
 
     pool_size: int = 20
     connect_timeout: int = 5
@@ -56,7 +59,7 @@ DEFAULT_OPTIONS = Options()
 
 
 class Database:
-    """One database, with a pool of connections for this process."""
+    """A database, with a pool of connections for this process."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._engine = engine
@@ -70,31 +73,34 @@ class Database:
 
     @functools.cached_property
     def impatient(self) -> Database:
-        """The same for what goes on without a database: where it has not answered lately,
-        `Unreachable` is raised at once. It is kept: it too looks at the schema once."""
+        """The same database, for callers that can do without it.
+
+        It raises `Unreachable` at once if the database has not answered lately. It is kept, so
+        that it checks the schema only once.
+        """
         found = copy.copy(self)
         found._impatient = True
         return found
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction that only reads, all of it as of its first statement.
+        """Yield a connection in a transaction for reading: one snapshot, of its first statement.
 
-        Raises `Temporary`, `Misconfigured`.
+        Raise `Temporary` and `Misconfigured`.
         """
         with self._transaction(self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction that commits at the end, and rolls back on an error."""
+        """Yield a connection in a transaction that is committed, or rolled back on an error."""
         engine = self._engine.execution_options(**{_WRITES: True})
         with self._transaction(engine) as connection:
             yield connection
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[sqlalchemy.Connection]:
-        """Like `writing`, for a database whose schema may be missing or old."""
+        """Do what `writing` does, for a database whose schema may be missing or old."""
         engine = self._engine.execution_options(**{_WRITES: True})
         with clear_errors(), engine.begin() as connection:
             yield connection
@@ -109,12 +115,14 @@ class Database:
             yield connection
 
     def lock_file(self, name: str) -> str | None:
-        """Where the processes that use this database may lock a file; None where they may
-        be on several machines."""
+        """Return the path of a file to lock for ``name``.
+
+        Return None if other machines may use this database.
+        """
         url = self._engine.url
         if url.get_backend_name() != 'sqlite':
             return None
-        # Code from before has no other than the one for removal.
+        # Older code has one file, which it locks for removals.
         infix = '' if name == 'removal' else f'.{name.replace(" ", "-")}'
         return f'{url.database}{infix}.lock'
 
@@ -134,9 +142,9 @@ class Database:
 
 
 class Breaker:
-    """Knows whether a database has stopped to answer; asks it in the background since."""
+    """Knows whether a database does not answer; then asks it in the background until it does."""
 
-    #: Seconds between two questions.
+    #: Seconds between two attempts.
     INTERVAL = 1
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
@@ -145,12 +153,12 @@ class Breaker:
         self._is_open = False
 
     def check(self) -> None:
-        """Raise `Unreachable` where it does not answer."""
+        """Raise `Unreachable` if the database does not answer."""
         if self._is_open:
             raise Unreachable('the database is not reachable or too slow')
 
     def open(self) -> None:
-        """Note that it does not answer."""
+        """Note that the database does not answer."""
         with self._lock:
             if not self._is_open:
                 self._is_open = True
@@ -168,7 +176,10 @@ class Breaker:
 
 @contextlib.contextmanager
 def file_lock(path: str) -> Iterator[Lock | None]:
-    """A lock that ends with its process; None where another one has it."""
+    """Yield a lock that ends with its process; None if another process has it.
+
+    Raise `Temporary` if the file cannot be opened.
+    """
     try:
         file = open(path, 'ab')
     except OSError as error:
@@ -184,8 +195,10 @@ def file_lock(path: str) -> Iterator[Lock | None]:
 
 @functools.cache
 def revision_columns() -> tuple[Any, Any]:
-    """The schema's revision and the oldest code that may write to it, for a statement that
-    has to be made anyway. What it finds is for `check_revision`."""
+    """Return columns: the schema's revision, and the oldest code that may write to it.
+
+    They are added to a query that is made anyway. `check_revision` takes their values.
+    """
     alembic = sqlalchemy.table('alembic_version', sqlalchemy.column('version_num'))
     compatibility = schema.compatibility.c
     found = sqlalchemy.select(alembic.c.version_num)
@@ -196,7 +209,7 @@ def revision_columns() -> tuple[Any, Any]:
 
 
 def check_schema(connection: sqlalchemy.Connection) -> None:
-    """Raise `Misconfigured` unless the schema is one this code works with."""
+    """Raise `Misconfigured` unless this code works with the schema."""
     found = schema_revision(connection)
     if found is None:
         raise NoSchema(f'the database has no schema: {_HINT}')
@@ -228,7 +241,7 @@ def schema_revision(connection: sqlalchemy.Connection) -> str | None:
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours, without a password in them."""
+    """Convert the driver's errors to our own, without passwords."""
     try:
         yield
     except HeadlessError:
@@ -253,16 +266,16 @@ def clear_errors() -> Iterator[None]:
 
 
 def open_database(url: str, options: Options = DEFAULT_OPTIONS) -> Database:
-    """The database at a SQLAlchemy URL; no connection is opened yet.
+    """Return the database at a SQLAlchemy URL, without opening a connection.
 
-    Raises `Misconfigured` where the URL is not one.
+    Raise `Misconfigured` if the URL is not valid.
     """
     return _open(url, options, os.getpid())
 
 
 @functools.cache
 def _open(url: str, options: Options, pid: int) -> Database:
-    # One pool a process: a forked child must not use its parent's sockets.
+    # One pool for each process: a forked child must not use its parent's sockets.
     try:
         parsed = sqlalchemy.make_url(url)
         is_file = parsed.get_backend_name() == 'sqlite'
@@ -278,7 +291,7 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
     extensions.set_wait_callback(_wait)
     engine = sqlalchemy.create_engine(
         url,
-        # Whoever waits for a lock must see what the other has done.
+        # A transaction that waited for a lock must see what the lock holder has committed.
         isolation_level='READ COMMITTED',
         pool_size=min(4, options.pool_size),
         max_overflow=max(0, options.pool_size - 4),
@@ -298,7 +311,7 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
         f'SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}'
     )
 
-    # In the transaction: PgBouncer takes no parameters of a session.
+    # In the transaction: PgBouncer does not support parameters of a session.
     @event.listens_for(engine, 'begin')
     def begin(connection: sqlalchemy.Connection) -> None:
         writes = connection.get_execution_options().get(_WRITES)
@@ -308,25 +321,25 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
 
 
 def _wait(connection: Any) -> None:
-    """Wait for Postgres, but not for ever: a server that hangs sends nothing.
+    """Wait for Postgres, with a deadline: a server that hangs sends nothing.
 
-    psycopg2's own example of a wait callback, with a deadline.
+    This is psycopg2's example of a wait callback, with a deadline added.
     """
     import psycopg2
     from psycopg2 import extensions
 
-    # libpq's own connect_timeout does not count where a callback waits.
+    # libpq's own connect_timeout has no effect if a callback waits.
     connecting = connection.status == extensions.STATUS_SETUP
-    # It waits for every connection of the process.
+    # The callback is called for every connection of the process, with options or without.
     options: Options = getattr(connection, 'options', DEFAULT_OPTIONS)
-    # Where the server is alive, it says itself that a query takes too long.
+    # If the server is alive, it reports itself that a query takes too long.
     deadline = time.monotonic() + (options.connect_timeout if connecting else options.timeout + 1)
     while True:
         state = connection.poll()
         if state == extensions.POLL_OK:
             return
         remaining = deadline - time.monotonic()
-        # Not select(): it takes no descriptor of 1,024 or more.
+        # Not select(), which does not take descriptors of 1,024 or more.
         poller = select.poll()
         events = select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
         poller.register(connection.fileno(), events)
@@ -339,7 +352,7 @@ def _sqlite(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
         url, connect_args={'timeout': options.timeout, 'check_same_thread': False}
     )
 
-    # SQLAlchemy's own recipe for transactions that SQLite really isolates.
+    # SQLAlchemy's recipe for transactions that SQLite isolates.
     @event.listens_for(engine, 'connect')
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None

@@ -1,4 +1,4 @@
-"""Expiring drafts: which ones, and what stays of them."""
+"""Choose drafts to drop, and drop them: they become tombstones."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ from .schema import (
 )
 from .session import Session
 
-#: Bundles that are dropped in one transaction.
+#: Number of bundles that are dropped in one transaction.
 STEP = 100
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which drafts, by the pushes that brought them; conditions are ANDed, and None is
-    no condition. ``before`` is in seconds since the epoch. A draft that came with no push
-    has the date of its bundle."""
+    """A choice of drafts by the pushes that brought them.
+
+    All conditions must hold; None is no condition. ``before`` is in seconds since the epoch.
+    A draft that no push brought has the date of its bundle.
+    """
 
     before: float | None = None
     users: tuple[bytes, ...] | None = None
     push_ids: tuple[int, ...] | None = None
 
     def fits(self) -> Any:
-        """The condition, on rows that have a bundle and, maybe, a push."""
+        """Return the condition on rows that have a bundle and may have a push."""
         conditions: list[Any] = [sqlalchemy.true()]
         if self.before is not None:
             conditions.append(func.coalesce(pushes.c.date, bundles.c.created) < self.before)
@@ -56,17 +58,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A bundle whose head fits a choice; ``chosen`` are those of its nodes that do."""
+    """A bundle whose head matches a choice; ``chosen`` are those of its nodes that match."""
 
     bundle_id: int
     bundle: Bundle
     chosen: frozenset[bytes]
 
 
-def choose(
-    session: Session, choice: Choice, after: int
-) -> list[Candidate]:
-    """The next live bundles whose heads fit, with an id above ``after``."""
+def choose(session: Session, choice: Choice, after: int) -> list[Candidate]:
+    """Return the next `STEP` live bundles whose heads match, with an id above ``after``."""
     head = changesets.alias('head')
     candidates = (
         select(bundles.c.id)
@@ -88,10 +88,8 @@ def choose(
     return _candidates(session.connection, list(session.scalars(candidates)), choice)
 
 
-def holding(
-    session: Session, nodes: Collection[bytes]
-) -> list[Candidate]:
-    """Every live bundle that holds one of some drafts; all of its nodes count as chosen."""
+def holding(session: Session, nodes: Collection[bytes]) -> list[Candidate]:
+    """Return every live bundle that holds one of ``nodes``; all nodes in it count as chosen."""
     found: set[int] = set()
     for batch in batches(sorted(nodes)):
         found.update(session.scalars(in_live_bundles(session, batch, bundles.c.id)))
@@ -140,12 +138,8 @@ def _candidates(
     ]
 
 
-def held_elsewhere(
-    session: Session,
-    nodes: Collection[bytes],
-    keys: Collection[str],
-) -> set[bytes]:
-    """Those of some drafts that stand in a live bundle that is none of some."""
+def held_elsewhere(session: Session, nodes: Collection[bytes], keys: Collection[str]) -> set[bytes]:
+    """Return those of ``nodes`` that are in a live bundle whose key is not in ``keys``."""
     found: set[bytes] = set()
     for batch in batches(sorted(nodes)):
         query = in_live_bundles(session, batch, changesets.c.node, bundles.c.key)
@@ -161,9 +155,14 @@ def drop(
     stored_again: Deletions,
     now: int,
 ) -> list[bytes]:
-    """Drop the rows of some bundles, and turn some drafts into tombstones that no live bundle
-    holds then; return these. ``replacements`` are recorded for what else they held. The
-    objects are marked for deletion: see `lifecycle.deletion`."""
+    """Delete the rows of the bundles ``keys``, and turn ``nodes`` into tombstones.
+
+    Return the nodes of the tombstones: drafts that are in another live bundle stay.
+    ``replacements`` are recorded for the other drafts of the bundles. The objects are marked
+    for deletion: see `lifecycle.deletion`.
+
+    Raise `Temporary` and `Vanished`.
+    """
     owner = session.scalar(select(session.repository_id))
     assert owner is not None
     ids = changeset_ids(session.connection, owner, (), replacements)
@@ -181,13 +180,13 @@ def drop(
             delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(bundle_ids))
         )
         session.execute(delete(bundles).where(bundles.c.id.in_(bundle_ids)))
-    # Somebody may have pushed on them meanwhile.
+    # A push may have built on them meanwhile.
     held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
     for batch in batches(tombstoned):
         _make_tombstones(session.connection, owner, batch)
     lock(session.connection, owner)
-    for batch in batches(tombstoned):  # a push may have marked one: now it can't any more
+    for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
             delete(bookmarks).where(
                 bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch)
@@ -201,7 +200,7 @@ def drop(
 
 
 def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
-    """Leave no more of some changesets than their names in the pushlog."""
+    """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
     ids = select(changesets.c.id).where(mine)
     connection.execute(
@@ -219,18 +218,16 @@ def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Seque
             .where(mine),
         )
     )
-    # Not from `bundle_changesets`: where a push has just put one into a bundle, the
-    # database refuses what follows.
+    # Not from `bundle_changesets`: if a push has just put one into a bundle, the database
+    # refuses to delete the changeset.
     for table in (push_changesets, draft_roots):
         connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
-    connection.execute(delete(changesets).where(mine))  # and by the database their words
+    connection.execute(delete(changesets).where(mine))  # the database deletes their words
     markers.forget(connection, owner, nodes)
 
 
-def parents(
-    session: Session, nodes: Collection[bytes]
-) -> dict[bytes, tuple[bytes, bytes]]:
-    """The parents of changesets that have a row."""
+def parents(session: Session, nodes: Collection[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+    """Return the parents of those of ``nodes`` that have a row."""
     found: dict[bytes, tuple[bytes, bytes]] = {}
     for batch in batches(sorted(nodes)):
         query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(

@@ -1,4 +1,4 @@
-"""What there is to export, some at a time."""
+"""Read what is exported, in portions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .session import Session
 
 
 def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:
-    """That a bundle is the newest live one that ends with its head."""
+    """Return the condition that a bundle is the newest live one with its head."""
     newer = bundles.alias('newer')
     return (
         (bundles.c.repository_id == session.repository_id)
@@ -31,16 +31,14 @@ def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:
 
 
 def bundle_count(session: Session) -> int:
-    """How many bundles `bundles_after` gives in all."""
+    """Return the number of bundles that `bundles_after` returns in all."""
     return session.scalar(select(func.count()).where(_newest(session))) or 0
 
 
-def bundles_after(
-    session: Session, after: int, limit: int
-) -> tuple[int, list[Bundle]]:
-    """Live bundles, the oldest first, one for each head, without their ``nodes``.
+def bundles_after(session: Session, after: int, limit: int) -> tuple[int, list[Bundle]]:
+    """Return the next live bundles, oldest first, one for each head, without ``nodes``.
 
-    ``after`` is 0, or what the last question returned.
+    ``after`` is 0, or the id that the last call returned with its bundles.
     """
     query = (
         select(bundles)
@@ -61,10 +59,8 @@ def push_count(session: Session) -> int:
     return session.scalar(query) or 0
 
 
-def bookmarks_after(
-    session: Session, after: bytes, limit: int
-) -> list[tuple[bytes, bytes]]:
-    """Bookmarks of drafts by name: name and node."""
+def bookmarks_after(session: Session, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    """Return the next bookmarks of drafts after the name ``after``: pairs of name and node."""
     query = (
         select(bookmarks.c.name, bookmarks.c.node)
         .where(bookmarks.c.repository_id == session.repository_id, bookmarks.c.name > after)

@@ -1,4 +1,4 @@
-"""Recording drafts that no push brought: those of an older repository."""
+"""Record drafts that no push brought: those of an older repository."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar('T', bytes, str)
 
 @dataclass(frozen=True)
 class Contents:
-    """What is inside a bundle, apart from the names of its changesets."""
+    """The contents of a bundle, with the number of its changesets instead of their nodes."""
 
     head: bytes
     bases: tuple[bytes, ...]
@@ -38,8 +38,10 @@ class Contents:
 
 @dataclass(frozen=True)
 class Imported:
-    """How many of some bundles, and of their changesets, were not recorded before;
-    ``size`` is that of the bundles, in bytes."""
+    """The numbers of bundles and changesets that were new.
+
+    ``size`` is that of the new bundles, in bytes.
+    """
 
     bundles: int
     changesets: int
@@ -53,10 +55,8 @@ class Imported:
         )
 
 
-def stored(
-    session: Session, heads: Collection[bytes]
-) -> set[Contents]:
-    """The live bundles that end with some heads."""
+def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
+    """Return the contents of the live bundles of ``heads``."""
     found: set[Contents] = set()
     for batch in batches(sorted(heads)):
         query = (
@@ -84,10 +84,10 @@ def add(
     now: int,
     stored_again: Deletions,
 ) -> Imported:
-    """Write bundles and their changesets, which belong to no push but to one that had
-    brought them before they were gone.
+    """Write bundles and their changesets, which belong to no push.
 
-    What is there already stays as it is. Raises as `record.record`.
+    Changesets that a push had brought before they were gone belong to this push again. What
+    is there already stays as it is. Raise what `record.record` raises.
     """
     owner = ensure_repository(session.connection, session.repository)
     nodes = {c.node for c in brought}
@@ -107,7 +107,7 @@ def add(
 
 
 def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, int]) -> None:
-    """Give changesets that are there again back to the pushes that brought them last."""
+    """Turn tombstones of ``ids`` back into changesets of the pushes that brought them last."""
     for batch in batches(sorted(ids)):
         brought = set(
             connection.scalars(
@@ -140,7 +140,7 @@ def _present(
     column: sqlalchemy.Column[T],
     values: Collection[T],
 ) -> set[T]:
-    """Those of some values that a column has already."""
+    """Return those of ``values`` that ``column`` has already."""
     found: set[T] = set()
     for batch in batches(sorted(values)):
         query = select(column).where(
@@ -150,11 +150,11 @@ def _present(
     return found
 
 
-def record_bookmarks(
-    session: Session, marks: Mapping[bytes, bytes], now: int
-) -> list[bytes]:
-    """Write bookmarks of drafts. One that is there already stays where it is: a push
-    may have moved it. Returns the names of those that are elsewhere."""
+def record_bookmarks(session: Session, marks: Mapping[bytes, bytes], now: int) -> list[bytes]:
+    """Write bookmarks of drafts; return the names of those that are elsewhere.
+
+    A bookmark that is there already stays where it is, because a push may have moved it.
+    """
     owner = ensure_repository(session.connection, session.repository)
     rows = [
         {'repository_id': owner, 'name': name, 'node': node, 'updated': now}

@@ -1,7 +1,7 @@
-"""A lease on a name, as a row: what one process at a time has, on any number of servers.
+"""A lease on a name: a row that one process at a time has, on any number of servers.
 
-Not an advisory lock of Postgres: behind PgBouncer's transaction pooling a session belongs to
-nobody.
+It is not an advisory lock of Postgres: behind PgBouncer's transaction pooling, a session of
+Postgres does not belong to one process.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from .batching import clock, upsert
 from .engine import Database, Lock
 from .schema import leases
 
-#: Seconds after which the lease of a process that died elsewhere is free.
+#: Seconds after which the lease of a process that died on another machine is free.
 LENGTH = 60
 
 
 @contextlib.contextmanager
 def exclusive(database: Database, name: str) -> Iterator[Lock | None]:
-    """A lease that is renewed until the end; None where another process has it."""
+    """Yield a lease on ``name`` that is renewed until the end; None if another process has it.
+
+    What is yielded is called to renew it. It raises `Temporary` if the lease is lost.
+    """
     process = hgcompat.process()
     owner = f'{process} {secrets.token_hex(4)}'
     with database.writing() as connection:
@@ -58,7 +61,7 @@ def exclusive(database: Database, name: str) -> Iterator[Lock | None]:
 
 def _keep(renew: Lock, ended: threading.Event) -> None:
     while not ended.wait(LENGTH / 4):
-        with contextlib.suppress(HeadlessError):  # whoever uses the lease is told
+        with contextlib.suppress(HeadlessError):  # the lease holder is told when it renews it
             renew()
 
 

@@ -15,16 +15,15 @@ from .schema import marker_nodes, markers
 from .session import Session
 
 
-def record(
-    connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]
-) -> int:
-    """Store markers that may be there already; returns how many were new.
+def record(connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]) -> int:
+    """Store markers that may be there already; return the number of new ones.
 
-    Clients send every marker again with every push.
+    Clients send every marker again with every push. Raise `Temporary` if a marker was deleted
+    meanwhile.
     """
     by_digest = {hashlib.sha256(m.data).digest(): m for m in brought}
     new = 0
-    # In order: pushes of the same markers then wait for, and don't block, each other.
+    # Sorted, so that pushes of the same markers do not deadlock.
     for batch in batches(sorted(by_digest)):
         missing = sorted(set(batch) - _ids(connection, repository_id, batch).keys())
         rows = [
@@ -61,7 +60,7 @@ def _ids(
 def _record_nodes(
     connection: sqlalchemy.Connection, repository_id: int, wanted: set[tuple[bytes, int]]
 ) -> None:
-    # Of a marker that was there, some may be gone: see `forget`.
+    # Some rows of a marker that was there may be gone: see `forget`.
     query = select(marker_nodes.c.node, marker_nodes.c.marker_id).where(
         marker_nodes.c.marker_id.in_({marker_id for _node, marker_id in wanted})
     )
@@ -76,19 +75,18 @@ def _record_nodes(
     )
 
 
-def exchanged_with(
-    session: Session, nodes: Iterable[bytes]
-) -> list[bytes]:
-    """The markers that are exchanged with some changesets, encoded."""
+def exchanged_with(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
+    """Return the markers that are exchanged with ``nodes``, encoded."""
     found = _exchanged_with(session, nodes)
     return list({marker_id: data for marker_id, _predecessor, data in found}.values())
 
 
-def relevant(
-    session: Session, nodes: Iterable[bytes]
-) -> list[bytes]:
-    """As `exchanged_with`, and those that are exchanged with their predecessors, and
-    so on: what Mercurial's ``obsstore.relevantmarkers`` calls relevant."""
+def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
+    """Return the markers that Mercurial's ``obsstore.relevantmarkers`` calls relevant, encoded.
+
+    These are the markers exchanged with ``nodes``, those exchanged with their predecessors,
+    and so on.
+    """
     found: dict[int, bytes] = {}
     pending = set(nodes)
     seen = set(pending)
@@ -102,9 +100,7 @@ def relevant(
     return list(found.values())
 
 
-def _exchanged_with(
-    session: Session, nodes: Iterable[bytes]
-) -> Iterator[tuple[int, bytes, bytes]]:
+def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
     for batch in batches(sorted(set(nodes))):
         query = (
             select(markers.c.id, markers.c.predecessor, markers.c.data)
@@ -118,10 +114,8 @@ def _exchanged_with(
             yield marker_id, bytes(predecessor), bytes(data)
 
 
-def obsolete(
-    session: Session, nodes: Iterable[bytes]
-) -> set[bytes]:
-    """Those of some changesets that a marker makes obsolete."""
+def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
+    """Return those of ``nodes`` that a marker makes obsolete."""
     found: set[bytes] = set()
     for batch in batches(sorted(set(nodes))):
         query = select(markers.c.predecessor).where(
@@ -132,10 +126,8 @@ def obsolete(
     return found
 
 
-def forget(
-    connection: sqlalchemy.Connection, repository_id: int, nodes: Iterable[bytes]
-) -> None:
-    """Forget changesets that are gone, and the markers that are exchanged with no other."""
+def forget(connection: sqlalchemy.Connection, repository_id: int, nodes: Iterable[bytes]) -> None:
+    """Delete the rows of ``nodes``, and of markers that are exchanged with no other changeset."""
     for batch in batches(sorted(set(nodes))):
         gone = connection.scalars(
             delete(marker_nodes)

@@ -1,4 +1,4 @@
-"""Creating and upgrading the schema, by the Alembic migrations of the package."""
+"""Create and upgrade the schema, with the Alembic migrations of the package."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ADVISORY_LOCK = 0x68656164
 
 
 def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None, str]:
-    """Bring the schema to `schema.REVISION`; return (before, after).
+    """Upgrade the schema to `schema.REVISION`; return the revisions before and after.
 
-    With ``expand`` only to `schema.OLDEST`: code of the version before goes on working.
-    Two at once wait for each other, and for whoever is recording a push. Raises
-    `Temporary`, and `Misconfigured` where the schema is newer than the code.
+    With ``expand``, only to `schema.OLDEST`, so that code of the previous version still works.
+    An upgrade waits for another one, and for pushes that are being recorded. Raise `Temporary`,
+    and `Misconfigured` if the schema is too new for this code.
     """
     target = schema.OLDEST if expand else schema.REVISION
     with database.migrating() as connection:
-        # SQLite's write lock is held by now.
+        # On SQLite, the write lock is held already.
         if connection.dialect.name == 'postgresql':
             connection.execute(
                 sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_ADVISORY_LOCK))
@@ -35,7 +35,7 @@ def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None
             return before, before
         if before is None or before < target:
             if before is not None and connection.dialect.name == 'postgresql':
-                # Whoever waits for a row of it reads after this which code may write.
+                # A push that waits for a row of it reads after the upgrade which code may write.
                 connection.exec_driver_sql('LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE')
             config = alembic.config.Config()
             config.set_main_option(

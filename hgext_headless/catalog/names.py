@@ -1,4 +1,4 @@
-"""What names stand for: hashes, prefixes, bookmarks and branches of drafts."""
+"""Resolve names of drafts: hashes, prefixes, bookmarks and branches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from .schema import changesets, push_branches, push_changesets
 from .session import Session
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
-#: Pushes among which the tip of a branch is looked for: all drafts of others may have expired.
+#: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.
 _PUSHES = 50
 
 
 def named(session: Session, name: bytes) -> tuple[bytes, ...]:
-    """The drafts that a hash, a prefix, a bookmark or a branch names; two where it is
-    ambiguous."""
+    """Return the drafts that ``name``, a hash, a prefix, a bookmark or a branch, stands for.
+
+    Return two if it is ambiguous.
+    """
     if re.match(rb'[0-9a-f]{1,40}$', name):
         found = drafts.with_prefix(session, name.decode('ascii'))
         if found:
@@ -30,7 +32,7 @@ def named(session: Session, name: bytes) -> tuple[bytes, ...]:
 
 
 def _branch_tip(session: Session, branch: bytes) -> tuple[bytes, ...]:
-    """The newest draft on a branch, as Mercurial takes a branch's name for its tip-most head."""
+    """Return the newest draft on a branch: Mercurial resolves a branch's name to its tip."""
     newest = (
         select(push_branches.c.push_id)
         .where(
@@ -55,7 +57,7 @@ def _branch_tip(session: Session, branch: bytes) -> tuple[bytes, ...]:
 
 
 def drafts_named(session: Session, names: Collection[bytes]) -> Drafts:
-    """All that the page of a draft needs; of pushes not the ends."""
+    """Return what the page of a draft needs. Pushes have no first and last changeset."""
     whole = {name: bytes.fromhex(name.decode()) for name in names if _WHOLE.match(name)}
     nodes = {name: named(session, name) for name in names if name not in whole}
     single = {found[0] for found in nodes.values() if len(found) == 1}

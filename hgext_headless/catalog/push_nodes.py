@@ -1,4 +1,4 @@
-"""Pushes by the names of what they brought, tombstones included."""
+"""Pushes with the nodes of all that they brought, including tombstones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from .schema import changesets, push_changesets, tombstones
 from .session import Session
 
 
-def past_pushes(
-    session: Session, push_ids: Sequence[int]
-) -> list[PastPush]:
-    """Those of some pushes that are recorded, the oldest first."""
+def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PastPush]:
+    """Return those of ``push_ids`` that are recorded, oldest first."""
     found: list[PastPush] = []
     for batch in batches(sorted(push_ids)):
         entries = pushlog.entries(

@@ -1,4 +1,4 @@
-"""Reading the pushlog. No question costs more the more pushes are stored."""
+"""Read the pushlog. The cost of a query does not grow with the number of stored pushes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .session import Session
 
 T = TypeVar('T')
 
-#: Not so short that it is likely to be meant for something else.
+#: A prefix of a hash, long enough not to be mistaken for another name.
 LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(session: Session) -> int:
-    """The highest push id that may be shown; 0 without any push."""
+    """Return the highest push id that may be shown; 0 if there is none."""
     columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
     row = session.execute(select(*columns).where(repositories.c.name == session.repository)).first()
     if row is None:
@@ -46,7 +46,7 @@ def last_push_id(session: Session) -> int:
 
 
 def imported_push_id(session: Session) -> int:
-    """The highest id that came from an older pushlog; 0 without any."""
+    """Return the highest push id that came from an older pushlog; 0 if there is none."""
     query = select(repositories.c.imported_push_id).where(repositories.c.name == session.repository)
     return session.scalar(query) or 0
 
@@ -58,15 +58,17 @@ def entries(
     limit: int | None,
     offset: int = 0,
 ) -> list[Entry]:
-    """The pushes that fit, whatever their words: the oldest first, or the newest."""
+    """Return the pushes of ``selection``, ignoring its words: the oldest or ``newest`` first."""
     query, push_id = selected(session, selection)
     query = query.order_by(push_id.desc() if newest else push_id).limit(limit).offset(offset)
     return [_entry(row) for row in session.execute(query)]
 
 
 def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[Any], Any]:
-    """The query for the pushes that fit, whatever their words, and the column of their ids
-    by which an index has them in order."""
+    """Return the query for the pushes of ``selection``, ignoring its words, and a column of ids.
+
+    An index has the pushes in the order of this column.
+    """
     query = select(pushes.c.push_id, pushes.c.user, pushes.c.date)
     push_id = pushes.c.push_id
     if selection.branch is None:
@@ -97,7 +99,7 @@ def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[
 
 
 def has_branch(session: Session, branch: bytes) -> bool:
-    """Whether any push brought a changeset on a branch."""
+    """Return whether any push brought a changeset on ``branch``."""
     query = select(push_branches.c.push_id).where(
         push_branches.c.repository_id == session.repository_id,
         push_branches.c.branch == branch,
@@ -106,7 +108,7 @@ def has_branch(session: Session, branch: bytes) -> bool:
 
 
 def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
-    """How many changesets some pushes brought, with those that are gone."""
+    """Return the number of changesets that each push brought, including those that are gone."""
     found = dict.fromkeys(push_ids, 0)
     for table in (push_changesets, tombstones):
         for batch in batches(push_ids):
@@ -125,7 +127,10 @@ def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
 def nodes_of(
     session: Session, push_ids: Sequence[int], tips_only: bool = False
 ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
-    """The changesets of some pushes, in order: node and extras (none of one that is gone)."""
+    """Return the changesets of each push, in order: node and extras (none if it is gone).
+
+    With ``tips_only``, only the last one of each push.
+    """
     columns = (changesets.c.node, changesets.c.extras)
     return _in_order(
         session,
@@ -141,8 +146,10 @@ def nodes_of(
 def changesets_of(
     session: Session, push_ids: Sequence[int], tips_only: bool = False
 ) -> dict[int, list[Changeset]]:
-    """The changesets of some pushes, in order; of one that is gone no more than its
-    and its parents' names."""
+    """Return the changesets of each push, in order; with ``tips_only``, only the last one.
+
+    Of a changeset that is gone, only its node and those of its parents are known.
+    """
     positions = _last_position if tips_only else _any_position
     return _in_order(
         session, push_ids, positions, tuple(changesets.c), facts, _nameonly, tips_only
@@ -150,7 +157,7 @@ def changesets_of(
 
 
 def changesets_from(session: Session, push_id: int, start: int, number: int) -> list[Changeset]:
-    """As `changesets_of`: those of one push, a ``number`` of them from a position on."""
+    """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`."""
 
     def among(position: Any) -> Any:
         return position.between(start, start + number - 1)
@@ -175,7 +182,10 @@ def _in_order(
     tombstoned: Callable[[Any], T],
     last_only: bool = False,
 ) -> dict[int, list[T]]:
-    """What pushes brought at some positions, those that are gone at their places."""
+    """Return what each push brought at ``positions``, in order, including what is gone.
+
+    ``live`` and ``tombstoned`` convert rows.
+    """
     found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
     for batch in batches(push_ids):
         query = _listed(session, batch, columns).where(positions(push_changesets.c.position))
@@ -210,7 +220,7 @@ def _listed(
 
 
 def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
-    """The position of the first or the last changeset of the push of an outer query's row."""
+    """Return a subquery: the first or last position in the push of the outer query's row."""
     others = push_changesets.alias('others')
     return (
         select(end(others.c.position))
@@ -222,7 +232,7 @@ def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
     )
 
 
-# SQLAlchemy takes longer to make these than the database to answer with them.
+# Built once: it takes SQLAlchemy longer to build them than the database to use them.
 _FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 
@@ -231,8 +241,10 @@ def brought(
     nodes: Iterable[bytes],
     with_ends: bool = True,
 ) -> dict[bytes, Brought]:
-    """For each changeset that a push brought: that push; its first and last changeset only
-    ``with_ends``."""
+    """Return the pushes that brought ``nodes``, by node.
+
+    Their first and last changesets are empty unless ``with_ends``.
+    """
     found: dict[bytes, Entry] = {}
     for batch in batches(sorted(set(nodes))):
         query = (
@@ -255,10 +267,8 @@ def brought(
     return {node: Brought(entry, *ends[entry.push_id]) for node, entry in found.items()}
 
 
-def _ends(
-    session: Session, push_ids: Sequence[int]
-) -> dict[int, tuple[bytes, bytes]]:
-    """The first and the last changeset of some pushes that is not gone."""
+def _ends(session: Session, push_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Return the first and the last changeset of each push, of those that are not gone."""
     found: dict[int, list[bytes]] = {}
     for batch in batches(push_ids):
         query = _listed(session, batch, (changesets.c.node,)).where(
@@ -272,10 +282,8 @@ def _ends(
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
 
 
-def tombstoned(
-    session: Session, nodes: Iterable[bytes]
-) -> dict[bytes, int]:
-    """For each changeset that is gone: the id of the latest push that brought it."""
+def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
+    """Return, for those of ``nodes`` that are gone, the id of the latest push that brought it."""
     found: dict[bytes, int] = {}
     for batch in batches(sorted(set(nodes))):
         query = (
@@ -290,10 +298,11 @@ def tombstoned(
     return found
 
 
-def expired(
-    session: Session, names: Iterable[bytes]
-) -> frozenset[bytes]:
-    """Those of some hashes, or long prefixes, that are a changeset's that is gone."""
+def expired(session: Session, names: Iterable[bytes]) -> frozenset[bytes]:
+    """Return those of ``names`` that stand for a changeset that is gone.
+
+    A name is a hash, or a long prefix of one.
+    """
     found = set()
     for name in names:
         if re.fullmatch(LONG_PREFIX, name):
@@ -307,10 +316,8 @@ def expired(
     return frozenset(found)
 
 
-def needs(
-    session: Session, push_ids: Sequence[int]
-) -> list[Needs]:
-    """What a server must have to serve some pushes, by push id."""
+def needs(session: Session, push_ids: Sequence[int]) -> list[Needs]:
+    """Return what a server must have to serve these pushes, in the order of their ids."""
     in_bundle = (
         select(bundle_changesets.c.bundle_id)
         .where(bundle_changesets.c.changeset_id == changesets.c.id)
@@ -336,7 +343,7 @@ def _nameonly(row: Any) -> Changeset:
 
 
 def facts(row: Any) -> Changeset:
-    """A row of `schema.changesets`."""
+    """Return the changeset of a row of `schema.changesets`."""
     return Changeset(
         node=bytes(row.node),
         p1=bytes(row.p1),

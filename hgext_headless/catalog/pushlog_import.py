@@ -1,4 +1,4 @@
-"""Recording the pushes of an older pushlog, with the ids that they have."""
+"""Record the pushes of an older pushlog, with their ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .record import changeset_ids
 from .schema import changesets, push_branches, push_changesets, pushes, repositories, tombstones
 from .session import Session
 
-#: The parent of a changeset of which nothing but the name is known.
+#: The parent of a changeset of which only the node is known.
 _UNKNOWN = bytes(20)
 
 Facts = Callable[[bytes], 'Changeset | None']
@@ -24,8 +24,10 @@ Facts = Callable[[bytes], 'Changeset | None']
 
 @dataclass(frozen=True)
 class Compared:
-    """Some pushes against what is recorded: those that are ``new``, how many are
-    recorded already just so, and those that clash."""
+    """The result of comparing pushes with those that are recorded.
+
+    ``there`` is the number of those that are recorded, and equal.
+    """
 
     new: list[PastPush]
     there: int
@@ -33,8 +35,11 @@ class Compared:
 
 
 def _reserve(session: Session, last: int) -> None:
-    """Let ids up to ``last`` be an older pushlog's: the next push gets a higher one, and
-    is not shown before `finish`, so that no poller goes past what is still to come."""
+    """Reserve the ids up to ``last`` for an older pushlog.
+
+    The next push gets a higher id, and is not shown before `finish`, so that clients that poll
+    do not skip pushes that are imported later.
+    """
     imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
     session.execute(
         update(repositories)
@@ -47,7 +52,7 @@ def _reserve(session: Session, last: int) -> None:
 
 
 def finish(session: Session) -> None:
-    """All pushes of the older pushlog that could be are recorded."""
+    """End an import: show later pushes again, and record the number of imported pushes."""
     importing = repositories.c.importing_push_id
     recorded = select(func.count()).where(
         pushes.c.repository_id == repositories.c.id, pushes.c.push_id <= importing
@@ -63,10 +68,11 @@ def finish(session: Session) -> None:
     )
 
 
-def compare(
-    session: Session, older: Sequence[PastPush]
-) -> Compared:
-    """Where pushes of an older pushlog stand. A changeset has one push that brought it."""
+def compare(session: Session, older: Sequence[PastPush]) -> Compared:
+    """Compare pushes of an older pushlog with those that are recorded.
+
+    A changeset may have only one push that brought it.
+    """
     recorded = {
         push.push_id: push
         for push in push_nodes.past_pushes(session, [p.push_id for p in older])
@@ -98,10 +104,8 @@ def _repeated(nodes: Sequence[bytes]) -> bytes | None:
     return next(node for i, node in enumerate(nodes) if node in nodes[:i])
 
 
-def _owners(
-    session: Session, older: Iterable[PastPush]
-) -> dict[bytes, int]:
-    """For those of the changesets that a recorded push has brought: its id."""
+def _owners(session: Session, older: Iterable[PastPush]) -> dict[bytes, int]:
+    """Return the ids of the recorded pushes that brought changesets of ``older``, by node."""
     owners: dict[bytes, int] = {}
     for portion in _portions(node for push in older for node in push.nodes):
         owner = session.repository_id
@@ -118,10 +122,8 @@ def _owners(
     return owners
 
 
-def unknown(
-    session: Session, older: Iterable[PastPush], facts: Facts
-) -> int:
-    """How many changesets would have nothing but their name."""
+def unknown(session: Session, older: Iterable[PastPush], facts: Facts) -> int:
+    """Return the number of changesets of ``older`` of which only the node would be known."""
     missing = 0
     for portion in _portions(node for push in older for node in push.nodes):
         there = _rows(session, portion)
@@ -135,10 +137,10 @@ def record(
     last: int,
     facts: Facts,
 ) -> tuple[Compared, int]:
-    """Record those pushes that are new, of a pushlog that ends with id ``last``. Returns
-    what `compare` found, and how many changesets have become tombstones.
+    """Record those of ``older`` that are new, from a pushlog that ends with the id ``last``.
 
-    What the catalog does not know of a changeset, ``facts`` tells, or None.
+    ``facts`` returns a changeset that the catalog does not know, or None. Return the result of
+    `compare`, and the number of changesets that became tombstones.
     """
     compared = compare(session, older)
     if not compared.new:
@@ -196,7 +198,10 @@ def _known(
     nodes: Sequence[bytes],
     facts: Facts,
 ) -> dict[bytes, tuple[int, bytes]]:
-    """Row and branch of those changesets that are more than a name."""
+    """Return the id and branch of those of ``nodes`` of which more than the node is known.
+
+    Insert those that have no row.
+    """
     found = _rows(session, nodes)
     fresh = [c for c in (facts(node) for node in nodes if node not in found) if c is not None]
     ids = changeset_ids(session.connection, owner, fresh, ())
@@ -204,9 +209,7 @@ def _known(
     return found
 
 
-def _rows(
-    session: Session, nodes: Sequence[bytes]
-) -> dict[bytes, tuple[int, bytes]]:
+def _rows(session: Session, nodes: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
     query = select(changesets.c.node, changesets.c.id, changesets.c.branch).where(
         changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
     )

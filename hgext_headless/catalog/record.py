@@ -1,4 +1,4 @@
-"""Recording a push."""
+"""Record a push."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ from .schema import (
 from .session import Session
 
 
-def record(
-    session: Session,
-    push: Push,
-    stored_again: Deletions,
-) -> Recorded:
+def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     """Write a push and all that belongs to it.
 
-    The counter of push ids is bumped after all rows that need no id, and its
-    row stays locked until the commit: so ids are consecutive, and no push is
-    seen before one with a lower id.
+    The counter of push ids is increased after all rows that need no id, and its row stays
+    locked until the commit. So ids are consecutive, and no push is visible before one with a
+    lower id.
+
+    Raise `Raced`, `Refused`, `Temporary` and `Vanished`.
     """
     repository_id = ensure_repository(session.connection, session.repository)
     ids = changeset_ids(session.connection, repository_id, push.changesets, push.bundles)
@@ -80,7 +78,10 @@ def _record_push(
     new: Sequence[Changeset],
     ids: dict[bytes, int],
 ) -> Recorded:
-    """List those of a push's changesets that were not stored, and that no push has brought."""
+    """Write a row for a push and for those of ``new`` that no push has brought, if there are any.
+
+    ``new`` are its changesets that were not stored.
+    """
     listed = _new_to_pushes(connection, [ids[c.node] for c in new])
     if not listed:
         return Recorded()
@@ -129,7 +130,10 @@ def changeset_ids(
     brought: Sequence[Changeset],
     stored: Sequence[Bundle],
 ) -> dict[bytes, int]:
-    """The ids of all changesets of a push and its bundles, inserted if new."""
+    """Return the ids of the changesets of a push and of its bundles; insert those that are new.
+
+    Raise `Temporary` if a changeset of a bundle is gone.
+    """
     wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
     ids = _ids(connection, repository_id, wanted)
     rows = [
@@ -146,7 +150,7 @@ def changeset_ids(
             'files': encoding.join_files(c.files),
             'extras': encoding.join_extras(c.extras),
         }
-        # By node: pushes of the same changesets then wait for, and don't block, each other.
+        # Sorted by node, so that pushes of the same changesets do not deadlock.
         for c in sorted(brought, key=lambda c: c.node)
         if c.node not in ids
     ]
@@ -216,7 +220,7 @@ def record_bundle(
 
 
 def _new_to_pushes(connection: sqlalchemy.Connection, ids: Sequence[int]) -> list[int]:
-    """Those of some changesets that no push has brought yet, in their order."""
+    """Return those of ``ids`` that no push has brought yet, in their order."""
     seen: set[int] = set()
     for batch in batches(ids):
         query = select(push_changesets.c.changeset_id).where(

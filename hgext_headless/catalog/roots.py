@@ -1,7 +1,8 @@
 """The draft roots of recent pushes, which ``listkeys phases`` names.
 
-The database's clock alone counts, for those of push servers may differ; and rows go with
-a later push, so that no jump of it hides a root from the push that has just left it.
+Times are by the database's clock, because those of push servers may differ. Old rows are
+deleted by a later push, not ignored by a query, so that no jump of the clock hides a root from
+the client that has just pushed it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from .drafts import in_live_bundles
 from .schema import bundle_changesets, changesets, draft_roots
 from .session import Session
 
-#: Seconds for which a root is kept. A client asks within seconds of its push.
+#: Minimum time in seconds to keep a root. A client asks within seconds of its push.
 KEPT = 3600
 
 
 def record(connection: sqlalchemy.Connection, owner: int, changeset_ids: Sequence[int]) -> None:
-    """Note the roots of a push, with the repository's row locked; drop those of old ones."""
+    """Record the roots of a push; delete old ones. The repository's row must be locked."""
     if not changeset_ids:
         return
     now = clock(connection)
@@ -45,7 +46,7 @@ def record(connection: sqlalchemy.Connection, owner: int, changeset_ids: Sequenc
 
 
 def recent(session: Session, limit: int) -> list[Parents]:
-    """The newest roots, at most ``limit``."""
+    """Return the newest roots, ``limit`` at most."""
     query = (
         select(changesets.c.node, changesets.c.p1, changesets.c.p2)
         .join(draft_roots, draft_roots.c.changeset_id == changesets.c.id)
@@ -56,10 +57,8 @@ def recent(session: Session, limit: int) -> list[Parents]:
     return [_parents(row) for row in session.execute(query)]
 
 
-def stacks(
-    session: Session, nodes: Iterable[bytes]
-) -> list[Parents]:
-    """All changesets of the live bundles that hold one of some drafts."""
+def stacks(session: Session, nodes: Iterable[bytes]) -> list[Parents]:
+    """Return all changesets of the live bundles that hold one of ``nodes``."""
     found: dict[bytes, Parents] = {}
     for batch in batches(sorted(set(nodes))):
         holding = in_live_bundles(session, batch, bundle_changesets.c.bundle_id)

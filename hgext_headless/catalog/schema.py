@@ -1,7 +1,7 @@
-"""The tables. `migrations` makes them; a test compares the two.
+"""The tables. `migrations` creates them; a test compares the two.
 
-Nodes are 20-byte binary columns. Text that Mercurial keeps as bytes is binary
-too: authors, branches, descriptions and file names need not be UTF-8.
+Nodes are 20-byte binary columns. Text that Mercurial stores as bytes is binary too: authors,
+branches, descriptions and file names need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from sqlalchemy import (
     table,
 )
 
-#: The Alembic revision that "hg admin::headless-init" brings a database to.
+#: The Alembic revision to which "hg admin::headless-init" upgrades a database.
 REVISION = '0007'
-#: The oldest one that this code works with: what came after it only takes away what older
-#: code needs.
+#: The oldest revision that this code works with. Later ones only remove what older code needs.
 OLDEST = '0007'
 
-#: A bundle's ``state``. Only live ones are looked up.
+#: The ``state`` of a bundle of drafts. Only live bundles are looked up.
 LIVE = 'live'
-#: Public changesets, for `public_log`.
+#: The ``state`` of a bundle of public changesets, for `public_log`.
 PUBLIC = 'public'
 
 metadata = MetaData(
@@ -44,7 +43,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite numbers rows by itself only where the column is an INTEGER.
+# SQLite numbers rows by itself only if the column is an INTEGER.
 _Id = BigInteger().with_variant(Integer(), 'sqlite')
 _Node = LargeBinary(20)
 
@@ -53,17 +52,17 @@ repositories = Table(
     metadata,
     Column('id', Integer, primary_key=True),
     Column('name', String(100), nullable=False, unique=True),
-    # The counter that push ids come from: see `writes.record`.
+    # The counter of push ids: see `record.record`.
     Column('last_push_id', BigInteger, nullable=False, server_default='0'),
-    # The highest id that came from an older pushlog: up to it there may be gaps.
+    # The highest push id that came from an older pushlog. Up to it, there may be gaps.
     Column('imported_push_id', BigInteger, nullable=False, server_default='0'),
-    # The same while it is being imported: until then no later push is shown.
+    # The same during the import; until it ends, no later push is shown.
     Column('importing_push_id', BigInteger, nullable=False, server_default='0'),
-    # How many pushes have an id up to the former: a lost one shows. None: not counted.
+    # The number of pushes up to `imported_push_id`, to detect lost ones. None: not counted.
     Column('imported_pushes', BigInteger),
 )
 
-# For each revision of the schema: the oldest code, by its `REVISION`, that may write to it.
+# For each revision of the schema, the oldest code (its `REVISION`) that may write to it.
 compatibility = Table(
     'compatibility',
     metadata,
@@ -77,9 +76,9 @@ pushes = Table(
     Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
     Column('push_id', BigInteger, primary_key=True, autoincrement=False),
     Column('user', LargeBinary, nullable=False),
-    # Seconds since the epoch. They need not rise with the ids: clocks jump.
+    # Seconds since the epoch. They may not ascend with the ids, because clocks jump.
     Column('date', BigInteger, nullable=False),
-    # How many changesets it brought: a lost one shows. None: not counted.
+    # The number of changesets that it brought, to detect lost ones. None: not counted.
     Column('listed', Integer),
     Index(None, 'repository_id', 'date'),
     Index(None, 'repository_id', 'user', 'push_id'),
@@ -98,20 +97,20 @@ changesets = Table(
     Column('date', BigInteger, nullable=False),
     Column('timezone', Integer, nullable=False),
     Column('description', LargeBinary, nullable=False),
-    # Joined by NUL, which no file name can hold.
+    # Joined by NUL, which no file name can contain.
     Column('files', LargeBinary, nullable=False),
     # As Mercurial's changelog encodes them.
     Column('extras', LargeBinary, nullable=False),
     UniqueConstraint('repository_id', 'node'),
 )
 
-# The words of changesets, for `search`. The two databases have little in common here, and
-# neither has what a model can tell: migration 0006 makes the tables. On Postgres ``words`` is
-# an array; it is given as text, which is faster.
+# The words of changesets, for `search`. The tables differ between the databases, and SQLAlchemy
+# cannot describe them in full: migration 0006 creates them. On Postgres ``words`` is an array;
+# it is passed as text, which is faster.
 changeset_words = table(
     'changeset_words', column('changeset_id', BigInteger), column('words', Text)
 )
-# On SQLite it is a virtual table; a column of its own name stands for all of a row.
+# On SQLite it is a virtual table; a column with its name stands for the whole row.
 sqlite_changeset_words = table(
     'changeset_words',
     column('rowid', Integer),
@@ -125,14 +124,14 @@ push_changesets = Table(
     Column('repository_id', Integer, primary_key=True),
     Column('push_id', BigInteger, primary_key=True, autoincrement=False),
     Column('position', Integer, primary_key=True, autoincrement=False),
-    # Unique: one push brought a changeset, and consumers expect exactly one.
+    # Unique: a changeset has one push that brought it, and consumers expect exactly one.
     Column('changeset_id', ForeignKey('changesets.id'), nullable=False, unique=True),
     ForeignKeyConstraint(
         ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
     ),
 )
 
-# The branches that the changesets of a push are on: the pushlog is asked for them.
+# The branches of the changesets of a push, for queries of the pushlog by branch.
 push_branches = Table(
     'push_branches',
     metadata,
@@ -153,7 +152,7 @@ bundles = Table(
     Column('size', BigInteger, nullable=False),
     Column('sha512', String(128), nullable=False),
     Column('head', _Node, nullable=False),
-    # Nodes, one after the other.
+    # Concatenated nodes.
     Column('bases', LargeBinary, nullable=False),
     Column('created', BigInteger, nullable=False),
     Column('state', String(16), nullable=False, server_default=LIVE),
@@ -172,14 +171,14 @@ bundle_changesets = Table(
     Index(None, 'changeset_id', 'bundle_id'),
 )
 
-# The roots of the drafts of recent pushes: what ``listkeys phases`` names. Rows older
-# than an hour go with the next push (see `roots.record`).
+# The draft roots of recent pushes, which ``listkeys phases`` names. The next push deletes rows
+# that are older than an hour (see `roots.record`).
 draft_roots = Table(
     'draft_roots',
     metadata,
     Column('repository_id', ForeignKey('repositories.id'), nullable=False),
     Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
-    # Seconds since the epoch, by the database's own clock: that of push servers may differ.
+    # Seconds since the epoch, by the database's clock: those of push servers may differ.
     Column('pushed', BigInteger, nullable=False),
     Index(None, 'repository_id', 'pushed'),
 )
@@ -190,13 +189,13 @@ bookmarks = Table(
     Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
     Column('name', LargeBinary, primary_key=True),
     Column('node', _Node, nullable=False),
-    # Seconds since the epoch: only the newest ones are listed to clients.
+    # Seconds since the epoch. Only the newest bookmarks are listed to clients.
     Column('updated', BigInteger, nullable=False, server_default='0'),
     Index(None, 'repository_id', 'updated'),
     Index(None, 'repository_id', 'node'),
 )
 
-# Obsolescence markers of drafts, as Mercurial's obsstore encodes one (version 1).
+# Obsolescence markers of drafts, encoded as in Mercurial's obsstore (version 1).
 markers = Table(
     'markers',
     metadata,
@@ -210,8 +209,8 @@ markers = Table(
     Index(None, 'repository_id', 'predecessor'),
 )
 
-# The changesets with which a marker is exchanged: its successors, or where it has
-# none its predecessor and that one's parents.
+# The changesets with which a marker is exchanged: its successors or, if it has none, its
+# predecessor and the parents of that.
 marker_nodes = Table(
     'marker_nodes',
     metadata,
@@ -221,8 +220,8 @@ marker_nodes = Table(
     Index(None, 'marker_id'),
 )
 
-# The names of changesets that a push brought and that are gone: expired or
-# forgotten drafts, and what an older pushlog named and nobody has any more.
+# The nodes of changesets that a push brought and that are gone: drafts that expired or were
+# obliterated, and changesets of an older pushlog of which only the node is known.
 tombstones = Table(
     'tombstones',
     metadata,
@@ -238,7 +237,7 @@ tombstones = Table(
     Index(None, 'repository_id', 'node'),
 )
 
-# Objects that are being deleted, or have been lately: see `deletions`.
+# Objects that are being deleted, or were deleted lately: see `deletions`.
 pending_deletions = Table(
     'doomed',
     metadata,
@@ -246,11 +245,11 @@ pending_deletions = Table(
     Column('key', String(255), primary_key=True),
     # Seconds since the epoch.
     Column('since', BigInteger, nullable=False),
-    # False while somebody may still be deleting it.
+    # False while a process may still be deleting it.
     Column('deleted', Boolean, nullable=False),
 )
 
-# What one process at a time does: see `lease`.
+# What only one process at a time may do: see `lease`.
 leases = Table(
     'leases',
     metadata,
@@ -260,7 +259,7 @@ leases = Table(
     Column('until', BigInteger, nullable=False),
 )
 
-# What operators did for good. ``subject`` is a node where it is about a changeset.
+# Irreversible acts of operators. ``subject`` is a node if the act is about a changeset.
 audit = Table(
     'audit',
     metadata,
@@ -280,13 +279,13 @@ public_history = Table(
     metadata,
     Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
     Column('position', BigInteger, nullable=False),
-    # Nodes, one after the other: the heads of all that is in the log, and of what was there
-    # before it. Some may be ancestors of others.
+    # Concatenated nodes: the heads of all that is in the log, and of what was there before it.
+    # Some may be ancestors of others.
     Column('heads', LargeBinary, nullable=False),
 )
 
-# The log of public history: one entry for each time that a server found that it has what the
-# log lacks.
+# The log of public history: one entry for each time that a server found that it has changesets
+# that the log lacks.
 public_log = Table(
     'public_log',
     metadata,
@@ -295,7 +294,7 @@ public_log = Table(
     Column('position', BigInteger, primary_key=True, autoincrement=False),
     # Its changesets: a bundle in state `PUBLIC`. They build on entries before it.
     Column('bundle_id', ForeignKey('bundles.id'), nullable=False),
-    # What it did to the heads. Nodes, one after the other.
+    # What it did to the heads. Concatenated nodes.
     Column('added', LargeBinary, nullable=False),
     Column('removed', LargeBinary, nullable=False),
     # Seconds since the epoch, by the database's clock.
@@ -303,8 +302,8 @@ public_log = Table(
     Index(None, 'bundle_id'),
 )
 
-# The bookmarks of public changesets that were moved since the log began. ``node`` is empty
-# where one was deleted. ``position`` counts the moves of all of them.
+# The bookmarks of public changesets that were moved since the log began. ``node`` is empty if
+# the bookmark was deleted. ``position`` counts the moves of all bookmarks.
 public_bookmarks = Table(
     'public_bookmarks',
     metadata,
@@ -324,7 +323,7 @@ announcements = Table(
     Column('push_id', BigInteger, nullable=False),
     Column('failures', Integer, nullable=False),
     Column('error', Text, nullable=False),
-    # Not before then, in seconds since the epoch, by the database's clock.
+    # No attempt before then: seconds since the epoch, by the database's clock.
     Column('retry', BigInteger, nullable=False),
 )
 

@@ -1,9 +1,9 @@
-"""Pushes by the words of their changesets' descriptions and authors: see `words`.
+"""Search pushes by words in the descriptions and authors of their changesets: see `words`.
 
 Postgres has an array of words for each changeset, and a GIN index; SQLite has a full-text
-table whose ``rowid`` is the changeset's id. Neither index knows which push is newer, so what
-very many changesets have is not taken from it: the newest pushes are looked through instead.
-The database itself drops the words of a changeset with its row.
+table whose ``rowid`` is the changeset's id. Neither index has the order of pushes. So words
+that very many changesets have are not looked up in it: the newest pushes are scanned instead.
+The database deletes the words of a changeset with its row.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .batching import batches, insert_new
 from .schema import changeset_words, changesets, push_changesets, sqlite_changeset_words
 from .session import Session
 
-#: The newest pushes that are looked through first: often enough for a page of them.
+#: Number of the newest pushes that are scanned first: often enough for a page.
 _NEAR = 500
-#: Changesets that are taken from the index at most.
+#: Maximum number of changesets that are taken from the index.
 _RARE = 5000
-#: The newest pushes that are looked through for words that more changesets have.
+#: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
-#: Changesets that `fill` looks at in one transaction.
+#: Number of changesets that `fill` reads in one transaction.
 STEP = 2000
 
 
 class Filled(NamedTuple):
-    """The lowest id of the changesets that were looked at, and how many had no words."""
+    """The lowest id of the changesets that were read, and the number of those without words."""
 
     lowest: int
     written: int
@@ -43,7 +43,7 @@ def _is_postgres(connection: sqlalchemy.Connection) -> bool:
 
 
 def _table(connection: sqlalchemy.Connection) -> tuple[Any, Any]:
-    """The table of words, and its column with the changeset's id."""
+    """Return the table of words, and its column with the changeset's id."""
     if _is_postgres(connection):
         return changeset_words, changeset_words.c.changeset_id
     return sqlite_changeset_words, sqlite_changeset_words.c.rowid
@@ -52,7 +52,7 @@ def _table(connection: sqlalchemy.Connection) -> tuple[Any, Any]:
 def record(
     connection: sqlalchemy.Connection, repository_id: int, brought: Iterable[tuple[int, Changeset]]
 ) -> None:
-    """Write the words of changesets, by id, that were just inserted."""
+    """Write the words of changesets that were just inserted: pairs of id and changeset."""
     found = {i: words.of_changeset(repository_id, c.author, c.description) for i, c in brought}
     _insert(connection, found)
 
@@ -65,24 +65,24 @@ def _insert(connection: sqlalchemy.Connection, found: Mapping[int, Sequence[str]
         insert_new(connection, changeset_words, rows)
         return
     connection.execute(
-        # A virtual table knows no ON CONFLICT.
+        # A virtual table does not support ON CONFLICT.
         insert(sqlite_changeset_words).prefix_with('OR REPLACE'),
-        # A blank on both sides of each word: see `_has_words`.
+        # A blank before and after each word: see `_has_words`.
         [{'rowid': i, 'words': f' {" ".join(each)} '} for i, each in found.items()],
     )
 
 
 def _array(found: Sequence[str]) -> str:
-    """Words, as Postgres reads an array of them."""
+    """Return words as the text of a Postgres array."""
     elements = ','.join(found).replace('\\', r'\\')
     return f'{{{elements}}}'
 
 
 def matching(session: Session, selection: Selection, limit: int, offset: int = 0) -> list[Entry]:
-    """The newest pushes that fit and that brought a changeset with all the words.
+    """Return the newest pushes of ``selection`` that brought a changeset with all its words.
 
-    Of words that more than `_RARE` changesets have, the newest `_FAR` pushes that fit
-    otherwise are looked through, and no more.
+    If more than `_RARE` changesets have them, only the newest `_FAR` pushes that match
+    otherwise are searched.
     """
     owner = session.scalar(select(session.repository_id))
     if owner is None:
@@ -102,7 +102,10 @@ def matching(session: Session, selection: Selection, limit: int, offset: int = 0
 def _among_newest(
     session: Session, selection: Selection, asked: Sequence[str], count: int, limit: int
 ) -> tuple[list[Entry], bool]:
-    """Those of the newest ``count`` pushes that fit otherwise, and whether there are no more."""
+    """Return matches among the newest ``count`` pushes that match otherwise, newest first.
+
+    Return too whether these are all pushes that match otherwise.
+    """
     query, push_id = pushlog.selected(session, selection)
     newest = query.order_by(push_id.desc()).limit(count).subquery()
     table, changeset_id = _table(session.connection)
@@ -116,8 +119,8 @@ def _among_newest(
             _has_words(session.connection, asked),
         )
         .correlate(newest)
-        # Postgres asks such a one push by push, until there are enough; otherwise it may
-        # look all changesets with these words up first.
+        # With OFFSET, Postgres runs this for one push after the other, until it has enough;
+        # without, it may look up all changesets with these words first.
         .offset(0)
         .exists()
     )
@@ -130,7 +133,7 @@ def _among_newest(
 
 
 def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:
-    """The condition, on a row of the table of words."""
+    """Return the condition on a row of the table of words."""
     if _is_postgres(connection):
         return changeset_words.c.words.op('@>')(_array(asked))
     column = sqlite_changeset_words.c.words
@@ -138,11 +141,11 @@ def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:
 
 
 def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
-    """The changesets with all words; some of them where they are more than `_RARE`."""
+    """Return the changesets with all words; only some of them if there are more than `_RARE`."""
     _table_of_words, changeset_id = _table(session.connection)
     query = select(changeset_id).limit(_RARE + 1)
     if _is_postgres(session.connection):
-        # Of words that are common each by itself, it expects to find enough in a scan.
+        # If each word is common by itself, Postgres expects a scan to find enough rows soon.
         session.connection.exec_driver_sql('SET LOCAL enable_seqscan = off')
         query = query.where(_has_words(session.connection, asked))
     else:
@@ -154,7 +157,7 @@ def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
 def _that_brought(
     session: Session, selection: Selection, ids: Sequence[int], limit: int
 ) -> list[Entry]:
-    """The newest pushes that fit otherwise and brought one of some changesets."""
+    """Return the newest pushes that match otherwise and brought one of the changesets ``ids``."""
     push_ids: set[int] = set()
     for batch in batches(ids):
         query = select(push_changesets.c.push_id).where(
@@ -173,22 +176,23 @@ def _that_brought(
 
 
 def may_fill(session: Session) -> bool:
-    """Whether this role may write words."""
+    """Return whether the database role may write words."""
     if not _is_postgres(session.connection):
         return True
     return bool(session.scalar(select(func.has_table_privilege('changeset_words', 'INSERT'))))
 
 
 def highest_id(session: Session) -> int:
-    """Of the changesets of all repositories."""
+    """Return the highest id of the changesets of all repositories; 0 if there are none."""
     return session.scalar(select(func.max(changesets.c.id))) or 0
 
 
 def fill(session: Session, below: int) -> Filled | None:
-    """Write the words of those of the next changesets, of all repositories, that have none:
-    they are older than the table, or code from before it has pushed them. None at the end.
+    """Write missing words of the next `STEP` changesets, whose ids are below ``below``.
 
-    The newest come first: they are what is searched first.
+    Return None if there are no such changesets. Words are missing if a changeset is older than
+    the table, or was pushed by older code. The changesets are those of all repositories; the
+    newest come first, because they are searched first.
     """
     step = (
         select(changesets.c.id)
@@ -215,7 +219,7 @@ def fill(session: Session, below: int) -> Filled | None:
             ~exists().select_from(table).where(changeset_id == changesets.c.id),
         )
         .order_by(changesets.c.id)
-        # What expires meanwhile does so after this, and takes the words with it.
+        # A changeset can expire only after this, and its words are deleted with it.
         .with_for_update(read=True, key_share=True, of=changesets)
     )
     found = {

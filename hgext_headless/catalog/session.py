@@ -1,4 +1,4 @@
-"""One transaction about one repository: what questions of the catalog are functions of."""
+"""One transaction about one repository. The queries of the catalog are functions of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from .schema import repositories
 
 
 class Session:
-    """A snapshot, where it only reads. ``repository_id`` is a scalar subquery: a repository
-    has its row from its first push on."""
+    """A transaction about one repository; a snapshot, if it only reads.
+
+    ``repository_id`` is a scalar subquery, because a repository has no row before its first
+    push.
+    """
 
     def __init__(self, connection: sqlalchemy.Connection, repository: str) -> None:
         self.connection = connection

@@ -1,4 +1,4 @@
-"""What `admin::headless-stats` counts. All of it is grouped by the database."""
+"""The numbers of `admin::headless-stats`. The database does all grouping."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from .schema import (
 )
 from .session import Session
 
-#: Seconds.
+#: Seconds of a day.
 DAY = 86400
 
 
 class Totals(NamedTuple):
-    """``changesets`` are those that pushes brought, ``tombstones`` those of them that are
-    gone, ``drafts`` those in live bundles. Sizes are in bytes; dates in seconds since the
-    epoch, None where there is nothing."""
+    """The totals of a repository.
+
+    ``changesets`` are those that pushes brought, ``tombstones`` those of them that are gone,
+    ``drafts`` those in live bundles. Sizes are in bytes; dates are in seconds since the epoch,
+    or None if there is nothing.
+    """
 
     pushes: int
     changesets: int
@@ -46,8 +49,11 @@ class Totals(NamedTuple):
 
 
 class Day(NamedTuple):
-    """``day`` is counted from the epoch, in UTC. ``bundles`` and ``bytes`` are what was
-    stored on it and is still there."""
+    """What was pushed and stored on one day.
+
+    ``day`` is counted from the epoch, in UTC. ``bundles`` and ``bytes`` are what was stored on
+    that day and is still there.
+    """
 
     day: int
     pushes: int
@@ -63,7 +69,7 @@ class User(NamedTuple):
 
 
 class Ages(NamedTuple):
-    """How many live bundles fall between two ages."""
+    """The number of live bundles between two ages, and their size."""
 
     bundles: int
     bytes: int
@@ -76,7 +82,7 @@ def totals(session: Session) -> Totals:
             session.scalar(query.where(table.c.repository_id == session.repository_id)) or 0
         )
 
-    # Counting the changesets that have such a row takes many times as long.
+    # Counting the changesets that have such a row would take many times as long.
     drafts = (
         select(func.count(bundle_changesets.c.changeset_id.distinct()))
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
@@ -121,7 +127,7 @@ def _live(session: Session) -> tuple[sqlalchemy.ColumnElement[bool], ...]:
 
 
 def _per_push(session: Session, since: int) -> sqlalchemy.Subquery:
-    """Each push since then, with the number of changesets that it brought."""
+    """Return a subquery: each push since ``since``, with the number of changesets it brought."""
     brought: Any = 0
     for table in (push_changesets, tombstones):
         brought += (
@@ -144,7 +150,10 @@ def _per_push(session: Session, since: int) -> sqlalchemy.Subquery:
 
 
 def by_day(session: Session, since: int) -> list[Day]:
-    """The days since then (seconds since the epoch) on which anything was pushed or stored."""
+    """Return the days since ``since`` on which anything was pushed or stored.
+
+    ``since`` is in seconds since the epoch.
+    """
     per_push = _per_push(session, since)
     pushed = {
         row[0]: (row[1], int(row[2]))
@@ -171,10 +180,8 @@ def by_day(session: Session, since: int) -> list[Day]:
     ]
 
 
-def by_user(
-    session: Session, since: int, limit: int
-) -> list[User]:
-    """Who has pushed most often since then (seconds since the epoch)."""
+def by_user(session: Session, since: int, limit: int) -> list[User]:
+    """Return the users with the most pushes since ``since``, in seconds since the epoch."""
     per_push = _per_push(session, since)
     query = (
         select(per_push.c.user, func.count(), func.sum(per_push.c.changesets))
@@ -185,11 +192,11 @@ def by_user(
     return [User(bytes(row[0]), row[1], int(row[2])) for row in session.execute(query)]
 
 
-def by_age(
-    session: Session, now: int, ages: Sequence[int]
-) -> list[Ages]:
-    """Live bundles between some ages, which rise, in seconds: those younger than the first
-    come first, those at least as old as the last one last."""
+def by_age(session: Session, now: int, ages: Sequence[int]) -> list[Ages]:
+    """Return the live bundles grouped by ``ages``, which are in seconds, ascending.
+
+    The first group is younger than the first age; the last is at least as old as the last one.
+    """
     place = case(
         *((bundles.c.created > now - age, number) for number, age in enumerate(ages)),
         else_=len(ages),

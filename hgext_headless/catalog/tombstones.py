@@ -1,4 +1,4 @@
-"""What is known of a changeset that is gone."""
+"""Find a changeset that is gone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from .session import Session
 
 
 def named(session: Session, name: bytes) -> Tombstone | None:
-    """The changeset that is gone whose hash, or a long prefix of it, is ``name``, with the
-    latest push that brought it."""
+    """Return the changeset that is gone whose hash, or a long prefix of it, is ``name``.
+
+    Its push is the latest one that brought it.
+    """
     if not re.fullmatch(LONG_PREFIX, name):
         return None
     query = (

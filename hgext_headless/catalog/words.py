@@ -1,7 +1,8 @@
-"""The words of a changeset, for search: alike in both databases, whose parsers differ.
+"""The words of a changeset, for search.
 
-A word is a run of letters and digits, whatever its case. The databases are given words and
-no text, so nothing that a client sends is ever parsed as a query.
+They are the same in both databases, whose own parsers differ. A word is a run of letters and
+digits; case is ignored. The databases get words, not text, so that nothing that a client sends
+is parsed as a query.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-#: Bytes of a description, or of an author, that are looked at.
+#: Number of bytes of a description, or of an author, that are searched.
 MAX_TEXT = 16 * 1024
-#: Characters of a word that count: an index entry of Postgres is limited.
+#: Maximum length of a word in characters: Postgres limits the size of an index entry.
 _MAX_WORD = 64
 
 _WORD = re.compile(r'[^\W_]+')
 
 
 def split(text: bytes) -> list[str]:
-    """The words of a text, each once. They are ASCII, for a database of any encoding."""
-    # Cut first: what is normalized can be longer, and that takes a time that grows with it.
+    """Return the words of ``text``, each once, in ASCII, for a database of any encoding."""
+    # Cut first: the time of normalization, and the length of its result, grow with the text.
     decoded = text[:MAX_TEXT].decode('utf-8', 'replace')
     folded = unicodedata.normalize('NFKC', decoded).casefold()
     words = dict.fromkeys(word[:_MAX_WORD] for word in _WORD.findall(folded))
@@ -28,15 +29,14 @@ def split(text: bytes) -> list[str]:
 
 
 def terms(repository_id: int, words: Iterable[str], author: Iterable[str]) -> list[str]:
-    """What is looked up for words, and for words of the author: ``7:word``, ``7@word``.
+    """Return the terms for ``words``, and for words of the author: ``7:word``, ``7@word``.
 
-    With the repository's id, so that what other repositories in the same database have
-    costs nothing.
+    They have the repository's id, so that other repositories in the same database cost nothing.
     """
     return [f'{repository_id}:{w}' for w in words] + [f'{repository_id}@{w}' for w in author]
 
 
 def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[str]:
-    """All that a changeset is found by."""
+    """Return all terms by which a changeset is found."""
     names = split(author)
     return terms(repository_id, dict.fromkeys([*split(description), *names]), names)

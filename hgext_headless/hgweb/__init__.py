@@ -1,10 +1,11 @@
 """What browsers and links ask for:
 
 - `pages`: hgweb's own pages, for drafts too
-- `search_page`: hgweb's own search, where it finds nothing
-- `error_pages`: what an error page says beside the error
-- `bundle_links`: what a link to a bundle answers
+- `search_page`: hgweb's own search, if it finds nothing
+- `error_pages`: what an error page says in addition to the error
+- `bundle_links`: the answer to a link to a bundle
+- `health`: whether the server runs, and whether it is ready
 - `pushlog`: the pushlog, in all its formats
 
-The extension `hgext_headless.web` calls in.
+Called by the extension `hgext_headless.web`.
 """

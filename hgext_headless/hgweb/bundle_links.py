@@ -1,7 +1,7 @@
-"""The route behind the links: ``headless-bundle/<sha256>``.
+"""The route of links to bundles: ``headless-bundle/<sha256>``.
 
-It needs no login, for the link carries its own token, and never answers 401:
-after a 401 hg sends the user's password on to the redirect's target.
+It needs no login, because the link has its own token. It never answers 401, because after a 401
+hg also sends the user's password to the target of the redirect.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _STATUS = {
 
 
 def matches(req: Any) -> bool:
-    """Whether a request (hgweb's `parsedrequest`) is for this route."""
+    """Return whether a request (hgweb's `parsedrequest`) is for this route."""
     parts = req.dispatchparts
     return bool(parts) and parts[0] == links.ROUTE.encode()
 
 
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
-    """The response: a redirect to the store, the bundle itself, or a line of text.
+    """Return the response: a redirect to the store, the bundle itself, or a line of text.
 
-    What the log says of it ends where it begins to stream.
+    It is logged before a bundle is streamed.
     """
     try:
         with timings.logged(repo.ui, 'link') as stages:

@@ -1,4 +1,4 @@
-"""What an error page says beside the error: where to look further, and what goes on."""
+"""What an error page says in addition to the error: where to look, and what still works."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from .pushlog import templates
 
 
 def hint(web: Any, name: bytes, **facts: Any) -> None:
-    """Have the error page of a request show a fragment of ours, which knows some ``facts``."""
+    """Show the fragment ``name`` on the error page of a request. ``facts`` are its keywords."""
     web.tmpl.cache[b'pushloghint'] = templates.fragments()[name]
     web.tmpl.defaults.update({fact.encode('ascii'): value for fact, value in facts.items()})

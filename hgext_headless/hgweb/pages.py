@@ -1,5 +1,5 @@
-"""hgweb's pages of drafts: made by hgweb itself, from the repository with the
-draft's bundle laid over it."""
+"""hgweb's pages of drafts. hgweb itself makes them, from a repository with the draft's bundle
+laid over it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from . import error_pages
 if TYPE_CHECKING:
     from ..catalog.catalog import Questions
 
-#: Hexadecimal digits that hgweb's own links have. So long a prefix of a public
-#: changeset is taken for it without a question to the database.
+#: Number of hexadecimal digits in hgweb's own links. A prefix of a public changeset that is as
+#: long is resolved without a query to the database.
 _SHORT = 12
 
 _UNAVAILABLE = 503
-#: Of an answer that is not there now; in seconds.
+#: Header of an answer with status 503; in seconds.
 RETRY = (b'Retry-After', b'10')
 _STATUS = {
     'refused': common.HTTP_FORBIDDEN,
@@ -39,7 +39,7 @@ _STATUS = {
     'corrupt': _UNAVAILABLE,
 }
 
-#: hgweb has no name for it.
+#: hgweb has no constant for this status.
 _GONE = 410
 
 #: Commands whose path names no changeset.
@@ -47,7 +47,7 @@ _WITHOUT_NODE = {'static', 'help'}
 
 
 def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]:
-    """Answer a request; overlays live until the last byte is sent.
+    """Answer a request; keep its overlays open until the last byte is sent.
 
     ``orig`` is hgweb's ``_runwsgi``.
     """
@@ -57,10 +57,11 @@ def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]
 
 
 def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -> None:
-    """hgweb's ``check_perm``, which it calls before it runs a web command.
+    """Check permissions, then lay the drafts that a request names over its repository.
 
-    It is the first moment when the request is parsed, may be answered, and an
-    error becomes hgweb's page. Whatever command looks a draft up then finds it.
+    ``orig`` is hgweb's ``check_perm``, which is called before a web command. It is the
+    first moment at which the request is parsed, may be answered, and an error becomes hgweb's
+    error page. After it, any command that looks up a draft finds it.
     """
     orig(app, rctx, req, operation)
     repo = rctx.repo
@@ -83,7 +84,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
         try:
             with stages.stage('lookup'):
                 catalog = Backend(repo).reader
-                if None not in public.values():  # public pages go on without it
+                if None not in public.values():  # public pages are served without the database
                     catalog = catalog.impatient()
                 with catalog.reading() as session:
                     drafts = session.drafts_named(asked)
@@ -109,7 +110,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
 
 
 def timed(rctx: Any, event: str, **facts: Any) -> Stages:
-    """The stages of a request, logged with its status when the last byte is sent."""
+    """Return the stages of a request, logged with its status when the last byte is sent."""
     stack = rctx.res.headless_stack
     stages: Stages = stack.enter_context(timings.logged(rctx.repo.ui, event, **facts))
     stack.callback(lambda: stages.note(status=rctx.res.status[:3]))
@@ -117,7 +118,7 @@ def timed(rctx: Any, event: str, **facts: Any) -> Stages:
 
 
 def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
-    """Lay the bundles of some drafts over the repository of a request."""
+    """Lay the bundles of the drafts ``nodes`` over the repository of a request."""
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
     source = Backend(repo).source
@@ -126,32 +127,32 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     )
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
-    # A request refers to itself until the next garbage collection: not to its overlay.
+    # A request is in memory until the next garbage collection; its overlay must not be.
     rctx.res.headless_stack.callback(_turn_to, rctx, repo)
     _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
     _forget_tag(rctx.req)
 
 
 def _turn_to(rctx: Any, repo: Any) -> None:
-    """Let a request, and the templates of its page, speak of a repository."""
+    """Make ``repo`` the repository of a request and of the templates of its page."""
     rctx.repo = repo
     hgcompat.template_repository(rctx.tmpl, repo)
 
 
 def _forget_tag(req: Any) -> None:
-    """hgweb's ETag tells how old the repository is, not what the database has."""
+    """Ignore the client's ETag: hgweb's depends on the repository, not on the database."""
     del req.headers[b'If-None-Match']
 
 
 def already_brought(repo: Any) -> dict[bytes, Brought]:
-    """Pushes that are known from making the page; none for an ordinary repository."""
+    """Return the pushes that are known of the changesets of an overlay; none without one."""
     found: dict[bytes, Brought] = getattr(repo.unfiltered(), 'headless_brought', {})
     return found
 
 
 @contextlib.contextmanager
 def as_page(web: Any) -> Iterator[None]:
-    """Turn our errors into those that hgweb makes an error page of."""
+    """Convert our errors to those of which hgweb makes an error page."""
     try:
         yield
     except HeadlessError as exc:
@@ -165,7 +166,7 @@ def as_page(web: Any) -> Iterator[None]:
 
 
 def gone(web: Any, session: Questions, name: bytes) -> Exception:
-    """For a draft that has expired or was removed."""
+    """Return the error for a draft that expired or was obliterated."""
     tombstone = session.tombstone(name)
     line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
     if tombstone is not None:
@@ -194,19 +195,19 @@ def _day(seconds: int) -> bytes:
 
 
 def ambiguous(name: bytes) -> Exception:
-    """hgweb's own words would be "revision not found"."""
+    """Return the error for an ambiguous name. hgweb's own text is "revision not found"."""
     return common.ErrorResponse(
         common.HTTP_NOT_FOUND, b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
     )
 
 
 def _names(req: Any) -> Iterator[bytes]:
-    """The names of changesets in a request, of ranges (``base:node``) both."""
+    """Yield the names of changesets in a request; of a range (``base:node``), both names."""
     for item in (b'node', b'filenode'):
         for value in req.qsparams.getall(item):
             yield from filter(None, value.split(b':'))
     for value in req.qsparams.getall(b'rev'):
-        if re.match(rb'[0-9a-f]{12,40}$', value):  # what is searched for may be words too
+        if re.match(rb'[0-9a-f]{12,40}$', value):  # a search may be for words too
             yield value
 
 
@@ -221,7 +222,7 @@ def _public(repo: Any, name: bytes) -> bytes | None:
 
 
 def _replace_bookmarks(req: Any, drafts: Drafts) -> None:
-    """Name a draft by its hash: the overlay knows no bookmark of the database."""
+    """Replace the names of drafts by hashes: the overlay has no bookmarks of the database."""
     def replaced(name: bytes) -> bytes:
         nodes = drafts.nodes.get(name, ())
         return name if not nodes or hex(nodes[0]).startswith(name) else hex(nodes[0])

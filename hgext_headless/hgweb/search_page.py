@@ -1,6 +1,6 @@
-"""hgweb's own search, where it finds nothing: it looks at public history.
+"""hgweb's own search, if it finds nothing: it searches public history only.
 
-What the page says then is woven into its template by `pushlog.template_patches`.
+`pushlog.template_patches` adds the text for this case to the template of the page.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .. import config
 
 
 def send_template(orig: Any, request: Any, name: bytes, **kwargs: Any) -> Any:
-    """hgweb's ``requestcontext.sendtemplate``."""
+    """Tell the search page if nothing is found. ``orig`` is ``requestcontext.sendtemplate``."""
     is_search = name == b'search' and request.req.method != b'HEAD'
     if is_search and config.participates(request.repo):
         entries = kwargs['entries'].itermaps(None)
         first = list(itertools.islice(entries, 1))
         kwargs['nothing'] = not first
-        # It goes on from the first one: to look for that may have taken long.
+        # Continue after the first entry: finding it may have taken long.
         kwargs['entries'] = templateutil.mappinggenerator(
             lambda context: itertools.chain(first, entries), name=b'searchentry'
         )

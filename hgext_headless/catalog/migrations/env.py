@@ -1,4 +1,4 @@
-"""Alembic's environment: runs in the connection that `catalog.migrate` opened."""
+"""Alembic's environment. It uses the connection that `catalog.migrate` opened."""
 
 from alembic import context
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def answer(web: Any) -> Iterator[bytes]:
-    """``json-automationrelevance``: the changesets of the push that brought a
-    changeset, up to it, and its draft ancestors; the oldest first.
+    """Answer ``json-automationrelevance``: the changesets that matter to a changeset, oldest first.
 
-    Raises what `discovery.resolve` raises.
+    These are its draft ancestors, and the changesets of the push that brought it, up to it.
+    Raise what `discovery.resolve` raises.
     """
     catalog = Backend(web.repo).reader
     node, contexts = _relevant_to(catalog, web)
@@ -44,9 +44,9 @@ def answer(web: Any) -> Iterator[bytes]:
 
 
 def changed_files(web: Any) -> Iterator[bytes]:
-    """``json-pushchangedfiles``: the files of the changesets that `answer` gives.
+    """Answer ``json-pushchangedfiles``: the files of the changesets of `answer`.
 
-    Raises what `discovery.resolve` raises.
+    Raise what `discovery.resolve` raises.
     """
     _node, contexts = _relevant_to(Backend(web.repo).reader, web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
@@ -58,7 +58,7 @@ def _has_successors(repo: Any, node: bytes) -> bool:
 
 
 def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
-    """The changeset that is asked for, and all that automation has to look at for it."""
+    """Return the changeset that is asked for, and all changesets that matter to it."""
     name = _asked(web)[0]
     repo = web.repo
     with catalog.reading() as session:
@@ -75,7 +75,7 @@ def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
         if not repo.changelog.hasnode(node):
             drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
             found = session.drafts_named([hex(n) for n in drafts])
-    if drafts:  # no connection waits for the store
+    if drafts:  # no connection is held while the store is read
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
     ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
@@ -87,7 +87,7 @@ def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
 
 
 def _listed(session: Questions, node: bytes) -> list[bytes]:
-    """The changesets of the push that brought a changeset, up to it."""
+    """Return the changesets of the push that brought ``node``, up to ``node``."""
     brought = session.brought([node])
     if node not in brought:
         return [node]
@@ -117,7 +117,7 @@ def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
 
 
 def _said(text: str) -> dict[str, list[dict[str, str]]]:
-    """What a description says, as hg.mozilla.org tells it."""
+    """Return what a description says, in the format of hg.mozilla.org."""
     return {
         'bugs': [{'no': str(n), 'url': description.BUG_URL % n} for n in description.bugs(text)],
         'reviewers': [
@@ -133,7 +133,7 @@ def _extra(context: Any, name: bytes) -> str | None:
 
 
 def info(web: Any) -> Iterator[bytes]:
-    """``json-info``: facts about changesets, by node."""
+    """Answer ``json-info``: facts about changesets, by node."""
     contexts = [scmutil.revsymbol(web.repo, name) for name in _asked(web)]
     entries = {
         context.hex().decode('ascii'): {

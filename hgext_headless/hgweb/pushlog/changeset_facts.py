@@ -1,4 +1,4 @@
-"""What templates of hgweb's pages know of a changeset from its description."""
+"""Template keywords of hgweb's pages, for facts in the description of a changeset."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mercurial.node import hex
 
 from . import description, links
 
-#: The keywords by name: of hgweb's pages, ``hg log`` does not know them.
+#: The keywords by name. hgweb's pages have them, ``hg log`` does not.
 KEYWORDS: dict[bytes, Any] = {}
 web_keyword = registrar.templatekeyword(KEYWORDS)
 
 
 def mappings(found: Iterable[links.Link]) -> Any:
-    """Links as templates know them; ``link`` is empty where none is configured."""
+    """Return links in the form of templates. ``link`` is empty if none is configured."""
     return templateutil.mappinglist(
         [{b'label': _local(link.label), b'link': _local(link.url or '')} for link in found]
     )
@@ -29,10 +29,10 @@ def _local(text: str) -> bytes:
 
 
 def text(local: bytes) -> str:
-    """What Mercurial has as bytes of this server's encoding."""
+    """Decode bytes of Mercurial, which are in the encoding of this server."""
     try:
         utf8: bytes = encoding.fromlocal(local)
-    except error.Abort:  # it is no text of it
+    except error.Abort:  # it is not in this encoding
         utf8 = local
     return utf8.decode('utf-8', 'replace')
 
@@ -47,8 +47,10 @@ def _links(context: Any, mapping: Any) -> links.Links:
 
 @web_keyword(b'bugs', requires={b'repo', b'ctx'})
 def bugs(context: Any, mapping: Any) -> Any:
-    """The bugs that the description names: ``label``, ``link``; ``no`` and ``url`` as on
-    hg.mozilla.org."""
+    """The bugs that the description names: ``label`` and ``link``.
+
+    Also ``no`` and ``url``, as on hg.mozilla.org.
+    """
     found = _links(context, mapping).bugs(_description(context, mapping))
     return templateutil.mappinglist(
         [
@@ -65,8 +67,10 @@ def bugs(context: Any, mapping: Any) -> Any:
 
 @web_keyword(b'reviewers', requires={b'repo', b'ctx'})
 def reviewers(context: Any, mapping: Any) -> Any:
-    """Who reviewed, by the description: ``label``, ``link``; ``name`` and ``revset`` as on
-    hg.mozilla.org."""
+    """The reviewers that the description names: ``label`` and ``link``.
+
+    Also ``name`` and ``revset``, as on hg.mozilla.org.
+    """
     found = _links(context, mapping).reviewers(_description(context, mapping))
     return templateutil.mappinglist(
         [
@@ -83,7 +87,7 @@ def reviewers(context: Any, mapping: Any) -> Any:
 
 @web_keyword(b'backsoutnodes', requires={b'ctx'})
 def backsoutnodes(context: Any, mapping: Any) -> Any:
-    """The changesets that this one backs out, as far as they are here: ``node``."""
+    """The changesets that this one backs out, if they are here: ``node``."""
     repo = context.resource(mapping, b'ctx').repo()
     found = []
     for name in description.backed_out(_description(context, mapping)):
@@ -96,5 +100,5 @@ def backsoutnodes(context: Any, mapping: Any) -> Any:
 
 @web_keyword(b'descriptionlinks', requires={b'repo', b'ctx'})
 def descriptionlinks(context: Any, mapping: Any) -> Any:
-    """The links to what the patterns of ``[headless-links]`` find in the description."""
+    """The links for what the patterns of ``[headless-links]`` find in the description."""
     return mappings(_links(context, mapping).matches(_description(context, mapping)))

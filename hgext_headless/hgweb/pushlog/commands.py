@@ -26,10 +26,10 @@ from . import (
 
 
 def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[[Any], Any]:
-    """Make a web command, which answers in a style of its own or in the request's.
+    """Make a web command that answers in ``style``, or in the style of the request.
 
-    Unless it finds drafts itself they are laid over the repository, as for hgweb's
-    own commands. In a repository that does not take part hgweb knows no such command.
+    Unless it ``finds_drafts`` itself, drafts are laid over the repository, as for hgweb's own
+    commands. In a repository that is not headless, hgweb does not know the command.
     """
 
     def decorate(function: Any) -> Any:
@@ -42,7 +42,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
                 web.tmpl = web.templater(web.req)
             mimetype = web.tmpl.render(b'mimetype', {b'encoding': encoding.encoding})
             web.res.headers[b'Content-Type'] = mimetype
-            # hgweb's tag tells how old the repository is, not the pushlog.
+            # hgweb's ETag depends on the repository, not on the pushlog.
             del web.res.headers[b'ETag']
             query = web.req.querystring or None
             stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
@@ -113,8 +113,10 @@ def pushloghtml(web: Any, stages: Stages) -> Any:
 def _found(
     backend: Backend, web: Any, stages: Stages, **options: bool
 ) -> tuple[queries.Query, list[Entry], int]:
-    """What is asked for, the pushes that fit, and the last one that is shown; ``options`` are
-    those of `query.parse`."""
+    """Return the query, the pushes that match, and the highest push id that is shown.
+
+    ``options`` are those of `query.parse`.
+    """
     with stages.stage('find'), backend.reader.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
         query = queries.parse(session, web.repo, web.req, last, **options)
@@ -172,7 +174,7 @@ def info(web: Any, stages: Stages) -> Any:
 
 
 def install() -> None:
-    """Make the commands known to hgweb, once."""
+    """Register the commands with hgweb, once."""
     for function in (
         pushes,
         pushlog,

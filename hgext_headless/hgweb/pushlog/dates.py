@@ -1,4 +1,4 @@
-"""Dates as people and programs write them."""
+"""Parse dates as people and programs write them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 import parsedatetime
 
 _FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
-#: More is not a date, and the library takes long to say so.
+#: Longer text is not a date, and the library needs long to reject it.
 _MAX_LENGTH = 100
 
 
 def parse(text: str) -> float:
-    """Seconds since the epoch: of such seconds, of an ISO date in the server's time
-    zone, or of natural language. Raises `ValueError`."""
+    """Return a date in seconds since the epoch.
+
+    ``text`` is such seconds, an ISO date in the server's time zone, or natural language. Raise
+    `ValueError` if it is none of these.
+    """
     text = text.strip()
     if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
         return float(text)

@@ -1,22 +1,22 @@
 """What Mozilla's tools read from a changeset's description: bugs, reviewers, back-outs.
 
-The rules are those of ``mozautomation.commitparser`` of Mozilla's version-control-tools, whose
-tests' examples are in this project's tests.
+The rules are those of ``mozautomation.commitparser`` of Mozilla's version-control-tools. The
+examples in its tests are in this project's tests too.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Where a bug is, as hg.mozilla.org tells it.
+#: The URL of a bug, as on hg.mozilla.org.
 BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
 
-#: Bugzilla numbers have fewer digits.
+#: Numbers of Bugzilla have fewer digits.
 _MOST = 100_000_000
 
 #: "bug 1", "b=1", a number of five digits or more, or one at the very beginning.
 _BUG = re.compile(r'(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
-#: Where numbers are issues of somebody else's tracker.
+#: The same for changesets from GitHub, where other numbers are issues of GitHub.
 _NAMED_BUG = re.compile(r'(?:bug|b=)\s*(\d+)\b', re.I)
 _FROM_GITHUB = re.compile(r'^Source-Repo: https://github\.com/', re.M)
 
@@ -42,19 +42,19 @@ _LISTED = re.compile(
 
 
 def bugs(text: str) -> list[int]:
-    """The numbers of bugs that a description names, each once, in their order."""
+    """Return the numbers of the bugs that a description names, each once, in order."""
     found = (_NAMED_BUG if _FROM_GITHUB.search(text) else _BUG).findall(text)
     return [number for number in dict.fromkeys(map(int, found)) if number < _MOST]
 
 
 def reviewers(text: str) -> list[str]:
-    """Who reviewed, by the first line of a description."""
+    """Return the reviewers that the first line of a description names."""
     summary = text.split('\n', 1)[0]
     return [name for found in _REVIEW.findall(summary) for name in re.split(_SEPARATOR, found)]
 
 
 def backed_out(text: str) -> list[str]:
-    """The first 12 digits of the changesets that a description says are backed out."""
+    """Return the first 12 digits of the changesets that a description says are backed out."""
     summary, _newline, rest = text.partition('\n')
     if not _IS_BACKOUT.match(summary):
         return []

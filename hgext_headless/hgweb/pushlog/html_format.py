@@ -1,4 +1,4 @@
-"""The pushlog as pages and as an Atom feed, by Mercurial's template engine."""
+"""The pushlog as HTML pages and as an Atom feed, with Mercurial's template engine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .query import PAGE, Query
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
 
-#: Numbers of pages that are shown around the current one.
+#: Number of page links before the current page, and after it.
 _AROUND = 4
-#: Changesets of a push that are shown at once, and that are listed at most.
+#: Number of changesets of a push that are not folded, and maximum number that is listed.
 _UNFOLDED, _MOST = 20, 1000
 
 _WORDS = {
@@ -39,18 +39,18 @@ _WORDS = {
     b'search': b"with the words '%s'",
     b'author': b"by author '%s'",
 }
-#: What pages of a query have in common.
+#: Parameters that links to other pages of a query keep.
 _KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
-#: What XML has no way to write.
+#: Characters that XML cannot contain.
 _NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
 
 def page(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> dict[bytes, Any]:
-    """What the template ``pushlog`` of the HTML styles is told; the newest push first.
+    """Return the keywords of the template ``pushlog`` of HTML styles; the newest push is first.
 
-    Styles that were made for Mozilla's pushlog know other names for it: see `mozilla_names`.
+    Styles that were made for Mozilla's pushlog have other names for them: see `mozilla_names`.
     """
     listed = functools.partial(_listed, backend, False, entries)
     pages = list(_pages(query, len(entries), last))
@@ -81,7 +81,7 @@ def page(
 def feed(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> dict[bytes, Any]:
-    """What the template ``pushlog`` of the Atom style is told."""
+    """Return the keywords of the template ``pushlog`` of the Atom style."""
     newest = entries[0].date if entries else int(time.time())
     return {
         b'entries': templateutil.mappinggenerator(
@@ -94,7 +94,7 @@ def feed(
 def _listed(
     backend: Backend, query_tips: bool, entries: Sequence[Entry]
 ) -> Iterator[tuple[Entry, list[Changeset]]]:
-    """Pushes with their changesets, the tip-most first; of a large one not the others."""
+    """Yield pushes with their changesets, tipmost first; of a large push, only the last `_MOST`."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
         with backend.reader.reading() as session:
@@ -105,7 +105,7 @@ def _listed(
 def _batch(
     session: Questions, query_tips: bool, batch: Sequence[Entry]
 ) -> tuple[list[tuple[Entry, list[Changeset]]], dict[int, int]]:
-    """As `_listed`, and how many changesets each push has."""
+    """Return what `_listed` yields, and the number of changesets of each push."""
     sizes = session.sizes([entry.push_id for entry in batch])
     small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
     found = session.changesets_of(small, query_tips)
@@ -141,7 +141,7 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
 
 
 def _head(changesets: Iterable[Changeset]) -> str:
-    """The last changeset of a push that is not gone; they begin with it."""
+    """Return the first of ``changesets`` that is not gone: the last one of a push."""
     return next((c.node.hex() for c in changesets if not c.is_tombstone), '')
 
 
@@ -154,9 +154,7 @@ def _push(entry: Entry) -> dict[bytes, Any]:
     }
 
 
-def _row(
-    web: Any, links: configured.Links, changeset: Changeset, state: bytes
-) -> dict[bytes, Any]:
+def _row(web: Any, links: configured.Links, changeset: Changeset, state: bytes) -> dict[bytes, Any]:
     branch = encoding.tolocal(changeset.branch)
     description = text(changeset.description)
     found = [link for link in links.bugs(description) if link.url]
@@ -182,7 +180,7 @@ def _named(names: Iterable[bytes]) -> Any:
 
 
 def _page_vars(web: Any, query: Query) -> Any:
-    """The parameters that links to other pages keep."""
+    """Return the parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
     kept += [(kind, value) for kind, value in query.words if query.is_search or kind in _KEPT]
@@ -196,11 +194,11 @@ def _page_vars(web: Any, query: Query) -> Any:
 
 
 def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
-    """The links to other pages: First, Prev, numbers, Next, Last."""
+    """Yield the links to other pages: First, Prev, numbers, Next, Last."""
     if query.page is None:
         return
     current = query.page
-    # Those of a branch, a user or a search are not counted: it would cost more with each push.
+    # Pages of a branch, a user or a search are not counted: the cost would grow with each push.
     final = -(-last // PAGE) if query.is_counted else current + (found == PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:

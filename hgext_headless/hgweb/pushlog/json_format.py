@@ -18,7 +18,7 @@ from .query import Query
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
 
-#: Pushes whose changesets are in memory at a time, and how many of these at most.
+#: Maximum number of pushes, and of their changesets in full, that are in memory at a time.
 BATCH, CHANGESETS = 100, 2000
 
 
@@ -29,7 +29,7 @@ def text(data: bytes) -> str:
 def answer(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
-    """The chunks of the answer. What can fail fails before the first one."""
+    """Return the chunks of the answer. The first one is made now, so that errors are raised now."""
     chunks = _chunks(backend, repo, query, entries, last)
     first = next(chunks)
     return itertools.chain([first], chunks)
@@ -40,7 +40,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     prefix = '{' if query.version == 1 else f'{{"lastpushid": {last}, "pushes": {{'
     for batch in _batches(backend, query, entries):
-        # A slow client keeps no connection: each chunk is whole before it is sent.
+        # Each chunk is complete before it is sent, so that a slow client holds no connection.
         if isinstance(batch, Entry):
             for chunk in _large(backend, repo, batch):
                 yield (prefix + chunk).encode('ascii')
@@ -58,7 +58,7 @@ def _chunks(
 def _batches(
     backend: Backend, query: Query, entries: Sequence[Entry]
 ) -> Iterator[Sequence[Entry] | Entry]:
-    """Pushes whose changesets fit into memory together, or one whose changesets do not."""
+    """Yield pushes whose changesets fit into memory together, or one whose changesets do not."""
     for start in range(0, len(entries), BATCH):
         batch = list(entries[start : start + BATCH])
         if not query.full or query.tips_only:
@@ -83,7 +83,7 @@ def _batches(
 
 
 def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
-    """As `_push`, of a push in full, some changesets at a time."""
+    """Yield what `_push` returns, of a push in full, some changesets at a time."""
     with backend.reader.reading() as session:
         nodes = session.nodes_of([entry.push_id])[entry.push_id]
         # What is gone has no extras.
@@ -91,7 +91,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
         size = session.sizes([entry.push_id])[entry.push_id]
         commits = {node: _git(extras) for node, extras in listed}
         obsolete = states.obsolete(session, repo, commits)
-    # What is named once, without the changesets.
+    # The push without the facts of its changesets, for its keys and its other values.
     rest = _push(entry, [(node, None, commits[node]) for node, _extras in listed], obsolete)
     yield f'"{entry.push_id}": {{'
     separator = ''
@@ -134,8 +134,11 @@ def _plain(
 def _full(
     session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    """With objects for changesets; consumers read their authors and descriptions as text, so
-    what is gone is left out, as hg.mozilla.org does."""
+    """Yield pushes with objects for changesets.
+
+    Changesets that are gone are left out, as on hg.mozilla.org, because consumers read authors
+    and descriptions as text.
+    """
     found = {
         push_id: [changeset for changeset in listed if not changeset.is_tombstone]
         for push_id, listed in session.changesets_of(
@@ -172,7 +175,7 @@ def _push(
 
 
 def _precursors(session: Questions, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
-    """The changesets that some changesets replace: hexadecimal."""
+    """Return the changesets that ``nodes`` replace, hexadecimal, by node."""
     found: dict[bytes, set[str]] = {}
     stored = map(markers.unpack, session.markers_with(nodes))
     own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
@@ -196,7 +199,7 @@ def _changeset(
         'desc': text(changeset.description),
         'files': sorted(map(text, changeset.files)),
         'git_node': commit,
-        # Where a changeset came from git, so did its parents.
+        # If a changeset came from git, its parents did too.
         'git_parents': [commit and _parent_commit(repo, p, commits) for p in parents],
         'node': changeset.node.hex(),
         'parents': [parent.hex() for parent in parents],

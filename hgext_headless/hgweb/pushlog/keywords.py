@@ -23,17 +23,17 @@ eh = exthelper.exthelper()
 
 _CACHE = b'headless_brought'
 _CACHE_OF_ENDS = b'headless_brought_ends'
-#: Revisions that one question is about: pages and logs go through them in order.
+#: Number of revisions in one query: pages and logs show them in order.
 _WINDOW = 64
 _REVSET_WINDOW = 500
-#: Changesets, the newest ones, that the web's search looks at.
+#: Number of the newest changesets that a search in hgweb reads.
 _WEB_WINDOW = 20_000
-#: Changesets after one among which a back-out of it is looked for.
+#: Number of descendants of a changeset among which to look for a back-out of it.
 _BACKOUT_WITHIN = 100
 
 
 def plain(name: str, brought: Brought | None) -> Any:
-    """A keyword's value for JSON; None where no push brought the changeset."""
+    """Return the value of a keyword for JSON; None if no push brought the changeset."""
     if brought is None:
         return None
     entry = brought.entry
@@ -46,9 +46,7 @@ def plain(name: str, brought: Brought | None) -> Any:
     return (brought.base if name == 'pushbasenode' else brought.head).hex()
 
 
-def _keyword(
-    name: bytes, doc: str, value: Callable[[Brought], Any], of_ends: bool = False
-) -> None:
+def _keyword(name: bytes, doc: str, value: Callable[[Brought], Any], of_ends: bool = False) -> None:
     def keyword(context: Any, mapping: Any) -> Any:
         brought = _brought(context, mapping, of_ends)
         return None if brought is None else value(brought)
@@ -91,8 +89,10 @@ _keyword(
 
 
 def backed_out_by(context: Any) -> bytes | None:
-    """The first changeset on top of one whose description says that it backs it out; it is
-    looked for among the next ones."""
+    """Return the first descendant whose description says that it backs out this changeset.
+
+    Look for it among the next descendants only.
+    """
     if context.rev() is None:
         return None  # the working directory
     short = context.hex()[:12].decode('ascii')
@@ -125,13 +125,13 @@ def pushlinks(context: Any, mapping: Any) -> Any:
 
 
 def common_entry(orig: Any, repo: Any, context: Any) -> Any:
-    """hgweb's `webutil.commonentry`: what the templates know of a changeset."""
+    """Add our keywords to those of a changeset. ``orig`` is hgweb's `webutil.commonentry`."""
     entry = orig(repo, context)
     if config.participates(repo):
         entry.update(KEYWORDS)
         entry.update(changeset_facts.KEYWORDS)
         entry[b'pushlinks'] = pushlinks
-        # As Mozilla's styles call them.
+        # The names in Mozilla's styles.
         entry[b'pushhead'] = KEYWORDS[b'pushheadnode']
         entry[b'backedoutby'] = entry[b'backedoutbynode'] = backedoutby
     return entry
@@ -158,10 +158,8 @@ def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
     return found[node]
 
 
-def _asked(
-    repo: Any, nodes: Sequence[bytes], with_ends: bool
-) -> dict[bytes, Brought | None]:
-    """What the database says; nothing where it fails, for public pages go on."""
+def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Brought | None]:
+    """Return the pushes of ``nodes``; None for all if the database fails: pages do without it."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
     try:
         with Backend(repo).reader.impatient().reading() as session:
@@ -191,8 +189,10 @@ class _Pushes:
 
 
 def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
-    """Register a revset; in a repository that does not take part it is empty. A ``safe``
-    one may be used in the web's search: it asks a bounded number of questions there."""
+    """Register a revset, which is empty in a repository that is not headless.
+
+    A ``safe`` one may be used in hgweb's search: there it makes a limited number of queries.
+    """
 
     def decorate(function: Any) -> Any:
         @functools.wraps(function)

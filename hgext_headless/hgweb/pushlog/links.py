@@ -1,6 +1,6 @@
 """Links that an operator configures: ``[headless-links]`` in :hg:`help config.headless`.
 
-What is put into them comes from whoever pushes, and is percent-encoded.
+Values for their fields come from pushing users, and are percent-encoded.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _FIELD = re.compile(r'\{(\w*)\}')
 _GROUP = re.compile(r'\\([0-9])')
 _OF_PUSH = {'node', 'pushid', 'user'}
 _URL = re.compile(r'(https?:/)?/[^\s"\'<>]+')
-#: As an item of hgweb's ``[websub]``, with a URL in the place of HTML.
+#: Like an item of hgweb's ``[websub]``, with a URL instead of HTML.
 _SUBSTITUTION = re.compile(
     r's(?P<delimiter>[^\w\s\\])(?P<pattern>.+?)(?P=delimiter)(?P<url>.+)(?P=delimiter)'
     r'(?P<flags>[ims]*)',
     re.DOTALL,
 )
-#: Links that one changeset gets of a kind, characters of a description that are looked
-#: through, and those of a label.
+#: Maximum number of links of one kind for a changeset, of characters of a description that are
+#: searched, and of characters of a label.
 _MOST, _LOOKED_AT, _LABEL = 20, 20_000, 80
 
 
 class Link(NamedTuple):
-    """``url`` is None where nothing is configured for it."""
+    """A link with its text. ``url`` is None if none is configured."""
 
     label: str
     url: str | None
@@ -41,8 +41,11 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Links:
-    """The URLs, with their fields: those of a bug and of a reviewer; of a push by their names;
-    and of what a pattern finds in a description."""
+    """The configured URLs, with their fields.
+
+    ``bug`` and ``reviewer`` are for one each, ``pushes`` are pairs of name and URL for a push,
+    ``patterns`` are patterns for descriptions, each with the URL for what it finds.
+    """
 
     bug: str | None
     reviewer: str | None
@@ -51,25 +54,25 @@ class Links:
 
     @property
     def need_node(self) -> bool:
-        """Whether the last changeset of a push has to be known for its links."""
+        """Whether links of a push need its last changeset."""
         return any('{node}' in url for _name, url in self.pushes)
 
     def bugs(self, text: str) -> list[Link]:
-        """The bugs that a description names."""
+        """Return links to the bugs that a description names."""
         return [
             Link(str(number), self.bug and _filled(self.bug, {'bug': number}))
             for number in description.bugs(text[:_LOOKED_AT])[:_MOST]
         ]
 
     def reviewers(self, text: str) -> list[Link]:
-        """The reviewers that a description names."""
+        """Return links to the reviewers that a description names."""
         return [
             Link(name, self.reviewer and _filled(self.reviewer, {'reviewer': name}))
             for name in description.reviewers(text[:_LOOKED_AT])[:_MOST]
         ]
 
     def matches(self, text: str) -> list[Link]:
-        """What the patterns find in a description, each once."""
+        """Return links for what the patterns find in a description, each once."""
         found = dict.fromkeys(self._matches(text[:_LOOKED_AT]))
         return list(found)[:_MOST]
 
@@ -79,7 +82,7 @@ class Links:
                 yield Link(match[0][:_LABEL], _expanded(url, match))
 
     def of_push(self, push_id: int, user: str, node: str) -> list[Link]:
-        """Those of a push; ``node`` is its last changeset, empty where none is known."""
+        """Return the links of a push; ``node`` is its last changeset, empty if it is unknown."""
         values = {'pushid': push_id, 'user': user, 'node': node}
         return [
             Link(name, _filled(url, values))
@@ -89,7 +92,7 @@ class Links:
 
 
 def configured(ui: Any) -> Links:
-    """Raises `Misconfigured`, which names the item."""
+    """Return the configured links. Raise `Misconfigured`, naming the wrong item."""
     found: dict[str, str] = {}
     pushes, patterns = [], []
     for item, value in ui.configitems(SECTION):

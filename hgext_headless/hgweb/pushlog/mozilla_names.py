@@ -1,16 +1,16 @@
-"""What styles that were made for Mozilla's pushlog know, such as ``gitweb_mozilla``.
+"""Names for styles that were made for Mozilla's pushlog, such as ``gitweb_mozilla``.
 
-The template ``pushlog`` is told these names beside our own:
+The template ``pushlog`` gets them in addition to our own:
 
 - ``entries``: the changesets, the newest push first, the tip-most first in each, with ``author``,
   ``desc``, ``files``, ``rev`` (empty for a draft), ``node``, ``parents``, ``tags``, ``branches``,
   ``inbranch``, ``id`` (of the push), ``parity``, ``push`` (``user`` and ``date``, on the first
-  changeset of a push only), ``hidden`` and ``mergerollup`` (``count``) where that one is a merge
+  changeset of a push only), ``hidden`` and ``mergerollup`` (``count``) if that one is a merge
 - ``latestentry``: the first of them
 - ``changenav``: links to other pages, each with ``page`` and ``label``
 - ``querydescription``, ``startdate``, ``enddate``, ``archives``, ``rev``
 
-Changesets that are gone are no entries: there is nothing to show of them.
+Changesets that are gone are left out: there is nothing to show of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Listed = Iterable[tuple[Entry, Sequence[Changeset]]]
 def of_page(
     web: Any, listed: Callable[[], Listed], pages: Iterable[dict[bytes, Any]], page_vars: Any
 ) -> dict[bytes, Any]:
-    """The names of a page but for those that are ours too."""
+    """Return the names for a page, except those that our own templates have too."""
 
     def entries(context: Any) -> Iterator[dict[bytes, Any]]:
         return _entries(web.repo, listed())
@@ -42,7 +42,7 @@ def of_page(
     return {
         b'entries': templateutil.mappinggenerator(entries),
         b'latestentry': templateutil.mappinggenerator(latest),
-        # So that a user or branch that is asked for is kept from page to page.
+        # So that links to other pages keep the user or branch that is asked for.
         b'changenav': templateutil.mappinglist(
             [{**page, b'sessionvars': page_vars} for page in pages if not page[b'current']]
         ),

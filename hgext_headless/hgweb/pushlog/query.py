@@ -20,23 +20,23 @@ from ...wire import discovery
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
 
-#: Pushes a page of the default listing.
+#: Number of pushes on a page.
 PAGE = 10
-#: Pages of a branch or a user are counted off; far ones cost too much.
+#: Highest page of a branch or a user: all pushes before a page are read to find it.
 _MAX_FAR_PAGE = 1000
-#: So are those of a search, in which more has to be looked at.
+#: The same of a search, which has to read more.
 _MAX_SEARCH_PAGE = 100
-#: Words that are looked for at once.
+#: Maximum number of words to search for.
 _MAX_WORDS = 30
 _MAX_ID = 2**62
 
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked for.
+    """A query of the pushlog.
 
-    ``page`` counts from 1 and is None where all pushes that fit are wanted: the ``newest`` of
-    them, or the oldest, where they are too many. ``words`` describe the query for people:
+    ``page`` counts from 1. It is None if all pushes that match are wanted; if there are too
+    many, then the ``newest`` of them, or the oldest. ``words`` describe the query for people:
     (kind, value).
     """
 
@@ -50,13 +50,13 @@ class Query:
 
     @property
     def is_counted(self) -> bool:
-        """Whether each page is as full as can be, so that their number is known."""
+        """Whether all pages but the last are full, so that their number is known."""
         one_of_many = self.selection.branch is not None or self.selection.users is not None
         return not (one_of_many or self.is_search)
 
     @property
     def is_search(self) -> bool:
-        """Whether words are asked for."""
+        """Whether the query is for words."""
         return bool(self.selection.words or self.selection.author)
 
 
@@ -68,12 +68,12 @@ def parse(
     newest: bool = False,
     for_people: bool = False,
 ) -> Query:
-    """The query of a web request, to a pushlog that ends with push ``last``.
+    """Return the query of a web request, to a pushlog that ends with push ``last``.
 
-    ``newest`` is as in `Query`. ``for_people`` the pushes of a user come in pages, and what their
-    form leaves empty is not asked for.
+    ``newest`` is as in `Query`. If ``for_people``, the pushes of a user come in pages, and
+    empty fields of the form are ignored.
 
-    Raises hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
+    Raise hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
     """
     params = req.qsparams
     version = params.get(b'version', b'1')
@@ -134,7 +134,7 @@ def parse(
 
 
 def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
-    """The pushes of a query, the oldest first. Raises `errors.Temporary`."""
+    """Return the pushes of a query, oldest first. Raise `errors.Temporary`."""
     selection = query.selection
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
@@ -145,7 +145,7 @@ def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
         return session.entries_with_words(selection, limit=PAGE, offset=before)[::-1]
     consecutive = before and query.is_counted and not session.imported_push_id()
     if consecutive and selection.upto is not None:
-        # No page has to be counted off. An older pushlog may have had gaps.
+        # Ids are consecutive, so that no offset is needed. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
     return session.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
@@ -209,7 +209,7 @@ def _bad(text: bytes, *names: bytes) -> Exception:
 
 
 class _Resolver:
-    """Names of changesets to the ids of the pushes that brought them."""
+    """Resolves names of changesets to the ids of the pushes that brought them."""
 
     def __init__(self, session: Questions, repo: Any, last: int) -> None:
         self._session = session
@@ -217,10 +217,10 @@ class _Resolver:
         self._last = last
 
     def push_ids(self, names: list[bytes] | tuple[bytes, ...]) -> list[int]:
-        """For each name an id, 0 where a changeset came with no push.
+        """Return a push id for each name; 0 if no push brought the changeset.
 
-        Raises `error.RepoLookupError` where there is no such changeset, or where
-        the push that brought it is not shown here yet.
+        Raise `error.RepoLookupError` if there is no such changeset, or if the push that brought
+        it is not shown here yet.
         """
         return list(self._ids(dict(zip(names, map(self._node, names)))))
 
@@ -238,7 +238,7 @@ class _Resolver:
     def _node(self, name: bytes) -> bytes:
         repo = self._repo
         if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != repo.nodeconstants.wdirid:
-            return bin(name)  # what nobody has, no push brought
+            return bin(name)  # `_ids` raises if it does not exist
         return discovery.resolve(
             lambda key: scmutil.revsymbol(repo, key).node(), repo, name, self._session
         )

@@ -1,4 +1,4 @@
-"""Sending a page when all of it is there: what fails before that is an error page of its own."""
+"""Send a page when it is complete: an error before that gets an error page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mercurial.hgweb import common
 
 from ... import hgcompat
 
-#: Bytes of a page that are kept in memory.
+#: Maximum size in bytes of a page that is kept in memory.
 _IN_MEMORY = 1 << 20
 
 
 def send(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
     """Render a template of the request's style and answer with it.
 
-    Raises hgweb's `ErrorResponse` (500) where it can't be rendered.
+    Raise hgweb's `ErrorResponse` (500) if it cannot be rendered.
     """
     if web.req.method != b'HEAD':
         web.res.setbodygen(_chunks(_rendered(web, name, mapping)))
@@ -31,7 +31,7 @@ def _chunks(file: Any) -> Iterator[bytes]:
 
 
 def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
-    """The whole page, in a file."""
+    """Return the complete page in a file."""
     file = tempfile.SpooledTemporaryFile(_IN_MEMORY)
     try:
         for chunk in web.tmpl.generate(name, mapping):
@@ -50,7 +50,7 @@ def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
 
 
 def fail(web: Any, code: int, message: bytes) -> Any:
-    """Answer with the style's error page, or where that can't be rendered with a line of text."""
+    """Answer with the style's error page or, if it cannot be rendered, with a line of text."""
     web.res.status = common.statusmessage(code)
     try:
         return send(web, b'error', {b'error': message})

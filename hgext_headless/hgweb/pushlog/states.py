@@ -1,4 +1,4 @@
-"""What a changeset of the pushlog is by now."""
+"""The current state of a changeset of the pushlog."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
-    """Those of some changesets that are obsolete, by the repository's markers or by
-    those of drafts, and hidden."""
+    """Return those of ``nodes`` that are obsolete and not visible in the repository.
+
+    Both the repository's markers and those of drafts count.
+    """
     asked = set(nodes)
     successors = repo.obsstore.successors
     marked = session.obsolete(asked) | {node for node in asked if node in successors}
@@ -23,9 +25,12 @@ def obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes
 def of(
     session: Questions, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
 ) -> dict[bytes, bytes]:
-    """For each changeset of some pushes a word: ``public``, ``draft``, ``obsolete``, or of
-    what is gone ``removed``, ``expired``, or ``gone`` where nobody knows why: older pushlogs
-    name what was never moved in."""
+    """Return the state of each changeset of ``pushes``, by node.
+
+    It is ``public``, ``draft`` or ``obsolete``; for a changeset that is gone, ``removed``,
+    ``expired``, or ``gone`` if the reason is unknown: an older pushlog names changesets that
+    were never moved in.
+    """
     listed = [changeset for changesets in pushes.values() for changeset in changesets]
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
     hidden = obsolete(session, repo, live)

@@ -1,7 +1,7 @@
-"""What hgweb's shipped styles show of pushes: woven into their templates as they are loaded.
+"""What hgweb's shipped styles show of pushes: added to their templates when these are loaded.
 
-A style that names pushes itself is left as it is. Lines that are woven in have ``pushlog`` in
-them, but for what helps screen readers.
+A template that shows pushes itself gets only what helps screen readers. Other added lines
+contain ``pushlog``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from ... import config, hgcompat
 from . import templates
 
-#: In JSON the fields follow the others of an object.
+#: Fields in JSON, after the others of an object.
 _FIELDS = (
     b',\n"pushid": {pushid|json},\n'
     b'"pushuser": {if(pushid, \'{pushuser|utf8|json}\', \'null\')},\n'
     b'"pushdate": {pushdate|json}'
 )
-#: Of a changeset's own page only: whether it was backed out takes some looking.
+#: Fields of a changeset's own page only: finding out whether it was backed out takes long.
 _OWN_FIELDS = (
     b',\n"backedoutby": {backedoutby|json},\n'
     b'"git_commit": {ifcontains("git_commit", extras,'
@@ -27,10 +27,10 @@ _OWN_FIELDS = (
     b'"landingsystem": {ifcontains("moz-landing-system", extras,'
     b' get(extras, "moz-landing-system")|utf8|json, "null")}'
 )
-#: The templates of the style ``json`` that are one changeset each.
+#: The templates of the style ``json`` that show one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
 
-#: Among the tags of a changeset: its push. Where they stand in a link it can't be one.
+#: The push of a changeset, among its tags. It cannot be a link if they are inside a link.
 _TITLE = b'pushed by {pushuser|escape} on {pushdate|isodate}'
 _TAG = b'{if(pushid, \'<span class="%s" title="' + _TITLE + b'">push {pushid}</span> \')}'
 _LINK_TAG = (
@@ -41,7 +41,7 @@ _LINK_TAG = (
 _LINKED_TAGS = b'pushlogalltags'
 _TAGS_IN_LINK = re.compile(rb'\s*\{alltags\}\s*</a>')
 
-#: On the page of a changeset a row for each fact: (what has to be there, label, value).
+#: Rows on the page of a changeset: (keyword that must not be empty, label, value).
 _FACTS = (
     (b'pushid', b'push', b'{pushlogofchangeset}'),
     (b'pushid', b'pushed by', b'{pushlogbyuser}'),
@@ -59,13 +59,13 @@ _ROWS = {
     b'monoblue': b'<dt class="pushlogfact">%s</dt><dd class="pushlogfact">%s</dd>',
     b'spartan': b'<tr class="pushlogfact"><th scope="row">%s:</th><td>%s</td></tr>',
 }
-#: The page of a changeset, and the entries of spartan's log, which are alike.
+#: The page of a changeset, and the entries of spartan's log, which are similar.
 _WITH_ROWS = (b'changeset', b'changelogentry')
-#: They stand before whether the changeset is obsolete.
+#: The rows are added before the one that says whether the changeset is obsolete.
 _ROWS_BEFORE = b'{if(obsolete, '
 _TAG_CLASSES = {b'paper': b'tag', b'coal': b'tag', b'gitweb': b'tagtag', b'monoblue': b'tagtag'}
 
-#: A line of a style's menu that leads to the graph or, on the page of that, to the tags.
+#: A line of a style's menu that links to the graph or, on the page of the graph, to the tags.
 _MENU_LINE = re.compile(
     rb'^(?P<before>.*)<a href="\{url\|urlescape\}(?P<page>graph|tags)(/\{symrev\})?'
     rb'\{sessionvars%urlparameter\}">(?P=page)</a>(?P<after>.*)\n',
@@ -73,10 +73,10 @@ _MENU_LINE = re.compile(
 )
 _MENU_LINK = rb'\g<before><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
 
-#: What was found, with the end of the table in which some styles have it.
+#: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
 _ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
-#: What screen readers miss in the shipped styles: (what stands there, what shall).
+#: What screen readers need in the shipped styles: (text, replacement).
 _NAMELESS = (
     (b' xml:lang="en-US">', b' xml:lang="en-US" lang="en-US">'),
     (b'<html>\n', b'<html lang="en-US">\n'),
@@ -86,16 +86,16 @@ _NAMELESS = (
     (b'<div class="menu">', b'<div class="menu" role="navigation" aria-label="repository">'),
     (b'<a href="#{lineid}"></a>', b'<a href="#{lineid}" aria-label="{lineid}"></a>'),
 )
-#: Templates of pages that are fit for phones, screen readers and the dark.
+#: Templates of pages with styles for phones, screen readers and dark mode.
 _STYLED = (b'changeset', b'error')
 
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
-    """hgweb's ``requestcontext.templater``."""
+    """Return a templater with our additions. ``orig`` is hgweb's ``requestcontext.templater``."""
     made = orig(request, req)
     if config.participates(request.repo):
         style = made.defaults[b'style']
-        # The style of hg.mozilla.org has it from another extension.
+        # The style of hg.mozilla.org needs this filter, which another extension has.
         hgcompat.add_template_filter(made, b'mozlink', like=b'websub')
         if style == b'json':
             hgcompat.weave_templates(made, _with_fields)
@@ -110,7 +110,7 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
 
 
 def _with_names_escaped(name: bytes, text: bytes) -> bytes:
-    """A template of an HTML style: Mercurial's forget that an author's name may be markup."""
+    """Return an HTML template that escapes the names of authors, which Mercurial's do not."""
     return text.replace(b'|person}', b'|person|escape}')
 
 
@@ -123,7 +123,7 @@ def _with_fields(name: bytes, text: bytes) -> bytes:
 
 @functools.lru_cache(1000)  # each request loads its templates anew
 def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
-    """A template of an HTML style, as it is shown."""
+    """Return an HTML template with our additions."""
     text = _with_names_escaped(name, text)
     for nameless, named in _NAMELESS:
         text = text.replace(nameless, named)

@@ -10,7 +10,7 @@ from mercurial import config as configuration, encoding, templater
 from mercurial.hgweb import common
 
 _FOLDER = os.path.join(os.path.dirname(__file__), 'templates')
-#: The shipped styles that have a frame of their own; others of HTML take paper's.
+#: The shipped styles that have a frame of their own; other HTML styles use paper's.
 _FRAMES = ('paper', 'gitweb', 'monoblue', 'spartan', 'atom')
 
 
@@ -21,7 +21,7 @@ def _read(*path: str) -> bytes:
 
 @functools.cache
 def fragments() -> dict[bytes, bytes]:
-    """The templates of ``templates/map``, which is written as the maps of Mercurial's styles."""
+    """Return the templates of ``templates/map``, a file like the maps of Mercurial's styles."""
     table = configuration.config()
     table.parse(b'map', _read('map'), remap={b'': b'templates'})
     return {
@@ -37,16 +37,16 @@ def _frame(style: str) -> dict[bytes, bytes]:
 
 
 def add(made: Any, texts: dict[bytes, bytes]) -> None:
-    """Add templates to a templater; what its style has itself stays."""
+    """Add templates to a templater; those that its style has stay."""
     for name, text in texts.items():
         if name not in made:
             made.cache[name] = text
 
 
 def add_pushlog(made: Any) -> None:
-    """Add those of the pushlog to the templater of a request.
+    """Add the templates of the pushlog to the templater of a request.
 
-    Raises hgweb's `ErrorResponse` where the style is neither HTML nor Atom.
+    Raise hgweb's `ErrorResponse` if the style is neither HTML nor Atom.
     """
     style = made.defaults[b'style'].decode('latin-1')
     if style not in _FRAMES:

@@ -1,9 +1,9 @@
 """What a server may show of the pushlog: only what it can serve.
 
-A replica may not have got the public changesets yet that a push brought or
-builds on. Then neither that push nor a later one is shown, so that whoever
-polls for what comes after an id misses nothing. Pushes of an older pushlog are not
-waited for: what one of them lacks here may never have been moved in.
+A replica may not yet have the public changesets that a push brought or builds on. Then neither
+this push nor a later one is shown, so that a client that polls for pushes after an id misses
+none. Pushes of an older pushlog are always shown: changesets that one of them lacks here may
+never have been moved in.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ...model import Needs
 if TYPE_CHECKING:
     from ...catalog.catalog import Questions
 
-#: A replica lags by fewer pushes than this when a process first looks.
+#: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
-#: Pushes that one question is about.
+#: Number of pushes in one query.
 _BATCH = 200
 
 
 def last_shown(backend: Backend, session: Questions, repo: Any) -> int:
-    """The highest push id that this server can serve, and each one below it.
+    """Return the highest push id such that this server can serve it and all pushes below it.
 
-    Looks at those that came since it looked last. Raises `errors.Temporary`.
+    Check only the pushes above the last result. Raise `errors.Temporary`.
     """
     last = session.last_push_id()
     memory = backend.reader.memory('last shown', repo.root)
@@ -46,7 +46,7 @@ def last_shown(backend: Backend, session: Questions, repo: Any) -> int:
 
 
 def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int | None:
-    """The first push that needs what the repository lacks."""
+    """Return the first push that needs what the repository lacks; None if there is none."""
     has_node = repo.unfiltered().changelog.hasnode
     brought = {need.node for need in needs}
     others = {
@@ -56,7 +56,7 @@ def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int
         if parent not in brought and parent != nullid and not has_node(parent)
     }
     if others:
-        # Drafts of pushes that are shown, or decide themselves, and those that came with none.
+        # Drafts of other pushes, which are checked on their own, and drafts that no push brought.
         brought.update(session.brought(others))
         brought.update(session.known(others))
     for need in needs:

@@ -1,8 +1,8 @@
-"""The wire command ``pushlog``, by which clients with Mozilla's pushlog extension copy it.
+"""The wire command ``pushlog``, with which clients with Mozilla's pushlog extension copy it.
 
 The protocol is that of ``hgext/pushlog`` in Mozilla's version-control-tools: a line ``1``, then
-for each push with at least the id ``firstpush`` a line of its id, user, date and changesets; or a
-line ``0`` and one that says what failed.
+a line for each push from the id ``firstpush`` on, with its id, user, date and changesets; or a
+line ``0`` and a line that says what failed.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from ...model import Selection
 from . import visibility
 
 _NAME = b'pushlog'
-#: Pushes that one question is about.
+#: Number of pushes in one query.
 _BATCH = 500
 
 
 def install() -> None:
-    """Make the command known, once."""
+    """Register the command, once."""
     if _NAME not in wireprotov1server.commands:
         wireprotov1server.wireprotocommand(_NAME, b'firstpush', permission=b'pull')(answer)
     hgcompat.wrap_once(wireprotov1server, '_capabilities', capabilities)
 
 
 def capabilities(orig: Any, repo: Any, proto: Any) -> list[bytes]:
-    """What a server says that it can, as a list."""
+    """Return the capabilities of a server, with this command."""
     found: list[bytes] = orig(repo, proto)
     return [*found, _NAME] if config.participates(repo) else found
 
 
 def answer(repo: Any, proto: Any, firstpush: bytes) -> Any:
-    """At most ``headless.pushlog-limit`` pushes: a client asks for the rest when it pulls again."""
+    """Return ``headless.pushlog-limit`` pushes at most: clients ask for more at their next pull."""
     try:
         if not config.participates(repo):
             raise ValueError('there is no pushlog')

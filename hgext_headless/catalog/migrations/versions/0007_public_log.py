@@ -22,7 +22,7 @@ down_revision = '0006'
 
 
 def upgrade() -> None:
-    # Code of schema 0006 logs nothing: newer code finds what is missing.
+    # Code of schema 0006 does not write the log; newer code finds what is missing.
     compatibility = table('compatibility', column('revision'), column('min_code'))
     op.bulk_insert(compatibility, [{'revision': revision, 'min_code': '0006'}])
     op.create_table(
