@@ -6,9 +6,11 @@ connections are opened, only when a draft is pushed or requested.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +117,18 @@ class Backend:
     def is_opened(self) -> bool:
         """Return whether this process has opened any catalog."""
         return _CATALOG in sys.modules
+
+    def preload(self) -> None:
+        """Import what the pages of a web server need, so that the first one need not wait.
+
+        Nothing is connected or created. Ignore errors: they are reported by what needs it.
+        """
+        opened = ['store']
+        if not self.settings.embedded_database or os.path.exists(self.settings.home):
+            opened.append('catalog')
+        for name in opened:
+            with contextlib.suppress(Exception):
+                getattr(self, name)
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.

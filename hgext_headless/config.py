@@ -42,6 +42,11 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'cache-size', b'1 GB'),
     (b'pushlog-limit', 10000),
     (b'listed-bookmarks', 100),
+    (b'limit-pushes', 0),
+    (b'limit-burst', 0),
+    (b'limit-bytes', b'0'),
+    (b'limit-drafts', 0),
+    (b'limit-exempt', []),
     (b'events', b'none'),
     (b'metrics-dir', None),
 )
@@ -101,7 +106,18 @@ class Settings:
     cache_size: int
     pushlog_limit: int
     listed_bookmarks: int
+    limit_pushes: int
+    limit_burst: int
+    limit_bytes: int
+    limit_drafts: int
+    limit_exempt: frozenset[str]
     metrics_dir: str | None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there is any limit for users."""
+        limits = (self.limit_pushes, self.limit_burst, self.limit_bytes, self.limit_drafts)
+        return any(limits)
 
 
 def settings(repo: Any) -> Settings:
@@ -153,6 +169,10 @@ def settings(repo: Any) -> Settings:
         cache_size = ui.configbytes(SECTION, b'cache-size')
         pushlog_limit = ui.configint(SECTION, b'pushlog-limit')
         listed_bookmarks = ui.configint(SECTION, b'listed-bookmarks')
+        limit_pushes = ui.configint(SECTION, b'limit-pushes')
+        limit_burst = ui.configint(SECTION, b'limit-burst')
+        limit_bytes = ui.configbytes(SECTION, b'limit-bytes')
+        limit_drafts = ui.configint(SECTION, b'limit-drafts')
         pool_size = ui.configint(SECTION, b'database-pool-size')
         connect_timeout = ui.configint(SECTION, b'database-connect-timeout')
         timeout = ui.configint(SECTION, b'database-timeout')
@@ -164,6 +184,10 @@ def settings(repo: Any) -> Settings:
         (b'cache-size', cache_size),
         (b'pushlog-limit', pushlog_limit),
         (b'listed-bookmarks', listed_bookmarks),
+        (b'limit-pushes', limit_pushes),
+        (b'limit-burst', limit_burst),
+        (b'limit-bytes', limit_bytes),
+        (b'limit-drafts', limit_drafts),
     ):
         if number < 0:
             raise wrong(item, 'must not be less than 0')
@@ -232,6 +256,11 @@ def settings(repo: Any) -> Settings:
         cache_size=cache_size,
         pushlog_limit=pushlog_limit,
         listed_bookmarks=listed_bookmarks,
+        limit_pushes=limit_pushes,
+        limit_burst=limit_burst,
+        limit_bytes=limit_bytes,
+        limit_drafts=limit_drafts,
+        limit_exempt=frozenset(map(to_str, ui.configlist(SECTION, b'limit-exempt'))),
         metrics_dir=text(b'metrics-dir'),
     )
 

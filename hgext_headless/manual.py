@@ -197,6 +197,21 @@ has ``repository``, ``database`` or ``store`` set.
     be found, moved and deleted by :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
     all. 0 for none. (default: 100)
 
+``limit-pushes``, ``limit-burst``
+    Maximum number of pushes of one user within an hour, and within a minute. A push that
+    brings nothing new does not count. 0 for no limit. (default: 0)
+
+``limit-bytes``
+    Maximum size of the pushes of one user within an hour, decompressed. 0 for no limit.
+    (default: 0)
+
+``limit-drafts``
+    Maximum number of drafts of one user that are stored at a time. 0 for no limit.
+    (default: 0)
+
+``limit-exempt``
+    Users without limits. (default: none)
+
 ``events``
     ``syslog`` or ``stderr``: log each push, each pull and page of drafts, each download by
     link, and each page of the pushlog as a line of JSON, also if ``.hg`` is read-only.

@@ -57,7 +57,7 @@ def read(folder: str) -> tuple[Counts, Durations]:
             if len(buckets) == len(BUCKETS) + 1
         }
         return dict(found['counts']), durations
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, {}
 
 

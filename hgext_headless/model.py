@@ -138,6 +138,7 @@ class Push:
     ``changesets`` are all that it brought, parents first. ``date`` is in seconds since the
     epoch. ``roots`` are its draft roots. ``held`` are its draft heads that have no bundle in
     ``bundles``, because one was stored already. ``published`` is for the log of public history.
+    ``size`` is in bytes, decompressed.
     """
 
     user: str
@@ -149,6 +150,7 @@ class Push:
     roots: tuple[bytes, ...] = ()
     held: tuple[bytes, ...] = ()
     published: Published | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .admin import commands
+from .backend import Backend
 from .hgweb import bundle_links, health, pages, search_page
 from .hgweb.pushlog import (
     commands as pushlog_commands,
@@ -127,6 +128,7 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     with self._obtainrepo() as repo:
         if config.participates(repo):
             lazy.settle()  # before there are other threads
+            Backend(repo).preload()
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

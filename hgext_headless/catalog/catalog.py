@@ -28,6 +28,7 @@ from . import (
     roots,
     search,
     tombstones,
+    usage,
 )
 from .session import Session
 
@@ -69,6 +70,8 @@ class Questions(Session):
     public_log_before = public_log.before
     public_log_after = public_log.after
     moved_public_bookmarks = public_log.moved_bookmarks
+    pushed_since = usage.pushed_since
+    live_drafts = usage.live_drafts
     tombstone = tombstones.named
     banned = bans.among
     refuse_banned = bans.refuse

@@ -22,7 +22,7 @@ def named(session: Session, name: bytes) -> tuple[bytes, ...]:
 
     Return two if it is ambiguous.
     """
-    if re.match(rb'[0-9a-f]{1,40}$', name):
+    if re.fullmatch(rb'[0-9a-f]{1,40}', name):
         found = drafts.with_prefix(session, name.decode('ascii'))
         if found:
             return found

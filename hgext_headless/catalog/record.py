@@ -98,6 +98,7 @@ def _record_push(
             user=push.user.encode('utf-8', 'surrogateescape'),
             date=push.date,
             listed=len(listed),
+            size=push.size,
         )
     )
     connection.execute(

@@ -80,6 +80,8 @@ pushes = Table(
     Column('date', BigInteger, nullable=False),
     # The number of changesets that it brought, to detect lost ones. None: not counted.
     Column('listed', Integer),
+    # Decompressed, in bytes. None: not known.
+    Column('size', BigInteger),
     Index(None, 'repository_id', 'date'),
     Index(None, 'repository_id', 'user', 'push_id'),
 )

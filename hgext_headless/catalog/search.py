@@ -151,7 +151,10 @@ def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
     else:
         match = ' AND '.join(f'"{term}"' for term in asked)
         query = query.where(sqlite_changeset_words.c.changeset_words.op('MATCH')(match))
-    return list(session.scalars(query))
+    found = list(session.scalars(query))
+    if _is_postgres(session.connection):
+        session.connection.exec_driver_sql('SET LOCAL enable_seqscan = DEFAULT')
+    return found
 
 
 def _that_brought(

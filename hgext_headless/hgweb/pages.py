@@ -207,7 +207,7 @@ def _names(req: Any) -> Iterator[bytes]:
         for value in req.qsparams.getall(item):
             yield from filter(None, value.split(b':'))
     for value in req.qsparams.getall(b'rev'):
-        if re.match(rb'[0-9a-f]{12,40}$', value):  # a search may be for words too
+        if re.fullmatch(rb'[0-9a-f]{12,40}', value):  # a search may be for words too
             yield value
 
 

@@ -7,6 +7,7 @@
 - `hooks`: the site's hooks, in stock's order
 - `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers`: divide
   those
+- `limits`: how much one user may push
 - `pack`: the bundles of the drafts
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mercurial.i18n import _
 from mercurial.node import hex
@@ -24,6 +24,7 @@ from . import (
     apply,
     bookmarks,
     incoming as incomings,
+    limits,
     markers,
     pack,
     partition,
@@ -33,6 +34,9 @@ from . import (
 from .hooks import Hooks
 from .incoming import Incoming
 from .quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
 
 
 def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
@@ -115,6 +119,7 @@ def take(push: Incoming) -> None:
             roots=tuple(divided.draft_roots),
             held=tuple(sorted(known.held)),
             published=published,
+            size=push.size,
         )
         recorded = Recorded()
         # `history.follow` must not meet bookmarks that are not recorded.
@@ -135,6 +140,17 @@ def _changes_anything(push: Incoming) -> bool:
     changelog = push.repo.unfiltered().changelog
     push.public_heads = [n for n in push.public_heads if not changelog.hasnode(n)]
     return bool(push.public_heads or push.bookmarks or push.markers)
+
+
+def _check_limits(
+    push: Incoming, session: Questions, quarantine: Quarantine, divided: partition.Divided
+) -> None:
+    settings = push.backend.settings
+    if settings.has_limits and quarantine.changesets:
+        new = len(divided.drafts) - len(session.known(divided.drafts))
+        if new or divided.public:
+            user = config.pusher(push.repo, settings)
+            limits.check(session, settings, user, push.size, new)
 
 
 class Known(NamedTuple):
@@ -159,6 +175,7 @@ def _known(
         session.refuse_banned({*quarantine.nodes, *divided.public})
         # A bundle has all draft ancestors of its changesets.
         held = session.known(divided.draft_heads)
+        _check_limits(push, session, quarantine, divided)
         try:
             # Drafts too: what is missing in the log is added with the next push.
             logged = append.is_kept(push.backend.settings)

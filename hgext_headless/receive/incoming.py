@@ -31,7 +31,7 @@ class Incoming:
     history: callables that take a bundle2 operation which holds the lock, and raise
     `error.PushRaced`. ``markers`` are obsolescence markers. ``keys`` came as ``pushkey``: the
     arguments of its hooks. ``hookargs`` are what the client adds to the arguments of all hooks.
-    ``stages`` is for the log.
+    ``size`` is that of the changegroup in bytes, decompressed. ``stages`` is for the log.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Incoming:
         self.stages = stages
         self.entries: list[hgcompat.Delta] = []
         self.layer: Layer | None = None
+        self.size = 0
         self.public_heads: list[bytes] = []
         self.bookmarks: list[tuple[bytes, bytes | None]] = []
         self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
@@ -61,7 +62,8 @@ class Incoming:
         path = os.path.join(self.folder, 'incoming.cg')
         with open(path, 'wb') as spool:
             spool.writelines(changegroups.normalized(stream, version, self.entries))
-            self.stages.note(bytes=spool.tell())
+            self.size = spool.tell()
+            self.stages.note(bytes=self.size)
         self.layer = Layer(path, b'02')
 
 

@@ -87,6 +87,7 @@ def test_selection(log):
         '/x': range(3, 13),
         '?endID=3': range(3, 13),
         '?startID=10': [11, 12],
+        f'?startID={"%20" * 31}10': [11, 12],
         '?startID=3&endID=5': [4, 5],
         '?startID=-5': range(1, 13),
         '?startID=999': [],
@@ -131,6 +132,7 @@ def test_errors(log):
         ('startID=x', 400, 'startID'),
         ('startID=1&endID=1.5', 400, 'endID'),
         ('startID=', 400, 'startID'),
+        ('changeset=abc%0a', 404, 'unknown revision'),
         ('startdate=rubbish', 400, 'startdate'),
         ('startID=1&enddate=2020-13-45', 400, 'enddate'),
         ('changeset=%00%0d%0aSet-Cookie:x', 404, 'unknown revision'),
@@ -144,6 +146,9 @@ def test_errors(log):
     assert fetch_json(log.base + f'json-pushes?startID={"9" * 60}') == {}
     assert len(fetch_json(log.base + f'json-pushes?startID=-{"9" * 60}')) == 12
     assert fetch(log.base + 'rss-pushloghtml')[0] == 404
+    for page in ('rev/abc%0a', f'log?rev={"a" * 12}%0a', 'json-rev/abc%0a'):
+        assert fetch(log.base + page)[0] in (200, 404), page
+    assert b'unknown revision' in fetch(log.base + '?cmd=lookup&key=abc%0a')[1]
 
 
 def test_versions_and_full(log):
@@ -680,6 +685,8 @@ def test_over_the_wire(world, make_server):
     ]
     assert [row[0] for row in lines('3')] == ['1', '3']
     assert lines('4') == [['1']]
+    assert lines('9' * 30) == [['1']]
+    assert lines(str(2**63)) == [['1']]
     assert lines('x')[0] == ['0']
     assert 'pushlog' in world.hg('debugcapabilities', base)
     ordinary = Server(world, 'ordinary', extensions=())

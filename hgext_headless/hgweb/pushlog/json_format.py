@@ -105,7 +105,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
             for start in range(0, size, CHANGESETS):
                 with backend.reader.reading() as session:
                     found = session.changesets_from(entry.push_id, start, CHANGESETS)
-                    shown = [c for c in found if c.node in wanted]
+                    shown = [c for c in found if c.node in wanted and not c.is_tombstone]
                     precursors = _precursors(session, repo, {c.node for c in shown})
                 lines = [
                     json.dumps(_changeset(repo, c, commits, precursors.get(c.node))) for c in shown

@@ -15,6 +15,7 @@ Changesets that are gone are left out: there is nothing to show of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def of_page(
         return _entries(web.repo, listed())
 
     def latest(context: Any) -> Iterator[dict[bytes, Any]]:
-        yield from list(entries(context))[:1]
+        yield from itertools.islice(entries(context), 1)
 
     return {
         b'entries': templateutil.mappinggenerator(entries),

@@ -28,7 +28,8 @@ _MAX_FAR_PAGE = 1000
 _MAX_SEARCH_PAGE = 100
 #: Maximum number of words to search for.
 _MAX_WORDS = 30
-_MAX_ID = 2**62
+#: Above all ids that a database can have.
+MAX_ID = 2**62
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
     if item in (b'fromchange', b'tochange'):
         (push_id,) = resolver.push_ids([value])
     elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
-        push_id = max(-1, min(_MAX_ID, int(value[:30])))
+        push_id = max(-1, min(MAX_ID, int(value.strip()[:30])))
     else:
         raise _bad(b"%s must be an integer, not '%s'", item, value)
     if item in (b'fromchange', b'startID'):

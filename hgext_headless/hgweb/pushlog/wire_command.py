@@ -18,6 +18,7 @@ from ...backend import Backend
 from ...errors import HeadlessError
 from ...model import Selection
 from . import visibility
+from .query import MAX_ID
 
 _NAME = b'pushlog'
 #: Number of pushes in one query.
@@ -52,7 +53,7 @@ def answer(repo: Any, proto: Any, firstpush: bytes) -> Any:
 def _lines(backend: Backend, repo: Any, first: int) -> Iterator[bytes]:
     with backend.reader.reading() as session:
         last = visibility.last_shown(backend, session, repo)
-        selection = Selection(after=max(first, 1) - 1, upto=last)
+        selection = Selection(after=min(max(first, 1) - 1, MAX_ID), upto=last)
         limit = backend.settings.pushlog_limit or None
         entries = session.entries(selection, newest=False, limit=limit)
         for start in range(0, len(entries), _BATCH):

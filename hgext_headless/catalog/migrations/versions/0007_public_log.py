@@ -1,4 +1,4 @@
-"""The log of public history, how far announcements have got, and when commands last succeeded.
+"""The log of public history; announcements, last runs of commands, and sizes of pushes.
 
 Revision ID: 0007
 """
@@ -25,6 +25,7 @@ def upgrade() -> None:
     # Code of schema 0006 does not write the log; newer code finds what is missing.
     compatibility = table('compatibility', column('revision'), column('min_code'))
     op.bulk_insert(compatibility, [{'revision': revision, 'min_code': '0006'}])
+    op.add_column('pushes', Column('size', BigInteger))
     op.create_table(
         'public_history',
         _repository_id(),

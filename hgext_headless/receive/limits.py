@@ -1,0 +1,66 @@
+"""Limits for each user: pushes and bytes in a time, and stored drafts. Off by default."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import hgcompat
+from ..config import Settings
+from ..errors import Refused
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
+    from ..catalog.usage import Pushed
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def check(
+    session: Questions, settings: Settings, user: str, size: int, drafts: int
+) -> None:
+    """Raise `Refused`, with the time at which it ends, if a push would pass a limit.
+
+    The push has ``size`` bytes, and ``drafts`` new drafts at most. Pushes that run at the same
+    time do not know of each other, so that a limit may be passed by their number.
+    """
+    if not settings.has_limits or user in settings.limit_exempt:
+        return
+    name = hgcompat.to_bytes(user)
+    now = int(time.time())
+    pushed: Sequence[Pushed] = ()
+    if settings.limit_pushes or settings.limit_burst or settings.limit_bytes:
+        pushed = session.pushed_since(name, now - _HOUR)
+    for most, seconds, unit in (
+        (settings.limit_burst, _MINUTE, 'a minute'),
+        (settings.limit_pushes, _HOUR, 'an hour'),
+    ):
+        within = [push.date for push in pushed if push.date > now - seconds]
+        if most and len(within) >= most:
+            raise _refused(user, f'{most} pushes within {unit}', within[most - 1] + seconds, now)
+    if settings.limit_bytes:
+        _check_bytes(settings.limit_bytes, pushed, user, size, now)
+    if settings.limit_drafts:
+        there = session.live_drafts(name, settings.limit_drafts + 1)
+        if there + drafts > settings.limit_drafts:
+            raise Refused(
+                f'{user} may have {settings.limit_drafts} drafts stored at a time '
+                '(headless.limit-drafts), until some expire or are removed'
+            )
+
+
+def _check_bytes(most: int, pushed: Sequence[Pushed], user: str, size: int, now: int) -> None:
+    said = f'{hgcompat.to_str(hgcompat.byte_count(most))} within an hour'
+    if size > most:
+        raise Refused(f'{user} may push {said} (headless.limit-bytes), and this push has more')
+    total = size
+    for push in pushed:
+        total += push.size
+        if total > most:
+            raise _refused(user, said, push.date + _HOUR, now)
+
+
+def _refused(user: str, said: str, end: int, now: int) -> Refused:
+    at = time.strftime('%H:%M:%S', time.gmtime(end))
+    return Refused(f'{user} may push {said}: again at {at} UTC, in {max(1, end - now)} seconds')

@@ -1,0 +1,82 @@
+"""Limits for each user."""
+
+from __future__ import annotations
+
+import pytest
+
+BIG = 'x' * 3000
+
+
+@pytest.fixture
+def pushing(make_server, world):
+    """Pushes some changesets, as a user, to a server with some settings."""
+    clones = {}
+
+    def make(settings: str):
+        server = make_server('embedded', settings)
+
+        def push(user: str, *names: str, content: str = '', code: int = 0) -> str:
+            if user not in clones:
+                clones[user] = world.clone(str(server.root), user)
+            clone = clones[user]
+            for name in names:
+                clone.commit(name, content or name)
+            return clone.hg('push', '-f', '-r', '.', code=code, env={'USER': user})
+
+        push.server = server
+        return push
+
+    return make
+
+
+def test_pushes_within_an_hour(pushing):
+    push = pushing('limit-pushes = 2\nlimit-exempt = robot\n')
+    push('alice', 'a')
+    push('alice', 'b')
+    out = push('alice', 'c', code=255)
+    assert 'headless: refused: alice may push 2 pushes within an hour: again at' in out
+    assert 'UTC, in 3' in out and out.count('headless:') == 1
+    # Others may, and those without limits.
+    push('bob', 'd')
+    for name in 'efg':
+        push('robot', name)
+    # An hour later.
+    push.server.sql("UPDATE pushes SET date = date - 3601 WHERE push_id = 1")
+    assert 'as push' in push('alice')
+    # What brings nothing new is no push.
+    assert 'had been pushed before' in push('alice')
+
+
+def test_burst(pushing):
+    push = pushing('limit-burst = 1\n')
+    push('alice', 'a')
+    out = push('alice', 'b', code=255)
+    assert 'alice may push 1 pushes within a minute: again at' in out
+    push.server.sql('UPDATE pushes SET date = date - 61')
+    push('alice')
+
+
+def test_bytes(pushing):
+    push = pushing('limit-bytes = 8 KB\n')
+    push('alice', 'a', content=BIG)
+    out = push('alice', 'b', content=BIG + 'y', code=255)
+    assert 'alice may push 8.00 KB within an hour: again at' in out
+    # hg sends the whole stack each time.
+    out = push('bob', 'c', content=BIG * 3, code=255)
+    assert 'bob may push 8.00 KB within an hour (headless.limit-bytes), and this push' in out
+
+
+def test_stored_drafts(pushing):
+    push = pushing('limit-drafts = 3\n')
+    push('alice', 'a', 'b')
+    out = push('alice', 'c', 'd', code=255)
+    assert 'alice may have 3 drafts stored at a time (headless.limit-drafts)' in out
+    push.server.hg('admin::headless-expire', '--push', '1')
+    assert 'headless: refused' in push('alice', code=255)  # four, with those that are gone
+    push('bob', 'e', 'f', 'g')
+
+
+@pytest.mark.parametrize('item', ['pushes', 'burst', 'bytes', 'drafts'])
+def test_wrong_items(pushing, item):
+    server = pushing(f'limit-{item} = -1\n').server
+    assert f'headless.limit-{item} must not be less than 0' in server.hg('log', code=255)
