@@ -78,7 +78,7 @@ class _State:
     def _asked(self) -> Iterator[Any]:
         with self._backend.catalog.reading() as session:
             last = session.last_push_id()
-            ended = runs.last(session)
+            last_runs = runs.last(session)
             cursors = announcements.cursors(session)
             lag = None
             if append.is_kept(self._backend.settings):
@@ -100,9 +100,15 @@ class _State:
             'When a command of the operators last succeeded',
             'command',
         )
-        for command, when in sorted(ended.items()):
-            self._add(ran, when, command)
+        orphans = self._gauge(
+            'headless_orphans', 'Objects without a row that are too young for the last gc'
+        )
+        for command, last_run in sorted(last_runs.items()):
+            self._add(ran, last_run.ended, command)
+            if command == 'gc' and last_run.found is not None:
+                self._add(orphans, last_run.found)
         yield ran
+        yield orphans
         queue = self._gauge(
             'headless_announcements_pending',
             'Pushes that a target is still to be told of',

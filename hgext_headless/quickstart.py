@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,11 +18,22 @@ hgext_headless.push:required = yes
 hgext_headless.web =
 hgext_headless.web:required = yes
 [headless]
-repository = quickstart
-[web]
-name = quickstart
+repository = {name}
+{shared}[web]
+name = {name}
 allow-push = *
 push_ssl = no
+"""
+
+#: What two repositories have in common, in the folder of both.
+_SHARED = """\
+database = sqlite:///{folder}/catalog.sqlite
+store = file://{folder}/store
+link-secret = {secret}
+"""
+
+_SECOND = """
+Another repository, in the same database and store, is at {url}.
 """
 
 _WELCOME = """
@@ -50,8 +62,11 @@ def _hg() -> str:
     return found
 
 
-def make(hg: str, server: str) -> None:
-    """Create a repository with some public history and both extensions."""
+def make(hg: str, server: str, name: str, shared: str = '') -> None:
+    """Create a repository with some public history and both extensions.
+
+    ``shared`` are further settings, those that it shares with another one.
+    """
 
     def run(*args: str) -> None:
         subprocess.run([hg, *args], check=True, env={**os.environ, 'HGRCPATH': ''})
@@ -63,7 +78,7 @@ def make(hg: str, server: str) -> None:
         run('-R', server, 'commit', '-q', '-A', '-u', 'quickstart', '-m', f'public {number}')
     run('-R', server, 'phase', '--public', '-r', 'tip')
     with open(os.path.join(server, '.hg', 'hgrc'), 'w', encoding='utf-8') as file:
-        file.write(_HGRC)
+        file.write(_HGRC.format(name=name, shared=shared))
     run('-R', server, 'admin::headless-init', '-q')
 
 
@@ -78,6 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     """The console script. It serves until it is interrupted or terminated."""
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
     parser.add_argument('folder', metavar='DIR', help='a folder to make')
+    parser.add_argument(
+        '--two', action='store_true', help='make two repositories, in one database and store'
+    )
     parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')
     args = parser.parse_args(argv)
     if os.path.exists(args.folder) and os.listdir(args.folder):
@@ -89,18 +107,33 @@ def main(argv: list[str] | None = None) -> int:
     hg = _hg()
     os.makedirs(args.folder, exist_ok=True)
     server = os.path.join(args.folder, 'server')
-    make(hg, server)
+    url = f'http://127.0.0.1:{port}/'
+    second = ''
+    if args.two:
+        folder = os.path.abspath(args.folder)
+        shared = _SHARED.format(folder=folder, secret=secrets.token_hex(16))
+        make(hg, server, 'quickstart', shared)
+        make(hg, os.path.join(args.folder, 'server2'), 'second', shared)
+        with open(os.path.join(folder, 'web.conf'), 'w', encoding='utf-8') as file:
+            file.write(f'[paths]\nquickstart = {folder}/server\nsecond = {folder}/server2\n')
+        served = ['--web-conf', os.path.join(folder, 'web.conf')]
+        second = _SECOND.format(url=f'{url}second')
+        url += 'quickstart'
+    else:
+        make(hg, server, 'quickstart')
+        served = ['-R', server]
     welcome = _WELCOME.format(
         hg=hg,
-        url=f'http://127.0.0.1:{port}/',
+        url=url,
         server=server,
         work=os.path.join(args.folder, 'work'),
         other=os.path.join(args.folder, 'other'),
     )
+    welcome += second
     print(welcome, flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with subprocess.Popen(
-        [hg, '-R', server, 'serve', '-a', '127.0.0.1', '-p', str(port)],
+        [hg, 'serve', *served, '-a', '127.0.0.1', '-p', str(port)],
         stdout=subprocess.DEVNULL,
         env={**os.environ, 'HGRCPATH': ''},
     ) as process:

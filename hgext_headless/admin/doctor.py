@@ -185,8 +185,9 @@ class _Doctor:
             if command not in last:
                 self._say(_WARNING, b'headless-%s has never succeeded: run it each week' % name)
                 continue
-            days = int(max(0, now - last[command])) // _DAY
-            late = now - last[command] > most
+            ended = last[command].ended
+            days = int(max(0, now - ended)) // _DAY
+            late = now - ended > most
             self._say(
                 _WARNING if late else _OK,
                 b'headless-%s succeeded %d days ago%s'

@@ -38,7 +38,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 _check_store(backend, before)
             if not dry_run:
                 deleter.finish()
-            _remove_orphans(ui, backend, deleter, before, dry_run, listing)
+            kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             if not dry_run:
                 abandoned = now - _LONGEST_PUSH
                 listing.count(b'temporary files', _remove_temporary_folders(abandoned))
@@ -50,7 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                     b'entries of the cache', _collect_cache(backend, max(before, abandoned))
                 )
                 backend.catalog.write(deletions.purge, int(now - _LONGEST_PUSH))
-                backend.catalog.write(runs.record, 'gc')
+                backend.catalog.write(runs.record, 'gc', kept)
     return 0
 
 
@@ -103,20 +103,24 @@ def _remove_orphans(
     before: float,
     dry_run: bool,
     listing: _Listing,
-) -> None:
-    """Remove objects without a row that are older than ``before``."""
+) -> int:
+    """Remove objects without a row that are older than ``before``; return how many are younger."""
+    kept = 0
     parts = list(names.prefixes(backend.settings.repository))
     with cli.progress(ui, b'collecting', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)
-            old = {
+            there = {
                 found.key: found
                 for found in backend.store.objects(prefix)
-                if found.modified < before and names.is_key(found.key)
+                if names.is_key(found.key)
             }
-            orphans = backend.catalog.read(bundle_rows.without_row, list(old))
-            for key in orphans if dry_run else deleter.remove(orphans):
-                listing.object(old[key])
+            orphans = backend.catalog.read(bundle_rows.without_row, list(there))
+            old = [key for key in orphans if there[key].modified < before]
+            kept += len(orphans) - len(old)
+            for key in old if dry_run else deleter.remove(old):
+                listing.object(there[key])
+    return kept
 
 
 def _remove_temporary_folders(before: float) -> int:

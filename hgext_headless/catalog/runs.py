@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import select
 
 from .batching import clock, ensure_repository, upsert
@@ -9,23 +11,28 @@ from .schema import last_runs
 from .session import Session
 
 
-def record(session: Session, command: str) -> None:
-    """Note that a command has succeeded."""
+class Run(NamedTuple):
+    """When a command last ``ended``, in seconds since the epoch, and what it ``found`` and left."""
+
+    ended: int
+    found: int | None
+
+
+def record(session: Session, command: str, found: int | None = None) -> None:
+    """Note that a command has succeeded. ``found`` is what it left, if it counts anything."""
     owner = ensure_repository(session.connection, session.repository)
     statement = upsert(session.connection, last_runs).values(
-        repository_id=owner, command=command, ended=clock(session.connection)
+        repository_id=owner, command=command, ended=clock(session.connection), found=found
     )
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[last_runs.c.repository_id, last_runs.c.command],
-            set_={'ended': statement.excluded.ended},
+            set_={'ended': statement.excluded.ended, 'found': statement.excluded.found},
         )
     )
 
 
-def last(session: Session) -> dict[str, int]:
-    """Return when each command last succeeded, in seconds since the epoch."""
-    query = select(last_runs.c.command, last_runs.c.ended).where(
-        last_runs.c.repository_id == session.repository_id
-    )
-    return {row.command: row.ended for row in session.execute(query)}
+def last(session: Session) -> dict[str, Run]:
+    """Return the last run of each command that has succeeded, by command."""
+    query = select(last_runs).where(last_runs.c.repository_id == session.repository_id)
+    return {row.command: Run(row.ended, row.found) for row in session.execute(query)}

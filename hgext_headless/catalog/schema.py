@@ -337,4 +337,6 @@ last_runs = Table(
     Column('command', String(32), primary_key=True),
     # Seconds since the epoch, by the database's clock.
     Column('ended', BigInteger, nullable=False),
+    # What it found and left, for `gc` objects without a row. None: it does not count anything.
+    Column('found', BigInteger),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from web import fetch_json
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -126,11 +127,16 @@ def test_migrations_make_the_models(world, make_server, kind):
     engine.dispose()
 
 
-def test_quickstart(world):
+@pytest.mark.parametrize('options', [[], ['--two']])
+def test_quickstart(world, options):
     """The commands that it prints can be pasted, and work."""
     quickstart = os.path.join(os.path.dirname(sys.executable), 'headless-quickstart')
     process = subprocess.Popen(
-        [quickstart, 'quick'], cwd=world.folder, env=world.env, stdout=subprocess.PIPE, text=True
+        [quickstart, *options, 'quick'],
+        cwd=world.folder,
+        env=world.env,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         lines = []
@@ -140,7 +146,7 @@ def test_quickstart(world):
                 break
         commands = [line for line in lines if line.startswith('  ')]
         assert len(commands) == 8
-        (url,) = set(re.findall(r'http://127\.0\.0\.1:[0-9]+/', ''.join(commands)))
+        (url,) = set(re.findall(r'http://127\.0\.0\.1:[0-9]+/\w*', ''.join(commands)))
         world.wait_for(url)
         done = subprocess.run(
             ['sh', '-ec', ''.join(commands)],
@@ -152,6 +158,13 @@ def test_quickstart(world):
         assert done.returncode == 0, done
         assert 'as push 1' in done.stdout
         assert done.stdout.count('a draft') == 1
+        if options:
+            other = url.replace('/quickstart', '/second')
+            listed = world.hg('-R', 'quick/server2', 'admin::headless-list')
+            assert [line.split()[:2] for line in listed.splitlines()] == [
+                ['quickstart', '1'], ['second', '0']
+            ]
+            assert fetch_json(f'{other}/json-pushes') == {}
     finally:
         process.terminate()
         assert process.wait() == 0

@@ -73,6 +73,7 @@ def upgrade() -> None:
         _repository_id(),
         Column('command', String(32), nullable=False),
         Column('ended', BigInteger, nullable=False),
+        Column('found', BigInteger),
         *_keys('last_runs', 'command'),
     )
 
