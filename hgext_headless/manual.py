@@ -85,8 +85,13 @@ user (even root) whom that user trusts in a file of ``/etc/mercurial/hgrc.d`` or
 :hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` move an
 ordinary repository in, and :hg:`admin::headless-export` moves one out. For maintenance
 there are :hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and
-``-stats``. ``-rebuild`` creates the rows of a lost database again, and ``-audit`` lists
-what was removed for good.
+``-stats``; ``-housekeeping`` runs the first, the third and the fourth for several repositories,
+and ``-list``, ``-drop`` and ``-rename`` are about those of one database. ``-rebuild`` creates
+the rows of a lost database again, and ``-audit`` lists what was removed for good. ``-doctor``
+says what is wrong with a server, and what to do.
+
+On each server, :hg:`admin::headless-follow` ``--watch`` applies the public changesets that the
+others take. :hg:`admin::headless-announce` ``--watch`` tells other programs of pushes.
 
 With the extension ``blackbox``, each push, each pull and page of drafts, each download
 by link, and each page of the pushlog logs a line in ``.hg/blackbox.log``:

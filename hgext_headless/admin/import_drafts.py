@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent import futures
+from typing import Any, NamedTuple
 
 from mercurial import pycompat
 from mercurial.node import hex
@@ -29,6 +31,8 @@ from .public_clone import PublicClone
 #: A batch is recorded when it has so many bundles, or so many changesets.
 _BUNDLES = 50
 _CHANGESETS = 1000
+#: Overlays between two collections of garbage.
+_COLLECTED = 10
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -122,25 +126,47 @@ def _import(
     total = imports.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only
-    with cli.progress(ui, b'importing', b'heads', len(todo)) as bar:
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(cli.progress(ui, b'importing', b'heads', len(todo)))
+        # While one batch is stored, the next one is packed.
+        storing = stack.enter_context(futures.ThreadPoolExecutor(1))
+        stored: futures.Future[imports.Imported] | None = None
         for batch in _batches(map(drafts.stack, todo)):
-            with tempfile.TemporaryDirectory(prefix=overlays.FOLDER_PREFIX) as folder:
-                facts: dict[bytes, Changeset] = {}
-                files: list[tuple[Bundle, str]] = []
-                for stack in batch:
-                    bundle, path, changesets = written(
-                        repo, under, backend.settings.repository, stack, folder
-                    )
-                    # Each overlay leaves the index of a changelog in a reference cycle. It has
-                    # few objects, so that hundreds would pile up before a collection.
-                    gc.collect()
-                    files.append((bundle, path))
-                    facts.update((c.node, c) for c in changesets)
-                    bar.increment()
-                found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
-                packed = list(map(markers.pack, found))
-                total += _store(backend, files, list(facts.values()), packed)
+            folder = tempfile.mkdtemp(prefix=overlays.FOLDER_PREFIX)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            packed = _packed(repo, under, backend, batch, folder, bar)
+            if stored is not None:
+                total += stored.result()
+            stored = storing.submit(_store, backend, packed, folder)
+        if stored is not None:
+            total += stored.result()
     return total
+
+
+class _Packed(NamedTuple):
+    files: list[tuple[Bundle, str]]
+    changesets: list[Changeset]
+    markers: list[Marker]
+
+
+def _packed(
+    repo: Any, under: Any, backend: Backend, batch: Sequence[Stack], folder: str, bar: Any
+) -> _Packed:
+    facts: dict[bytes, Changeset] = {}
+    files: list[tuple[Bundle, str]] = []
+    for number, stack in enumerate(batch, 1):
+        bundle, path, changesets = written(
+            repo, under, backend.settings.repository, stack, folder
+        )
+        if number % _COLLECTED == 0:
+            # Each overlay leaves the index of a changelog in a reference cycle. It has few
+            # objects, so that hundreds would pile up before a collection.
+            gc.collect()
+        files.append((bundle, path))
+        facts.update((c.node, c) for c in changesets)
+        bar.increment()
+    found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
+    return _Packed(files, list(facts.values()), list(map(markers.pack, found)))
 
 
 def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
@@ -154,24 +180,23 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
         yield batch
 
 
-def _store(
-    backend: Backend,
-    files: Sequence[tuple[Bundle, str]],
-    changesets: Sequence[Changeset],
-    packed: Sequence[Marker],
-) -> imports.Imported:
+def _store(backend: Backend, packed: _Packed, folder: str) -> imports.Imported:
+    """Store and record a batch, whose files are in ``folder``, and remove these."""
+
     def record(stored_again: Deletions) -> imports.Imported:
         return backend.catalog.write(
             imports.add,
-            changesets,
-            [bundle for bundle, _path in files],
-            packed,
+            packed.changesets,
+            [bundle for bundle, _path in packed.files],
+            packed.markers,
             int(time.time()),
             stored_again,
         )
 
-    upload.put(backend, files)
-    return upload.recorded(backend, files, record)
+    upload.put(backend, packed.files)
+    recorded = upload.recorded(backend, packed.files, record)
+    shutil.rmtree(folder, ignore_errors=True)
+    return recorded
 
 
 def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> None:

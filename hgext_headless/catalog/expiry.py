@@ -14,7 +14,7 @@ from ..model import Bundle
 from . import deletions, encoding, markers
 from .batching import batches, lock
 from .drafts import in_live_bundles
-from .record import changeset_ids, record_bundle
+from .record import changeset_ids, record_bundles
 from .schema import (
     LIVE,
     bookmarks,
@@ -166,8 +166,7 @@ def drop(
     owner = session.scalar(select(session.repository_id))
     assert owner is not None
     ids = changeset_ids(session.connection, owner, (), replacements)
-    for bundle in replacements:
-        record_bundle(session.connection, owner, bundle, ids, now)
+    record_bundles(session.connection, owner, replacements, ids, now)
     for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
         bundle_ids = list(
             session.scalars(

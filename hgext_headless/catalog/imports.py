@@ -95,8 +95,7 @@ def add(
     keys = {bundle.key: bundle for bundle in stored}
     old_keys = _present(session.connection, owner, bundles.c.key, keys)
     ids = record.changeset_ids(session.connection, owner, brought, stored)
-    for bundle in stored:
-        record.record_bundle(session.connection, owner, bundle, ids, now)
+    record.record_bundles(session.connection, owner, stored, ids, now)
     markers.record(session.connection, owner, marks)
     _revive(session.connection, owner, ids)
     lock(session.connection, owner)

@@ -48,8 +48,7 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     ids = changeset_ids(session.connection, repository_id, push.changesets, push.bundles)
     stored = drafts.known(session, [c.node for c in push.changesets])
     new = [c for c in push.changesets if c.node not in stored]
-    for bundle in push.bundles:
-        record_bundle(session.connection, repository_id, bundle, ids, push.date)
+    record_bundles(session.connection, repository_id, push.bundles, ids, push.date)
     bookmarks.move(session, push.bookmarks, push.date)
     new_markers = markers.record(session.connection, repository_id, push.markers)
     recorded = _record_push(session.connection, repository_id, push, new, ids)
@@ -178,43 +177,45 @@ def _ids(
     return found
 
 
-def record_bundle(
+def record_bundles(
     connection: sqlalchemy.Connection,
     repository_id: int,
-    bundle: Bundle,
+    recorded: Sequence[Bundle],
     ids: dict[bytes, int],
     now: int,
 ) -> None:
-    insert_new(
-        connection,
-        bundles,
-        [
-            {
-                'repository_id': repository_id,
-                'key': bundle.key,
-                'size': bundle.size,
-                'sha512': bundle.sha512,
-                'head': bundle.head,
-                'bases': b''.join(bundle.bases),
-                'created': now,
-            }
-        ],
-    )
-    bundle_id = connection.scalar(
-        select(bundles.c.id).where(
-            bundles.c.repository_id == repository_id, bundles.c.key == bundle.key
+    """Write the rows of bundles, unless they are there. ``ids`` are those of their changesets."""
+    rows = [
+        {
+            'repository_id': repository_id,
+            'key': bundle.key,
+            'size': bundle.size,
+            'sha512': bundle.sha512,
+            'head': bundle.head,
+            'bases': b''.join(bundle.bases),
+            'created': now,
+        }
+        # By key: pushes of the same bundles then wait for, and don't block, each other.
+        for bundle in sorted(recorded, key=lambda bundle: bundle.key)
+    ]
+    insert_new(connection, bundles, rows)
+    bundle_ids: dict[str, int] = {}
+    for batch in batches([bundle.key for bundle in recorded]):
+        query = select(bundles.c.key, bundles.c.id).where(
+            bundles.c.repository_id == repository_id, bundles.c.key.in_(batch)
         )
-    )
+        bundle_ids.update((row.key, row.id) for row in connection.execute(query))
     insert_new(
         connection,
         bundle_changesets,
         [
             {
-                'bundle_id': bundle_id,
+                'bundle_id': bundle_ids[bundle.key],
                 'changeset_id': ids[node],
                 'position': position,
                 'is_head': node == bundle.head,
             }
+            for bundle in recorded
             for position, node in enumerate(bundle.nodes)
         ],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent import futures
 from typing import Callable, TypeVar
 
 from ..backend import Backend
@@ -14,17 +15,25 @@ T = TypeVar('T')
 #: Bundles to store, with the paths of their files.
 Files = Sequence[tuple[Bundle, str]]
 
+#: Uploads at a time.
+_TOGETHER = 8
 #: How often objects are stored again if another process deletes them.
 _ATTEMPTS = 3
 
 
 def put(backend: Backend, files: Files) -> None:
-    """Upload bundles from their files.
+    """Upload bundles from their files, several at a time.
 
     Raise what the store raises. At worst objects without a row are left then.
     """
-    for bundle, path in files:
-        backend.store.put(bundle.key, path)
+    store = backend.store
+    if len(files) < 2:
+        for bundle, path in files:
+            store.put(bundle.key, path)
+        return
+    with futures.ThreadPoolExecutor(min(_TOGETHER, len(files))) as pool:
+        for done in [pool.submit(store.put, bundle.key, path) for bundle, path in files]:
+            done.result()
 
 
 def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:
