@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import config, lazy
-from .store import S3Options, cache, replica
+from .store import S3Options, cache, nearer
 
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
@@ -95,8 +95,8 @@ class Backend:
             store: Store = opening.open_store(settings.store, options)
             if settings.store_read is not None:
                 region = settings.store_read_region or settings.s3_region
-                nearer = opening.open_store(settings.store_read, options._replace(region=region))
-                store = replica.WithReplica(store, nearer)
+                replica = opening.open_store(settings.store_read, options._replace(region=region))
+                store = nearer.WithReplica(store, replica)
         return store
 
     @functools.cached_property

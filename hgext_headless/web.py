@@ -22,7 +22,7 @@ from mercurial.hgweb import webutil
 from . import both, config, errors, hgcompat, lazy, replica, requirement
 from .admin import commands
 from .backend import Backend
-from .hgweb import bundle_links, health, pages, search_page
+from .hgweb import bundle_route, health, pages, search_page
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     keywords,
@@ -135,8 +135,8 @@ def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
         lazy.settle()
         # Both come before hgweb asks for a login.
-        if bundle_links.matches(req):
-            return bundle_links.answer(repo, req, res)
+        if bundle_route.matches(req):
+            return bundle_route.answer(repo, req, res)
         if health.matches(req):
             return health.answer(repo, req, res)
         return pages.serve(orig, self, req, res, repo)

@@ -3,7 +3,10 @@
 `commands` declares them. The work of a command is in a module of the same name, which is imported
 when it runs, because most need the database.
 
-- `init`, `stats`, `audit`, `gc`, `expire`, `obliterate`, `rebuild`, ``verify``
+- `init`, `stats`, `audit`, `doctor`
+- `gc`, `expire`, ``verify``, and `housekeeping`, which runs these; `obliterate`, `rebuild`
+- `follow`, ``announce``: what runs all the time
+- `list`, `drop`, `rename`: the repositories of a database
 - `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; ``export``
 - `cli`: ages, progress; `revsets`: drafts by name; `conflicts`: pushes that differ from recorded
   ones; `prometheus`: metrics in a file

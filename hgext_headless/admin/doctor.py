@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import diagnosis, runs, schema
 from ..errors import HeadlessError
 from ..history import append, place as places
-from ..lifecycle import rights
+from ..lifecycle import store_rights
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
 _CLOCK = 5
@@ -147,7 +147,7 @@ class _Doctor:
                 return
             self._say(_OK, b'it answers')
             return
-        if rights.check(self._backend):
+        if store_rights.check(self._backend):
             self._say(_OK, b'an object was written, read, listed and deleted')
         else:
             self._say(

@@ -14,7 +14,7 @@ from ..backend import Backend
 from ..catalog import drafts as drafts_rows, expiry
 from ..catalog.expiry import Candidate, Choice
 from ..errors import Corrupt, Refused
-from ..lifecycle import deletion, drop
+from ..lifecycle import deletion, drop_drafts
 from . import cli, revsets
 
 
@@ -34,7 +34,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
         )
         bar = stack.enter_context(cli.progress(ui, b'expiring', b'bundles', None))
-        done_before = drop.DryRun(set(), set()) if dry_run else None
+        done_before = drop_drafts.DryRun(set(), set()) if dry_run else None
         for candidates, chosen in batches:
             remaining |= chosen
             for done in _dropped(repo, backend, deleter, candidates, chosen, done_before):
@@ -71,18 +71,18 @@ def _dropped(
     deleter: deletion.Deleter | None,
     candidates: Sequence[Candidate],
     chosen: set[bytes],
-    done: drop.DryRun | None,
-) -> Iterator[drop.Plan | Corrupt]:
+    done: drop_drafts.DryRun | None,
+) -> Iterator[drop_drafts.Plan | Corrupt]:
     """Drop bundles and yield the plan that was carried out, or the error if one cannot be read.
 
     If one of several cannot be read, drop each by itself. Without a ``deleter``, only plan.
     """
-    planned = drop.plan(repo, backend, candidates, chosen, done)
+    planned = drop_drafts.plan(repo, backend, candidates, chosen, done)
     if deleter is None:
         yield planned
         return
     try:
-        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
+        gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
     except Corrupt as exc:
         if len(candidates) == 1:
             yield exc

@@ -15,7 +15,7 @@ from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import bundle_rows, deletions, runs
 from ..errors import Refused
 from ..lifecycle import deletion
-from ..store import Object, names
+from ..store import Object, object_keys
 from . import cli
 
 #: Minimum age in seconds of temporary files, and of rows of deleted objects, to be removed.
@@ -84,8 +84,8 @@ def _check_store(backend: Backend, before: float) -> None:
     Then the store is probably another database's.
     """
     found = orphans = 0
-    for prefix in names.prefixes(backend.settings.repository):
-        objects = [o for o in backend.store.objects(prefix) if names.is_key(o.key)]
+    for prefix in object_keys.prefixes(backend.settings.repository):
+        objects = [o for o in backend.store.objects(prefix) if object_keys.is_key(o.key)]
         found += len(objects)
         old = [o.key for o in objects if o.modified < before]
         orphans += len(backend.catalog.read(bundle_rows.without_row, old))
@@ -106,14 +106,14 @@ def _remove_orphans(
 ) -> int:
     """Remove objects without a row that are older than ``before``; return how many are younger."""
     kept = 0
-    parts = list(names.prefixes(backend.settings.repository))
+    parts = list(object_keys.prefixes(backend.settings.repository))
     with cli.progress(ui, b'collecting', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)
             there = {
                 found.key: found
                 for found in backend.store.objects(prefix)
-                if names.is_key(found.key)
+                if object_keys.is_key(found.key)
             }
             orphans = backend.catalog.read(bundle_rows.without_row, list(there))
             old = [key for key in orphans if there[key].modified < before]
@@ -142,7 +142,7 @@ def _collect_cache(backend: Backend, before: float) -> int:
     repository = backend.settings.repository
 
     def is_live(digests: list[str]) -> set[str]:
-        keys = {names.key(repository, digest): digest for digest in digests}
+        keys = {object_keys.key(repository, digest): digest for digest in digests}
         return {keys[key] for key in backend.catalog.read(bundle_rows.with_row, list(keys))}
 
     return backend.cache.collect(is_live, before)

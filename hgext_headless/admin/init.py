@@ -11,7 +11,7 @@ from ..backend import Backend
 from ..catalog import catalog, engine, migrate, search
 from ..errors import Refused
 from ..history import append, place
-from ..lifecycle import rights
+from ..lifecycle import store_rights
 from . import cli
 
 #: Seconds between two steps. SQLite has one writer, and looks up to ten times a second whether
@@ -41,7 +41,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         )
     if backend.catalog.read(search.may_fill):
         _write_words(ui, backend)
-        rights.check(backend)
+        store_rights.check(backend)
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server
         backend.store.check()

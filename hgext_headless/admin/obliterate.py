@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import bans, drafts, expiry, names
 from ..catalog.expiry import Candidate
 from ..errors import Refused, Temporary
-from ..lifecycle import deletion, drop
+from ..lifecycle import deletion, drop_drafts
 from . import cli
 
 
@@ -32,8 +32,9 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         now = int(time.time())
         backend.catalog.write(bans.record, cli.operator(), [node], reason, now)
         candidates = backend.catalog.read(expiry.holding, [node])
-        planned = drop.plan(repo, backend, candidates, _with_descendants(backend, candidates, node))
-        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
+        chosen = _with_descendants(backend, candidates, node)
+        planned = drop_drafts.plan(repo, backend, candidates, chosen)
+        gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
         if backend.catalog.read(drafts.known, [node]):
             raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
     with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
@@ -62,7 +63,7 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
     node = found[0] if found else bin(name)
     if node == repo.nodeconstants.wdirid:
         raise Refused(f'{shown} is the working directory')
-    if drop.public_now(repo)(node):
+    if drop_drafts.public_now(repo)(node):
         raise Refused(f'{shown} is public: it is in the repository itself')
     return node
 

@@ -16,7 +16,7 @@ from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..catalog import bans, bundle_rows
 from ..errors import Corrupt, HeadlessError, Refused
 from ..model import Bundle, Push, Recorded
-from ..store import Object, names
+from ..store import Object, object_keys
 from . import cli
 
 #: The user of rebuilt pushes.
@@ -59,11 +59,11 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 def _without_row(ui: Any, backend: Backend) -> list[Object]:
     """Return the objects without a row, the oldest first."""
     found: list[Object] = []
-    parts = list(names.prefixes(backend.settings.repository))
+    parts = list(object_keys.prefixes(backend.settings.repository))
     with cli.progress(ui, b'listing', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)
-            objects = {o.key: o for o in backend.store.objects(prefix) if names.is_key(o.key)}
+            objects = {o.key: o for o in backend.store.objects(prefix) if object_keys.is_key(o.key)}
             found += (
                 objects[key] for key in backend.catalog.read(bundle_rows.without_row, list(objects))
             )
@@ -101,7 +101,7 @@ def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -
 def _described(key: str, path: str) -> Bundle:
     """Return the key, size and digest of an object's file, as a bundle without changesets."""
     name, check = write.digests(path)
-    if name != names.digest(key):
+    if name != object_keys.digest(key):
         raise Corrupt(f'object {key} is not what its name says')
     return Bundle(key, os.path.getsize(path), check, nullid, ())
 

@@ -12,7 +12,7 @@ from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import repositories
 from ..errors import Refused
 from ..lifecycle import deletion
-from ..store import names
+from ..store import object_keys
 from . import cli
 
 #: Objects that are copied between two transactions.
@@ -32,7 +32,10 @@ def run(ui: Any, repo: Any, backend: Backend, old: bytes, new: bytes, **opts: An
         with cli.progress(ui, b'renaming', b'objects', there[before].bundles) as bar:
             while True:
                 while keys := other.catalog.read(repositories.keys_of, _BATCH):
-                    renamed = [(key, names.key(after, names.digest(key))) for key in keys]
+                    digests = map(object_keys.digest, keys)
+                    renamed = [
+                        (key, object_keys.key(after, digest)) for key, digest in zip(keys, digests)
+                    ]
                     for pair in renamed:
                         _copy(other, *pair)
                     other.catalog.write(repositories.set_keys, renamed)

@@ -16,7 +16,7 @@ from mercurial import bundle2, bundlerepo, exchange, localrepo, manifest, ui as 
 from .. import hgcompat
 from ..errors import Corrupt, Temporary
 from ..model import Bundle
-from ..store import Source, names
+from ..store import Source, object_keys
 from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
@@ -37,7 +37,7 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
 
     Raise `errors.Corrupt` if its size, digest or format is wrong.
     """
-    name = os.path.join(folder, names.digest(bundle.key))
+    name = os.path.join(folder, object_keys.digest(bundle.key))
     store.get(bundle.key, name)
     layer = uncompressed(ui, bundle, name)
     os.unlink(name)

@@ -16,7 +16,7 @@ from mercurial.node import nullid
 
 from .. import hgcompat
 from ..model import Bundle
-from ..store import names
+from ..store import object_keys
 from . import ancestry
 
 FORMAT = b'HG10GZ'
@@ -50,7 +50,7 @@ def write(
     )
     name, check = digests(path)
     bundle = Bundle(
-        key=names.key(repository, name),
+        key=object_keys.key(repository, name),
         size=os.path.getsize(path),
         sha512=check,
         head=head,

@@ -10,6 +10,7 @@
 - `search`, `words`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
 - `public_log`: public history, for all servers; `notifications`: wake those who wait for it
+- `usage`: what one user has pushed and stored, for limits
 - `expiry`, `bans`, `tombstones`: drafts that expire, drafts that may not come back, what is known
   of both
 - `bundle_rows`, `deletions`: rows and objects

@@ -3,7 +3,7 @@
 - `pages`: hgweb's own pages, for drafts too
 - `search_page`: hgweb's own search, if it finds nothing
 - `error_pages`: what an error page says in addition to the error
-- `bundle_links`: the answer to a link to a bundle
+- `bundle_route`: the answer to a link to a bundle
 - `health`: whether the server runs, and whether it is ready
 - `pushlog`: the pushlog, in all its formats
 

@@ -24,7 +24,7 @@ from ..bundles.overlay import FOLDER_PREFIX
 from ..errors import HeadlessError
 from ..lifecycle import upload
 from ..model import Bundle, LogEntry, Published
-from ..store import names
+from ..store import object_keys
 from . import place as places, unrecorded
 from .place import Place
 
@@ -102,7 +102,7 @@ def _write(
     )
     name, check = write.digests(path)
     bundle = Bundle(
-        key=names.key(repository, name),
+        key=object_keys.key(repository, name),
         size=os.path.getsize(path),
         sha512=check,
         head=heads[-1],

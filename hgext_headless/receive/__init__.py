@@ -8,7 +8,7 @@
 - `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers`: divide
   those
 - `limits`: how much one user may push
-- `pack`: the bundles of the drafts
+- `pack`: the bundles of the drafts, and that for the log of public history
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client
 

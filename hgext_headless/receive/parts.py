@@ -112,7 +112,7 @@ def check_heads(orig: Handler, op: Any, part: Any) -> None:
 def check_phases(orig: Handler, op: Any, part: Any) -> None:
     if incoming_of(op) is None:
         return orig(op, part)
-    # The client repeats the draft roots that `wire.roots` named.
+    # The client repeats the draft roots that `wire.phase_roots` named.
     _small(part)
 
 

@@ -1,4 +1,9 @@
-"""The store: objects by key, with the same few methods for each back end."""
+"""The store: objects by key, with the same few methods for each back end.
+
+- `opening`: the back end of a URL; `s3`, `files`: the back ends
+- `nearer`: a replica to read from; `cache`: a local cache in front of a store
+- `object_keys`: the names of objects
+"""
 
 from __future__ import annotations
 

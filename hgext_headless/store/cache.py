@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from . import Source, names
+from . import Source, object_keys
 
 _TEMPORARY = '.tmp-'
 #: Seconds after which no process writes to a temporary file any more.
@@ -32,7 +32,7 @@ class Cached:
 
     def get(self, key: str, path: str) -> None:
         """See `Source.get`."""
-        digest = names.digest(key)
+        digest = object_keys.digest(key)
         entry = os.path.join(self._folder, digest)
         if self._copy(entry, digest, path):
             return
@@ -60,7 +60,7 @@ class Cached:
     def forget(self, key: str) -> None:
         """Remove an entry, if present."""
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._folder, names.digest(key)))
+            os.unlink(os.path.join(self._folder, object_keys.digest(key)))
 
     def _copy(self, entry: str, digest: str, path: str) -> bool:
         """Copy an entry to ``path``. Return False if it is missing or does not match its digest."""

@@ -16,7 +16,7 @@ from mercurial.node import hex
 from .. import config, errors, hgcompat
 from ..backend import Backend
 from ..errors import HeadlessError
-from . import roots
+from . import phase_roots
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Questions
@@ -127,7 +127,7 @@ def _with_drafts(
     ``bookmarks``.
     """
     if namespace == b'phases':
-        return {**keys, **roots.named(Backend(repo), repo)}
+        return {**keys, **phase_roots.named(Backend(repo), repo)}
     if namespace == b'bookmarks':
         return {**_draft_bookmarks(repo), **keys}
     return keys

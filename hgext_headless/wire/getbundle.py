@@ -15,8 +15,8 @@ from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..errors import Corrupt, Refused
 from ..model import Bundle
-from ..store import names
-from . import links, roots
+from ..store import object_keys
+from . import phase_roots, signed_links
 
 #: The digest for clients to check; they know md5, sha1 and sha512.
 _DIGEST = b'sha512'
@@ -98,7 +98,8 @@ def get_bundle_chunks(
         if backend.settings.inline == 'never':
             raise Refused('this client can follow no link, and headless.inline is never')
         stages.note(by='inline')
-        if not exchange.bundle2requested(bundlecaps) and not roots.are_named(backend, repo, drafts):
+        has_bundle2 = exchange.bundle2requested(bundlecaps)
+        if not (has_bundle2 or phase_roots.are_named(backend, repo, drafts)):
             raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
         with stages.stage('inline'):
             return _inline(orig, repo, backend, wanted, source, heads, common, bundlecaps, kwargs)
@@ -172,7 +173,7 @@ def _links(
     base = hgcompat.request_base(repo.ui) or settings.link_base
     linked = []
     for bundle in {found[node].key: found[node] for node in drafts}.values():
-        url = links.link(settings, bundle, base)
+        url = signed_links.link(settings, bundle, base)
         if url is None:
             return None
         scheme = hgcompat.to_bytes(url.split(':', 1)[0])
@@ -192,7 +193,7 @@ def _check_object(backend: Backend, bundle: Bundle) -> None:
     if checked.get(bundle.key, 0) > time.monotonic():
         matches = backend.store.size(bundle.key) == bundle.size
     else:
-        matches = backend.store.sha256(bundle.key) == names.digest(bundle.key)
+        matches = backend.store.sha256(bundle.key) == object_keys.digest(bundle.key)
     if not matches:
         checked.pop(bundle.key, None)
         raise Corrupt(f'object {bundle.key} is not in the store as it was stored')

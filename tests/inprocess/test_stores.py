@@ -12,14 +12,15 @@ import pytest
 import services as running
 
 from hgext_headless.errors import Corrupt, Temporary
-from hgext_headless.store import Object, S3Options, Store, names, opening, replica
+from hgext_headless.store import Object, S3Options, Store, object_keys, opening
+from hgext_headless.store.nearer import WithReplica
 
 CONTENT = b'HG10UN data'
 _prefixes = itertools.count()
 
 
 def key_of(content: bytes, repository: str = 'try') -> str:
-    return names.key(repository, hashlib.sha256(content).hexdigest())
+    return object_keys.key(repository, hashlib.sha256(content).hexdigest())
 
 
 KEY = key_of(CONTENT)
@@ -32,7 +33,7 @@ def store(request, tmp_path, monkeypatch) -> Store:
         made = opening.open_store(f'file://{tmp_path}/store', S3Options())
         if request.param == 'file':
             return made
-        return replica.WithReplica(
+        return WithReplica(
             made, opening.open_store(f'file://{tmp_path}/replica', S3Options())
         )
     services = request.getfixturevalue('services')
@@ -67,7 +68,7 @@ class TestStore:
         key = self.put(store, content)
         assert self.get(store, key) == content
         assert store.size(key) == len(content)
-        assert store.sha256(key) == names.digest(key)
+        assert store.sha256(key) == object_keys.digest(key)
 
     def test_absent(self, store):
         assert store.size(KEY) is None
@@ -101,7 +102,8 @@ class TestStore:
         assert {one.key: one.size for one in found} == keys
         assert all(isinstance(one, Object) for one in found)
         assert all(before - 2 <= one.modified <= time.time() + 2 for one in found)
-        by_prefix = [one.key for prefix in names.prefixes('try') for one in store.objects(prefix)]
+        prefixes = object_keys.prefixes('try')
+        by_prefix = [one.key for prefix in prefixes for one in store.objects(prefix)]
         assert sorted(by_prefix) == sorted(keys)
         assert list(store.objects('none/')) == []
 
@@ -140,7 +142,7 @@ class TestReplica:
         store = opening.open_store(f'file://{tmp_path}/store', S3Options())
         nearer = opening.open_store(f'file://{tmp_path}/replica', S3Options())
         (tmp_path / 'object').write_bytes(CONTENT)
-        return store, nearer, replica.WithReplica(store, nearer)
+        return store, nearer, WithReplica(store, nearer)
 
     def test_before_and_after_it_got_there(self, both, tmp_path):
         store, nearer, combined = both
@@ -150,7 +152,7 @@ class TestReplica:
         combined.get(KEY, str(tmp_path / 'back'))
         nearer.put(KEY, str(tmp_path / 'object'))
         assert combined.local_path(KEY) == nearer.local_path(KEY)
-        assert combined.sha256(KEY) == names.digest(KEY)
+        assert combined.sha256(KEY) == object_keys.digest(KEY)
         store.delete([KEY])
         combined.get(KEY, str(tmp_path / 'again'))
         assert (tmp_path / 'again').read_bytes() == CONTENT
@@ -162,7 +164,7 @@ class TestReplica:
         path = Path(nearer.local_path(KEY))
         path.parent.mkdir(parents=True)
         path.write_bytes(b'altered')
-        assert combined.sha256(KEY) != names.digest(KEY)
+        assert combined.sha256(KEY) != object_keys.digest(KEY)
 
 
 class TestParts:

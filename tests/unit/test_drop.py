@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from hgext_headless.catalog import expiry
 from hgext_headless.catalog.expiry import Candidate
 from hgext_headless.errors import Refused
-from hgext_headless.lifecycle import drop
+from hgext_headless.lifecycle import drop_drafts
 from hgext_headless.model import Bundle
 
 NULL = bytes(20)
@@ -78,7 +78,7 @@ def candidates(case: Case) -> list[Candidate]:
     ]
 
 
-def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop.Plan:
+def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop_drafts.Plan:
     repo = SimpleNamespace(
         invalidateall=lambda: None,
         revs=lambda revset: [],
@@ -95,7 +95,7 @@ def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop.Plan
         return {one for one in wanted if any(one in nodes for nodes in (*case.others, *kept))}
 
     backend = SimpleNamespace(catalog=SimpleNamespace(read=read))
-    return drop.plan(repo, backend, chosen_bundles, case.chosen, done)
+    return drop_drafts.plan(repo, backend, chosen_bundles, case.chosen, done)
 
 
 quickly = settings(max_examples=40, deadline=None)
@@ -127,7 +127,7 @@ def test_plan(case):
 @given(cases())
 def test_dry_run_in_steps(case):
     """As if the bundles of the steps before were gone, and what stays of them stored."""
-    done = drop.DryRun(set(), set())
+    done = drop_drafts.DryRun(set(), set())
     expired: list[bytes] = []
     for candidate in candidates(case):
         expired += planned(case, [candidate], done).expired
@@ -142,4 +142,4 @@ def test_repository_with_drafts_of_its_own():
     repo = SimpleNamespace(invalidateall=lambda: None, revs=lambda revset: [0])
     repo.unfiltered = lambda: repo
     with pytest.raises(Refused, match='has drafts in itself'):
-        drop.public_now(repo)
+        drop_drafts.public_now(repo)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hgext_headless.model import Parents
-from hgext_headless.wire import roots
+from hgext_headless.wire import phase_roots
 
 NULL = bytes(20)
 
@@ -76,7 +76,8 @@ def test_named(graph, draw, limit):
     heads = draw.draw(st.sets(st.sampled_from(nodes)))
     pushed = {one for head in heads for one in ancestors(graph, head)}
     recent = [one for one in graph if one.node in pushed]
-    recent = roots.draft_roots(recent, draw.draw(st.sampled_from([public, set()])).__contains__)
+    gone = draw.draw(st.sampled_from([public, set()]))
+    recent = phase_roots.draft_roots(recent, gone.__contains__)
 
     def stacks(wanted) -> list[Parents]:
         """What the bundles have that hold one of them."""
@@ -85,8 +86,8 @@ def test_named(graph, draw, limit):
 
     session = SimpleNamespace(recent_roots=lambda most: recent, stacks=stacks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roots, 'LIMIT', limit)
-        keys = roots._named(session, Repo(graph, public))
+        patch.setattr(phase_roots, 'LIMIT', limit)
+        keys = phase_roots._named(session, Repo(graph, public))
     named = {bytes.fromhex(key.decode()) for key in keys}
     assert len(named) <= limit + 1
     for one in drafts:
@@ -101,7 +102,7 @@ def test_named(graph, draw, limit):
 def test_of(graph, draw):
     public = draw.draw(st.sets(st.sampled_from([one.node for one in graph])))
     drafts = {one.node for one in graph if one.node not in public}
-    found = {one.node for one in roots.draft_roots(graph, public.__contains__)}
+    found = {one.node for one in phase_roots.draft_roots(graph, public.__contains__)}
     assert found == {
         one.node for one in graph if one.node in drafts and not {one.p1, one.p2} & drafts
     }
@@ -109,7 +110,7 @@ def test_of(graph, draw):
 
 def test_too_many_to_look_at(monkeypatch):
     """The null revision: all that the client has pushed stays draft."""
-    monkeypatch.setattr(roots, '_MOST', 3)
+    monkeypatch.setattr(phase_roots, '_MOST', 3)
     many = [Parents(node(number), NULL, NULL) for number in range(4)]
     session = SimpleNamespace(recent_roots=lambda most: many[:most])
-    assert roots._named(session, Repo([], set())) == {b'0' * 40: b'1'}
+    assert phase_roots._named(session, Repo([], set())) == {b'0' * 40: b'1'}

@@ -19,9 +19,9 @@ from ...bundles.overlay import FOLDER_PREFIX, Layer
 from ...catalog import bundle_rows, consistency, expiry
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError
-from ...lifecycle import deletion, drop
+from ...lifecycle import deletion, drop_drafts
 from ...model import Bundle
-from ...store import Object, names
+from ...store import Object, object_keys
 from .. import cli, rebuild
 from .report import Report, has
 
@@ -56,7 +56,7 @@ class Objects:
         self._force = force
 
     def check(self) -> None:
-        parts = list(names.prefixes(self._backend.settings.repository))
+        parts = list(object_keys.prefixes(self._backend.settings.repository))
         if self._report.repair and not self._force:
             self._check_store(parts)
         with cli.progress(self._ui, b'objects', b'parts', len(parts)) as bar:
@@ -164,19 +164,19 @@ class Objects:
             if self._problem(row, read=bool(self._share)) is None:
                 return True  # the object is there again
             candidates, planned = self._planned(row)
-            drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
+            drop_drafts.carry_out(self._repo, self._backend, deleter, candidates, planned)
         return True
 
-    def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop.Plan]:
+    def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop_drafts.Plan]:
         """Return the candidates and the plan for dropping a bundle."""
         holding = self._backend.catalog.read(expiry.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
         chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
-        return candidates, drop.plan(self._repo, self._backend, candidates, chosen)
+        return candidates, drop_drafts.plan(self._repo, self._backend, candidates, chosen)
 
     def _check_orphans(self, objects: list[Object]) -> None:
         old = time.time() - _UNDER_WAY
-        keys = [o.key for o in objects if names.is_key(o.key) and o.modified < old]
+        keys = [o.key for o in objects if object_keys.is_key(o.key) and o.modified < old]
         for key in self._backend.catalog.read(bundle_rows.without_row, keys):
             self._report.problem(
                 b'orphan',
@@ -196,7 +196,7 @@ class Objects:
     def _check_foreign(self) -> None:
         """Report objects with the repository's prefix whose keys are not those of bundles."""
         for found in self._backend.store.objects(f'{self._backend.settings.repository}/'):
-            if not names.is_key(found.key):
+            if not object_keys.is_key(found.key):
                 self._report.problem(
                     b'foreign', hgcompat.to_bytes(found.key), b'is the name of no bundle'
                 )

@@ -15,9 +15,9 @@ from mercurial import util
 from .. import hgcompat, timings
 from ..backend import Backend
 from ..errors import Corrupt, HeadlessError, Refused
-from ..store import names
+from ..store import object_keys
 from ..timings import Stages
-from ..wire import links
+from ..wire import signed_links
 from .pages import RETRY
 
 _STATUS = {
@@ -31,7 +31,7 @@ _STATUS = {
 def matches(req: Any) -> bool:
     """Return whether a request (hgweb's `parsedrequest`) is for this route."""
     parts = req.dispatchparts
-    return bool(parts) and parts[0] == links.ROUTE.encode()
+    return bool(parts) and parts[0] == signed_links.ROUTE.encode()
 
 
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
@@ -62,8 +62,8 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
             req.qsparams.get(b'signature', b''),
         )
     )
-    links.check(backend.settings, digest, expires, signature)
-    key = names.key(backend.settings.repository, digest)
+    signed_links.check(backend.settings, digest, expires, signature)
+    key = object_keys.key(backend.settings.repository, digest)
     stages.note(bundle=key)
     with stages.stage('sign'):
         url = backend.store.url(key, backend.settings.link_ttl)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..backend import Backend
 from ..bundles import write
 from ..errors import Corrupt, HeadlessError, Misconfigured, Temporary
-from ..store import names
+from ..store import object_keys
 
 
 def check(backend: Backend) -> bool:
@@ -24,7 +24,7 @@ def check(backend: Backend) -> bool:
         path, back = os.path.join(folder, 'probe'), os.path.join(folder, 'back')
         with open(path, 'wb') as file:
             file.write(b'headless %s\n' % os.urandom(16).hex().encode('ascii'))
-        key = names.key(repository, write.digests(path)[0])
+        key = object_keys.key(repository, write.digests(path)[0])
         prefix = key[: key.rindex('/') + 1]
         _can('write objects (s3:PutObject)', lambda: store.put(key, path))
         try:

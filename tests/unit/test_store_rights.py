@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from hgext_headless.errors import Temporary
-from hgext_headless.lifecycle import rights
-from hgext_headless.store import names
+from hgext_headless.lifecycle import store_rights
+from hgext_headless.store import object_keys
 from hgext_headless.store.files import FileStore
 
 
@@ -32,11 +32,11 @@ def backend(tmp_path):
 
 def objects(backend) -> list[str]:
     backend.store.refused = ()
-    return [o.key for o in backend.store.objects('try/') if names.is_key(o.key)]
+    return [o.key for o in backend.store.objects('try/') if object_keys.is_key(o.key)]
 
 
 def test_all(backend):
-    assert rights.check(backend)
+    assert store_rights.check(backend)
     assert objects(backend) == []
 
 
@@ -47,14 +47,14 @@ def test_missing(backend, verb, right):
     """It is named, and nothing is left."""
     backend.store.refused = (verb,)
     with pytest.raises(Temporary, match=right):
-        rights.check(backend)
+        store_rights.check(backend)
     assert objects(backend) == []
 
 
 def test_may_not_delete(backend):
     """As a push server by its policy: no error, and gc finds the object."""
     backend.store.refused = ('delete',)
-    assert not rights.check(backend)
+    assert not store_rights.check(backend)
     [key] = objects(backend)
     shutil.rmtree(backend.store.local_path('try'))
     assert key.startswith('try/')

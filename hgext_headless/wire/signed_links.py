@@ -20,7 +20,7 @@ import time
 from ..config import MAX_LINK, Settings
 from ..errors import Refused, Temporary
 from ..model import Bundle
-from ..store import names
+from ..store import object_keys
 
 ROUTE = 'headless-bundle'
 #: Bytes of the HMAC-SHA256 in a signature: 128 bits, as in an AES key.
@@ -45,7 +45,7 @@ def _signed(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     secret = _secret(settings, create=True)
     if base is None or secret is None:
         return None
-    digest = names.digest(bundle.key)
+    digest = object_keys.digest(bundle.key)
     expires = int(time.time()) + settings.link_ttl
     signature = _signature(secret, settings.repository, digest, expires)
     return f'{base}/{ROUTE}/{digest}?expires={expires}&signature={signature}'
