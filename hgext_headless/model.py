@@ -241,12 +241,16 @@ class Brought:
 
 @dataclass(frozen=True)
 class Tombstone:
-    """A changeset that is gone, and the push that had brought it. ``pushed`` and ``removed`` are
-    seconds since the epoch; the latter is None where nobody removed it for good."""
+    """A changeset that is gone, and the push that had brought it.
+
+    ``pushed``, ``gone`` and ``removed`` are seconds since the epoch. ``gone`` is None if it is
+    not known when it went; ``removed`` is None if nobody removed it for good.
+    """
 
     node: bytes
     push_id: int
     pushed: int
+    gone: int | None
     removed: int | None
 
 

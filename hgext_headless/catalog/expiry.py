@@ -183,7 +183,7 @@ def drop(
     held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
     for batch in batches(tombstoned):
-        _make_tombstones(session.connection, owner, batch)
+        _make_tombstones(session.connection, owner, batch, now)
     lock(session.connection, owner)
     for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
@@ -198,13 +198,15 @@ def drop(
     return tombstoned
 
 
-def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
+def _make_tombstones(
+    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes], now: int
+) -> None:
     """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
     ids = select(changesets.c.id).where(mine)
     connection.execute(
         insert(tombstones).from_select(
-            ['repository_id', 'push_id', 'position', 'node', 'p1', 'p2'],
+            ['repository_id', 'push_id', 'position', 'node', 'p1', 'p2', 'gone'],
             select(
                 literal(owner),
                 push_changesets.c.push_id,
@@ -212,6 +214,7 @@ def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Seque
                 changesets.c.node,
                 changesets.c.p1,
                 changesets.c.p2,
+                literal(now),
             )
             .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
             .where(mine),

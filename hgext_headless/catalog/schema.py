@@ -233,6 +233,8 @@ tombstones = Table(
     Column('node', _Node, nullable=False),
     Column('p1', _Node, nullable=False),
     Column('p2', _Node, nullable=False),
+    # When it went, in seconds since the epoch. None: not known.
+    Column('gone', BigInteger),
     ForeignKeyConstraint(
         ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
     ),

@@ -22,7 +22,13 @@ def named(session: Session, name: bytes) -> Tombstone | None:
     if not re.fullmatch(LONG_PREFIX, name):
         return None
     query = (
-        select(tombstones.c.node, pushes.c.push_id, pushes.c.date, audit.c.date.label('removed'))
+        select(
+            tombstones.c.node,
+            tombstones.c.gone,
+            pushes.c.push_id,
+            pushes.c.date,
+            audit.c.date.label('removed'),
+        )
         .join(
             pushes,
             (pushes.c.repository_id == tombstones.c.repository_id)
@@ -42,4 +48,4 @@ def named(session: Session, name: bytes) -> Tombstone | None:
         .limit(1)
     )
     row = session.execute(query).first()
-    return row and Tombstone(bytes(row.node), row.push_id, row.date, row.removed)
+    return row and Tombstone(bytes(row.node), row.push_id, row.date, row.gone, row.removed)

@@ -185,6 +185,8 @@ def gone(web: Any, session: Questions, name: bytes) -> Exception:
             line += b'was removed on ' + _day(tombstone.removed)
         elif tombstone.push_id <= session.imported_push_id():
             line += b'is kept no longer'
+        elif tombstone.gone is not None:
+            line += b'expired on ' + _day(tombstone.gone)
         else:
             line += b'has expired'
     return common.ErrorResponse(_GONE, line)

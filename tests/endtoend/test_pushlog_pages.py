@@ -190,7 +190,10 @@ def test_errors_say_how_to_go_on(seen, style):
     for path in (f'rev/{"ab" * 20}{ask}', f'pushloghtml{ask}&changeset={"ab" * 20}'):
         page = fetch_page(base + path, 404)
         assert f'href="/pushloghtml{ask}">pushlog</a>' in page.split('pushloghint', 1)[1]
-    for node, push, word in ((seen.removed, 4, 'was removed on 20'), (seen.expired, 5, 'expired')):
+    for node, push, word in (
+        (seen.removed, 4, 'it was removed on 20'),
+        (seen.expired, 5, 'it expired on 20'),
+    ):
         page = fetch_page(f'{base}rev/{node}{ask}', 410)
         assert re.search(rf'is gone: push {push} brought it on \d{{4}}-\d\d-\d\d, and it ', page)
         assert word in page and 'a secret' not in page

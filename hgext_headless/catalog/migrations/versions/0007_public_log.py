@@ -1,4 +1,4 @@
-"""The log of public history; announcements, last runs of commands, and sizes of pushes.
+"""The log of public history; announcements, last runs of commands, sizes, expiry dates.
 
 Revision ID: 0007
 """
@@ -26,6 +26,7 @@ def upgrade() -> None:
     compatibility = table('compatibility', column('revision'), column('min_code'))
     op.bulk_insert(compatibility, [{'revision': revision, 'min_code': '0006'}])
     op.add_column('pushes', Column('size', BigInteger))
+    op.add_column('tombstones', Column('gone', BigInteger))
     op.create_table(
         'public_history',
         _repository_id(),
