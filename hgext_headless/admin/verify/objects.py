@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from mercurial.node import hex
@@ -21,8 +23,9 @@ from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError
 from ...lifecycle import deletion, drop_drafts
 from ...model import Bundle
-from ...store import Object, object_keys
+from ...store import Object, Source, object_keys
 from .. import cli, rebuild
+from .prefetch import Prefetch
 from .report import Report, has
 
 #: Age in seconds from which an object without a row is reported: a running push may record it.
@@ -50,6 +53,7 @@ class Objects:
         self._ui = ui
         self._repo = repo
         self._backend = backend
+        self._source: Source = backend.store
         self._report = report
         self._since = since
         self._share = share
@@ -89,15 +93,32 @@ class Objects:
             objects = list(self._backend.store.objects(prefix))
             sizes.update((found.key, found.size) for found in objects)
             self._check_orphans(objects)
-        for row in rows:
-            self._report.bundles += 1
-            read = random.random() < self._share
-            known_good = sizes.get(row.key) == row.size and not read
-            self._check_row(row, None if known_good else self._problem(row, read))
+        chosen = {row.key for row in rows if random.random() < self._share}
+        with self._prefetching([row.key for row in rows if row.key in chosen]):
+            for row in rows:
+                self._report.bundles += 1
+                read = row.key in chosen
+                size = sizes.get(row.key)
+                known_good = size == row.size and not read
+                self._check_row(row, None if known_good else self._problem(row, read, size))
 
-    def _problem(self, row: BundleRow, read: bool) -> bytes | None:
-        """Return what is wrong with an object, or None; ask the store."""
-        size = self._backend.store.size(row.key)
+    @contextlib.contextmanager
+    def _prefetching(self, keys: list[str]) -> Iterator[None]:
+        """Read the objects ``keys`` from a source that fetches them ahead."""
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        source = Prefetch(self._backend.store, keys, folder)
+        self._source = source
+        try:
+            yield
+        finally:
+            self._source = self._backend.store
+            source.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _problem(self, row: BundleRow, read: bool, size: int | None = None) -> bytes | None:
+        """Return what is wrong with an object, or None; ask the store, if its ``size`` differs."""
+        if size != row.size:
+            size = self._backend.store.size(row.key)
         if size is None:
             return b'the object is not in the store'
         if size != row.size:
@@ -128,7 +149,7 @@ class Objects:
         folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         try:
             bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
-            layer = overlays.fetch(self._ui, self._backend.store, bundle, folder)
+            layer = overlays.fetch(self._ui, self._source, bundle, folder)
             if all(has(self._repo, base) for base in row.bases):  # otherwise that is reported
                 self._compare(row, layer, folder)
         except Corrupt as exc:
