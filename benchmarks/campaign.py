@@ -128,6 +128,8 @@ class Campaign:
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.get_pid(), signal.SIGKILL)
         time.sleep(random.random())
+        # The process may wait for its parent: its file would hold the next one up.
+        (self.pgdata / 'postmaster.pid').unlink(missing_ok=True)
         for _attempt in range(30):
             try:
                 server.ensure_postgres_running()
@@ -338,8 +340,7 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
             thread.join()
         for url in campaign.urls():
             world.wait_for(url)
-        gone = json.loads(fetch(f'{campaign.urls()[0]}json-pushes?version=2&startID=0&full=1')[1])
-        campaign.expired.update(_tombstones(gone))
+        campaign.expired.update(gone(campaign.urls()[0]))
         try:
             campaign.check(campaign.clones, campaign.urls()[0])
         finally:
@@ -352,12 +353,16 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
         return campaign
 
 
-def _tombstones(pushes: dict[str, Any]) -> Iterator[str]:
-    """Changesets of which the pushlog has no more than the name."""
-    for push in pushes.get('pushes', {}).values():
-        for changeset in push['changesets']:
-            if not changeset.get('author'):
-                yield changeset['node']
+def gone(url: str) -> set[str]:
+    """Changesets that are gone: ``full`` leaves them out."""
+
+    def pushes(query: str) -> Iterator[dict[str, Any]]:
+        found = json.loads(fetch(f'{url}json-pushes?version=2&startID=0{query}')[1])
+        yield from found['pushes'].values()
+
+    listed = {node for push in pushes('') for node in push['changesets']}
+    there = {changeset['node'] for push in pushes('&full=1') for changeset in push['changesets']}
+    return listed - there
 
 
 def main() -> int:
