@@ -11,7 +11,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import boto3
@@ -57,11 +57,13 @@ _CREDENTIALS = {
 class S3Store:
     """Objects with a prefix in a bucket. ``written`` are further parameters of each upload."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str, written: dict[str, str]) -> None:
+    def __init__(
+        self, client: Any, bucket: str, prefix: str, written: Mapping[str, str] | None = None
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
-        self._written = written
+        self._written = written or {}
 
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key

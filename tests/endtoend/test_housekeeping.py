@@ -198,7 +198,7 @@ def test_expire_by_user_push_and_revset(embedded):
     out = server.hg('admin::headless-expire', '-r', 'deadbeef', code=255)
     assert 'no stored draft is named' in out
     # Numbers and short words are what they are in a revset.
-    for revset in ('limit(draft(), 1)', 'desc("5") or user(a)', '-1', '5'):
+    for revset in ('limit(draft(), 1)', 'desc("5") or user(a)', '-1', '2'):
         out = server.hg('admin::headless-expire', '--push', '3', '-n', '-r', revset, code=None)
         assert 'ambiguous' not in out
         assert 'temporary' not in out

@@ -83,7 +83,7 @@ def test_import(world, make_server, backend):
     assert (first['node'], first['desc'], first['files']) == (public[0], 'public0', ['public0'])
     assert first['author'] == 'Test <test@example.com>' and first['branch'] == 'default'
     rows = tables(server)
-    assert (1, 3, b'al\xffice', 1_500_000_003, 2) in rows['pushes']
+    assert (1, 3, b'al\xffice', 1_500_000_003, 2, None) in rows['pushes']
     assert [row[1:4] for row in rows['tombstones']] == [
         (4, 0, bytes.fromhex(gone[1])),
         (4, 2, bytes.fromhex(late)),

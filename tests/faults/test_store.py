@@ -13,7 +13,7 @@ from botocore import exceptions
 from moto import mock_aws
 
 from hgext_headless.errors import Corrupt, Misconfigured, Temporary
-from hgext_headless.store import s3
+from hgext_headless.store import S3Options, s3
 from hgext_headless.store.files import FileStore
 from hgext_headless.store.s3 import S3Store
 
@@ -161,7 +161,7 @@ def test_store_that_drips(monkeypatch, tmp_path):
 
         threading.Thread(target=serve, daemon=True).start()
         url = f'http://127.0.0.1:{listener.getsockname()[1]}'
-        store = s3.open_s3('drafts', '', url, 'us-east-1')
+        store = s3.open_s3('drafts', '', S3Options(url, 'us-east-1'))
         started = time.monotonic()
         with pytest.raises(Temporary):
             store.get(KEY, str(tmp_path / 'back'))
