@@ -214,6 +214,14 @@ def test_move_in_keep_house_move_out(world, services):
     bob.commit('new')
     assert 'as push 5' in bob.hg('push', '-f', '-r', '.')
 
+    sh(block('follow'))
+    # The tests' Postgres has no fsync, which is a problem.
+    told = sh(block('doctor').rstrip() + ' || test $? = 1')
+    assert [line for line in told.splitlines() if line.startswith('problem')] == [
+        'problem: database: fsync is off: pushes that were acknowledged are lost if its machine '
+        'crashes'
+    ]
+    assert sh(block('housekeeping').replace('/srv/hg/other', '')) == ''
     sh(block('init-web'))
     sh(block('export'))
     ordinary = world.folder / 'srv' / 'ordinary'
