@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,6 +56,8 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
 MAX_LINK = 255
 #: The limits of SigV4, in seconds.
 LINK_TTL = range(1, 604801)
+#: Connections, and seconds to wait for a database.
+_SMALL = range(1, 3601)
 _KEY_LENGTH = len('/ab/') + 64 + len('.hg')
 _ROUTE_LENGTH = len('/headless-bundle/') + 64 + len('?expires=1234567890&signature=') + 22
 
@@ -125,20 +128,124 @@ def settings(repo: Any) -> Settings:
 
     Raise `Misconfigured`, naming the wrong item.
     """
-    ui = repo.ui
+    read = _Reader(repo.ui)
+    home = to_str(repo.vfs.join(b'headless'))
+    database, database_read = read.database(b'database'), read.database(b'database-read')
+    if database_read is not None and database is None:
+        raise wrong(b'database', 'is required where headless.database-read is set')
+    repository = _repository(repo, read, has_database=database is not None)
+    embedded = f'sqlite:///{home}/catalog.sqlite'
+    read.choice(b'events', ('none', 'stderr', 'syslog'))  # for `events`
+    return Settings(
+        repository=repository,
+        database=database or embedded,
+        embedded_database=database is None,
+        database_read=database_read or database or embedded,
+        database_pool_size=read.number(b'database-pool-size', _SMALL),
+        database_connect_timeout=read.number(b'database-connect-timeout', _SMALL),
+        database_timeout=read.number(b'database-timeout', _SMALL),
+        store=read.store(b'store') or f'file://{home}/store',
+        home=home,
+        store_read=read.store(b'store-read'),
+        store_read_region=read.text(b'store-read-region'),
+        s3_endpoint_url=read.text(b's3-endpoint-url'),
+        s3_region=read.text(b's3-region'),
+        s3_storage_class=read.storage_class(b's3-storage-class'),
+        s3_kms_key=read.text(b's3-kms-key'),
+        accept_public=read.choice(b'public', ('accept', 'reject')) == 'accept',
+        max_push_size=read.size(b'max-push-size', least=1),
+        user_variable=to_bytes(read.text(b'user-variable') or 'USER'),
+        bundle_url=read.url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH),
+        link_secret=read.text(b'link-secret'),
+        link_ttl=read.number(b'link-ttl', LINK_TTL),
+        link_base=read.url(b'link-base', _ROUTE_LENGTH),
+        inline=read.choice(b'inline', ('auto', 'always', 'never')),
+        cache_dir=read.text(b'cache-dir') or f'{home}/cache',
+        cache_size=read.size(b'cache-size'),
+        pushlog_limit=read.number(b'pushlog-limit'),
+        listed_bookmarks=read.number(b'listed-bookmarks'),
+        limit_pushes=read.number(b'limit-pushes'),
+        limit_burst=read.number(b'limit-burst'),
+        limit_bytes=read.size(b'limit-bytes'),
+        limit_drafts=read.number(b'limit-drafts'),
+        limit_exempt=frozenset(map(to_str, repo.ui.configlist(SECTION, b'limit-exempt'))),
+        metrics_dir=read.text(b'metrics-dir'),
+    )
 
-    def text(item: bytes) -> str | None:
-        value = ui.config(SECTION, item)
+
+def _repository(repo: Any, read: _Reader, has_database: bool) -> str:
+    name = read.text(b'repository')
+    if name is None:
+        if has_database:
+            raise wrong(b'repository', 'is required where headless.database is set')
+        name = to_str(repo.root.rsplit(b'/', 1)[-1])
+    check_name(name)
+    return name
+
+
+class _Reader:
+    """Reads items of the section; each method raises `Misconfigured` for a wrong value."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+
+    def text(self, item: bytes) -> str | None:
+        """Return the text of ``item``, or None if it is empty."""
+        value = self._ui.config(SECTION, item)
         return to_str(value).strip() or None if value is not None else None
 
-    def choice(item: bytes, allowed: tuple[str, ...]) -> str:
-        value = text(item) or ''
+    def choice(self, item: bytes, allowed: tuple[str, ...]) -> str:
+        value = self.text(item) or ''
         if value not in allowed:
             raise wrong(item, f'"{value}" is not one of {", ".join(allowed)}')
         return value
 
-    def url(item: bytes, overhead: int) -> str | None:
-        value = text(item)
+    def number(self, item: bytes, allowed: range | None = None) -> int:
+        """Return a number that is not negative, or in the range ``allowed``."""
+        value = self._converted(self._ui.configint, item)
+        if allowed is not None and value not in allowed:
+            raise wrong(item, f'must be from {allowed.start} to {allowed.stop - 1}')
+        if value < 0:
+            raise wrong(item, 'must not be less than 0')
+        return value
+
+    def size(self, item: bytes, least: int = 0) -> int:
+        """Return a number of bytes: ``1 GB`` and so on."""
+        value = self._converted(self._ui.configbytes, item)
+        if value < least:
+            raise wrong(item, 'must be more than 0' if least else 'must not be less than 0')
+        return value
+
+    def _converted(self, read: Callable[[bytes, bytes], int], item: bytes) -> int:
+        try:
+            return read(SECTION, item)
+        except error.ConfigError as exc:
+            raise Misconfigured(to_str(exc.message)) from exc
+
+    def database(self, item: bytes) -> str | None:
+        """Return a SQLAlchemy URL. It names the driver, for there are several."""
+        value = self.text(item)
+        if value is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', value):
+            raise wrong(
+                item, 'must begin with postgresql+psycopg2:// (name the driver) or sqlite:///'
+            )
+        return value
+
+    def store(self, item: bytes) -> str | None:
+        value = self.text(item)
+        if value is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', value):
+            raise wrong(item, f'"{value}" is neither s3://bucket/prefix nor file:///folder')
+        return value
+
+    def storage_class(self, item: bytes) -> str | None:
+        value = self.text(item)
+        if value in ('GLACIER', 'DEEP_ARCHIVE'):
+            raise wrong(item, f'{value}: a client cannot wait for hours')
+        return value
+
+    def url(self, item: bytes, overhead: int) -> str | None:
+        """Return the base of links, which add ``overhead`` bytes to it."""
+        value = self.text(item)
         if value is None:
             return None
         value = value.rstrip('/')
@@ -162,107 +269,6 @@ def settings(repo: Any) -> Settings:
                 f'the URL is too long: a link made from it would have more than {MAX_LINK} bytes',
             )
         return value
-
-    try:
-        max_push_size = ui.configbytes(SECTION, b'max-push-size')
-        link_ttl = ui.configint(SECTION, b'link-ttl')
-        cache_size = ui.configbytes(SECTION, b'cache-size')
-        pushlog_limit = ui.configint(SECTION, b'pushlog-limit')
-        listed_bookmarks = ui.configint(SECTION, b'listed-bookmarks')
-        limit_pushes = ui.configint(SECTION, b'limit-pushes')
-        limit_burst = ui.configint(SECTION, b'limit-burst')
-        limit_bytes = ui.configbytes(SECTION, b'limit-bytes')
-        limit_drafts = ui.configint(SECTION, b'limit-drafts')
-        pool_size = ui.configint(SECTION, b'database-pool-size')
-        connect_timeout = ui.configint(SECTION, b'database-connect-timeout')
-        timeout = ui.configint(SECTION, b'database-timeout')
-    except error.ConfigError as exc:
-        raise Misconfigured(to_str(exc.message)) from exc
-    if max_push_size <= 0:
-        raise wrong(b'max-push-size', 'must be more than 0')
-    for item, number in (
-        (b'cache-size', cache_size),
-        (b'pushlog-limit', pushlog_limit),
-        (b'listed-bookmarks', listed_bookmarks),
-        (b'limit-pushes', limit_pushes),
-        (b'limit-burst', limit_burst),
-        (b'limit-bytes', limit_bytes),
-        (b'limit-drafts', limit_drafts),
-    ):
-        if number < 0:
-            raise wrong(item, 'must not be less than 0')
-    for item, number in (
-        (b'database-pool-size', pool_size),
-        (b'database-connect-timeout', connect_timeout),
-        (b'database-timeout', timeout),
-    ):
-        if number not in range(1, 3601):
-            raise wrong(item, 'must be from 1 to 3600')
-    if link_ttl not in LINK_TTL:
-        raise wrong(b'link-ttl', f'must be from {LINK_TTL.start} to {LINK_TTL.stop - 1} seconds')
-
-    database, database_read = text(b'database'), text(b'database-read')
-    for item, value in ((b'database', database), (b'database-read', database_read)):
-        if value is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', value):
-            raise wrong(
-                item, 'must begin with postgresql+psycopg2:// (name the driver) or sqlite:///'
-            )
-    if database_read is not None and database is None:
-        raise wrong(b'database', 'is required where headless.database-read is set')
-    store, store_read = text(b'store'), text(b'store-read')
-    for item, value in ((b'store', store), (b'store-read', store_read)):
-        if value is not None and not re.match(r's3://[a-z0-9][a-z0-9.-]+(/|$)|file:///.', value):
-            raise wrong(item, f'"{value}" is neither s3://bucket/prefix nor file:///folder')
-    storage_class = text(b's3-storage-class')
-    if storage_class in ('GLACIER', 'DEEP_ARCHIVE'):
-        raise wrong(b's3-storage-class', f'{storage_class}: a client cannot wait for hours')
-    repository = text(b'repository')
-    if repository is None:
-        if database is not None:
-            raise wrong(b'repository', 'is required where headless.database is set')
-        repository = to_str(repo.root.rsplit(b'/', 1)[-1])
-    check_name(repository)
-
-    choice(b'events', ('none', 'stderr', 'syslog'))
-    bundle_url = url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH)
-    link_secret = text(b'link-secret')
-    inline = choice(b'inline', ('auto', 'always', 'never'))
-    home = to_str(repo.vfs.join(b'headless'))
-    return Settings(
-        repository=repository,
-        database=database or f'sqlite:///{home}/catalog.sqlite',
-        embedded_database=database is None,
-        database_read=database_read or database or f'sqlite:///{home}/catalog.sqlite',
-        database_pool_size=pool_size,
-        database_connect_timeout=connect_timeout,
-        database_timeout=timeout,
-        store=store or f'file://{home}/store',
-        home=home,
-        store_read=store_read,
-        store_read_region=text(b'store-read-region'),
-        s3_endpoint_url=text(b's3-endpoint-url'),
-        s3_region=text(b's3-region'),
-        s3_storage_class=storage_class,
-        s3_kms_key=text(b's3-kms-key'),
-        accept_public=choice(b'public', ('accept', 'reject')) == 'accept',
-        max_push_size=max_push_size,
-        user_variable=to_bytes(text(b'user-variable') or 'USER'),
-        bundle_url=bundle_url,
-        link_secret=link_secret,
-        link_ttl=link_ttl,
-        link_base=url(b'link-base', _ROUTE_LENGTH),
-        inline=inline,
-        cache_dir=text(b'cache-dir') or f'{home}/cache',
-        cache_size=cache_size,
-        pushlog_limit=pushlog_limit,
-        listed_bookmarks=listed_bookmarks,
-        limit_pushes=limit_pushes,
-        limit_burst=limit_burst,
-        limit_bytes=limit_bytes,
-        limit_drafts=limit_drafts,
-        limit_exempt=frozenset(map(to_str, ui.configlist(SECTION, b'limit-exempt'))),
-        metrics_dir=text(b'metrics-dir'),
-    )
 
 
 def check_name(repository: str) -> None:
