@@ -68,7 +68,9 @@ def seed(url: str, repository: str, base: bytes, drafts: int) -> None:
 def _seed(connection: Any, repository: str, base: bytes, pushes: int) -> None:
     cursor = connection.cursor()
     cursor.execute(
-        f"INSERT INTO repositories (name, last_push_id) VALUES ('{repository}', {pushes})"
+        # It may be there: "headless-init" begins the log of public history.
+        f"INSERT INTO repositories (name, last_push_id) VALUES ('{repository}', {pushes}) "
+        f'ON CONFLICT (name) DO UPDATE SET last_push_id = {pushes}'
         ' RETURNING id'
     )
     repository_id = cursor.fetchone()[0]
