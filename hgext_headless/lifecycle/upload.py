@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent import futures
 from typing import Callable, TypeVar
 
+from .. import lazy
 from ..backend import Backend
 from ..errors import Deletions, Vanished
 from ..model import Bundle
@@ -15,8 +16,8 @@ T = TypeVar('T')
 #: Bundles to store, with the paths of their files.
 Files = Sequence[tuple[Bundle, str]]
 
-#: Uploads at a time.
-_TOGETHER = 8
+#: Number of files from which on threads are worth what they cost, and how many there are then.
+_MANY, _TOGETHER = 8, 8
 #: How often objects are stored again if another process deletes them.
 _ATTEMPTS = 3
 
@@ -27,10 +28,13 @@ def put(backend: Backend, files: Files) -> None:
     Raise what the store raises. At worst objects without a row are left then.
     """
     store = backend.store
-    if len(files) < 2:
+    if len(files) < _MANY:
         for bundle, path in files:
             store.put(bundle.key, path)
         return
+    # Two threads that are the first to use a deferred module find it half loaded: seen as
+    # uploads that failed.
+    lazy.settle()
     with futures.ThreadPoolExecutor(min(_TOGETHER, len(files))) as pool:
         for done in [pool.submit(store.put, bundle.key, path) for bundle, path in files]:
             done.result()

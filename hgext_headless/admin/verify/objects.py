@@ -105,6 +105,9 @@ class Objects:
     @contextlib.contextmanager
     def _prefetching(self, keys: list[str]) -> Iterator[None]:
         """Read the objects ``keys`` from a source that fetches them ahead."""
+        if not keys:
+            yield
+            return
         folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         source = Prefetch(self._backend.store, keys, folder)
         self._source = source

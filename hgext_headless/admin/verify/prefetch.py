@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from concurrent import futures
 
+from ... import lazy
 from ...store import Source, object_keys
 
 #: Objects that are fetched at a time, and at most wait on the disk.
@@ -20,6 +21,7 @@ class Prefetch:
         self._source = source
         self._keys = iter(keys)
         self._folder = folder
+        lazy.settle()  # two threads must not be the first to use a deferred module
         self._pool = futures.ThreadPoolExecutor(_TOGETHER)
         self._fetched: dict[str, futures.Future[None]] = {}
         for _ in range(_TOGETHER):
