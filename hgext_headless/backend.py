@@ -121,8 +121,11 @@ class Backend:
     def preload(self) -> None:
         """Import what the pages of a web server need, so that the first one need not wait.
 
-        Nothing is connected or created. Ignore errors: they are reported by what needs it.
+        Nothing is created. Ignore errors: they are reported by what needs it. It is done once in
+        a process: hgwebdir makes an hgweb for each request.
         """
+        if self.is_opened():
+            return
         opened = ['store']
         if not self.settings.embedded_database or os.path.exists(self.settings.home):
             opened.append('catalog')

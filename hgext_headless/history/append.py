@@ -59,12 +59,12 @@ def pack(
     ``public``, with its heads, is what a push is about to add; ``overlay`` has it. ``place``
     is None if the log has not begun. Return (None, []) if nothing is missing.
     """
+    if place is None and not (public or bookmarks):
+        return None, []
     where = repo.unfiltered() if overlay is None else overlay
     own = places.public_heads(repo)
     bases = set(ancestry.bases(where.changelog, public))
     heads = [*(node for node in own if node not in bases), *public_heads]
-    if place is None and not (public or bookmarks):
-        return None, []
     before = frozenset(own) if place is None else place.heads
     published = Published(
         heads=tuple(heads),

@@ -18,7 +18,7 @@ from typing import Any
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles import facts
-from ..errors import Temporary
+from ..errors import Refused, Temporary
 from ..model import Push
 from . import place as places
 
@@ -72,7 +72,9 @@ def _write(path: bytes, text: str) -> None:
 def record(repo: Any, backend: Backend) -> int:
     """Record the pushes that notes are left of; return how many there were.
 
-    Raise what the catalog raises. Notes of pushes that are under way are left alone.
+    A push that is refused by now, because a changeset was removed for good, is logged only: it
+    must not hold others up. Raise `Temporary` and `errors.Misconfigured`. Notes of pushes that are
+    under way are left alone.
     """
     folder = repo.svfs.join(_FOLDER)
     try:
@@ -84,7 +86,10 @@ def record(repo: Any, backend: Backend) -> int:
         path = os.path.join(folder, name)
         note = _left(path)
         if note is not None:
-            recorded += _record(repo, backend, note)
+            try:
+                recorded += _record(repo, backend, note)
+            except Refused as exc:
+                repo.ui.log(b'headless', b'unrecorded: %s\n', hgcompat.to_bytes(exc.line()))
             with contextlib.suppress(OSError):
                 os.unlink(path)
     return recorded

@@ -98,7 +98,8 @@ def take(push: Incoming) -> None:
         divided = partition.divide(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
         divided_markers = markers.divide(push, divided.public)
-        to_log = append.is_kept(push.backend.settings) and bool(divided.public or moves.applied)
+        changes_public = bool(divided.public or moves.applied or moves.leaving)
+        to_log = append.is_kept(push.backend.settings) and changes_public
         to_record = to_log or bool(
             quarantine.changesets or moves.stored or moves.leaving or divided_markers.stored
         )

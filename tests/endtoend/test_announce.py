@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -111,6 +112,16 @@ def test_wrong_items(make_server, lines, text):
     announce_to(server, lines)
     out = server.hg(ANNOUNCE, code=255)
     assert text in out and out.count('\n') == 1
+
+
+def test_database_that_is_down(make_server, consumer):
+    """That nobody was told is no success."""
+    server = make_server('services')
+    announce_to(server, f'ci = {consumer.url}\n')
+    hgrc = server.root / '.hg' / 'hgrc'
+    down = 'database = postgresql+psycopg2://x@127.0.0.1:1/y'
+    hgrc.write_text(re.sub('^database = .*', down, hgrc.read_text(), flags=re.M))
+    assert 'headless: temporary' in server.hg(ANNOUNCE, code=1)
 
 
 def test_watch(world, make_server, consumer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -209,6 +210,27 @@ def test_push_whose_database_failed(make_server, world):
     pushes = fetch_json(server.url('http') + 'json-pushes')
     assert [push['changesets'] for push in pushes.values()] == [[node], [draft]]
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
+def test_note_that_cannot_be_recorded(make_server, world):
+    """A changeset that was banned before it was recorded: other pushes go on."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('one')
+    assert 'as push 1' in alice.hg('push')
+    public = server.node('2')
+    note = {'process': 'x', 'user': 'alice', 'date': 1, 'nodes': [public]}
+    folder = server.root / '.hg' / 'store' / 'headless-unrecorded'
+    folder.mkdir(exist_ok=True)
+    (folder / 'note.failed').write_text(json.dumps(note))
+    server.sql(
+        'INSERT INTO audit (repository_id, date, user, action, subject, reason) '
+        f"VALUES (1, 1, x'61', 'forget', x'{public}', x'')"
+    )
+    alice.commit('two')
+    assert 'as push 2' in alice.hg('push')
+    assert not list(folder.iterdir())
+    assert 'all is well' in server.hg('admin::headless-verify')
 
 
 def catalog_of(server) -> str:

@@ -78,10 +78,12 @@ class _Announcer:
             self.thread.start()
 
     def _tell(self) -> None:
+        self.has_failed = True  # until all was told
         try:
             with self._backend.catalog.exclusive(f'announce {self._target.name}') as lock:
-                if lock is None:
-                    return  # another process tells it
+                if lock is None:  # another process tells it
+                    self.has_failed = False
+                    return
                 while self._tell_some():
                     lock()
         except HeadlessError as exc:
@@ -127,7 +129,6 @@ class _Announcer:
         return Message(entry.push_id, b''.join(chunks))
 
     def _note_failure(self, cursor: Cursor, why: str) -> None:
-        self.has_failed = True
         pause = min(_FIRST_PAUSE << min(cursor.failures, 16), _LONGEST_PAUSE)
         self._backend.catalog.write(announcements.failed, cursor, why[:500], pause)
         self._warn(
