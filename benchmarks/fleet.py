@@ -13,7 +13,6 @@ code is 1.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -21,7 +20,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -30,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import conftest
 import services
-from campaign import apart
+from campaign import apart, ran
 from web import fetch
 from world import HG, Clone, Server, World
 
@@ -250,17 +248,8 @@ def check(fleet: Fleet) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--pushes', type=int, default=500)
-    parser.add_argument('--clients', type=int, default=6)
-    parser.add_argument('--seed', type=int, default=None)
-    parser.add_argument('--folder', type=Path, help='kept; default: a temporary one')
-    args = parser.parse_args()
-    random.seed(args.seed)
     started = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fleet = run(args, folder)
+    fleet = ran(__doc__.splitlines()[0], 500, run)
     print(f'{fleet.pushes} pushes in {time.monotonic() - started:.0f} s, load {os.getloadavg()}')
     for member in fleet.members:
         if len(member.lags) > 1:

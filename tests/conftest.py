@@ -84,6 +84,12 @@ def fresh(world: World, services: running.Services) -> str:
     )
 
 
+@pytest.fixture
+def settings(world: World, services: running.Services) -> str:
+    """Settings for several servers of a test: see `fresh`."""
+    return fresh(world, services)
+
+
 @functools.cache
 def _with_schema(services: running.Services) -> str:
     """A database with the schema, made once for each process of the tests."""

@@ -1,19 +1,26 @@
-"""What the operators' commands share: ages, the progress bar, the operator's name."""
+"""What the operators' commands share: ages, the progress bar, the operator's name, waiting."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mercurial.utils import dateutil, procutil
 
 from .. import hgcompat
-from ..errors import Refused
+from ..backend import Backend
+from ..errors import Refused, Temporary
 
 #: Mercurial's default format, with the rate added.
 _FORMAT = b'topic bar number speed estimate'
+
+#: Seconds after which `watch` looks if nobody wakes it, on Postgres and elsewhere.
+_NOTIFIED, _POLLING = 10, 1
+#: Seconds to wait after an error, at first and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1, 30
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 
@@ -73,6 +80,28 @@ def show_rate(ui: Any) -> None:
 def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
     """Return Mercurial's progress bar, a context manager."""
     return ui.makeprogress(topic, unit=unit, total=total)
+
+
+def watch(ui: Any, backend: Backend, look: Callable[[], None]) -> None:
+    """Call ``look`` for ever: when the database tells of something new, and from time to time.
+
+    Go on after `Temporary`.
+    """
+    is_postgres = backend.settings.database.startswith('postgresql')
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            with backend.catalog.listening() as wait:
+                while True:
+                    look()
+                    ui.flush()
+                    pause = _FIRST_PAUSE
+                    wait(_NOTIFIED if is_postgres else _POLLING)
+        except Temporary as exc:
+            ui.warn(b'%s\n' % hgcompat.to_bytes(exc.line()))
+        ui.flush()
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def summary(ui: Any, fm: Any, text: bytes) -> None:

@@ -193,8 +193,7 @@ def _store(backend: Backend, packed: _Packed, folder: str) -> imports.Imported:
             stored_again,
         )
 
-    upload.put(backend, packed.files)
-    recorded = upload.recorded(backend, packed.files, record)
+    recorded = upload.stored(backend, packed.files, record)
     shutil.rmtree(folder, ignore_errors=True)
     return recorded
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import sqlalchemy
 from sqlalchemy import select
 
+from ..model import Bundle
 from . import encoding
-from .batching import batches
+from .batching import batches, insert_new
 from .schema import LIVE, bundles
 from .session import Session
 
@@ -22,6 +24,38 @@ class BundleRow(NamedTuple):
     sha512: str
     head: bytes
     bases: tuple[bytes, ...]
+
+
+def write(
+    connection: sqlalchemy.Connection,
+    repository_id: int,
+    written: Sequence[Bundle],
+    now: int,
+    state: str = LIVE,
+) -> dict[str, int]:
+    """Write the rows of bundles, unless they are there; return their ids by key."""
+    rows = [
+        {
+            'repository_id': repository_id,
+            'key': bundle.key,
+            'size': bundle.size,
+            'sha512': bundle.sha512,
+            'head': bundle.head,
+            'bases': b''.join(bundle.bases),
+            'created': now,
+            'state': state,
+        }
+        # By key: pushes of the same bundles then wait for, and don't block, each other.
+        for bundle in sorted(written, key=lambda bundle: bundle.key)
+    ]
+    insert_new(connection, bundles, rows)
+    ids: dict[str, int] = {}
+    for batch in batches([bundle.key for bundle in written]):
+        query = select(bundles.c.key, bundles.c.id).where(
+            bundles.c.repository_id == repository_id, bundles.c.key.in_(batch)
+        )
+        ids.update((row.key, row.id) for row in connection.execute(query))
+    return ids
 
 
 def with_row(session: Session, keys: Sequence[str]) -> set[str]:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Published
-from . import deletions, encoding, notifications
+from . import bundle_rows, deletions, encoding, notifications
 from .batching import batches, clock, ensure_repository, insert_new, lock, upsert
 from .schema import (
     PUBLIC,
@@ -143,23 +143,8 @@ def append(session: Session, repository_id: int, published: Published, now: int)
 
 def _bundle(
     connection: sqlalchemy.Connection, repository_id: int, bundle: Bundle, now: int
-) -> int | None:
-    row = {
-        'repository_id': repository_id,
-        'key': bundle.key,
-        'size': bundle.size,
-        'sha512': bundle.sha512,
-        'head': bundle.head,
-        'bases': b''.join(bundle.bases),
-        'created': now,
-        'state': PUBLIC,
-    }
-    insert_new(connection, bundles, [row])
-    return connection.scalar(
-        select(bundles.c.id).where(
-            bundles.c.repository_id == repository_id, bundles.c.key == bundle.key
-        )
-    )
+) -> int:
+    return bundle_rows.write(connection, repository_id, [bundle], now, PUBLIC)[bundle.key]
 
 
 def _move(

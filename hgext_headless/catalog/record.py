@@ -13,6 +13,7 @@ from ..model import Bundle, Changeset, Push, Recorded
 from . import (
     bans,
     bookmarks,
+    bundle_rows,
     deletions,
     drafts,
     encoding,
@@ -25,7 +26,6 @@ from . import (
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
     bundle_changesets,
-    bundles,
     changesets,
     push_branches,
     push_changesets,
@@ -185,26 +185,7 @@ def record_bundles(
     now: int,
 ) -> None:
     """Write the rows of bundles, unless they are there. ``ids`` are those of their changesets."""
-    rows = [
-        {
-            'repository_id': repository_id,
-            'key': bundle.key,
-            'size': bundle.size,
-            'sha512': bundle.sha512,
-            'head': bundle.head,
-            'bases': b''.join(bundle.bases),
-            'created': now,
-        }
-        # By key: pushes of the same bundles then wait for, and don't block, each other.
-        for bundle in sorted(recorded, key=lambda bundle: bundle.key)
-    ]
-    insert_new(connection, bundles, rows)
-    bundle_ids: dict[str, int] = {}
-    for batch in batches([bundle.key for bundle in recorded]):
-        query = select(bundles.c.key, bundles.c.id).where(
-            bundles.c.repository_id == repository_id, bundles.c.key.in_(batch)
-        )
-        bundle_ids.update((row.key, row.id) for row in connection.execute(query))
+    bundle_ids = bundle_rows.write(connection, repository_id, recorded, now)
     insert_new(
         connection,
         bundle_changesets,

@@ -127,8 +127,7 @@ def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
     try:
         published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
         if published is not None:
-            upload.put(backend, files)
-            upload.recorded(
+            upload.stored(
                 backend,
                 files,
                 lambda stored_again: backend.catalog.log_public(published, stored_again),
@@ -151,11 +150,9 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
             list(entry.added),
             folder,
         )
-        files = [(bundle, path)]
-        upload.put(backend, files)
-        upload.recorded(
+        upload.stored(
             backend,
-            files,
+            [(bundle, path)],
             lambda stored_again: backend.catalog.replace_logged(
                 entry.position, bundle, stored_again
             ),

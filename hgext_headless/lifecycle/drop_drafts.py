@@ -109,8 +109,7 @@ def carry_out(
                 int(time.time()),
             )
 
-        upload.put(backend, files)
-        gone = upload.recorded(backend, files, record)
+        gone = upload.stored(backend, files, record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     deleter.finish()

@@ -40,6 +40,12 @@ def put(backend: Backend, files: Files) -> None:
             done.result()
 
 
+def stored(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:
+    """Do what `put` and then `recorded` do."""
+    put(backend, files)
+    return recorded(backend, files, record)
+
+
 def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:
     """Call ``record``, which writes the rows of uploaded bundles, and return its result.
 

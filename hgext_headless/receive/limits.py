@@ -25,7 +25,7 @@ def check(
     The push has ``size`` bytes, and ``drafts`` new drafts at most. Pushes that run at the same
     time do not know of each other, so that a limit may be passed by their number.
     """
-    if not settings.has_limits or user in settings.limit_exempt:
+    if user in settings.limit_exempt:
         return
     name = hgcompat.to_bytes(user)
     now = int(time.time())

@@ -7,16 +7,10 @@ import re
 
 import pytest
 import services as running
-from conftest import fresh
 from web import fetch, fetch_json
 from world import Server
 
 DOCTOR = 'admin::headless-doctor'
-
-
-@pytest.fixture
-def settings(world, services):
-    return fresh(world, services)
 
 
 @pytest.fixture

@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import fresh
 from world import Server
 
 from hgext_headless.catalog import engine, repositories
-
-
-@pytest.fixture
-def settings(world, services):
-    return fresh(world, services)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from mercurial import hg
@@ -12,10 +11,11 @@ from ... import hgcompat, lazy
 from ...backend import Backend
 from ...catalog import announcements
 from ...catalog.announcements import Cursor
-from ...errors import HeadlessError, Refused, Temporary
+from ...errors import HeadlessError, Refused
 from ...hgweb.pushlog import json_format, visibility
 from ...hgweb.pushlog.query import Query
 from ...model import Entry, Selection
+from .. import cli
 from . import delivery, targets
 from .delivery import Message, Undelivered
 from .targets import Target
@@ -24,8 +24,6 @@ from .targets import Target
 _BATCH = 100
 #: Seconds until an undelivered push is tried again, at first and at most; doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 300
-#: Seconds after which ``--watch`` looks if nobody wakes it, on Postgres and elsewhere.
-_NOTIFIED, _POLLING = 10, 1
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -37,25 +35,15 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     lazy.settle()  # before there are threads
     announcers = [_Announcer(ui, repo, target) for target in wanted]
     if opts['watch']:
-        _watch(ui, backend, announcers)
+        cli.watch(ui, backend, lambda: _wake(announcers))
     for announcer in announcers:
         announcer.thread.join()
     return 1 if any(announcer.has_failed for announcer in announcers) else 0
 
 
-def _watch(ui: Any, backend: Backend, announcers: list[_Announcer]) -> None:
-    is_postgres = backend.settings.database.startswith('postgresql')
-    while True:
-        try:
-            with backend.catalog.listening() as wait:
-                while True:
-                    for announcer in announcers:
-                        announcer.wake()
-                    wait(_NOTIFIED if is_postgres else _POLLING)
-        except Temporary as exc:
-            ui.warn(b'%s\n' % hgcompat.to_bytes(exc.line()))
-            ui.flush()
-            time.sleep(_NOTIFIED)
+def _wake(announcers: list[_Announcer]) -> None:
+    for announcer in announcers:
+        announcer.wake()
 
 
 class _Announcer:
