@@ -16,7 +16,7 @@ from typing import Any
 
 #: Upper bounds of the histograms' buckets, in seconds.
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_FILE, _LOCK = 'metrics.json', 'metrics.lock'
+_FILE = 'metrics.json'
 
 #: By the values of the labels, joined by a blank: a number.
 Counts = dict[str, int]
@@ -40,7 +40,7 @@ def observe(
             buckets, total = durations.get(key) or ([0] * (len(BUCKETS) + 1), 0.0)
             buckets[bisect.bisect_left(BUCKETS, duration)] += 1
             durations[key] = buckets, total + duration
-        path = os.path.join(folder, f'{_FILE}.new')
+        path = os.path.join(folder, f'{_FILE}.{os.getpid()}')
         with open(path, 'w', encoding='ascii') as file:
             json.dump({'counts': counts, 'durations': durations}, file)
         os.replace(path, os.path.join(folder, _FILE))
@@ -63,6 +63,10 @@ def read(folder: str) -> tuple[Counts, Durations]:
 
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    with open(os.path.join(folder, _LOCK), 'ab') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    # The folder itself: a lock file would belong to the user who was first.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)

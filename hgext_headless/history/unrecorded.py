@@ -15,6 +15,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mercurial import util
+
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles import facts
@@ -46,7 +48,8 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str, date: int) -> Iterator[N
         'nodes': [node.hex() for node in nodes],
     }
     try:
-        os.makedirs(folder, exist_ok=True)
+        # As Mercurial makes folders of the store: a group may share it.
+        util.makedirs(folder, repo.store.createmode)
         _write(path, json.dumps(note))
     except OSError as exc:
         raise Temporary(f'the repository cannot be written: {exc.strerror}') from exc

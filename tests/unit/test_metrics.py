@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
+import shutil
 import syslog
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +37,27 @@ def test_many_processes(tmp_path):
     assert (sum(buckets), round(total)) == (200, 490)
     # Up to 0.01 s belongs to the first bucket.
     assert durations['try push store'][0][0] == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs another Unix user')
+def test_other_users(tmp_path):
+    """Servers of several users count in one folder that all may write to."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        observe(str(folder))
+
+        def as_nobody() -> None:
+            os.setuid(65534)
+            observe(str(folder))
+
+        process = multiprocessing.get_context('fork').Process(target=as_nobody)
+        process.start()
+        process.join()
+        observe(str(folder))
+        assert metrics.read(str(folder))[0] == {'try push ok': 150}
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"counts": {}}', '{"durations": 1}'])
