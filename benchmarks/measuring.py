@@ -52,8 +52,11 @@ def reset_peak(pid: int) -> None:
     Path(f'/proc/{pid}/clear_refs').write_text('5')
 
 
-def stand_in_for_ssh(world: World) -> None:
-    """Have the clients of a world use `fakessh`, for `client` to read its reports."""
+def stand_in_for_ssh(world: World, remotecmd: str = HG) -> None:
+    """Have the clients of a world use `fakessh`, for `client` to read its reports.
+
+    ``remotecmd`` is the ``hg`` that it starts.
+    """
     script = Path(__file__).parent / 'fakessh.py'
     shim = world.folder / 'fakessh'
     # A job in the background would get /dev/null for its input.
@@ -63,7 +66,7 @@ def stand_in_for_ssh(world: World) -> None:
     )
     shim.chmod(0o755)
     with open(world.env['HGRCPATH'], 'a') as hgrc:
-        hgrc.write(f'[ui]\nssh = {shim}\n')
+        hgrc.write(f'[ui]\nssh = {shim}\nremotecmd = {remotecmd}\n')
     world.env['BENCHMARK_SSH'] = tempfile.mkdtemp(dir=world.folder)
 
 

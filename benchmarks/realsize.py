@@ -8,6 +8,7 @@ README.rst explains what it does, and how to read what it prints.
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import signal
 import sys
@@ -24,7 +25,9 @@ from pages import many, pages
 from report import Figures, load, machine, table
 from throughput import throughput
 from variants import Variant, backend
-from world import World
+from world import HG, World
+
+import hgext_headless
 
 PARTS = ('exchange', 'pages', 'throughput', 'memory')
 #: The second repository, that `clone -r` is for: changesets and files.
@@ -56,6 +59,7 @@ def arguments() -> argparse.Namespace:
     add('--pages', type=int, default=1000, help='of different drafts, for memory (%(default)s)')
     add('--threads', type=int, default=10, help='that ask for these (%(default)s)')
     add('--backend', choices=('embedded', 'services'), default='embedded')
+    add('--remotecmd', default=HG, help='hg of the servers over ssh: chg, for example')
     add('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART', help=', '.join(PARTS))
     for preset, values in PRESETS.items():
         shown = ' '.join(f'--{name} {value}' for name, value in values.items())
@@ -79,7 +83,7 @@ def measure(figures: Figures, args: argparse.Namespace, folder: Path, scratch: P
         'small': history.made(folder, *SECOND, args.heads),
     }
     world = World(scratch)
-    stand_in_for_ssh(world)
+    stand_in_for_ssh(world, args.remotecmd)
     names = ['stock', 'heads', 'ours', *(['stored'] if args.stored else [])]
     with contextlib.ExitStack() as stack:
         stack.callback(world.stop)
@@ -110,6 +114,8 @@ def measure(figures: Figures, args: argparse.Namespace, folder: Path, scratch: P
 
 def main() -> None:
     args = arguments()
+    # Pip compiles what it installs.
+    compileall.compile_dir(Path(hgext_headless.__file__).parent, quiet=1)
     # Servers are stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
     print(f'{machine()}; {load()}')

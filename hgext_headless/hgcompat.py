@@ -97,6 +97,14 @@ def is_loaded(extension: bytes) -> bool:
     return True
 
 
+def is_chg_server() -> bool:
+    """Return whether this process is starting as the command server of chg (``chg(1)``).
+
+    Mercurial's `chgserver` documents the variable, and deletes it once the server is set up.
+    """
+    return b'CHGINTERNALMARK' in encoding.environ
+
+
 def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """Do what `extensions.wrapfunction` does, unless ``wrapper`` is there already."""
     if wrapper not in extensions.getwrapperchain(container, name):

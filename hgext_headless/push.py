@@ -103,6 +103,8 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if append.is_kept(settings):
         for name in append.HOOKS:
             repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
+    if hgcompat.is_chg_server():
+        Backend(repo).preload()  # it forks a process for each push
     # A shell hook of the site may have started this hg, to look at the push.
     path = quarantine.path_from_environment(
         repo.root, encoding.environ.get(quarantine.VARIABLE, b'')
