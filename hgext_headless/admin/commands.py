@@ -263,7 +263,7 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
     push. Each object without a row is read and checked. Then its drafts can be pulled
     again. Changesets that no push has brought become a push of the user "rebuilt" with the
     time of the object, the oldest object first. Bookmarks and obsolescence markers are not
-    in the store.
+    in the store. Public history is not added to the repository: what that lacks is named.
 
     Drafts that were removed for good are not rebuilt, if the database knows of it. Run the
     command again if it is interrupted: it continues.

@@ -15,6 +15,7 @@ from ..bundles import checks, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..catalog import bans, bundle_rows
 from ..errors import Corrupt, HeadlessError, Refused
+from ..history import append, place as places
 from ..model import Bundle, Push, Recorded
 from ..store import Object, object_keys
 from . import cli
@@ -33,18 +34,18 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 fm.startitem()
                 fm.write(b'object', b'%s', hgcompat.to_bytes(each.key))
                 try:
-                    bundle, recorded = rebuilt(ui, repo, backend, each, record=not dry_run)
+                    found_again = rebuilt(ui, repo, backend, each, record=not dry_run)
                 except HeadlessError as exc:
                     failed += 1
                     fm.data(error=hgcompat.to_bytes(exc.line()))
                     fm.plain(b': %s\n' % hgcompat.to_bytes(exc.line()))
                 else:
-                    bundles += 1
-                    changesets += len(bundle.nodes)
-                    number = len(bundle.nodes)
-                    fm.write(b'head changesets', b': %s, %d changesets', hex(bundle.head), number)
-                    fm.data(push=recorded.push_id)
-                    fm.plain(b', push %d\n' % recorded.push_id if recorded.push_id else b'\n')
+                    if found_again is None:
+                        fm.plain(b': public history, which the repository has\n')
+                    else:
+                        bundles += 1
+                        changesets += len(found_again.bundle.nodes)
+                        _write(fm, found_again)
                 bar.increment()
         cli.summary(
             ui,
@@ -75,18 +76,33 @@ class Rebuilt(NamedTuple):
     recorded: Recorded
 
 
-def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -> Rebuilt:
+def _write(fm: Any, found: Rebuilt) -> None:
+    bundle, push_id = found.bundle, found.recorded.push_id
+    fm.write(b'head changesets', b': %s, %d changesets', hex(bundle.head), len(bundle.nodes))
+    fm.data(push=push_id)
+    fm.plain(b', push %d\n' % push_id if push_id else b'\n')
+
+
+def rebuilt(
+    ui: Any, repo: Any, backend: Backend, found: Object, record: bool
+) -> Rebuilt | None:
     """Read and check the object ``found`` and, if ``record``, record its rows.
 
-    Changesets that no push has brought become a push with the object's time. Raise
+    Changesets that no push has brought become a push with the object's time. Return None for
+    public history that the repository has: the log needs no object for it. Raise
     `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
-    changesets were removed for good, or the repository lacks a base.
+    changesets were removed for good, if the repository lacks a base, or if it lacks public
+    history: whether that was ever accepted, the object alone does not tell.
     """
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         path = os.path.join(folder, 'object')
         backend.store.get(found.key, path)
         bundle = _described(found.key, path)
+        public = append.nodes_of(ui, path)
+        if public is not None:
+            _check_public(repo, public)
+            return None
         layer = overlays.uncompressed(ui, bundle, path)
         bundle, changesets = _read(ui, repo, bundle, layer, folder)
     finally:
@@ -96,6 +112,16 @@ def rebuilt(ui: Any, repo: Any, backend: Backend, found: Object, record: bool) -
         return Rebuilt(bundle, Recorded())
     push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
     return Rebuilt(bundle, backend.catalog.record(push, {}))
+
+
+def _check_public(repo: Any, nodes: list[bytes]) -> None:
+    lacking = [node for node in nodes if not places.is_public(repo, node)]
+    if lacking:
+        raise Refused(
+            f'it is public history, and {len(lacking)} of its {len(nodes)} changesets are not '
+            f'public in this repository, {lacking[0].hex()[:12]} first: pull them from another '
+            'server, or "hg unbundle" a copy of the object'
+        )
 
 
 def _described(key: str, path: str) -> Bundle:

@@ -32,15 +32,15 @@ def run(ui: Any, repo: Any, backend: Backend, old: bytes, new: bytes, **opts: An
         with cli.progress(ui, b'renaming', b'objects', there[before].bundles) as bar:
             while True:
                 while keys := other.catalog.read(repositories.keys_of, _BATCH):
-                    digests = map(object_keys.digest, keys)
-                    renamed = [
-                        (key, object_keys.key(after, digest)) for key, digest in zip(keys, digests)
-                    ]
-                    for pair in renamed:
-                        _copy(other, *pair)
-                    other.catalog.write(repositories.set_keys, renamed)
+                    other.catalog.write(repositories.set_keys, _copied(other, keys, after))
                     deleter.remove(keys)
                     bar.increment(len(keys))
+                # Objects without a row, which `headless-rebuild` may want.
+                for prefix in object_keys.prefixes(before):
+                    found = (each.key for each in other.store.objects(prefix))
+                    left = list(filter(object_keys.is_key, found))
+                    _copied(other, left, after)
+                    deleter.remove(left)
                 if other.catalog.write(repositories.rename, after):
                     break
     ui.status(
@@ -49,8 +49,12 @@ def run(ui: Any, repo: Any, backend: Backend, old: bytes, new: bytes, **opts: An
     return 0
 
 
-def _copy(backend: Backend, old: str, new: str) -> None:
+def _copied(backend: Backend, keys: list[str], name: str) -> list[tuple[str, str]]:
+    """Copy objects to the keys that they have in repository ``name``; return old and new keys."""
+    renamed = [(key, object_keys.key(name, object_keys.digest(key))) for key in keys]
     with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
         path = os.path.join(folder, 'object')
-        backend.store.get(old, path)
-        backend.store.put(new, path)
+        for old, new in renamed:
+            backend.store.get(old, path)
+            backend.store.put(new, path)
+    return renamed

@@ -11,7 +11,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from mercurial import bundle2, bundlerepo, exchange, localrepo, manifest, ui as uimod, util
+from mercurial import (
+    bundle2,
+    bundlerepo,
+    changegroup,
+    error,
+    exchange,
+    localrepo,
+    manifest,
+    ui as uimod,
+    util,
+)
 
 from .. import hgcompat
 from ..errors import Corrupt, Temporary
@@ -52,8 +62,11 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
     _check_as_stored(bundle, name)
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
-        unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
-        if unpacker.version != b'01':
+        try:
+            unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
+        except error.Abort as exc:
+            raise Corrupt(f'object {bundle.key} is no bundle') from exc
+        if not isinstance(unpacker, changegroup.cg1unpacker) or unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
     return Layer(plain, b'01')

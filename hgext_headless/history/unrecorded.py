@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ from . import place as places
 _FOLDER = b'headless-unrecorded'
 #: At the end of the name of a note whose push has failed in a process that lives on.
 _FAILED = b'.failed'
+#: Age in seconds of a note whose push has ended for certain, on whatever host it ran. A container
+#: has another host name each time that it is started.
+_LONGEST_PUSH = 86400
 
 
 @contextlib.contextmanager
@@ -102,10 +106,12 @@ def _left(path: bytes) -> dict[str, Any] | None:
     """Return a note that no running push will remove."""
     try:
         with open(path, encoding='ascii') as file:
+            age = time.time() - os.fstat(file.fileno()).st_mtime
             note: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return None
-    return note if path.endswith(_FAILED) or hgcompat.is_dead(note['process']) else None
+    ended = path.endswith(_FAILED) or hgcompat.is_dead(note['process']) or age > _LONGEST_PUSH
+    return note if ended else None
 
 
 def _record(repo: Any, backend: Backend, note: dict[str, Any]) -> bool:

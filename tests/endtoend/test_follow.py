@@ -233,6 +233,26 @@ def test_note_that_cannot_be_recorded(make_server, world):
     assert 'all is well' in server.hg('admin::headless-verify')
 
 
+def test_note_of_another_host(make_server, world):
+    """A container that was started again has another name: its note is taken up after a day."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    folder = server.root / '.hg' / 'store' / 'headless-unrecorded'
+    folder.mkdir()
+    public = server.node('2')
+    note = {'process': 'gone:1', 'user': 'bob', 'date': 1, 'nodes': [public]}
+    (folder / 'note').write_text(json.dumps(note))
+    alice.commit('one')
+    assert 'as push 1' in alice.hg('push')
+    assert list(folder.iterdir())
+    os.utime(folder / 'note', (0, time.time() - 90000))
+    alice.commit('two')
+    assert 'as push 3' in alice.hg('push')
+    assert not list(folder.iterdir())
+    pushes = fetch_json(server.url('http') + 'json-pushes')
+    assert (pushes['2']['changesets'], pushes['2']['user']) == ([public], 'bob')
+
+
 def catalog_of(server) -> str:
     """The embedded database, made if it is missing."""
     server.hg('admin::headless-init')

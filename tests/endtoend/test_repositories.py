@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import sqlalchemy
 from world import Server
 
 from hgext_headless.catalog import engine, repositories
@@ -103,3 +104,22 @@ def test_rename(world, try_, other):
     bob.commit('more')
     assert 'as push 2' in bob.hg('push', '-f')
     assert try_.hg('admin::headless-gc', '--grace', '0s', '-n') == ''
+
+
+def test_rename_takes_objects_without_a_row(world, try_):
+    """Bundles whose rows were lost are found under the new name."""
+    draft = push(world, try_, 'a')
+    lost = sqlalchemy.create_engine(try_.configured('database'))
+    with lost.begin() as connection:
+        for table in ('bundle_changesets', 'public_log', 'bundles'):
+            connection.execute(sqlalchemy.text(f'DELETE FROM {table}'))
+    lost.dispose()
+    try_.hg('admin::headless-rename', 'try', 'new')
+    hgrc = try_.root / '.hg' / 'hgrc'
+    hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = new'))
+    assert try_.hg('admin::headless-gc', '--grace', '0s', '-n', '--force').count('new/') == 2
+    out = try_.hg('admin::headless-rebuild')
+    assert 'public history, which the repository has' in out
+    assert 'rebuilt 1 bundles with 1 changesets; 0 stay as they are' in out
+    bob = world.clone(try_.url('http'), 'bob')
+    bob.hg('pull', '-r', draft)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
+import sqlalchemy
 from embedded import make_old, objects
 from web import fetch_json
 
@@ -221,3 +223,35 @@ def test_expire_says_before_what_it_does(world, embedded, step):
         expected.replace('would expire', 'expired').splitlines()
     )
     assert ' drafts, and' in done
+
+
+def test_public_history_without_a_row(world, make_server):
+    """It is named, and never applied: nobody knows whether hooks let it in."""
+    server = make_server('services')
+    server.hg('admin::headless-init')
+    older = world.folder / 'older'
+    shutil.copytree(server.root / '.hg', older)
+    alice = world.clone(server.url('path'), 'alice')
+    public = alice.commit('public')
+    alice.hg('phase', '--public', '.')
+    draft = alice.commit('draft')
+    alice.hg('push')
+    lost = sqlalchemy.create_engine(server.configured('database'))
+    with lost.begin() as connection:
+        for table in ('bundle_changesets', 'public_log', 'bundles', 'public_history'):
+            connection.execute(sqlalchemy.text(f'DELETE FROM {table}'))
+    lost.dispose()
+    server.hg('admin::headless-verify', '--repair', code=None)
+    shutil.rmtree(server.root / '.hg')
+    shutil.copytree(older, server.root / '.hg')
+
+    out = server.hg('admin::headless-rebuild', code=1)
+    assert re.search(f'refused: it is public history, .* public .*, {public[:12]} first: pull', out)
+    assert f'refused: revision {public[:12]} ' in out
+    assert server.changesets() == 3
+    server.hg('pull', '-q', '-r', public, alice.root)
+    server.hg('phase', '--public', public)
+    out = server.hg('admin::headless-rebuild')
+    assert 'public history, which the repository has' in out
+    bob = world.clone(server.url('http'), 'bob')
+    bob.hg('pull', '-r', draft)

@@ -212,10 +212,10 @@ class Objects:
     def _rebuild(self, objects: list[Object], key: str) -> bool:
         [found] = (found for found in objects if found.key == key)
         try:
-            rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
+            rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
         except HeadlessError:  # "hg admin::headless-rebuild" reports it
             return False
-        return True
+        return rebuilt is not None
 
     def _check_foreign(self) -> None:
         """Report objects with the repository's prefix whose keys are not those of bundles."""
