@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,8 @@ def throughput(
 ) -> None:
     """``pushes`` in two halves a transport, the second in the other order of variants.
 
-    All variants get the same drafts, from the same clients.
+    All variants get drafts from the same clients, but not the same drafts: stock, pushed to by
+    several at once, now and then has a client publish one.
     """
     each = max(1, pushes // CLIENTS // 2)
     clients = []
@@ -36,15 +38,12 @@ def throughput(
         history.copy(public, clone.root)
         clients.append(clone)
     # Alone: stock's lazy imports fail where two threads are the first to need one.
-    first = commits(clients[0], variants[0].public)
     for variant in variants:
-        _push_each(clients[0], first, variant.server.start())
+        _push_each(clients[0], commits(clients[0], variant.public), variant.server.start())
     for transport in TRANSPORTS:
         for order in (variants, variants[::-1]):
-            drafts = [
-                commits(clone, variants[0].public, each, stacked=False) for clone in clients
-            ]
             for variant in order:
+                drafts = [commits(clone, variant.public, each, stacked=False) for clone in clients]
                 url = variant.server.url(transport)
                 started = time.perf_counter()
                 try:
@@ -55,3 +54,15 @@ def throughput(
                     raise SystemExit(f'{variant.name}: {error}\n{errors}') from error
                 rate = each * CLIENTS / (time.perf_counter() - started)
                 figures.add_rate(transport, variant.name, rate)
+                _check(variant, clients, drafts)
+
+
+def _check(variant: Variant, clients: list[Clone], drafts: list[list[str]]) -> None:
+    """Ours has no client publish what it pushed."""
+    for clone, pushed in zip(clients, drafts):
+        published = clone.log(f'({"+".join(pushed)}) and public()')
+        text = f'{variant.name}: {len(published)} drafts became public'
+        if published and variant.name in ('ours', 'stored'):
+            raise SystemExit(text)
+        if published:
+            print(text, file=sys.stderr, flush=True)
