@@ -335,11 +335,19 @@ def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tupl
 
 def hgweb_class() -> Any:
     """Return the class that answers requests for one repository."""
+    return _hgweb_module('hgweb_mod').hgweb
+
+
+def hgwebdir_class() -> Any:
+    """Return the class that answers requests for several repositories."""
+    return _hgweb_module('hgwebdir_mod').hgwebdir
+
+
+def _hgweb_module(name: str) -> Any:
     try:
-        inner = importlib.import_module('mercurial.hgweb.hgweb_mod_inner')
+        return importlib.import_module(f'mercurial.hgweb.{name}_inner')
     except ImportError:  # until 7.1
-        inner = importlib.import_module('mercurial.hgweb.hgweb_mod')
-    return inner.hgweb
+        return importlib.import_module(f'mercurial.hgweb.{name}')
 
 
 def request_context_class() -> Any:

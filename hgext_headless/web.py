@@ -64,6 +64,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
+    hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
@@ -129,6 +130,11 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
         if config.participates(repo):
             lazy.settle()  # before there are other threads
             Backend(repo).preload()
+
+
+def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    orig(self, *args, **kwargs)
+    lazy.settle()  # it begins to answer before it makes an hgweb
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

@@ -32,6 +32,8 @@ ABROAD = ('clone', 'debugpushkey', 'identify', 'incoming', 'outgoing', 'pull', '
 #: Kinds of command servers.
 STOCK, HEADLESS = 'stock', 'headless'
 TRANSPORTS = ('path', 'http', 'ssh')
+#: Whether servers over http are below an hgwebdir: the tests in that shape, see CONTRIBUTING.
+BELOW_HGWEBDIR = 'HEADLESS_HGWEBDIR' in os.environ
 
 
 def _loading(extensions: tuple[str, ...]) -> str:
@@ -375,13 +377,17 @@ class Server(Clone):
 
     def start_another(self) -> str:
         """One more process that serves over http; its URL."""
+        served, path = ['-R', self.root], ''
+        if BELOW_HGWEBDIR:
+            served, path = ['--web-conf', self._web_conf()], f'group/{self.root.name}/'
+            # See docs/operating.rst.
+            served += ['--config', 'extensions.hgext_headless.web=']
         # Not with -d: each daemon is started by an hg that loads all that it loads.
         process = subprocess.Popen(
             [
                 HG,
-                '-R',
-                self.root,
                 'serve',
+                *served,
                 '-a',
                 '127.0.0.1',
                 '-p',
@@ -403,7 +409,20 @@ class Server(Clone):
         line = process.stdout.readline()
         found = re.search(r':(\d+)/', line)
         assert found, line
-        return f'http://127.0.0.1:{found.group(1)}/'
+        return f'http://127.0.0.1:{found.group(1)}/{path}'
+
+    def _web_conf(self) -> Path:
+        """A file that names this repository, in a subfolder, and another headless one."""
+        beside = self.world.folder / f'{self.root.name}-beside'
+        if not beside.exists():
+            shutil.copytree(_history(1), beside)
+            require_headless(beside)
+            (beside / '.hg' / 'hgrc').write_text(
+                f'[extensions]\n{_loading(("push", "web"))}[headless]\nrepository = beside\n'
+            )
+        conf = self.world.folder / f'{self.root.name}.web-conf'
+        conf.write_text(f'[paths]\nbeside = {beside}\ngroup/{self.root.name} = {self.root}\n')
+        return conf
 
     @property
     def pid(self) -> int:

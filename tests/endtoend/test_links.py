@@ -22,7 +22,7 @@ def pushed(world, server, transport='http'):
 
 def links(server) -> list[str]:
     log = (server.root / '.hg' / 'access.log').read_text()
-    return re.findall(r'"GET /(headless-bundle/\S+)', log)
+    return re.findall(r'"GET /(?:group/server/)?(headless-bundle/\S+)', log)
 
 
 def pull(world, server, tip, name, transport='http', *args):

@@ -59,6 +59,7 @@ def test_wire_commands(command, expected):
 
 def test_hgweb():
     assert parameters(hgcompat.hgweb_class().__init__) == 'self repo name baseui'
+    assert parameters(hgcompat.hgwebdir_class().__init__) == 'self conf baseui'
     assert parameters(hgcompat.hgweb_class()._runwsgi) == 'self req res repo'
     assert parameters(hgcompat.hgweb_class().check_perm) == 'self rctx req op'
     assert parameters(hgcompat.request_context_class().templater) == 'self req'
