@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -169,6 +170,22 @@ def test_what_cannot_be_rebuilt(embedded):
     out = server.hg('admin::headless-rebuild', code=1)
     assert out.count('headless: corrupt: object') == 2, out
     assert f'rebuilt {len(kept) - 1} bundles' in out
+
+
+def test_objects_of_other_formats(embedded):
+    """Their names are those of their content; somebody put them there."""
+    server, alice, _nodes = embedded
+    first = objects(server)[0]
+    stream = alice.root / 'stream.hg'
+    alice.hg('debugcreatestreamclonebundle', stream)
+    for content in (stream.read_bytes(), b'something else'):
+        digest = hashlib.sha256(content).hexdigest()
+        path = first.parent.parent / digest[:2] / f'{digest}.hg'
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    out = server.hg('admin::headless-rebuild', code=1)
+    assert out.count('is not a bundle of version HG10') == 1, out
+    assert out.count('is no bundle') == 1, out
 
 
 def test_forgotten_stay_forgotten(embedded):
