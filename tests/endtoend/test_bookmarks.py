@@ -98,6 +98,13 @@ bookmarks.plan = planned
 """
 
 
+def let_others_in(world, server) -> None:
+    """Run the command ``RACE`` once, after the first check of a push and before it takes a lock."""
+    (world.folder / 'mover.py').write_text(MOVER)
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\nmover = {world.folder}/mover.py\n')
+
+
 def test_race(world, make_server):
     """Of two who move a bookmark at once, the second is told."""
     server = make_server('services')
@@ -112,15 +119,57 @@ def test_race(world, make_server):
     theirs = bob.commit('b')
     alice.commit('c')
     # Between the check and the transaction somebody else moves it.
-    (world.folder / 'mover.py').write_text(MOVER)
-    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write(f'[extensions]\nmover = {world.folder}/mover.py\n')
+    let_others_in(world, server)
     race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
     assert (
         'remote repository changed while pushing - please try again '
         f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
     ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
     assert listed(alice, url) == {'mine': theirs}
+
+
+@pytest.mark.parametrize('phase', ['public', 'draft'])
+def test_race_of_a_public_bookmark(world, make_server, phase):
+    """It is checked again under the lock, and so before it leaves for a draft."""
+    server = make_server('embedded')
+    url = server.url('path')
+    alice = world.clone(url, 'alice')
+    first = publish(alice, 'a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('push', '-q', '-B', 'mine')
+    bob = world.clone(url, 'bob')
+    theirs = publish(bob, 'b')
+    bob.hg('bookmark', '-f', '-r', theirs, 'mine')
+    publish(alice, 'c') if phase == 'public' else alice.commit('c')
+    let_others_in(world, server)
+    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
+    assert (
+        'remote repository changed while pushing - please try again '
+        f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
+    ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
+    assert listed(alice, url) == {'mine': theirs}
+    assert server.changesets() == 5
+
+
+def test_race_of_public_heads(world, make_server):
+    """What the client knows of public history is checked again under the lock."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('path'), 'alice')
+    bob = world.clone(server.url('path'), 'bob')
+    publish(bob, 'b')
+    mine = publish(alice, 'a')
+    let_others_in(world, server)
+    race = {'RACE': f'{HG} -R {bob.root} push -q'}
+    out = alice.hg('push', code=255, env=race)
+    assert 'remote repository changed while pushing - please try again' in out
+    assert server.changesets() == 4
+    assert mine not in server.log('all()', '{node}\n')
+
+
+def publish(clone, name: str) -> str:
+    node = clone.commit(name)
+    clone.hg('phase', '--public', node)
+    return node
 
 
 def test_pushkey(world, make_server):
