@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,9 @@ def settle() -> None:
         while new := [name for name in list(sys.modules) if name not in seen]:
             seen.update(new)
             for name in new:
-                with contextlib.suppress(Exception):  # it would fail where it is used, too
+                # It would fail, or warn of its deprecation, where it is used, too.
+                with contextlib.suppress(Exception), warnings.catch_warnings():
+                    warnings.simplefilter('ignore')
                     getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
 
 
