@@ -119,7 +119,7 @@ class Backend:
         return _CATALOG in sys.modules
 
     def preload(self) -> None:
-        """Import what the pages of a web server need, so that the first one need not wait.
+        """Import what pages and pushes need, in a process that serves many or forks for each.
 
         Nothing is created. Ignore errors: they are reported by what needs it. It is done once in
         a process: hgwebdir makes an hgweb for each request.

@@ -43,13 +43,13 @@ def settle() -> None:
             return
         demandimport.disable()
         seen: set[str] = set()
-        while new := [name for name in list(sys.modules) if name not in seen]:
-            seen.update(new)
-            for name in new:
-                # It would fail, or warn of its deprecation, where it is used, too.
-                with contextlib.suppress(Exception), warnings.catch_warnings():
-                    warnings.simplefilter('ignore')
-                    getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
+        with warnings.catch_warnings():  # they warn of their deprecation where they are used, too
+            warnings.simplefilter('ignore')
+            while new := [name for name in list(sys.modules) if name not in seen]:
+                seen.update(new)
+                for name in new:
+                    with contextlib.suppress(Exception):  # it would fail where it is used, too
+                        getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
 
 
 def load(name: str) -> Any:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import sqlalchemy
 from cmdserver import CommandServer
 
 from hgext_headless import requirement
@@ -231,6 +232,12 @@ class Clone:
             args = (*args, '-m', name)
         self.hg('commit', '-q', '-A', *args)
         return self.node()
+
+    def publish(self, name: str) -> str:
+        """Commit, and make it public here; the node."""
+        node = self.commit(name)
+        self.hg('phase', '--public', node)
+        return node
 
     def node(self, rev: str = '.') -> str:
         return self.hg('log', '-r', rev, '-T', '{node}')
@@ -452,6 +459,14 @@ class Server(Clone):
             rows = connection.execute(statement).fetchall()
             connection.commit()
             return rows
+
+    def lose_rows(self, *tables: str) -> None:
+        """Delete all rows of tables, in any database."""
+        engine = sqlalchemy.create_engine(self.configured('database'))
+        with engine.begin() as connection:
+            for table in tables:
+                connection.execute(sqlalchemy.text(f'DELETE FROM {table}'))
+        engine.dispose()
 
     def errors(self) -> str:
         log = self.root / '.hg' / 'error.log'

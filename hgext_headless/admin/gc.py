@@ -14,12 +14,10 @@ from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import bundle_rows, deletions, runs
 from ..errors import Refused
-from ..lifecycle import deletion
+from ..lifecycle import deletion, upload
 from ..store import Object, object_keys
 from . import cli
 
-#: Minimum age in seconds of temporary files, and of rows of deleted objects, to be removed.
-_LONGEST_PUSH = 86400
 #: Number of objects that may be removed whatever their share of all objects.
 _FEW = 20
 
@@ -40,7 +38,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 deleter.finish()
             kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             if not dry_run:
-                abandoned = now - _LONGEST_PUSH
+                abandoned = now - upload.LONGEST_PUSH
                 listing.count(b'temporary files', _remove_temporary_folders(abandoned))
                 listing.count(
                     b'temporary files in the store',
@@ -49,7 +47,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 listing.count(
                     b'entries of the cache', _collect_cache(backend, max(before, abandoned))
                 )
-                backend.catalog.write(deletions.purge, int(now - _LONGEST_PUSH))
+                backend.catalog.write(deletions.purge, int(now - upload.LONGEST_PUSH))
                 backend.catalog.write(runs.record, 'gc', kept)
     return 0
 

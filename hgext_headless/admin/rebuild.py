@@ -99,7 +99,7 @@ def rebuilt(
         path = os.path.join(folder, 'object')
         backend.store.get(found.key, path)
         bundle = _described(found.key, path)
-        public = append.nodes_of(ui, path)
+        public = append.nodes_of(ui, path, found.key)
         if public is not None:
             _check_public(repo, public)
             return None
@@ -120,7 +120,7 @@ def _check_public(repo: Any, nodes: list[bytes]) -> None:
         raise Refused(
             f'it is public history, and {len(lacking)} of its {len(nodes)} changesets are not '
             f'public in this repository, {lacking[0].hex()[:12]} first: pull them from another '
-            'server, or "hg unbundle" a copy of the object'
+            'server and make them public'
         )
 
 

@@ -62,14 +62,22 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
     _check_as_stored(bundle, name)
     plain = name + '.cg'
     with open(name, 'rb') as source, open(plain, 'wb') as out:
-        try:
-            unpacker = exchange.readbundle(ui, source, hgcompat.to_bytes(name))
-        except error.Abort as exc:
-            raise Corrupt(f'object {bundle.key} is no bundle') from exc
+        unpacker = unbundler(ui, source, bundle.key)
         if not isinstance(unpacker, changegroup.cg1unpacker) or unpacker.version != b'01':
             raise Corrupt(f'object {bundle.key} is not a bundle of version HG10')
         out.writelines(unpacker.getchunks())
     return Layer(plain, b'01')
+
+
+def unbundler(ui: Any, file: BinaryIO, key: str) -> Any:
+    """Return Mercurial's reader of the bundle in ``file``, which is the object ``key``.
+
+    Raise `errors.Corrupt` if it is no bundle.
+    """
+    try:
+        return exchange.readbundle(ui, file, hgcompat.to_bytes(key))
+    except error.Abort as exc:
+        raise Corrupt(f'object {key} is no bundle') from exc
 
 
 def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:

@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from mercurial import bundle2, changegroup, discovery, error, exchange
+from mercurial import bundle2, changegroup, discovery
 from mercurial.node import bin, nullid
 
 from .. import config, hgcompat
 from ..backend import Backend
-from ..bundles import ancestry, write
+from ..bundles import ancestry, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX
-from ..errors import Corrupt, HeadlessError
+from ..errors import HeadlessError
 from ..lifecycle import upload
 from ..model import Bundle, LogEntry, Published
 from ..store import object_keys
@@ -111,22 +111,19 @@ def _write(
     return bundle, path
 
 
-def nodes_of(ui: Any, path: str) -> list[bytes] | None:
-    """Return the changesets of a file from `_write`; None if it is no bundle2 file.
+def nodes_of(ui: Any, path: str, key: str) -> list[bytes] | None:
+    """Return the changesets of a file from `_write`, the object ``key``; None for other formats.
 
-    Raise `Corrupt` if it is no bundle at all.
+    Raise `errors.Corrupt` if it is no bundle.
     """
     found: list[bytes] = []
     with open(path, 'rb') as file:
-        try:
-            bundle = exchange.readbundle(ui, file, hgcompat.to_bytes(path))
-        except error.Abort as exc:
-            raise Corrupt(f'{os.path.basename(path)} is no bundle') from exc
+        bundle = overlays.unbundler(ui, file, key)
         if not isinstance(bundle, bundle2.unbundle20):
             return None
         for part in bundle.iterparts():
             if part.type == b'changegroup':
-                unpacker = changegroup.getunbundler(part.params[b'version'], part, None)
+                unpacker = changegroup.getunbundler(part.params.get(b'version', b'01'), part, None)
                 unpacker.changelogheader()
                 found += (entry.node for entry in hgcompat.deltas(unpacker))
     return found

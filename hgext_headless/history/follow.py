@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mercurial import bundle2, error, exchange, phases
+from mercurial import bundle2, error, phases
 
 from .. import hgcompat
 from ..backend import Backend
@@ -101,7 +101,7 @@ def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]])
 
 def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
     with open(path, 'rb') as file:
-        bundle = exchange.readbundle(repo.ui, file, hgcompat.to_bytes(path))
+        bundle = overlays.unbundler(repo.ui, file, entry.bundle.key)
         if not isinstance(bundle, bundle2.unbundle20):
             raise Corrupt(f'object {entry.bundle.key} is no bundle of public history')
         bundle2.applybundle(repo, bundle, transaction, source=b'pull', url=b'headless:')

@@ -22,6 +22,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import facts
 from ..errors import Refused, Temporary
+from ..lifecycle import upload
 from ..model import Push
 from . import place as places
 
@@ -29,9 +30,6 @@ from . import place as places
 _FOLDER = b'headless-unrecorded'
 #: At the end of the name of a note whose push has failed in a process that lives on.
 _FAILED = b'.failed'
-#: Age in seconds of a note whose push has ended for certain, on whatever host it ran. A container
-#: has another host name each time that it is started.
-_LONGEST_PUSH = 86400
 
 
 @contextlib.contextmanager
@@ -110,7 +108,12 @@ def _left(path: bytes) -> dict[str, Any] | None:
             note: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return None
-    ended = path.endswith(_FAILED) or hgcompat.is_dead(note['process']) or age > _LONGEST_PUSH
+    # By age, because a container has another host name each time that it is started.
+    ended = (
+        path.endswith(_FAILED)
+        or hgcompat.is_dead(note['process'])
+        or age > upload.LONGEST_PUSH
+    )
     return note if ended else None
 
 

@@ -18,6 +18,9 @@ Files = Sequence[tuple[Bundle, str]]
 
 #: Number of files from which on threads are worth what they cost, and how many there are then.
 _MANY, _TOGETHER = 8, 8
+#: Age in seconds at which a push has ended for certain, whatever its process and host: nobody uses
+#: what it left.
+LONGEST_PUSH = 86400
 #: How often objects are stored again if another process deletes them.
 _ATTEMPTS = 3
 

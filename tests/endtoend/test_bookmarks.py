@@ -105,6 +105,16 @@ def let_others_in(world, server) -> None:
         hgrc.write(f'[extensions]\nmover = {world.folder}/mover.py\n')
 
 
+def check_loser(alice, bob, url: str, first: str, theirs: str) -> None:
+    """Bob moves the bookmark from ``first`` to ``theirs`` meanwhile: Alice is told."""
+    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
+    assert (
+        'remote repository changed while pushing - please try again '
+        f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
+    ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
+    assert listed(alice, url) == {'mine': theirs}
+
+
 def test_race(world, make_server):
     """Of two who move a bookmark at once, the second is told."""
     server = make_server('services')
@@ -120,12 +130,7 @@ def test_race(world, make_server):
     alice.commit('c')
     # Between the check and the transaction somebody else moves it.
     let_others_in(world, server)
-    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
-    assert (
-        'remote repository changed while pushing - please try again '
-        f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
-    ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
-    assert listed(alice, url) == {'mine': theirs}
+    check_loser(alice, bob, url, first, theirs)
 
 
 @pytest.mark.parametrize('phase', ['public', 'draft'])
@@ -134,20 +139,15 @@ def test_race_of_a_public_bookmark(world, make_server, phase):
     server = make_server('embedded')
     url = server.url('path')
     alice = world.clone(url, 'alice')
-    first = publish(alice, 'a')
+    first = alice.publish('a')
     alice.hg('bookmark', 'mine')
     alice.hg('push', '-q', '-B', 'mine')
     bob = world.clone(url, 'bob')
-    theirs = publish(bob, 'b')
+    theirs = bob.publish('b')
     bob.hg('bookmark', '-f', '-r', theirs, 'mine')
-    publish(alice, 'c') if phase == 'public' else alice.commit('c')
+    alice.publish('c') if phase == 'public' else alice.commit('c')
     let_others_in(world, server)
-    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
-    assert (
-        'remote repository changed while pushing - please try again '
-        f'(bookmark "mine" move from {first[:12]} to {theirs[:12]})'
-    ) in alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
-    assert listed(alice, url) == {'mine': theirs}
+    check_loser(alice, bob, url, first, theirs)
     assert server.changesets() == 5
 
 
@@ -156,20 +156,14 @@ def test_race_of_public_heads(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('path'), 'alice')
     bob = world.clone(server.url('path'), 'bob')
-    publish(bob, 'b')
-    mine = publish(alice, 'a')
+    bob.publish('b')
+    mine = alice.publish('a')
     let_others_in(world, server)
     race = {'RACE': f'{HG} -R {bob.root} push -q'}
     out = alice.hg('push', code=255, env=race)
     assert 'remote repository changed while pushing - please try again' in out
     assert server.changesets() == 4
     assert mine not in server.log('all()', '{node}\n')
-
-
-def publish(clone, name: str) -> str:
-    node = clone.commit(name)
-    clone.hg('phase', '--public', node)
-    return node
 
 
 def test_pushkey(world, make_server):

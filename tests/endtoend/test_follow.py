@@ -63,16 +63,10 @@ def fleet(world, services):
         assert 'Traceback' not in server.errors()
 
 
-def publish(clone, name: str) -> str:
-    node = clone.commit(name)
-    clone.hg('phase', '--public', '.')
-    return node
-
-
 def test_push_reaches_all(fleet, world):
     """Also a push with a draft above; nobody is shown a push before its server has it."""
     alice = world.clone(fleet.a.url('http'), 'alice')
-    node = publish(alice, 'one')
+    node = alice.publish('one')
     draft = alice.commit('draft')
     alice.hg('push')
     fleet.replica.start()
@@ -89,9 +83,9 @@ def test_push_reaches_all(fleet, world):
 def test_any_server_takes_the_next_push(fleet, world):
     """On public changesets that another one got a second ago."""
     alice = world.clone(fleet.a.url('http'), 'alice')
-    first = publish(alice, 'one')
+    first = alice.publish('one')
     alice.hg('push')
-    second = publish(alice, 'two')
+    second = alice.publish('two')
     third = alice.commit('three')
     alice.hg('push', fleet.b.url('http'))
     fourth = alice.commit('four')
@@ -111,9 +105,9 @@ def test_two_heads_meet(fleet, world):
     """Pushed to two servers that know nothing of each other."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     bob = world.clone(fleet.b.url('http'), 'bob')
-    publish(alice, 'alice')
+    alice.publish('alice')
     bob.hg('branch', '-q', 'other')
-    publish(bob, 'bob')
+    bob.publish('bob')
     alice.hg('push')
     bob.hg('push', '--new-branch')
     fleet.follow()
@@ -133,7 +127,7 @@ def test_two_heads_meet(fleet, world):
 def test_what_an_operator_pulls(fleet, world):
     """It is logged after the transaction, with what an operator makes public."""
     upstream = world.clone(str(fleet.a.root), 'upstream', '--pull')
-    node = publish(upstream, 'upstream')
+    node = upstream.publish('upstream')
     fleet.a.hg('pull', str(upstream.root))
     fleet.replica.hg(FOLLOW)
     assert fleet.replica.log('tip') == [f'{node} public']
@@ -147,7 +141,7 @@ def test_what_is_pulled_while_the_database_is_down(fleet, world):
     settings = (fleet.a.root / '.hg' / 'hgrc').read_text()
     upstream = world.clone(str(fleet.a.root), 'upstream', '--pull')
     for way in ('push', 'follow'):
-        node = publish(upstream, way)
+        node = upstream.publish(way)
         lines = [
             'database = postgresql+psycopg2://nobody@127.0.0.1:1/none'
             if line.startswith('database') else line
@@ -173,7 +167,7 @@ def test_push_that_died(fleet, world):
     """Between the repository and the database: what it added is found, and becomes the push that
     it was going to be."""
     alice = world.clone(fleet.a.url('ssh'), 'alice')
-    node = publish(alice, 'one')
+    node = alice.publish('one')
     alice.commit('draft')
     hgrc = (fleet.a.root / '.hg' / 'hgrc').read_text()
     with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
@@ -195,7 +189,7 @@ def test_push_whose_database_failed(make_server, world):
     """After the repository was changed, in a server that lives on: the next push lists both."""
     server = make_server('embedded')
     alice = world.clone(server.url('http'), 'alice')
-    node = publish(alice, 'one')
+    node = alice.publish('one')
     with contextlib.closing(sqlite3.connect(catalog_of(server))) as connection:
         connection.execute(
             'CREATE TRIGGER broken BEFORE INSERT ON pushes BEGIN SELECT RAISE(ABORT, "x"); END'
@@ -262,14 +256,14 @@ def catalog_of(server) -> str:
 def test_bookmarks(fleet, world):
     """Of public changesets: set, moved and deleted on either server; those of drafts stay away."""
     alice = world.clone(fleet.a.url('http'), 'alice')
-    one = publish(alice, 'one')
+    one = alice.publish('one')
     alice.hg('bookmark', '-r', '.', 'stable', 'old')
     alice.hg('push', '-B', 'stable', '-B', 'old')
     fleet.follow()
     fleet.check_equal()
     assert fleet.replica.log('bookmark()', '{node} {bookmarks}') == [f'{one} old stable']
 
-    two = publish(alice, 'two')
+    two = alice.publish('two')
     alice.hg('bookmark', '-f', '-r', '.', 'stable')
     alice.hg('push', '-B', 'stable', fleet.b.url('http'))
     alice.hg('bookmark', '-d', 'old')
@@ -305,7 +299,7 @@ def test_watch(fleet, world):
     process = watching(fleet.replica)
     try:
         for name in ('one', 'two'):
-            node = publish(alice, name)
+            node = alice.publish(name)
             alice.hg('push')
             wait_for(fleet.replica, node)
             process.send_signal(signal.SIGKILL)
@@ -332,7 +326,7 @@ def wait_for(server: Server, node: str) -> None:
 def test_killed_in_its_transaction(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two'):
-        publish(alice, name)
+        alice.publish(name)
         alice.hg('push')
     hgrc = (fleet.replica.root / '.hg' / 'hgrc').read_text()
     with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
@@ -350,7 +344,7 @@ def test_new_replica(fleet, world):
     """From a clone of some time ago, by stock's means; it may be ahead of the log too."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two', 'three'):
-        publish(alice, name)
+        alice.publish(name)
         alice.hg('push')
         if name == 'one':
             world.hg('clone', '-q', '-U', str(fleet.a.root), 'clone')
@@ -378,7 +372,7 @@ def test_repository_from_before_the_log(fleet, world):
 def test_verify_and_gc(fleet, world, services):
     """gc keeps the objects; a lost one is found, and stored again from the repository."""
     alice = world.clone(fleet.a.url('http'), 'alice')
-    publish(alice, 'one')
+    alice.publish('one')
     alice.hg('push')
     assert 'all is well' in fleet.a.hg('admin::headless-verify', '--full')
     fleet.a.hg('admin::headless-gc', '--grace', '0s', '--force')
@@ -417,7 +411,7 @@ def test_hooks_of_a_follower(fleet, world):
     with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
         file.write('[hooks]\nincoming = echo incoming $HG_SOURCE $HG_NODE\n')
     alice = world.clone(fleet.a.url('http'), 'alice')
-    node = publish(alice, 'one')
+    node = alice.publish('one')
     alice.hg('push')
     out = fleet.replica.hg(FOLLOW)
     assert out.count(f'incoming pull {node}') == 1
@@ -426,7 +420,7 @@ def test_hooks_of_a_follower(fleet, world):
 def test_history_without_the_requirement(fleet, world):
     """Stock's verify is content with what was applied."""
     alice = world.clone(fleet.a.url('http'), 'alice')
-    publish(alice, 'one')
+    alice.publish('one')
     alice.hg('push')
     fleet.replica.hg(FOLLOW)
     unrequire(fleet.replica.root)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import sqlalchemy
 from world import Server
 
 from hgext_headless.catalog import engine, repositories
@@ -109,11 +108,7 @@ def test_rename(world, try_, other):
 def test_rename_takes_objects_without_a_row(world, try_):
     """Bundles whose rows were lost are found under the new name."""
     draft = push(world, try_, 'a')
-    lost = sqlalchemy.create_engine(try_.configured('database'))
-    with lost.begin() as connection:
-        for table in ('bundle_changesets', 'public_log', 'bundles'):
-            connection.execute(sqlalchemy.text(f'DELETE FROM {table}'))
-    lost.dispose()
+    try_.lose_rows('bundle_changesets', 'public_log', 'bundles')
     try_.hg('admin::headless-rename', 'try', 'new')
     hgrc = try_.root / '.hg' / 'hgrc'
     hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = new'))

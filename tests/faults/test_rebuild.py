@@ -8,7 +8,6 @@ import re
 import shutil
 
 import pytest
-import sqlalchemy
 from embedded import make_old, objects
 from web import fetch_json
 
@@ -253,11 +252,7 @@ def test_public_history_without_a_row(world, make_server):
     alice.hg('phase', '--public', '.')
     draft = alice.commit('draft')
     alice.hg('push')
-    lost = sqlalchemy.create_engine(server.configured('database'))
-    with lost.begin() as connection:
-        for table in ('bundle_changesets', 'public_log', 'bundles', 'public_history'):
-            connection.execute(sqlalchemy.text(f'DELETE FROM {table}'))
-    lost.dispose()
+    server.lose_rows('bundle_changesets', 'public_log', 'bundles', 'public_history')
     server.hg('admin::headless-verify', '--repair', code=None)
     shutil.rmtree(server.root / '.hg')
     shutil.copytree(older, server.root / '.hg')

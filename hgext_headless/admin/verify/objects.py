@@ -21,15 +21,13 @@ from ...bundles.overlay import FOLDER_PREFIX, Layer
 from ...catalog import bundle_rows, consistency, expiry
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError
-from ...lifecycle import deletion, drop_drafts
+from ...lifecycle import deletion, drop_drafts, upload
 from ...model import Bundle
 from ...store import Object, Source, object_keys
 from .. import cli, rebuild
 from .prefetch import Prefetch
 from .report import Report, has
 
-#: Age in seconds from which an object without a row is reported: a running push may record it.
-_UNDER_WAY = 86400
 #: Number of lost objects that does not make the store look like a wrong one.
 _FEW = 20
 
@@ -199,7 +197,7 @@ class Objects:
         return candidates, drop_drafts.plan(self._repo, self._backend, candidates, chosen)
 
     def _check_orphans(self, objects: list[Object]) -> None:
-        old = time.time() - _UNDER_WAY
+        old = time.time() - upload.LONGEST_PUSH  # a running push may record the others
         keys = [o.key for o in objects if object_keys.is_key(o.key) and o.modified < old]
         for key in self._backend.catalog.read(bundle_rows.without_row, keys):
             self._report.problem(
