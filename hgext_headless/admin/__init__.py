@@ -8,6 +8,6 @@ when it runs, because most need the database.
 - `follow`, ``announce``: what runs all the time
 - `list`, `drop`, `rename`: the repositories of a database
 - `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; ``export``
-- `cli`: ages, progress; `revsets`: drafts by name; `conflicts`: pushes that differ from recorded
-  ones; `prometheus`: metrics in a file
+- `cli`: ages, progress; `parallel`: several processes; `revsets`: drafts by name
+- `conflicts`: pushes that differ from recorded ones; `prometheus`: metrics in a file
 """

@@ -24,7 +24,7 @@ from ..catalog.batching import batches
 from ..errors import Deletions, Temporary
 from ..lifecycle import upload
 from ..model import Bundle, Changeset, Marker
-from . import cli
+from . import cli, parallel
 from .drafts import Drafts, select
 from .public_clone import PublicClone
 
@@ -33,6 +33,8 @@ _BUNDLES = 50
 _CHANGESETS = 1000
 #: Overlays between two collections of garbage.
 _COLLECTED = 10
+#: What packing a bundle takes at least.
+_SECONDS = 0.01
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -93,9 +95,7 @@ def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
     return todo
 
 
-def _without_banned(
-    ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]
-) -> list[int]:
+def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]) -> list[int]:
     """Return the heads that may be stored.
 
     Drafts that were removed for good are left out, and so are their descendants.
@@ -110,8 +110,7 @@ def _without_banned(
                 allowed.append(head)
             else:
                 ui.warn(
-                    b'left out %s: it has a changeset that was removed for good\n'
-                    % hex(stack.head)
+                    b'left out %s: it has a changeset that was removed for good\n' % hex(stack.head)
                 )
     return allowed
 
@@ -126,47 +125,52 @@ def _import(
     total = imports.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only
+    name = backend.settings.repository
     with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix=overlays.FOLDER_PREFIX)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bar = stack.enter_context(cli.progress(ui, b'importing', b'heads', len(todo)))
-        # While one batch is stored, the next one is packed.
+
+        def pack(heads: Sequence[int]) -> Iterator[_Packed]:
+            for batch in _batches(map(drafts.stack, heads)):
+                yield _packed(repo, under, name, batch, tempfile.mkdtemp(dir=folder))
+
+        # Other batches are packed while one is stored.
         storing = stack.enter_context(futures.ThreadPoolExecutor(1))
         stored: futures.Future[imports.Imported] | None = None
-        for batch in _batches(map(drafts.stack, todo)):
-            folder = tempfile.mkdtemp(prefix=overlays.FOLDER_PREFIX)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            packed = _packed(repo, under, backend, batch, folder, bar)
+        for packed in parallel.shared(ui, _SECONDS * len(todo), pack, todo):
             if stored is not None:
                 total += stored.result()
-            stored = storing.submit(_store, backend, packed, folder)
+            stored = storing.submit(_store, backend, packed)
+            bar.increment(len(packed.files))
         if stored is not None:
             total += stored.result()
     return total
 
 
 class _Packed(NamedTuple):
+    """The bundles of a batch, with the paths of their files in ``folder``."""
+
+    folder: str
     files: list[tuple[Bundle, str]]
     changesets: list[Changeset]
     markers: list[Marker]
 
 
-def _packed(
-    repo: Any, under: Any, backend: Backend, batch: Sequence[Stack], folder: str, bar: Any
-) -> _Packed:
-    facts: dict[bytes, Changeset] = {}
+def _packed(repo: Any, under: Any, name: str, batch: Sequence[Stack], folder: str) -> _Packed:
+    """Write the bundles of ``batch``, of the repository called ``name``, into ``folder``."""
+    changesets: dict[bytes, Changeset] = {}
     files: list[tuple[Bundle, str]] = []
     for number, stack in enumerate(batch, 1):
-        bundle, path, changesets = written(
-            repo, under, backend.settings.repository, stack, folder
-        )
+        bundle, path, brought = written(repo, under, name, stack, folder)
         if number % _COLLECTED == 0:
             # Each overlay leaves the index of a changelog in a reference cycle. It has few
             # objects, so that hundreds would pile up before a collection.
             gc.collect()
         files.append((bundle, path))
-        facts.update((c.node, c) for c in changesets)
-        bar.increment()
-    found = repo.obsstore.relevantmarkers(facts) if repo.obsstore else ()
-    return _Packed(files, list(facts.values()), list(map(markers.pack, found)))
+        changesets.update((c.node, c) for c in brought)
+    found = repo.obsstore.relevantmarkers(changesets) if repo.obsstore else ()
+    return _Packed(folder, files, list(changesets.values()), list(map(markers.pack, found)))
 
 
 def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
@@ -180,8 +184,8 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
         yield batch
 
 
-def _store(backend: Backend, packed: _Packed, folder: str) -> imports.Imported:
-    """Store and record a batch, whose files are in ``folder``, and remove these."""
+def _store(backend: Backend, packed: _Packed) -> imports.Imported:
+    """Store and record a batch, and remove its files."""
 
     def record(stored_again: Deletions) -> imports.Imported:
         return backend.catalog.write(
@@ -194,7 +198,7 @@ def _store(backend: Backend, packed: _Packed, folder: str) -> imports.Imported:
         )
 
     recorded = upload.stored(backend, packed.files, record)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(packed.folder, ignore_errors=True)
     return recorded
 
 

@@ -83,17 +83,26 @@ def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]
 
     ``since`` is in seconds since the epoch; None is no condition.
     """
+    # Hexadecimal digits follow the prefix: they sort before "g" in any collation.
     query = select(bundles).where(
-        bundles.c.repository_id == session.repository_id,
-        # Hexadecimal digits follow the prefix: they sort before "g" in any collation.
-        bundles.c.key.between(prefix, prefix + 'g'),
-        bundles.c.state == LIVE,
+        *_live(session, since), bundles.c.key.between(prefix, prefix + 'g')
     )
-    if since is not None:
-        query = query.where(bundles.c.created >= since)
     return [
         BundleRow(
             row.id, row.key, row.size, row.sha512, bytes(row.head), encoding.split_nodes(row.bases)
         )
         for row in session.execute(query)
     ]
+
+
+def count(session: Session, since: float | None) -> int:
+    """Return how many live bundles were created at ``since`` or later: see `under`."""
+    counted = select(sqlalchemy.func.count()).select_from(bundles)
+    return session.execute(counted.where(*_live(session, since))).scalar_one()
+
+
+def _live(session: Session, since: float | None) -> list[sqlalchemy.ColumnElement[bool]]:
+    conditions = [bundles.c.repository_id == session.repository_id, bundles.c.state == LIVE]
+    if since is not None:
+        conditions.append(bundles.c.created >= since)
+    return conditions

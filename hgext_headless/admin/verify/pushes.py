@@ -10,7 +10,7 @@ from ...backend import Backend
 from ...bundles import facts
 from ...catalog import consistency
 from .. import cli
-from .report import Report, has
+from .report import Report, differences, has
 
 
 def check(
@@ -92,4 +92,6 @@ def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: in
     for push_id, changeset in backend.catalog.read(consistency.facts_of_pushes, low, high):
         if has(repo, changeset.node):
             there = facts.of_changelog(unfiltered, changeset.node)
-            report.row(changeset, there, b'push %d' % push_id)
+            finding = differences(changeset, there, b'push %d' % push_id)
+            if finding:
+                report.problem(*finding)

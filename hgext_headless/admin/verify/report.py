@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial.node import hex
 
 from ... import hgcompat
 from ...model import Changeset
+
+
+class Finding(NamedTuple):
+    """A problem that nothing repairs, as `Report.problem` takes it."""
+
+    kind: bytes
+    item: bytes
+    text: bytes
 
 
 class Report:
@@ -47,19 +55,21 @@ class Report:
         for draft in drafts:
             self._fm.plain(b'  holds draft %s\n' % draft)
 
-    def row(self, row: Changeset, there: Changeset, where: bytes) -> None:
-        """Report a row that differs from the changeset ``there``.
 
-        ``there`` was read from Mercurial, where its hash is checked, so the row must be wrong.
-        """
-        different = [
-            hgcompat.to_bytes(field.name)
-            for field in dataclasses.fields(there)
-            if getattr(row, field.name) != getattr(there, field.name)
-        ]
-        if different:
-            text = b'its row in the database has another %s than it has itself (%s)'
-            self.problem(b'changeset', hex(row.node), text % (b', '.join(different), where))
+def differences(row: Changeset, there: Changeset, where: bytes) -> Finding | None:
+    """Return in what a row differs from the changeset ``there``, or None.
+
+    ``there`` was read from Mercurial, where its hash is checked, so the row must be wrong.
+    """
+    different = [
+        hgcompat.to_bytes(field.name)
+        for field in dataclasses.fields(there)
+        if getattr(row, field.name) != getattr(there, field.name)
+    ]
+    if not different:
+        return None
+    text = b'its row in the database has another %s than it has itself (%s)'
+    return Finding(b'changeset', hex(row.node), text % (b', '.join(different), where))
 
 
 def has(repo: Any, node: bytes) -> bool:
