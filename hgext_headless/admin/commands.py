@@ -12,7 +12,7 @@ from ..errors import Refused
 from . import cli
 
 eh = exthelper.exthelper()
-#: Commands for servers that take no pushes too.
+#: Commands that servers without pushes have too.
 on_replicas = exthelper.exthelper()
 
 _FORMATTER = cmdutil.formatteropts
@@ -39,7 +39,7 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
     b'admin::headless-init',
     [
         (b'', b'expand', None, b'keep what the previous version needs in the schema'),
-        (b'', b'remove-requirement', None, b'make the repository an ordinary one again'),
+        (b'', b'remove-requirement', None, b'make the repository an ordinary one'),
     ],
     b'hg admin::headless-init [--expand | --remove-requirement]',
     helpcategory=_CATEGORY,
@@ -47,20 +47,20 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     """make a repository headless: the schema, the store, the requirement
 
-    Create or upgrade the database's schema, let search find what older versions have
-    recorded (pushes go on meanwhile), check the store, and write the requirement
-    "headless" into the repository. From then on, an hg that does not load the extensions
-    refuses to open it.
+    Create or upgrade the database's schema, write the words for search of what older
+    versions have recorded (pushes go on meanwhile), begin the log of public history, check
+    the store, and write the requirement "headless" into the repository. From then on, an hg
+    that does not load the extensions refuses to open it.
 
     Run this once on a push server before the first push, and again after each
     upgrade of hgext_headless. Creating and upgrading the schema needs a database role that
     may create tables. Then run it on each other server, where a read-only role is enough.
     Running it again changes nothing.
 
-    With --expand, servers of the previous version can still take pushes. Run it with
-    --expand before the first server is upgraded, and without after the last.
+    With --expand, servers of the previous version can still take pushes. Run the command with
+    --expand before the first server is upgraded, and without it after the last.
 
-    A repository that has drafts itself does not get the requirement: import them with
+    A repository that has its own drafts does not get the requirement: import them with
     :hg:`admin::headless-import`.
 
     With --remove-requirement, remove the requirement and do nothing else. Any hg can then
@@ -85,14 +85,14 @@ def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_import(ui: Any, repo: Any, **opts: Any) -> int:
     """store the drafts of this repository as bundles and rows
 
-    The repository is an ordinary one, with a head for each draft that was pushed. It is
+    Run this in an ordinary repository with a head for each draft that was pushed. It is
     not changed. Each draft head becomes a bundle that needs public history only.
     All drafts are imported unless some are named with -r/--rev. Secret and hidden
     changesets are never imported. Drafts that have expired are stored again, and their
     pushes list them again.
 
     With --into, create a clone with the public history only, and with the
-    settings that a headless repository needs: serve it from then on. If
+    settings that a headless repository needs. Serve this clone from then on. If
     the database or the store is the embedded one, it is in the clone.
 
     Run the command again if it is interrupted: it continues, and skips what is stored
@@ -117,12 +117,12 @@ def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opt
     FILE is the SQLite database of hg.mozilla.org's pushlog extension, by default
     ``.hg/pushlog2.db``: a table ``pushlog(id, user, date)`` and a table
     ``changesets(pushid, rev, node)``, where ``rev`` gives the order within a push.
-    Ids, users and dates do not change, so that clients that poll the pushlog go on from
+    Ids, users and dates are kept, so that clients that poll the pushlog continue from
     where they were.
 
     Run this before the first push to the headless repository, in a repository
     that has the pushed changesets: the old one, or one into whose database they were
-    imported. Of changesets that do not exist any more, the pushlog has only the hashes.
+    imported. Changesets that do not exist any more are recorded by their hashes only.
 
     Run the command again if it is interrupted; a second run changes nothing. A push that
     conflicts with a recorded one is listed and not imported.
@@ -162,7 +162,7 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
     b'admin::headless-verify',
     [
         (b'', b'full', None, b'read every object and compare its digests'),
-        (b'', b'sample', b'', b'read only this share of the objects, by chance', b'PERCENT'),
+        (b'', b'sample', b'', b'read a random share of the objects', b'PERCENT'),
         (b'', b'repair', None, b'repair what can be repaired'),
         (b'', b'force', None, b'repair even if many objects are missing'),
         (b'', b'since', b'', b'check only what was stored or pushed since', b'DATE'),
@@ -174,19 +174,20 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
 def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     """check that database, store and repository agree
 
-    Every row must have its object, with the right size and, with --full, the right
-    content (with --sample 1%, of one in a hundred). Every object must have a row. The bases
-    of drafts, and the public changesets that pushes brought, must be in the repository. Push
-    ids must have no gap. The log of public history must have all its objects.
+    Every row must have its object, with the right size. With --full, the content of every
+    object must be right; with --sample 1%, that of one object in a hundred. Every object must
+    have a row. The bases of drafts, and the public changesets that pushes brought, must be in
+    the repository. Push ids must have no gap. The log of public history must have all its
+    objects.
 
     --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
     without a row are reported only if they are older than a day, and not with --since.
 
     With --repair, drop drafts whose object is missing or damaged, so that they can be
-    pushed again; create the rows of objects without one, as
+    pushed again; create rows for objects without one, as
     :hg:`admin::headless-rebuild` does; and correct counters and indexes that disagree with
-    their rows. If many objects are missing, as with a wrong setting, no draft
-    is dropped without --force.
+    their rows. If many objects are missing, a setting may be wrong: then nothing is repaired
+    without --force.
 
     Returns 0 if there are no problems or all were repaired, 1 otherwise.
     """
@@ -212,11 +213,11 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
     Remove the drafts of pushes that match all options; with -r/--rev, only drafts in the
     revset. Their bundles are removed too. The pushes stay in the pushlog, with the hashes
     of their changesets. Pages of the drafts answer "410 Gone". The drafts can be pushed
-    again. A draft stays as long as a draft that stays builds on it.
+    again. A draft is kept if a draft that is kept builds on it.
 
-    The revset of -r/--rev may name drafts. It sees public history and the drafts of
-    the matching pushes or, without another option, the drafts that it names and
-    those in the same bundles.
+    The revset of -r/--rev may name drafts. It is evaluated over public history and the drafts
+    of the matching pushes. Without another option, it is evaluated over public history, the
+    drafts that it names, and those in the same bundles.
 
     Returns 0 on success, 1 if a bundle could not be read.
     """
@@ -236,12 +237,12 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     """remove one draft everywhere, at once and for good
 
-    NODE is the hash of a draft, or at least 12 digits of it. The draft and its descendants
+    NODE is the hash of a draft, or at least its first 12 digits. The draft and its descendants
     are removed from every bundle, the database, and this server's cache. Other drafts of
     the bundles are stored again.
 
-    A row in the table ``audit`` tells who did it, when and why. From then on, a push that
-    brings the draft is refused.
+    A row in the table ``audit`` says who removed the draft, when and why. From then on, a push
+    that brings it is refused.
 
     The old name ``headless-forget`` will be removed with the next release.
 
@@ -263,12 +264,13 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
     push. Each object without a row is read and checked. Then its drafts can be pulled
     again. Changesets that no push has brought become a push of the user "rebuilt" with the
     time of the object, the oldest object first. Bookmarks and obsolescence markers are not
-    in the store. Public history is not added to the repository: what that lacks is named.
+    in the store. Public history is not added to the repository: objects with public
+    changesets that it lacks are listed.
 
-    Drafts that were removed for good are not rebuilt, if the database knows of it. Run the
-    command again if it is interrupted: it continues.
+    Drafts that were removed for good are not rebuilt, if the database still has the record.
+    Run the command again if it is interrupted: it continues.
 
-    Returns 0 if no object without a row is left, 1 if one cannot be used, with the reason.
+    Returns 0 on success, 1 if an object cannot be used; the reason is listed.
     """
     return _run('rebuild', ui, repo, **opts)
 
@@ -304,14 +306,14 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
     """remove objects without a row, and temporary files left behind
 
     Remove objects that have no row in the database, temporary files of pushes and pulls
-    that died, and entries of the local cache that are no longer of use. If rows were lost,
+    that died, and unused entries of the local cache. If rows were lost,
     their objects are all that is left of the drafts (see
-    :hg:`help admin::headless-rebuild`). So an object is kept for a month, and named when
-    it is removed.
+    :hg:`help admin::headless-rebuild`). So objects younger than --grace are kept, and each
+    object that is removed is listed.
 
-    The command may run during pushes. For cron, it prints nothing else without
-    -v/--verbose. If it would remove more than half of all objects, as with a wrong
-    setting, it refuses to do so without --force.
+    The command may run during pushes. Without -v/--verbose it prints nothing else, which
+    suits cron. If it would remove more than half of all objects, and more than 20, a setting
+    may be wrong, and it refuses to do so without --force.
 
     Returns 0 on success, 1 if another process is removing drafts or objects; then nothing
     was done.
@@ -332,8 +334,8 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     """count pushes, changesets and bytes, by day and by user
 
-    Days are in UTC. Bundles count for the day on which they were stored, if they still
-    exist. The age of a bundle is that of its storing: an imported draft is younger here
+    Days are in UTC. Bundles that still exist count for the day on which they were stored. The
+    age of a bundle is the time since then: an imported draft is younger here
     than for :hg:`admin::headless-expire`, which uses the time of the push.
 
     --prometheus writes the totals for the textfile collector of the node exporter,
@@ -348,15 +350,15 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
 @on_replicas.command(
     b'admin::headless-announce',
     [
-        (b'', b'watch', None, b'go on, and announce what comes'),
-        (b'', b'list', None, b'list the targets, and how far each has got'),
+        (b'', b'watch', None, b'keep running, and announce new pushes'),
+        (b'', b'list', None, b'list the targets, and how far each is behind'),
         *_FORMATTER,
     ],
     b'hg admin::headless-announce [--watch | --list]',
     helpcategory=_CATEGORY,
 )
 def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
-    """tell others of pushes, so that they need not poll
+    """tell other programs of pushes, so that they need not poll
 
     The targets are in the section ``headless-announce``::
 
@@ -365,21 +367,22 @@ def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
       ci:secret = a key for signatures
       log = | /usr/local/bin/on-push
 
-    Each is told of each push that this server can serve, in order, at least once: what is
-    sent is the answer of ``json-pushes?version=2&full=1`` for that push. A webhook gets a POST for
-    each push, with the headers ``X-Headless-Repository``, ``X-Headless-Push`` (the id) and,
-    with a secret, ``X-Hub-Signature-256``: ``sha256=`` and the HMAC-SHA256 of the body. A status
-    from 200 to 299 means that it was taken. A command gets a line for each push on its standard
-    input; exit code 0 means that it has taken all of them.
+    Each target is told of each push that this server can serve, in order and at least once.
+    What is sent is the answer of ``json-pushes?version=2&full=1`` for that push. A webhook gets
+    a POST for each push, with the headers ``X-Headless-Repository``, ``X-Headless-Push`` (the
+    id) and, with a secret, ``X-Hub-Signature-256``: ``sha256=`` and the HMAC-SHA256 of the body.
+    A status from 200 to 299 means that it has accepted the push. A command gets a line for each
+    push on its standard input; exit code 0 means that it has accepted all of them.
 
-    What a target does not take is sent again, after 1 second at first and 5 minutes at most; other
-    targets are told meanwhile. A new target is told of what comes from then on.
+    A push that a target does not accept is sent again, after 1 second at first, and after 5
+    minutes at most. Other targets do not wait for it. A new target is told of pushes from then
+    on.
 
-    With --watch, go on: on Postgres, a push is announced as soon as it is recorded. Run it on
-    one server; if it runs on several, each target is told by one of them. The database role must
-    be able to write to the table ``announcements``.
+    With --watch, keep running: on Postgres, a push is announced as soon as it is recorded. Run
+    this on one server; if it runs on several, only one at a time tells a target. The database
+    role must be able to write to the table ``announcements``.
 
-    Returns 0 on success, 1 if a target did not take what it was told.
+    Returns 0 on success, 1 if a target did not accept a push.
     """
     return _run('announce.command', ui, repo, **opts)
 
@@ -397,8 +400,8 @@ def headless_housekeeping(ui: Any, repo: Any, *paths: bytes, **opts: Any) -> int
     """expire, gc and verify, for several repositories
 
     For each repository REPO on this machine, by default this one, run
-    :hg:`admin::headless-expire` if --older-than is given, :hg:`admin::headless-gc`, and
-    :hg:`admin::headless-verify`. If one fails, go on with the next. Warn of repositories in
+    :hg:`admin::headless-expire` if --older-than is given, then :hg:`admin::headless-gc` and
+    :hg:`admin::headless-verify`. If one fails, continue with the next. Warn of repositories in
     the database whose path was not given.
 
     Returns 0 on success, 1 if any of them failed.
@@ -415,7 +418,8 @@ def headless_housekeeping(ui: Any, repo: Any, *paths: bytes, **opts: Any) -> int
 def headless_list(ui: Any, repo: Any, **opts: Any) -> int:
     """list the repositories of the database
 
-    Each with the id and the date of its last push, and the number and size of its bundles.
+    Each is listed with the id and date of its last push, and the number and size of its
+    bundles.
 
     Returns 0 on success.
     """
@@ -424,17 +428,18 @@ def headless_list(ui: Any, repo: Any, **opts: Any) -> int:
 
 @eh.command(
     b'admin::headless-drop',
-    [(b'', b'force', None, b'drop it even if it is in use'), *_DRY_RUN],
+    [(b'', b'force', None, b'drop it even if it was pushed to within a day'), *_DRY_RUN],
     b'hg admin::headless-drop NAME',
     helpcategory=_CATEGORY,
 )
 def headless_drop(ui: Any, repo: Any, name: bytes, **opts: Any) -> int:
     """remove all drafts, pushes and objects of a repository
 
-    NAME is that of the repository in the database: see :hg:`admin::headless-list`. Repositories
-    on disk are not changed. Stop the servers of NAME first: one that goes on begins anew.
+    NAME is the repository's name in the database: see :hg:`admin::headless-list`. Repositories
+    on disk are not changed. Stop the servers of NAME first: a push to one that is running
+    creates the repository in the database again.
 
-    There is no undo but a backup. Run the command again if it is interrupted: it continues.
+    The only way back is a backup. Run the command again if it is interrupted: it continues.
 
     Returns 0 on success.
     """
@@ -451,8 +456,8 @@ def headless_rename(ui: Any, repo: Any, old: bytes, new: bytes, **opts: Any) -> 
     """rename a repository in the database and the store
 
     Stop the servers of OLD first, and set headless.repository to NEW on all of them before
-    they start again. Each object is copied to its new name, which takes as long as reading
-    and writing all of them.
+    they start again. Each object is read and written again under its new name, which may
+    take long.
 
     Run the command again if it is interrupted: it continues.
 
@@ -463,25 +468,25 @@ def headless_rename(ui: Any, repo: Any, old: bytes, new: bytes, **opts: Any) -> 
 
 @on_replicas.command(
     b'admin::headless-follow',
-    [(b'', b'watch', None, b'go on, and apply what comes')],
+    [(b'', b'watch', None, b'keep running, and apply new entries')],
     b'hg admin::headless-follow [--watch]',
     helpcategory=_CATEGORY,
 )
 def headless_follow(ui: Any, repo: Any, **opts: Any) -> int:
-    """bring the public history of all push servers here
+    """apply the public history of all push servers
 
     Public changesets that are pushed to one server are logged in the store and the
-    database, as drafts are. Apply what this repository lacks of them, in order, with the
+    database, as drafts are. Apply those that this repository lacks, in order, with the
     moves of their bookmarks. A new server starts from a clone of another one.
 
-    With --watch, go on: the database tells that there is something new (Postgres), or is
-    asked each second. The command can be killed at any time, and the next one continues.
+    With --watch, keep running: Postgres notifies of new entries; SQLite is asked every
+    second. The command can be killed at any time; the next run continues.
 
     On a push server, also log what the log lacks: public changesets that were pulled into
     the repository or made public there while the database was down, and those of a push
-    that died. What was public before :hg:`admin::headless-init` is not in the log.
+    that died. What was public before the log began (:hg:`admin::headless-init`) is not in it.
 
-    Changesets that are stripped from one server come back, as long as the log has them.
+    Changesets that are stripped from one server come back while the log has them.
 
     Returns 0 on success.
     """
@@ -495,11 +500,11 @@ def headless_follow(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_doctor(ui: Any, repo: Any, **opts: Any) -> int:
-    """look at this server: what is wrong, and what to do
+    """check this server: what is wrong, and what to do
 
     Check the settings, who may read and write the hgrc, the requirement, the database with the
-    rights of its role and its clock, the store (a push server writes, reads and deletes an
-    object), how far public history is behind, and when other commands last succeeded. Each
+    rights of its role and its clock, the store (a push server writes, reads, lists and deletes
+    an object), how far public history is behind, and when gc and verify last succeeded. Each
     line is "ok", "warning" or "problem".
 
     Returns 0 if there is no problem, 1 otherwise.
@@ -510,10 +515,10 @@ def headless_doctor(ui: Any, repo: Any, **opts: Any) -> int:
 def register(
     into: exthelper.exthelper, own: exthelper.exthelper | None, other: bytes
 ) -> None:
-    """Add an extension's ``own`` commands and those for replicas to it.
+    """Register an extension's ``own`` commands and those for replicas with ``into``.
 
-    The latter only if the extension ``other`` has not: Mercurial warns of a command that is
-    there twice.
+    Leave out the latter if the extension ``other`` has them: Mercurial warns of a command that
+    is registered twice.
     """
     if own is not None:
         into.merge(own)
