@@ -52,11 +52,11 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'metrics-dir', None),
 )
 
-#: Maximum size of a link in bytes: the size of a bundle2 part's parameter is one byte.
+#: Maximum size of a link in bytes: a bundle2 part has one byte for the size of a parameter.
 MAX_LINK = 255
-#: The limits of SigV4, in seconds.
+#: The lifetimes in seconds that SigV4 allows.
 LINK_TTL = range(1, 604801)
-#: Connections, and seconds to wait for a database.
+#: Allowed numbers of connections to a database, and of seconds to wait for it.
 _SMALL = range(1, 3601)
 _KEY_LENGTH = len('/ab/') + 64 + len('.hg')
 _ROUTE_LENGTH = len('/headless-bundle/') + 64 + len('?expires=1234567890&signature=') + 22
@@ -223,7 +223,7 @@ class _Reader:
             raise Misconfigured(to_str(exc.message)) from exc
 
     def database(self, item: bytes) -> str | None:
-        """Return a SQLAlchemy URL. It names the driver, for there are several."""
+        """Return a SQLAlchemy URL. It must name the driver, because there are several."""
         value = self.text(item)
         if value is not None and not re.match(r'(postgresql\+psycopg2|sqlite)://', value):
             raise wrong(
@@ -294,7 +294,7 @@ def check_packages(settings: Settings) -> None:
 
 
 def check_serving(settings: Settings) -> None:
-    """Check the settings that only a server which gives out links needs. Raise `Misconfigured`."""
+    """Check the settings of a server that gives out links. Raise `Misconfigured`."""
     needs_secret = not (
         settings.link_secret or settings.bundle_url or settings.inline == 'always'
     )

@@ -9,7 +9,7 @@ from mercurial.i18n import _
 
 _TOPIC = b'headless'
 
-TEXT = b"""A headless repository looks to its clients like one repository with very many
+TEXT = b"""To its clients, a headless repository looks like a repository with very many
 heads. On disk it has public history only. Each draft that is pushed is stored in
 a bundle in an object store, and recorded in a database. Clients need no
 extension.
@@ -18,18 +18,19 @@ Pushing
 =======
 
 Plain :hg:`push` works for drafts on a head of public history, and for a stack that
-grows. Drafts on an older changeset create a new remote head as far as the client
-can tell: use ``-f``. The server gets no head. An alias saves the typing::
+grows. To the client, drafts on an older changeset are a new remote head: use ``-f``.
+The server gets no head. An alias saves typing::
 
   [alias]
   try = push -f -r .
 
-A branch that only drafts have is new to the client each time: use ``--new-branch``.
+If a branch exists in drafts only, it is new to the client each time: use
+``--new-branch``.
 
 The client sends its whole stack each time, because in discovery a server has public
 history only. Changesets that were pushed before are not stored or listed again.
 
-The answer has the id of the push and its URL. Each error tells its kind:
+The answer has the id of the push and its URL. An error says what kind it is:
 
 ``headless: temporary: ...``
     Nothing is wrong with the push. Try again later.
@@ -42,12 +43,13 @@ Pulling
 =======
 
 :hg:`pull -r`, :hg:`clone -r`, :hg:`incoming -r` and :hg:`identify -r` take the
-hash of a draft, a unique prefix of it, or a bookmark. Without ``-r`` they get public
-history only.
+hash of a draft, a unique prefix of it, or a bookmark; the name of a branch that
+exists in drafts only means its newest draft. Without ``-r``, they get public history
+only.
 
 Bookmarks of drafts are pushed and pulled with ``-B``. Only the bookmarks that were
 moved last are listed to clients, and can be pulled with :hg:`pull -B`; :hg:`pull -r`
-finds all. ``headless.listed-bookmarks`` sets their number.
+finds all. ``headless.listed-bookmarks`` sets the number of listed bookmarks.
 
 If client and server have ``experimental.evolution=createmarkers, exchange``, the
 obsolescence markers of drafts are stored, and sent with the drafts.
@@ -55,21 +57,22 @@ obsolescence markers of drafts are stored, and sent with the drafts.
 On the web
 ==========
 
-hgweb has every page of a draft. Its pushlog is at ``json-pushes``, ``pushlog``
-(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters.
-``search=WORDS`` finds drafts and public changesets by words of their descriptions and authors;
-hgweb's own search looks at public history. Each page links to it, and
-the page of a changeset to its push; what has expired or was removed says so. Bugs, reviewers and
-test results are linked if ``[headless-links]`` has URLs. There are the template keywords
-``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and ``pushheadnode``, and the
-revsets ``pushhead()``, ``pushdate()``, ``pushuser()``, ``pushid()`` and ``pushrev()``.
+hgweb has every page of a draft. The pushlog is at ``json-pushes``, ``pushlog``
+(Atom) and ``pushloghtml``; see :hg:`help hgweb` for the parameters. Each page links to the
+pushlog, and the page of a changeset also to its push. The page of a draft that has expired
+or was removed says so. ``search=WORDS`` finds pushes by words in the descriptions and
+authors of drafts and public changesets; hgweb's own search finds public history only.
+``[headless-links]`` configures links to bugs, reviewers and test results. There are the
+template keywords ``pushid``, ``pushuser``, ``pushdate``, ``pushbasenode`` and
+``pushheadnode``, and the revsets ``pushhead()``, ``pushdate()``, ``pushuser()``,
+``pushid()`` and ``pushrev()``.
 
 Operating
 =========
 
 See :hg:`help config.headless` for the settings.
 
-Enable both extensions with ``:required = yes``. Otherwise hg goes on without an
+Enable both extensions with ``:required = yes``. Otherwise hg continues without an
 extension that it cannot load, and drafts enter the repository.
 
 Run :hg:`admin::headless-init` on each server. It creates or upgrades the database's
@@ -85,34 +88,36 @@ user (even root) whom that user trusts in a file of ``/etc/mercurial/hgrc.d`` or
 :hg:`admin::headless-import` and :hg:`admin::headless-import-pushlog` move an
 ordinary repository in, and :hg:`admin::headless-export` moves one out. For maintenance
 there are :hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and
-``-stats``; ``-housekeeping`` runs the first, the third and the fourth for several repositories,
-and ``-list``, ``-drop`` and ``-rename`` are about those of one database. ``-rebuild`` creates
-the rows of a lost database again, and ``-audit`` lists what was removed for good. ``-doctor``
-says what is wrong with a server, and what to do.
+``-stats``. ``-housekeeping`` runs ``-expire``, ``-gc`` and ``-verify`` for several
+repositories; ``-list``, ``-drop`` and ``-rename`` are about the repositories of one
+database. ``-rebuild`` creates the rows of a lost database again, and ``-audit`` lists what
+was removed for good. ``-doctor`` says what is wrong with a server, and what to do.
 
-On each server, :hg:`admin::headless-follow` ``--watch`` applies the public changesets that the
-others take. :hg:`admin::headless-announce` ``--watch`` tells other programs of pushes.
+On each server, :hg:`admin::headless-follow` ``--watch`` applies the public changesets that
+were pushed to the others. :hg:`admin::headless-announce` ``--watch`` tells other programs of
+pushes.
 
 With the extension ``blackbox``, each push, each pull and page of drafts, each download
 by link, and each page of the pushlog logs a line in ``.hg/blackbox.log``:
 ``headless event=push outcome=ok ...``, with the seconds that its stages took. Values
 are plain words or JSON strings. The line of a page is written when its last byte is
 sent, those of ``getbundle`` and ``link`` when the reply begins. The time of ``push``
-begins when the whole request has arrived. ``headless.events`` sends the same elsewhere.
+begins when the whole request has arrived. ``headless.events`` logs the same to syslog or
+standard error.
 
-An hgweb server answers ``/headless-health`` while it lives, ``/headless-ready`` with status
-503 if the database, the store, or public history older than ``?max-lag=SECONDS`` is missing, and
-``/headless-metrics`` with metrics in the format of Prometheus (this needs the package
-prometheus-client).
+An hgweb server answers ``/headless-health`` while it lives. ``/headless-ready`` answers 503
+if the database or the store is not available, or if public history older than
+``?max-lag=SECONDS`` is missing. ``/headless-metrics`` has metrics in Prometheus's format
+(this needs the package prometheus-client).
 """
 
 CONFIG = b"""
 ``headless``
 ------------
 
-Where drafts are stored, and how they are served, by the extensions
-``hgext_headless.push`` and ``hgext_headless.web``. They act only in a repository that
-has ``repository``, ``database`` or ``store`` set.
+Where the extensions ``hgext_headless.push`` and ``hgext_headless.web`` store drafts, and
+how they serve them. They act only in a repository that has ``repository``, ``database``
+or ``store`` set.
 
 ``repository``
     Name of the repository in the database and the store. Required if
@@ -132,15 +137,15 @@ has ``repository``, ``database`` or ``store`` set.
 
 ``database-connect-timeout``, ``database-timeout``
     Seconds to wait for a connection, and for an answer. A client gets an error
-    after at most twice the longer one. (default: 5 and 12)
+    after at most twice the longer time. (default: 5 and 12)
 
 ``store``
     ``s3://bucket/prefix`` or ``file:///folder``. Credentials come from boto3's own
     configuration. (default: a folder in ``.hg/headless``)
 
 ``store-read``, ``store-read-region``
-    Replica of the store that is nearer to this server, and its region: bundles are
-    read there once they have got there, and from ``store`` before. (default: none)
+    Replica of the store that is nearer to this server, and its region. Bundles that
+    have not reached the replica are read from ``store``. (default: none)
 
 ``s3-endpoint-url``
     Endpoint of the S3 service, if it is not Amazon's.
@@ -152,7 +157,7 @@ has ``repository``, ``database`` or ``store`` set.
     Storage class of new objects, such as ``STANDARD_IA``. (default: the bucket's)
 
 ``s3-kms-key``
-    Key of AWS KMS by which S3 encrypts new objects. (default: the bucket's encryption)
+    AWS KMS key with which S3 encrypts new objects. (default: the bucket's encryption)
 
 ``public``
     ``accept`` or ``reject``: whether a push may add public changesets.
@@ -167,11 +172,12 @@ has ``repository``, ``database`` or ``store`` set.
 
 ``bundle-url``
     URL from which clients fetch bundles without a signature: a public bucket or a
-    CDN. The object's name is appended. Without it, links lead through this server.
+    CDN. The object's name is appended. (default: signed links through this server)
 
 ``link-secret``
-    Key that signs these links. It must be the same on all servers. Required if
-    ``database`` is set, unless ``bundle-url`` is set or ``inline`` is ``always``.
+    Key that signs the links through this server. It must be the same on all servers.
+    Required if ``database`` is set, unless ``bundle-url`` is set or ``inline`` is
+    ``always``.
 
 ``link-ttl``
     Seconds for which a link is valid, at most 604800. (default: 3600)
@@ -199,7 +205,7 @@ has ``repository``, ``database`` or ``store`` set.
 
 ``listed-bookmarks``
     Maximum number of draft bookmarks listed to clients, the newest ones. Only these can
-    be found, moved and deleted by :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
+    be pulled, moved and deleted with :hg:`pull -B` and :hg:`push -B`; :hg:`pull -r` finds
     all. 0 for none. (default: 100)
 
 ``limit-pushes``, ``limit-burst``
@@ -219,8 +225,8 @@ has ``repository``, ``database`` or ``store`` set.
 
 ``events``
     ``syslog`` or ``stderr``: log each push, each pull and page of drafts, each download by
-    link, and each page of the pushlog as a line of JSON, also if ``.hg`` is read-only.
-    ``stderr`` is for web servers: over ssh, standard error is the client's.
+    link, and each page of the pushlog as a line of JSON, even if ``.hg`` is read-only.
+    ``stderr`` is for web servers only: over ssh, the client sees standard error.
     (default: ``none``)
 
 ``metrics-dir``
@@ -230,13 +236,12 @@ has ``repository``, ``database`` or ``store`` set.
 ``headless-links``
 ------------------
 
-Links that the pushlog and the pages of changesets have. An item is a name and a URL, whose fields
-tell where it stands: ``{bug}`` at each bug that a description names, ``{reviewer}`` at each
-reviewer, and any of ``{node}`` (its last changeset), ``{pushid}`` and ``{user}`` at each push,
-where the item's name is the text of the link. ``s!REGEXP!URL!``, with the flags ``i``, ``m``
-and ``s``, links whatever the regular expression finds in a description; ``\\1`` in the URL is
-its first group.
-For example::
+Links on the pushlog and the pages of changesets. An item is a name and a URL. The fields in the
+URL say where the link appears: with ``{bug}`` at each bug that a description names, with
+``{reviewer}`` at each reviewer, and with any of ``{node}`` (the push's last changeset),
+``{pushid}`` and ``{user}`` at each push, with the item's name as the text. ``s!REGEXP!URL!``,
+with the flags ``i``, ``m`` and ``s``, links whatever the regular expression finds in a
+description; ``\\1`` in the URL is its first group. For example::
 
   [headless-links]
   bugzilla = https://bugzilla.example.com/show_bug.cgi?id={bug}

@@ -370,9 +370,9 @@ def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
     Each target is told of each push that this server can serve, in order and at least once.
     What is sent is the answer of ``json-pushes?version=2&full=1`` for that push. A webhook gets
     a POST for each push, with the headers ``X-Headless-Repository``, ``X-Headless-Push`` (the
-    id) and, with a secret, ``X-Hub-Signature-256``: ``sha256=`` and the HMAC-SHA256 of the body.
-    A status from 200 to 299 means that it has accepted the push. A command gets a line for each
-    push on its standard input; exit code 0 means that it has accepted all of them.
+    id) and, with a secret, ``X-Hub-Signature-256``: ``sha256=`` and the HMAC-SHA256 of the
+    body. A status from 200 to 299 means that it has accepted the push. A command gets a line
+    for each push on its standard input; exit code 0 means that it has accepted all of them.
 
     A push that a target does not accept is sent again, after 1 second at first, and after 5
     minutes at most. Other targets do not wait for it. A new target is told of pushes from then
