@@ -28,9 +28,9 @@ class DryRun(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What dropping the bundles ``keys`` means; ``size`` is their size in bytes.
+    """The effect of dropping the bundles ``keys``; ``size`` is their total size in bytes.
 
-    ``expired`` are the drafts that no bundle holds afterwards. ``stays`` are heads of the
+    ``expired`` are the drafts that no bundle holds afterwards. ``stays`` are the heads of the
     drafts that have to be stored again.
     """
 
@@ -50,8 +50,8 @@ def plan(
     """Plan which drafts of ``candidates`` to drop, keep or store again.
 
     ``chosen`` are the drafts to drop. Public changesets stay, and are not stored again. Drafts
-    in other bundles stay, and so do ancestors of drafts that stay. ``done`` has the results of
-    earlier plans of a dry run; this one's are added.
+    in other bundles stay, and so do ancestors of drafts that stay. In a dry run, ``done`` has
+    the results of earlier plans, and those of this one are added to it.
     """
     is_public = public_now(repo)
     keys = {candidate.bundle.key for candidate in candidates}
@@ -91,8 +91,8 @@ def carry_out(
 ) -> list[bytes]:
     """Store again what stays, delete the rows, then the objects; return the drafts that are gone.
 
-    If it is interrupted, either nothing has happened, or objects are left that are marked for
-    deletion: the next `Deleter.finish` deletes them.
+    If this is interrupted, either nothing has happened, or objects are left that are marked for
+    deletion; the next `Deleter.finish` deletes them.
     """
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:

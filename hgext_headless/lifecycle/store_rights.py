@@ -15,8 +15,8 @@ from ..store import object_keys
 def check(backend: Backend) -> bool:
     """Write, read, list and delete an object; return whether it could be deleted.
 
-    A push server need not delete anything: `gc` removes the object then. Raise what the store
-    raises, with what this server cannot do.
+    A push server does not need the right to delete: without it, `gc` removes the object later.
+    Raise what the store raises; the text names what this server cannot do.
     """
     store, repository = backend.store, backend.settings.repository
     store.check()

@@ -16,10 +16,9 @@ T = TypeVar('T')
 #: Bundles to store, with the paths of their files.
 Files = Sequence[tuple[Bundle, str]]
 
-#: Number of files from which on threads are worth what they cost, and how many there are then.
+#: Number of files from which on threads are worth their cost, and maximum number of threads.
 _MANY, _TOGETHER = 8, 8
-#: Age in seconds at which a push has ended for certain, whatever its process and host: nobody uses
-#: what it left.
+#: Age in seconds at which a push has certainly ended, on any host: nobody uses what it left.
 LONGEST_PUSH = 86400
 #: How often objects are stored again if another process deletes them.
 _ATTEMPTS = 3
@@ -28,15 +27,15 @@ _ATTEMPTS = 3
 def put(backend: Backend, files: Files) -> None:
     """Upload bundles from their files, several at a time.
 
-    Raise what the store raises. At worst objects without a row are left then.
+    Raise what the store raises; then some objects may be left without a row.
     """
     store = backend.store
     if len(files) < _MANY:
         for bundle, path in files:
             store.put(bundle.key, path)
         return
-    # Two threads that are the first to use a deferred module find it half loaded: seen as
-    # uploads that failed.
+    # If two threads are the first to use a deferred module, they find it half loaded. Uploads
+    # have failed because of this.
     lazy.settle()
     with futures.ThreadPoolExecutor(min(_TOGETHER, len(files))) as pool:
         for done in [pool.submit(store.put, bundle.key, path) for bundle, path in files]:

@@ -5,10 +5,10 @@
 - `incoming`: what was received, in files and in memory, not applied
 - `quarantine`: a repository in which the whole push is visible
 - `hooks`: the site's hooks, in stock's order
-- `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers`: divide
-  those
+- `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers` do so
+  with bookmarks and markers
 - `limits`: how much one user may push
-- `pack`: the bundles of the drafts, and that for the log of public history
+- `pack`: the bundles of the drafts, and the bundle for the log of public history
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client
 

@@ -73,11 +73,11 @@ def _captured(op: Any) -> Iterator[None]:
 
 
 def take(push: Incoming) -> None:
-    """Carry out a push that was received. It is stored, and can be acknowledged, on return.
+    """Carry out a push that was received. On return it is stored, and can be acknowledged.
 
-    Raise `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`. Then nothing that the
-    client could see has changed, except that public changesets are in the repository if the
-    database failed after they were added.
+    Raise `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`. Then nothing has
+    changed that the client could see, with one exception: if the database failed after public
+    changesets were added, they are in the repository.
     """
     stage = push.stages.stage
     hooks = Hooks(push)
@@ -123,7 +123,7 @@ def take(push: Incoming) -> None:
             size=push.size,
         )
         recorded = Recorded()
-        # `history.follow` must not meet bookmarks that are not recorded.
+        # `history.follow` must not see a bookmark that has moved but is not recorded.
         holding = apply.locked(push, to_log and bool(moves.applied))
         with unrecorded.noted(push.repo, divided.public, row.user, row.date), holding:
             with stage('repository'):
@@ -157,8 +157,8 @@ def _check_limits(
 class Known(NamedTuple):
     """What the database knows before a push is stored.
 
-    ``held`` are the draft heads that a stored bundle has already. ``place`` is where the
-    repository stands in the log of public history; None if that does not matter.
+    ``held`` are the draft heads that are in a stored bundle already. ``place`` is where the
+    repository stands in the log of public history; None if that is not needed.
     """
 
     held: Collection[bytes]

@@ -27,8 +27,8 @@ PRIORITY = -1_000_000
 class Hooks:
     """The hooks of one push.
 
-    Python hooks get ``repo``: the repository at first, then the quarantine's overlay. Hooks
-    that may reject the push raise `error.HookAbort`.
+    Python hooks get as ``repo`` the repository at first, and then the quarantine's overlay.
+    Hooks that may reject the push raise `error.HookAbort`.
     """
 
     def __init__(self, push: Incoming) -> None:
@@ -57,7 +57,7 @@ class Hooks:
     def enter_quarantine(self, overlay: Any, quarantine: bytes, nodes: Sequence[bytes]) -> None:
         """Make the changesets visible to the hooks from now on.
 
-        An ``hg`` that a hook starts finds them by the variable ``quarantine``.
+        ``quarantine`` is the variable by which an ``hg`` that a hook starts finds them.
         """
         self._repo = overlay
         self._args.update(node=hex(nodes[0]), node_last=hex(nodes[-1]))
@@ -67,7 +67,7 @@ class Hooks:
     def check(self) -> None:
         """Run the site's ``pretxnchangegroup``.
 
-        `SPLIT` is left out: it refuses pushes of other origin.
+        `SPLIT` is left out: it refuses what did not come through the quarantine.
         """
         with self._push.ui.configoverride({(b'hooks', SPLIT): b''}, b'headless'):
             self._run(b'pretxnchangegroup', True)

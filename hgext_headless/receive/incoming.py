@@ -24,14 +24,14 @@ MODE = b'headless'
 class Incoming:
     """One push while it is received.
 
-    ``entries`` are the changelog's entries of the changegroup, in order, and ``layer`` is its
-    file. ``public_heads`` are nodes that the client names public. ``bookmarks`` are pairs of
-    name and node (None deletes); ``expected`` maps a name to the nodes of which the client
-    expects one to be its present one. ``checks`` are the client's assumptions about public
-    history: callables that take a bundle2 operation which holds the lock, and raise
-    `error.PushRaced`. ``markers`` are obsolescence markers. ``keys`` came as ``pushkey``: the
-    arguments of its hooks. ``hookargs`` are what the client adds to the arguments of all hooks.
-    ``size`` is that of the changegroup in bytes, decompressed. ``stages`` is for the log.
+    ``layer`` is the changegroup's file, and ``entries`` are its changelog entries, in order.
+    ``public_heads`` are nodes that the client names public. ``bookmarks`` are pairs of name
+    and node (None deletes); ``expected`` maps a bookmark's name to nodes: the client expects it
+    at one of them. ``checks`` are the client's assumptions about public history: callables that
+    take a bundle2 operation which holds the lock, and raise `error.PushRaced`. ``markers`` are
+    obsolescence markers. ``keys`` came as ``pushkey``: the arguments of its hooks. ``hookargs``
+    are arguments that the client adds for all hooks. ``size`` is the decompressed size of the
+    changegroup in bytes. ``stages`` is for the log.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Limits for each user: pushes and bytes in a time, and stored drafts. Off by default."""
+"""Limits for each user: pushes and bytes within a time, and stored drafts. Off by default."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _MINUTE, _HOUR = 60, 3600
 def check(
     session: Questions, settings: Settings, user: str, size: int, drafts: int
 ) -> None:
-    """Raise `Refused`, with the time at which it ends, if a push would pass a limit.
+    """Raise `Refused` if a push would exceed a limit.
 
-    The push has ``size`` bytes, and ``drafts`` new drafts at most. Pushes that run at the same
-    time do not know of each other, so that a limit may be passed by their number.
+    The text says when ``user`` can push again, if time alone helps. The push has ``size``
+    bytes, and at most ``drafts`` new drafts. Concurrent pushes do not count each other, so
+    together they may exceed a limit.
     """
     if user in settings.limit_exempt:
         return

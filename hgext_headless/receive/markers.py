@@ -13,8 +13,8 @@ from .incoming import Incoming
 class Divided(NamedTuple):
     """The markers of a push.
 
-    ``stored`` are those of drafts, ``applied`` those of public changesets that the repository
-    lacks. A marker of both is in both.
+    ``stored`` are markers of drafts. ``applied`` are markers of public changesets that the
+    repository does not have yet. A marker may be in both.
     """
 
     stored: list[Marker]

@@ -12,8 +12,8 @@ from .incoming import Incoming
 class Divided(NamedTuple):
     """A push, divided by phase.
 
-    All are nodes; ``public`` and ``drafts`` are in order, parents first. ``draft_roots`` are
-    the roots of the push once its public changesets are in the repository.
+    All three are nodes. ``public`` and ``drafts`` are in order, parents first. ``draft_roots``
+    are the draft roots that the push has once its public changesets are in the repository.
     """
 
     public: list[bytes]
@@ -26,9 +26,9 @@ class Divided(NamedTuple):
 def divide(incoming: Incoming, repo: Any) -> Divided:
     """Divide the changesets of a push by phase. ``repo`` is the quarantine's overlay.
 
-    Public are those that the client names public, and their ancestors. All others that came in
-    are drafts, unless they are public here already. Raise `Refused` if a public head is
-    unknown, or the server takes no public changesets.
+    Changesets that the client names public, and their ancestors, are public. All others that
+    came in are drafts, unless they are public here already. Raise `Refused` if a public head is
+    unknown, or if the server takes no public changesets.
     """
     changelog = repo.changelog
     for node in incoming.public_heads:

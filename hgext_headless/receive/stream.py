@@ -130,14 +130,14 @@ class BoundedEngine:
 def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
     """Yield the body of a push.
 
-    Import what the rest of the push needs while waiting for its beginning. The two threads
-    never run Python at the same time: while one imports, the other waits for the client, and
-    then for the first. Modules that are imported lazily do not bear more.
+    Import what the rest of the push needs while waiting for the body to begin. The two threads
+    never run Python at the same time, which lazily imported modules do not support: while one
+    imports, the other waits for the client, and then for the first.
     """
     with _in_the_reply(repo.ui):
         limit = backend.settings.max_push_size
         announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
-        # Compressed data is never larger by an eighth than the original.
+        # Compression never makes data larger by more than an eighth.
         if announced.isdigit() and int(announced) > limit + limit // 8 + MAX_READ:
             raise too_large(limit)
         thread = threading.Thread(target=backend.warm_up, daemon=True)
@@ -163,7 +163,7 @@ def check_stream(ui: Any, bundle: Any) -> None:
 
 @contextlib.contextmanager
 def _in_the_reply(ui: Any) -> Iterator[None]:
-    """Send errors outside of parts to the client as errors in parts are sent."""
+    """Send errors outside of parts to the client, in the same way as errors in parts."""
     try:
         with errors.no_traceback(ui, 'the push'):
             try:

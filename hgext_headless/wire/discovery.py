@@ -47,10 +47,8 @@ def resolve(
 ) -> bytes:
     """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
 
-    Drafts are looked up in ``session``, or else in one of its own: who has a connection must
-    not wait for a second.
-
-    Raise stock's errors and our own.
+    Drafts are looked up in ``session``; a caller that has one must pass it, because it must not
+    wait for a second connection. Raise stock's errors and our own.
     """
     if not key:
         raise unknown(key)
@@ -134,7 +132,7 @@ def _with_drafts(
 
 
 def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
-    """Return the newest draft bookmarks. A client pulls and moves by name only listed bookmarks.
+    """Return the newest draft bookmarks: clients can pull and move only listed bookmarks by name.
 
     Return none if the database fails: public history is served without it.
     """

@@ -20,7 +20,7 @@ from . import phase_roots, signed_links
 
 #: The digest for clients to check; they know md5, sha1 and sha512.
 _DIGEST = b'sha512'
-#: Seconds for which a process does not compare an object's digest again.
+#: Seconds after which a process compares an object's digest again.
 _CHECKED_FOR = 3600
 _MOST_CHECKED = 10_000
 #: Arguments by which a client asks for some files only.
@@ -140,7 +140,7 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
-    """Return whether "hg incoming" asks.
+    """Return whether the request is from "hg incoming".
 
     It keeps the reply as a file, and reads changegroup parts only.
     """
@@ -207,8 +207,9 @@ def _public_heads(
 ) -> list[bytes]:
     """Return the public heads to send beside the links.
 
-    These are the bases of the bundles and those of their changesets that have become public; if
-    there are none, heads that the client has, so that there is an answer.
+    These are the requested public heads, the bases of the bundles, and changesets of the bundles
+    that have become public. If there are none, return public heads that the client has, so that
+    there is an answer.
     """
     has_node = repo.changelog.hasnode
     public = {node for node in heads if has_node(node)}

@@ -13,7 +13,7 @@ from .getbundle import Served
 def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
     """Generate the ``obsmarkers`` part, and a second one with markers of the drafts in the answer.
 
-    A client ignores markers that it has already from the first.
+    A marker may be in both parts; clients ignore it in the second.
     """
     served: Served | None = kwargs.pop('headless_served', None)
     result = orig(bundler, repo, source, **kwargs)

@@ -1,8 +1,8 @@
 """Which draft roots ``listkeys phases`` names.
 
-At the end of a push the client asks for draft roots, and makes public what it pushed if no root
-is among its ancestors. Over http, another process than that of the push may get this request.
-So it names the roots of all recent pushes, from the database.
+At the end of a push, the client asks for draft roots, and publishes pushed changesets that have
+no root among their ancestors. Over http, this request may reach another process than the push
+did. So the answer names the roots of all recent pushes, from the database.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ _DRAFT = b'1'
 def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
     """Return the ``phases`` keys of draft roots of recent pushes.
 
-    Each draft of these pushes is one of them, or has one among its ancestors. Raise
-    `errors.Temporary` and `errors.Misconfigured`: without an answer, the client would publish
-    what it pushed. Return nothing if this process has not opened the catalog: then it cannot
-    have taken a push. So a process that serves one client over ssh, or by path, asks the
-    database nothing before its push.
+    Each draft of these pushes is a root, or has one among its ancestors. Raise
+    `errors.Temporary` and `errors.Misconfigured`: after an empty answer, the client would
+    publish what it pushed. Over ssh, or by path, a process serves one client. If it has not
+    opened the catalog, it has taken no push: return nothing, without a query.
     """
     if b'REQUEST_METHOD' not in repo.ui.environ and not backend.is_opened():
         return {}
@@ -73,9 +72,9 @@ def are_named(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> bool:
 def _bounded(repo: Any, roots: list[Parents]) -> Iterable[bytes]:
     """Return nodes to name for ``roots``.
 
-    If there are more than `LIMIT`, return that many of them and one public changeset below all
-    others, as near to the tip as possible. Return the null revision if there is no such
-    changeset.
+    If there are more than `LIMIT`, return that many of them, and for the others one public
+    changeset below all of them, as near to the tip as possible. If there is no such changeset,
+    return the null revision.
     """
     if len(roots) <= LIMIT:
         return [root.node for root in roots]
