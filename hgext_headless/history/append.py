@@ -1,8 +1,8 @@
 """Add to the log of public history what a repository has and the log lacks.
 
-A push logs its public changesets. Others are found by the next push, by ``headless-follow``, and
-after each transaction (`after_transaction`): those that an operator pulled or published, and
-those of a push that died before it was recorded.
+A push logs its own public changesets. Those that an operator pulled or published, and those of
+a push that died before it was recorded, are logged after each transaction
+(`after_transaction`), by the next push, and by ``headless-follow``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Move = tuple[bytes, bytes | None]
 
 
 def is_kept(settings: config.Settings) -> bool:
-    """Return whether there is a log: an embedded database has nobody to follow it."""
+    """Return whether there is a log: no other server could follow an embedded database."""
     return not settings.embedded_database
 
 
@@ -54,10 +54,11 @@ def pack(
     public_heads: Sequence[bytes] = (),
     bookmarks: Sequence[Move] = (),
 ) -> tuple[Published | None, upload.Files]:
-    """Write a bundle of what the log lacks into ``folder``; return it with what it is part of.
+    """Write a bundle of what the log lacks into ``folder``; return its entry, and its file.
 
-    ``public``, with its heads, is what a push is about to add; ``overlay`` has it. ``place``
-    is None if the log has not begun. Return (None, []) if nothing is missing.
+    ``public`` are changesets that a push is about to add, ``public_heads`` their heads;
+    ``overlay`` has them. ``place`` is None if the log has not begun. Return (None, []) if
+    nothing is missing.
     """
     if place is None and not (public or bookmarks):
         return None, []
@@ -112,9 +113,9 @@ def _write(
 
 
 def nodes_of(ui: Any, path: str, key: str) -> list[bytes] | None:
-    """Return the changesets of a file from `_write`, the object ``key``; None for other formats.
+    """Return the changesets in the file ``path`` of the object ``key``, if `_write` wrote it.
 
-    Raise `errors.Corrupt` if it is no bundle.
+    Return None for bundles of other formats. Raise `errors.Corrupt` if it is not a bundle.
     """
     found: list[bytes] = []
     with open(path, 'rb') as file:
@@ -132,8 +133,8 @@ def nodes_of(ui: Any, path: str, key: str) -> list[bytes] | None:
 def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
     """Log what the repository has and the log lacks; begin the log if it has not begun.
 
-    Record what pushes have left behind, too. Return the number of objects that were stored for
-    the log. Raise what `place.find`, the store and the catalog raise.
+    Also record pushes that died (see `unrecorded`). Return the number of objects that were
+    stored for the log. Raise what `place.find`, the store and the catalog raise.
     """
     unrecorded.record(repo, backend)
     with backend.catalog.reading() as session:
@@ -156,7 +157,10 @@ def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
 
 
 def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
-    """Store another object for an entry whose own is lost; return whether the repository can."""
+    """Store a new object for an entry whose object is lost.
+
+    Return False if the repository lacks its changesets.
+    """
     if not all(places.is_public(repo, node) for node in entry.added):
         return False
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
@@ -181,9 +185,9 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
 
 
 def after_transaction(repo: Any, hooktype: bytes, args: dict[str, Any]) -> None:
-    """Log what a transaction did, if it is not a push's: the hooks `HOOKS`.
+    """Log what a transaction did, unless it is a push's: the hooks `HOOKS`.
 
-    The transaction is done: if the database or the store fails, say so, and go on.
+    The transaction is complete, so if the database or the store fails, only warn.
     """
     moves: list[Move] = []
     if hooktype == b'txnclose-bookmark':

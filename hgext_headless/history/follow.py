@@ -1,7 +1,7 @@
 """Apply what the log of public history has and a repository lacks.
 
-Each batch is one transaction, so that a process that dies leaves a repository that stands at a
-place in the log. Other processes may bring the same changesets meanwhile.
+Each batch is one transaction, so that a process that dies leaves the repository at a place in
+the log. Meanwhile, other processes may add the same changesets.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def step(repo: Any, backend: Backend) -> Followed | None:
 
 
 def _bounded(entries: list[LogEntry]) -> list[LogEntry]:
-    """Return the first of ``entries``, as many as fit into one transaction, and at least one."""
+    """Return as many of the first ``entries`` as fit into one transaction, at least one."""
     size = 0
     for number, entry in enumerate(entries):
         size += entry.bundle.size
@@ -114,7 +114,7 @@ def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
 def _move(
     repo: Any, transaction: Any, moves: Sequence[BookmarkPlace], is_last: bool
 ) -> int:
-    """Move bookmarks, up to the first whose changeset a later entry brings."""
+    """Move bookmarks, but stop at the first whose changeset is in a later entry."""
     own = hgcompat.bookmarks(repo)
     changes: list[append.Move] = []
     followed = _followed(repo)
@@ -138,7 +138,7 @@ def _followed(repo: Any) -> int:
 
 
 def unlogged_bookmarks(repo: Any, backend: Backend) -> list[append.Move]:
-    """Return moves of bookmarks that the log lacks, of those that were moved since it began.
+    """Return moves that the log lacks, of bookmarks that it has moved since it began.
 
     The repository must be locked, and have applied all of the log.
     """

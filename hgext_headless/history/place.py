@@ -12,7 +12,7 @@ from ..errors import Temporary
 if TYPE_CHECKING:
     from ..catalog.catalog import Questions
 
-#: Entries that one question is about.
+#: Number of entries in one query.
 _BATCH = 200
 
 
@@ -26,8 +26,8 @@ class Place(NamedTuple):
 def find(repo: Any, session: Questions) -> Place | None:
     """Return the place of a repository; None if the log has not begun.
 
-    Raise `Temporary` if the repository lacks changesets from before the log began. Costs
-    grow with the number of entries that it lacks.
+    Raise `Temporary` if the repository lacks changesets from before the log began. The cost
+    grows with the number of entries that it lacks.
     """
     state = session.public_log_state()
     if state is None:
@@ -53,9 +53,9 @@ def find(repo: Any, session: Questions) -> Place | None:
 
 
 class Lag(NamedTuple):
-    """How many entries of the log a repository lacks, and how old the oldest of them is.
+    """The number of ``entries`` of the log that a repository lacks.
 
-    ``seconds`` is 0 if it lacks none.
+    ``seconds`` is the age of the oldest of them; 0 if it lacks none.
     """
 
     entries: int
@@ -72,7 +72,7 @@ def lag(repo: Any, session: Questions) -> Lag:
 
 
 def is_public(repo: Any, node: bytes) -> bool:
-    """Return whether a repository has a changeset, as a public one."""
+    """Return whether a repository has a changeset, and it is public there."""
     repo = repo.unfiltered()
     return repo.changelog.hasnode(node) and repo[node].phase() == phases.public
 

@@ -1,9 +1,9 @@
-"""Pushes whose public changesets are in the repository and that the database may not know of.
+"""Pushes whose public changesets are in the repository, but maybe not in the database.
 
-Between the two steps a server can die, or the database can fail. The client is told that the push
-failed, and when it is tried again there is nothing to push: no push would ever list them. So a note
-is written before, and removed when the push is recorded. The next push to this server, or
-``headless-follow``, records what a note is left of.
+A server can die between these two steps, or the database can fail. The client is told that the
+push failed, but the next attempt finds nothing to push, so no push would ever list the
+changesets. So a note is written first, and removed when the push is recorded. If a note is
+left, the next push to this server, or ``headless-follow``, records its push.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import place as places
 
 #: A folder in the store.
 _FOLDER = b'headless-unrecorded'
-#: At the end of the name of a note whose push has failed in a process that lives on.
+#: Suffix of the name of a note whose push has failed while its process goes on.
 _FAILED = b'.failed'
 
 
@@ -75,11 +75,11 @@ def _write(path: bytes, text: str) -> None:
 
 
 def record(repo: Any, backend: Backend) -> int:
-    """Record the pushes that notes are left of; return how many there were.
+    """Record the pushes of notes that are left; return the number of recorded pushes.
 
-    A push that is refused by now, because a changeset was removed for good, is logged only: it
-    must not hold others up. Raise `Temporary` and `errors.Misconfigured`. Notes of pushes that are
-    under way are left alone.
+    A push that is refused, because a changeset was removed for good meanwhile, is only logged:
+    it must not block others. Notes of pushes that are under way are left alone. Raise
+    `Temporary` and `errors.Misconfigured`.
     """
     folder = repo.svfs.join(_FOLDER)
     try:
@@ -101,7 +101,7 @@ def record(repo: Any, backend: Backend) -> int:
 
 
 def _left(path: bytes) -> dict[str, Any] | None:
-    """Return a note that no running push will remove."""
+    """Return the note at ``path``, or None if it may belong to a running push."""
     try:
         with open(path, encoding='ascii') as file:
             age = time.time() - os.fstat(file.fileno()).st_mtime

@@ -23,7 +23,7 @@ class Object(NamedTuple):
 
 
 class S3Options(NamedTuple):
-    """How a bucket is reached, and what objects in it get. None is boto3's or S3's default."""
+    """How to reach a bucket, and what new objects get. None is boto3's or S3's default."""
 
     endpoint_url: str | None = None
     region: str | None = None
@@ -49,7 +49,7 @@ class Store(Source, Protocol):
     """
 
     def put(self, key: str, path: str) -> None:
-        """Store the file ``path`` durably, and check what the store has then.
+        """Store the file ``path`` durably, and check that the store has it.
 
         An existing object is not overwritten, because a key is the digest of its content. Raise
         `errors.Temporary` if the store has other content under that key.
@@ -84,9 +84,9 @@ class Store(Source, Protocol):
         """Delete objects. Missing ones are ignored."""
 
     def remove_abandoned(self, repository: str, before: float) -> int:
-        """Remove what writers that died left in the store; return the number of files removed.
+        """Remove files that dead writers left in the store; return their number.
 
-        Only what is older than ``before``, in seconds since the epoch, is removed.
+        Only files older than ``before``, in seconds since the epoch, are removed.
         """
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """A local cache of objects, for servers that read the same objects often.
 
 It is a folder that any number of processes share. Entries are written atomically, read through
-one open file, and checked by the digest that is their name. They may vanish at any time. If the
+one open file, and checked against the digest in their name. They may vanish at any time. If the
 folder cannot be used, objects come from the store.
 """
 
@@ -43,8 +43,8 @@ class Cached:
     def collect(self, is_live: Callable[[list[str]], set[str]], before: float) -> int:
         """Remove unused entries and temporary files left behind; return their number.
 
-        Only those that were not used since ``before`` (seconds since the epoch) are removed,
-        and no entry whose digest is in the set that ``is_live`` returns for a list of digests.
+        Keep those that were used since ``before`` (seconds since the epoch), and live entries:
+        ``is_live`` returns those of a list of digests that are live.
         """
         try:
             old = [path for used, _size, path in self._entries() if used < before]

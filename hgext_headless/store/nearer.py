@@ -1,4 +1,4 @@
-"""A store with a replica that is nearer: objects are read there once they have got there."""
+"""A store with a replica that is nearer to this server, for reading."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from . import Object, Store
 
 
 class WithReplica:
-    """Reads objects and gives out URLs from ``replica``, and does all else with ``store``.
+    """Uses ``replica`` to read objects and for URLs, and ``store`` for everything else.
 
-    What the replica lacks, or while it does not answer, comes from ``store``.
+    ``store`` is also used if the replica lacks an object or does not answer.
     """
 
     def __init__(self, store: Store, replica: Store) -> None:

@@ -17,11 +17,11 @@ def digest(key: str) -> str:
 
 
 def is_key(key: str) -> bool:
-    """Return whether `key` can have made ``key``. Other objects are ignored."""
+    """Return whether ``key`` has the form of our keys. Other objects are ignored."""
     return re.fullmatch(r'[^/]+/([0-9a-f]{2})/\1[0-9a-f]{62}\.hg', key) is not None
 
 
 def prefixes(repository: str) -> Iterator[str]:
-    """Yield 256 prefixes that divide the keys of a repository into parts of about the same size."""
+    """Yield 256 prefixes that divide a repository's keys into parts of about equal size."""
     for number in range(256):
         yield f'{repository}/{number:02x}/'

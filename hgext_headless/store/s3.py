@@ -21,7 +21,7 @@ from botocore.config import Config
 from ..errors import Corrupt, Misconfigured, Temporary
 from . import Object, S3Options
 
-#: Seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
+#: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
 READ_TIMEOUT = 10
 RETRY_UNTIL = 12
@@ -55,7 +55,7 @@ _CREDENTIALS = {
 
 
 class S3Store:
-    """Objects with a prefix in a bucket. ``written`` are further parameters of each upload."""
+    """Objects with a prefix in a bucket. ``written`` are more parameters of each upload."""
 
     def __init__(
         self, client: Any, bucket: str, prefix: str, written: Mapping[str, str] | None = None
@@ -103,7 +103,7 @@ class S3Store:
         _retried(put)
 
     def _put_in_parts(self, key: str, body: BinaryIO) -> None:
-        """Upload in parts; only the last request makes the object, and only if there is none."""
+        """Upload in parts. The last request creates the object, unless it exists already."""
         place = {'Bucket': self._bucket, 'Key': self._key(key)}
         place['UploadId'] = _retried(
             lambda: self._client.create_multipart_upload(
@@ -134,7 +134,7 @@ class S3Store:
         return {'PartNumber': number, 'ETag': part['ETag'], 'ChecksumSHA256': checksum}
 
     def _check_stored(self, key: str, size: int, sha256: bytes, md5: str) -> None:
-        """Check what the store has now, whatever it answered."""
+        """Check what the store has now, whatever it answered to the upload."""
         try:
             stored = self._head(key)
         except exceptions.ClientError as error:
@@ -146,7 +146,7 @@ class S3Store:
         if same and checksum and '-' not in checksum:
             same = checksum == _base64(sha256)
         # The ETag is the MD5, unless the object was uploaded in parts or KMS encrypts it: then
-        # it is read.
+        # read the object.
         elif same and stored.get('ETag', '').strip('"') != md5:
             same = self._read_sha256(key) == sha256
         if not same:
@@ -300,8 +300,8 @@ def _retried(call: Callable[[], Any]) -> Any:
 
 def _is_transient(error: Exception) -> bool:
     if not isinstance(error, exceptions.ClientError):
-        # No retry if the store is down, so that the client need not wait, nor if it hangs: then
-        # the time was spent already.
+        # No retry if the store is down, so that the client need not wait; nor if it hangs,
+        # because the time is used up then.
         return isinstance(error, exceptions.ConnectionClosedError)
     status = error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
     return status >= 500 or status == 429 or _code(error) == 'RequestTimeout'

@@ -132,7 +132,7 @@ def _with_drafts(
 
 
 def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
-    """Return the newest draft bookmarks: clients can pull and move only listed bookmarks by name.
+    """Return the newest draft bookmarks. Clients can pull and move only listed ones by name.
 
     Return none if the database fails: public history is served without it.
     """

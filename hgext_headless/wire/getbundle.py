@@ -207,9 +207,9 @@ def _public_heads(
 ) -> list[bytes]:
     """Return the public heads to send beside the links.
 
-    These are the requested public heads, the bases of the bundles, and changesets of the bundles
-    that have become public. If there are none, return public heads that the client has, so that
-    there is an answer.
+    These are the requested public heads, the bases of the bundles, and changesets of the
+    bundles that have become public. If there are none, return heads that the client has, so
+    that there is an answer.
     """
     has_node = repo.changelog.hasnode
     public = {node for node in heads if has_node(node)}
