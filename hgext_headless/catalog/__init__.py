@@ -4,15 +4,15 @@
 - `engine`: connections, deadlines, errors; `lease`: a lock that expires
 - `batching`, `encoding`: many rows at once, lists in a column
 - `session`: a transaction about one repository; `catalog`: sessions for the other packages
-- `record`: write a push; `imports`, `pushlog_import`: write what is moved in
+- `record`: write a push; `imports`, `pushlog_import`: write what is imported
 - `drafts`, `names`, `roots`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
 - `search`, `words`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
-- `public_log`: public history, for all servers; `notifications`: wake those who wait for it
+- `public_log`: public history, for all servers; `notifications`: wake waiting processes
 - `usage`: what one user has pushed and stored, for limits
-- `expiry`, `bans`, `tombstones`: drafts that expire, drafts that may not come back, what is known
-  of both
+- `expiry`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what
+  is left of both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
 - `diagnosis`, `runs`, `repositories`: the health of a database, and what it contains

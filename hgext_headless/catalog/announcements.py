@@ -16,10 +16,10 @@ from .session import Session
 
 
 class Cursor(NamedTuple):
-    """``push_id`` is the last push that a ``target`` was told of.
+    """``push_id`` is the last push that ``target`` was told of.
 
-    ``failures`` is how often the next one has failed, ``error`` why, and ``waits`` for how many
-    seconds from now it is not tried again.
+    ``failures`` is how often the next push has failed, ``error`` is why, and ``waits`` is the
+    number of seconds from now before it is tried again.
     """
 
     target: str
@@ -30,7 +30,7 @@ class Cursor(NamedTuple):
 
 
 def cursors(session: Session) -> dict[str, Cursor]:
-    """Return the cursors of all targets that were ever told of anything, by target."""
+    """Return the cursors of all targets that were ever announced to, by target."""
     waits = announcements.c.retry - clock(session.connection)
     query = select(announcements, waits.label('waits')).where(
         announcements.c.repository_id == session.repository_id
@@ -47,8 +47,7 @@ def delivered(session: Session, target: str, push_id: int) -> None:
 
 
 def failed(session: Session, cursor: Cursor, error: str, pause: int) -> None:
-    """Note that the push after a cursor could not be delivered, and not to try for ``pause``
-    seconds."""
+    """Note that the push after a cursor could not be delivered: wait ``pause`` seconds."""
     retry = clock(session.connection) + pause
     _write(
         session,

@@ -45,7 +45,7 @@ def write(
             'created': now,
             'state': state,
         }
-        # By key: pushes of the same bundles then wait for, and don't block, each other.
+        # In the order of keys, so that pushes of the same bundles do not deadlock.
         for bundle in sorted(written, key=lambda bundle: bundle.key)
     ]
     insert_new(connection, bundles, rows)

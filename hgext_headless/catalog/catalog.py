@@ -119,8 +119,8 @@ class Catalog:
     def record(self, push: Push, stored_again: Deletions) -> Recorded:
         """Do what `record.record` does, committed on return: then the push is stored.
 
-        If this raises, the push is not acknowledged. It may be stored all the same, if the
-        connection was lost during the commit; the next push of the same changesets then finds
+        If this raises, the push is not acknowledged. If the connection was lost during the
+        commit, it may be stored nevertheless; then the next push of the same changesets has
         nothing to do.
         """
         return self.write(record.record, push, stored_again)
@@ -158,7 +158,7 @@ class Catalog:
             yield wait
 
     def impatient(self) -> Catalog:
-        """Return the same catalog, for callers that can do without it.
+        """Return the same catalog, for callers for whom it is optional.
 
         It raises `errors.Temporary` at once if the database has not answered lately.
         """
@@ -188,7 +188,7 @@ def open_catalog(
         try:
             catalog.check()
         except engine.NoSchema:
-            # Alembic takes longer to import than everything else.
+            # Importing Alembic takes longer than everything else.
             importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
     return catalog
 

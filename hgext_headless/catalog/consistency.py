@@ -95,9 +95,9 @@ def incomplete(session: Session, low: int, high: int) -> list[tuple[int, int, in
 
 
 def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Changeset]]:
-    """Return what the pushes from ``low`` to ``high`` brought and no bundle holds.
+    """Return changesets that the pushes from ``low`` to ``high`` brought and no bundle holds.
 
-    These are pairs of push id and changeset.
+    Each is a pair of push id and changeset.
     """
     query = (
         select(push_changesets.c.push_id, *changesets.c)
@@ -159,9 +159,9 @@ def push_ids(session: Session, after: int) -> list[int]:
 
 
 def without_bundle(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
-    """Return what the pushes from ``low`` to ``high`` brought and no bundle holds.
+    """Return nodes that the pushes from ``low`` to ``high`` brought and no bundle holds.
 
-    It must be public. These are pairs of push id and node.
+    They must be public. Each is a pair of push id and node.
     """
     query = (
         select(push_changesets.c.push_id, changesets.c.node)

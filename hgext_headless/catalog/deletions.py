@@ -1,9 +1,9 @@
 """Delete objects while pushes are running.
 
 A push that finds its object in the store already (a key is its content's digest) does not store
-it again, and records it later. So an object without a row is marked first, under the lock that
-recording a push takes at its end. A push that records the object afterwards sees the mark, and
-stores the object again if it is gone. Marks are kept longer than any push takes.
+it again, and records it later. So before an object without a row is deleted, it is marked,
+under the lock that recording a push takes at its end. A push that records the object later sees
+the mark, and stores the object again if it is gone. Marks are kept longer than any push takes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def check(
 ) -> None:
     """Check that no object of a push is marked for deletion.
 
-    It is called last before the commit, with the repository's row locked. Raise `Temporary` if
-    an object is being deleted, and `Vanished` if some were deleted, except by the deletions in
+    Called last before the commit, with the repository's row locked. Raise `Temporary` if an
+    object is being deleted. Raise `Vanished` if some were deleted, except by the deletions in
     ``stored_again``, after which they were stored again.
     """
     if not keys:
@@ -106,7 +106,7 @@ def pending(session: Session) -> list[str]:
 
 
 def purge(session: Session, before: int) -> None:
-    """Delete the rows of objects that were deleted before ``before``: no push is that old.
+    """Delete the marks of objects that were deleted before ``before``: no push is that old.
 
     ``before`` is in seconds since the epoch.
     """

@@ -1,4 +1,4 @@
-"""What can be wrong with a database that answers."""
+"""Find what is wrong with a database that answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(session: Session) -> Diagnosis:
-    """Return what the database says of itself and of this role."""
+    """Return the state of the database, and the rights of this role."""
     unreadable: list[str] = []
     unwritable: list[str] = []
     is_durable = True
@@ -54,7 +54,7 @@ def diagnose(session: Session) -> Diagnosis:
 
 
 def probe(session: Session) -> tuple[str, int] | None:
-    """Return key and size of the newest object, to ask the store for it; None if there is none."""
+    """Return key and size of the newest object, to check the store; None if there is none."""
     query = (
         select(bundles.c.key, bundles.c.size)
         .where(bundles.c.repository_id == session.repository_id)

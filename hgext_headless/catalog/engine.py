@@ -73,10 +73,10 @@ class Database:
 
     @functools.cached_property
     def impatient(self) -> Database:
-        """The same database, for callers that can do without it.
+        """The same database, for callers for whom it is optional.
 
-        It raises `Unreachable` at once if the database has not answered lately. It is kept, so
-        that it checks the schema only once.
+        It raises `Unreachable` at once if the database has not answered lately. It is made
+        once, so that it checks the schema only once.
         """
         found = copy.copy(self)
         found._impatient = True
@@ -142,7 +142,7 @@ class Database:
 
 
 class Breaker:
-    """Knows whether a database does not answer; then asks it in the background until it does."""
+    """Knows whether a database answers; if not, tries it in the background until it does."""
 
     #: Seconds between two attempts.
     INTERVAL = 1
@@ -197,7 +197,7 @@ def file_lock(path: str) -> Iterator[Lock | None]:
 def revision_columns() -> tuple[Any, Any]:
     """Return columns: the schema's revision, and the oldest code that may write to it.
 
-    They are added to a query that is made anyway. `check_revision` takes their values.
+    Callers add them to a query that they make anyway. `check_revision` takes their values.
     """
     alembic = sqlalchemy.table('alembic_version', sqlalchemy.column('version_num'))
     compatibility = schema.compatibility.c

@@ -31,7 +31,7 @@ def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:
 
 
 def bundle_count(session: Session) -> int:
-    """Return the number of bundles that `bundles_after` returns in all."""
+    """Return the total number of bundles that `bundles_after` returns."""
     return session.scalar(select(func.count()).where(_newest(session))) or 0
 
 

@@ -86,8 +86,8 @@ def add(
 ) -> Imported:
     """Write bundles and their changesets, which belong to no push.
 
-    Changesets that a push had brought before they were gone belong to this push again. What
-    is there already stays as it is. Raise what `record.record` raises.
+    Changesets that were gone are listed again by the push that brought them last. Existing rows
+    are not changed. Raise what `record.record` raises.
     """
     owner = ensure_repository(session.connection, session.repository)
     nodes = {c.node for c in brought}

@@ -28,7 +28,7 @@ LENGTH = 60
 def exclusive(database: Database, name: str) -> Iterator[Lock | None]:
     """Yield a lease on ``name`` that is renewed until the end; None if another process has it.
 
-    What is yielded is called to renew it. It raises `Temporary` if the lease is lost.
+    Call what is yielded to renew the lease. It raises `Temporary` if the lease is lost.
     """
     process = hgcompat.process()
     owner = f'{process} {secrets.token_hex(4)}'

@@ -60,7 +60,7 @@ def _ids(
 def _record_nodes(
     connection: sqlalchemy.Connection, repository_id: int, wanted: set[tuple[bytes, int]]
 ) -> None:
-    # Some rows of a marker that was there may be gone: see `forget`.
+    # If the marker existed already, some of its rows may be gone: see `forget`.
     query = select(marker_nodes.c.node, marker_nodes.c.marker_id).where(
         marker_nodes.c.marker_id.in_({marker_id for _node, marker_id in wanted})
     )

@@ -18,9 +18,9 @@ _ADVISORY_LOCK = 0x68656164
 def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None, str]:
     """Upgrade the schema to `schema.REVISION`; return the revisions before and after.
 
-    With ``expand``, only to `schema.OLDEST`, so that code of the previous version still works.
-    An upgrade waits for another one, and for pushes that are being recorded. Raise `Temporary`,
-    and `Misconfigured` if the schema is too new for this code.
+    With ``expand``, upgrade only to `schema.OLDEST`, so that code of the previous version still
+    works. An upgrade waits for other upgrades, and for pushes that are being recorded. Raise
+    `Temporary`, and `Misconfigured` if the schema is too new for this code.
     """
     target = schema.OLDEST if expand else schema.REVISION
     with database.migrating() as connection:
@@ -35,7 +35,7 @@ def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None
             return before, before
         if before is None or before < target:
             if before is not None and connection.dialect.name == 'postgresql':
-                # A push that waits for a row of it reads after the upgrade which code may write.
+                # A push that waits for a row of it reads afterwards which code may write.
                 connection.exec_driver_sql('LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE')
             config = alembic.config.Config()
             config.set_main_option(

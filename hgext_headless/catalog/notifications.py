@@ -1,7 +1,7 @@
-"""Wake those who wait for something new: Postgres's LISTEN and NOTIFY.
+"""Wake processes that wait for pushes: Postgres's LISTEN and NOTIFY.
 
-They look for themselves what is new. A notification may be lost, as behind PgBouncer's
-transaction pooling, and SQLite has none: so nobody waits for long.
+They query themselves what is new. A notification may be lost, for example behind PgBouncer's
+transaction pooling, and SQLite has none. So waits are short.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .session import Session
 
 _CHANNEL = 'hgext_headless'
 
-#: Wait for a notification, for so many seconds at most.
+#: Waits for a notification, at most the given number of seconds.
 Wait = Callable[[float], None]
 
 
@@ -30,7 +30,7 @@ def send(session: Session) -> None:
 
 @contextlib.contextmanager
 def listening(database: Database) -> Iterator[Wait]:
-    """Listen, on a connection of its own. Raise `errors.Temporary` if that is lost."""
+    """Listen, on a separate connection. Raise `errors.Temporary` if that is lost."""
     with clear_errors(), database.alone() as connection:
         if connection.dialect.name != 'postgresql':
             yield time.sleep

@@ -1,7 +1,7 @@
-"""The log of public history: by what steps it grew, in one order for all servers.
+"""The log of public history: its entries, in one order for all servers.
 
-A server knows where it stands without keeping it: the heads of the log at each position follow
-from those of now and from what each entry did to them.
+No server stores its position. The heads of the log at each earlier position follow from the
+present heads and from what each entry did to them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .session import Session
 
 
 def state(session: Session) -> LogState | None:
-    """Return how far the log has got; None if it has not begun."""
+    """Return the position and heads of the log; None if it has not begun."""
     query = select(public_history.c.position, public_history.c.heads).where(
         public_history.c.repository_id == session.repository_id
     )
@@ -88,7 +88,7 @@ def moved_bookmarks(session: Session, position: int) -> list[BookmarkPlace]:
 
 
 def begin(session: Session, heads: Sequence[bytes]) -> bool:
-    """Begin the log above ``heads``, unless it has begun; return whether it had not."""
+    """Begin the log above ``heads``; return False if it has begun already."""
     owner = ensure_repository(session.connection, session.repository)
     lock(session.connection, owner)
     if state(session) is not None:
@@ -99,9 +99,9 @@ def begin(session: Session, heads: Sequence[bytes]) -> bool:
 
 
 def append(session: Session, repository_id: int, published: Published, now: int) -> None:
-    """Add what a server has and the log lacks. The repository's row is locked.
+    """Add what a server has and the log lacks. The repository's row must be locked.
 
-    Raise `Temporary` if the log began meanwhile, or has not begun and others began it.
+    Raise `Temporary` if the log was begun or deleted meanwhile.
     """
     found = state(session)
     if (found is None) != (published.position is None):
@@ -185,7 +185,7 @@ def log(session: Session, published: Published, now: int, stored_again: Deletion
 def replace(
     session: Session, position: int, bundle: Bundle, now: int, stored_again: Deletions
 ) -> None:
-    """Let an entry have another object with the same changesets. Raise as `deletions.check`."""
+    """Replace an entry's object by one with the same changesets. Raise as `deletions.check`."""
     owner = ensure_repository(session.connection, session.repository)
     lock(session.connection, owner)
     deletions.check(session.connection, owner, [bundle.key], stored_again)

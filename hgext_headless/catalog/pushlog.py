@@ -129,7 +129,7 @@ def nodes_of(
 ) -> dict[int, list[tuple[bytes, dict[bytes, bytes]]]]:
     """Return the changesets of each push, in order: node and extras (none if it is gone).
 
-    With ``tips_only``, only the last one of each push.
+    With ``tips_only``, return only the last one of each push.
     """
     columns = (changesets.c.node, changesets.c.extras)
     return _in_order(
@@ -182,7 +182,7 @@ def _in_order(
     tombstoned: Callable[[Any], T],
     last_only: bool = False,
 ) -> dict[int, list[T]]:
-    """Return what each push brought at ``positions``, in order, including what is gone.
+    """Return the changesets of each push at ``positions``, in order, including those gone.
 
     ``live`` and ``tombstoned`` convert rows.
     """
@@ -232,7 +232,7 @@ def _end_position(end: Any) -> sqlalchemy.ScalarSelect[Any]:
     )
 
 
-# Built once: it takes SQLAlchemy longer to build them than the database to use them.
+# Built once: SQLAlchemy takes longer to build them than the database to run them.
 _FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 

@@ -1,4 +1,4 @@
-"""The repositories of a database: which there are; dropping and renaming one."""
+"""List, drop and rename the repositories of a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .batching import lock
 from .schema import bundle_changesets, bundles, pushes, repositories
 from .session import Session
 
-#: Rows of one transaction.
+#: Number of rows in one transaction.
 _ROWS = 2000
 #: Tables in the order in which their rows can be deleted. Words go with their changesets.
 _TABLES = (
@@ -91,7 +91,7 @@ def all_of(session: Session) -> list[Repository]:
 
 
 def drop_rows(session: Session) -> int:
-    """Delete some rows of the repository, but for its own; return how many, 0 if none is left."""
+    """Delete some of the repository's rows, not its own; return their number, 0 at the end."""
     owner = session.scalar(select(session.repository_id))
     if owner is None:
         return 0
@@ -114,7 +114,7 @@ def _drop_some(connection: sqlalchemy.Connection, table: sqlalchemy.Table, owner
 
 
 def drop(session: Session) -> None:
-    """Delete the repository's own row, and those of deletions; the others are gone."""
+    """Delete the repository's own row and its marks for deletion, after all other rows."""
     owner = session.scalar(select(session.repository_id))
     for table, column in (
         (schema.pending_deletions, schema.pending_deletions.c.repository_id),
@@ -137,7 +137,7 @@ def keys_of(session: Session, limit: int) -> list[str]:
 
 
 def set_keys(session: Session, keys: Sequence[tuple[str, str]]) -> None:
-    """Change the keys of bundles: pairs of the old and the new one."""
+    """Change the keys of bundles; ``keys`` are pairs of the old and the new key."""
     for old, new in keys:
         session.execute(
             update(bundles)

@@ -12,14 +12,14 @@ from .session import Session
 
 
 class Run(NamedTuple):
-    """When a command last ``ended``, in seconds since the epoch, and what it ``found`` and left."""
+    """When a command last ``ended``, in seconds since the epoch, and how much it ``found``."""
 
     ended: int
     found: int | None
 
 
 def record(session: Session, command: str, found: int | None = None) -> None:
-    """Note that a command has succeeded. ``found`` is what it left, if it counts anything."""
+    """Note that a command has succeeded. ``found`` is the number of things that it left."""
     owner = ensure_repository(session.connection, session.repository)
     statement = upsert(session.connection, last_runs).values(
         repository_id=owner, command=command, ended=clock(session.connection), found=found

@@ -253,7 +253,7 @@ pending_deletions = Table(
     Column('deleted', Boolean, nullable=False),
 )
 
-# What only one process at a time may do: see `lease`.
+# Names of tasks that only one process at a time may do: see `lease`.
 leases = Table(
     'leases',
     metadata,
@@ -277,7 +277,7 @@ audit = Table(
     Index(None, 'repository_id', 'action', 'subject'),
 )
 
-# How far the log of public history has got. No row: it has not begun.
+# The position and heads of the log of public history. No row: it has not begun.
 public_history = Table(
     'public_history',
     metadata,
@@ -288,8 +288,8 @@ public_history = Table(
     Column('heads', LargeBinary, nullable=False),
 )
 
-# The log of public history: one entry for each time that a server found that it has changesets
-# that the log lacks.
+# The log of public history. A server adds an entry when it finds that it has changesets that
+# the log lacks.
 public_log = Table(
     'public_log',
     metadata,
@@ -298,7 +298,7 @@ public_log = Table(
     Column('position', BigInteger, primary_key=True, autoincrement=False),
     # Its changesets: a bundle in state `PUBLIC`. They build on entries before it.
     Column('bundle_id', ForeignKey('bundles.id'), nullable=False),
-    # What it did to the heads. Concatenated nodes.
+    # Heads that it added to the log and removed from it: concatenated nodes.
     Column('added', LargeBinary, nullable=False),
     Column('removed', LargeBinary, nullable=False),
     # Seconds since the epoch, by the database's clock.
@@ -339,6 +339,7 @@ last_runs = Table(
     Column('command', String(32), primary_key=True),
     # Seconds since the epoch, by the database's clock.
     Column('ended', BigInteger, nullable=False),
-    # What it found and left, for `gc` objects without a row. None: it does not count anything.
+    # The number of things that it found and left; for `gc`, of objects without a row. None: it
+    # does not count anything.
     Column('found', BigInteger),
 )

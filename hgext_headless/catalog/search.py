@@ -1,8 +1,8 @@
 """Search pushes by words in the descriptions and authors of their changesets: see `words`.
 
 Postgres has an array of words for each changeset, and a GIN index; SQLite has a full-text
-table whose ``rowid`` is the changeset's id. Neither index has the order of pushes. So words
-that very many changesets have are not looked up in it: the newest pushes are scanned instead.
+table whose ``rowid`` is the changeset's id. Neither index has the order of pushes. So words of
+more than `_RARE` changesets are not looked up in it: the newest pushes are scanned instead.
 The database deletes the words of a changeset with its row.
 """
 
@@ -104,7 +104,7 @@ def _among_newest(
 ) -> tuple[list[Entry], bool]:
     """Return matches among the newest ``count`` pushes that match otherwise, newest first.
 
-    Return too whether these are all pushes that match otherwise.
+    Also return whether these are all the pushes that match otherwise.
     """
     query, push_id = pushlog.selected(session, selection)
     newest = query.order_by(push_id.desc()).limit(count).subquery()

@@ -10,7 +10,7 @@ from .drafts import is_stored
 from .schema import changesets, push_changesets, pushes
 from .session import Session
 
-#: Pushes that are looked at: nobody makes more within the time that limits are about.
+#: Maximum number of pushes to count: nobody makes more within the time of a limit.
 _MOST = 10_000
 
 

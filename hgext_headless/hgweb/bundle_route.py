@@ -37,7 +37,7 @@ def matches(req: Any) -> bool:
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     """Return the response: a redirect to the store, the bundle itself, or a line of text.
 
-    It is logged before a bundle is streamed.
+    The response is logged before a bundle is streamed.
     """
     try:
         with timings.logged(repo.ui, 'link') as stages:

@@ -1,7 +1,7 @@
 """For load balancers and Prometheus: ``headless-health``, ``-ready`` and ``-metrics``.
 
-They need no login, and tell nothing secret. The first asks neither database nor store. The answer
-of the second is kept for a second.
+They need no login, and contain no secrets. ``headless-health`` asks neither database nor store.
+The answer of ``headless-ready`` is kept for a second.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def matches(req: Any) -> bool:
 
 
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
-    """Return the response: JSON, with status 200, or 503 if the server is not ready; or metrics.
+    """Return the response: metrics, or JSON with status 200, or 503 if the server is not ready.
 
-    The parameter ``max-lag`` of the request is in seconds: a server that lacks older public
-    history is not ready.
+    The request's parameter ``max-lag`` is in seconds. A server that lacks older public history
+    is not ready.
     """
     if req.dispatchparts[0] == _METRICS:
         return _metrics(repo, res)
@@ -103,7 +103,7 @@ def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
 
 
 def _outcome(check: Callable[[], None]) -> str:
-    """Return ``ok``, or the kind of the error: its text may name hosts."""
+    """Return ``ok``, or the kind of the error, but not its text, which may name hosts."""
     try:
         check()
     except HeadlessError as exc:

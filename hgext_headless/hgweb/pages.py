@@ -59,8 +59,8 @@ def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]
 def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -> None:
     """Check permissions, then lay the drafts that a request names over its repository.
 
-    ``orig`` is hgweb's ``check_perm``, which is called before a web command. It is the
-    first moment at which the request is parsed, may be answered, and an error becomes hgweb's
+    ``orig`` is hgweb's ``check_perm``, which is called before a web command. This is the first
+    moment at which the request is parsed, an answer is allowed, and an error becomes hgweb's
     error page. After it, any command that looks up a draft finds it.
     """
     orig(app, rctx, req, operation)
@@ -145,14 +145,14 @@ def _forget_tag(req: Any) -> None:
 
 
 def already_brought(repo: Any) -> dict[bytes, Brought]:
-    """Return the pushes that are known of the changesets of an overlay; none without one."""
+    """Return the known pushes of the changesets of an overlay; none if there is no overlay."""
     found: dict[bytes, Brought] = getattr(repo.unfiltered(), 'headless_brought', {})
     return found
 
 
 @contextlib.contextmanager
 def as_page(web: Any) -> Iterator[None]:
-    """Convert our errors to those of which hgweb makes an error page."""
+    """Convert our errors to those that hgweb shows as an error page."""
     try:
         yield
     except HeadlessError as exc:

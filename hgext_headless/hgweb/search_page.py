@@ -20,7 +20,7 @@ def send_template(orig: Any, request: Any, name: bytes, **kwargs: Any) -> Any:
         entries = kwargs['entries'].itermaps(None)
         first = list(itertools.islice(entries, 1))
         kwargs['nothing'] = not first
-        # Continue after the first entry: finding it may have taken long.
+        # Do not search again for the first entry: finding it may have taken long.
         kwargs['entries'] = templateutil.mappinggenerator(
             lambda context: itertools.chain(first, entries), name=b'searchentry'
         )

@@ -11,7 +11,7 @@ The API is that of hg.mozilla.org's pushlog
 - `templates`, `rendering`: the project's own templates; send a page when it is complete
 - `automationrelevance`: what build tasks ask of a changeset
 - `description`: bugs, reviewers and back-outs in a changeset's description
-- `changeset_facts`, `links`: these for templates, and the links that are configured
+- `changeset_facts`, `links`: the same for templates, and the links that are configured
 - `keywords`: template keywords and revset predicates
 - `template_patches`: what hgweb's own pages show of pushes
 - `wire_command`: the pushlog for mirrors

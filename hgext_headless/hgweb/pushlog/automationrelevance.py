@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def answer(web: Any) -> Iterator[bytes]:
-    """Answer ``json-automationrelevance``: the changesets that matter to a changeset, oldest first.
+    """Answer ``json-automationrelevance``: the changesets relevant to one, oldest first.
 
-    These are its draft ancestors, and the changesets of the push that brought it, up to it.
+    These are its draft ancestors, and the changesets up to it in the push that brought it.
     Raise what `discovery.resolve` raises.
     """
     catalog = Backend(web.repo).reader
@@ -58,7 +58,7 @@ def _has_successors(repo: Any, node: bytes) -> bool:
 
 
 def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
-    """Return the changeset that is asked for, and all changesets that matter to it."""
+    """Return the requested changeset, and all changesets that are relevant to it."""
     name = _asked(web)[0]
     repo = web.repo
     with catalog.reading() as session:

@@ -71,14 +71,14 @@ def pushes(web: Any, stages: Stages) -> Any:
 
     The pushes to this repository, as JSON.
 
-    Which ones is told by ``startID``, ``endID``, ``startdate``, ``enddate``,
-    ``fromchange``, ``tochange``, ``user``, ``changeset`` and ``branch``; without
-    any of them, the last ten. ``search`` asks for words in the description or author of
-    a changeset, ``author`` for words in its author: the last ten pushes, ten a page.
-    ``full``, ``tipsonly=1`` and ``version`` tell how much of each.
+    ``startID``, ``endID``, ``startdate``, ``enddate``, ``fromchange``, ``tochange``,
+    ``user``, ``changeset`` and ``branch`` select pushes; without any of them, the last
+    ten are shown. ``search`` finds words in the description or author of a changeset,
+    ``author`` words in its author; ten pushes are shown on a page, the last ones first.
+    ``full``, ``tipsonly=1`` and ``version`` set how much of each push is shown.
 
     Changesets that have expired or were removed are listed by their hashes; with
-    ``full`` they are left out, and a push that has no other has none.
+    ``full``, they are left out.
     """
     backend = Backend(web.repo)
     query, found, last = _found(backend, web, stages)
@@ -139,8 +139,8 @@ def automationrelevance(web: Any, stages: Stages) -> Any:
     /json-automationrelevance/{node}
     --------------------------------
 
-    The changesets that automation has to look at for one of them: those that came
-    with it, up to it, and its draft ancestors.
+    The changesets that automation has to look at for a changeset: those up to it in
+    its push, and its draft ancestors.
     """
     return _send(web, relevance.answer(web))
 

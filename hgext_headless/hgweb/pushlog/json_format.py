@@ -29,7 +29,7 @@ def text(data: bytes) -> str:
 def answer(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
-    """Return the chunks of the answer. The first one is made now, so that errors are raised now."""
+    """Return the chunks of the answer. Make the first at once, so that errors are raised here."""
     chunks = _chunks(backend, repo, query, entries, last)
     first = next(chunks)
     return itertools.chain([first], chunks)
@@ -58,7 +58,7 @@ def _chunks(
 def _batches(
     backend: Backend, query: Query, entries: Sequence[Entry]
 ) -> Iterator[Sequence[Entry] | Entry]:
-    """Yield pushes whose changesets fit into memory together, or one whose changesets do not."""
+    """Yield lists of pushes whose changesets fit into memory together, or one larger push."""
     for start in range(0, len(entries), BATCH):
         batch = list(entries[start : start + BATCH])
         if not query.full or query.tips_only:
@@ -83,7 +83,7 @@ def _batches(
 
 
 def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
-    """Yield what `_push` returns, of a push in full, some changesets at a time."""
+    """Yield a push in full as JSON text, some changesets at a time."""
     with backend.reader.reading() as session:
         nodes = session.nodes_of([entry.push_id])[entry.push_id]
         # What is gone has no extras.

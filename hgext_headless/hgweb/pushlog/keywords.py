@@ -28,7 +28,7 @@ _WINDOW = 64
 _REVSET_WINDOW = 500
 #: Number of the newest changesets that a search in hgweb reads.
 _WEB_WINDOW = 20_000
-#: Number of descendants of a changeset among which to look for a back-out of it.
+#: Number of changesets, a changeset included, among which to look for a back-out of it.
 _BACKOUT_WITHIN = 100
 
 
@@ -159,7 +159,7 @@ def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
 
 
 def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Brought | None]:
-    """Return the pushes of ``nodes``; None for all if the database fails: pages do without it."""
+    """Return the pushes of ``nodes``; None for all if the database fails: pages need none."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
     try:
         with Backend(repo).reader.impatient().reading() as session:
@@ -191,7 +191,7 @@ class _Pushes:
 def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
     """Register a revset, which is empty in a repository that is not headless.
 
-    A ``safe`` one may be used in hgweb's search: there it makes a limited number of queries.
+    If ``safe``, hgweb's search may use it; there it makes a limited number of queries.
     """
 
     def decorate(function: Any) -> Any:
@@ -236,7 +236,7 @@ def pushdate(repo: Any, subset: Any, x: Any) -> Any:
 
 @_predicate(b'pushuser(string)', safe=True)
 def pushuser(repo: Any, subset: Any, x: Any) -> Any:
-    """Changesets whose pusher's name contains the string, whatever the case."""
+    """Changesets whose pushing user's name contains the string, ignoring case."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushuser requires one argument'))
     wanted = encoding.lower(revset.getstring(argument, _(b'pushuser requires a string')))
     return _filtered(
@@ -256,7 +256,7 @@ def pushid(repo: Any, subset: Any, x: Any) -> Any:
 
 @_predicate(b'pushrev(set)')
 def pushrev(repo: Any, subset: Any, x: Any) -> Any:
-    """Changesets that came with any changeset of the set."""
+    """Changesets that came in the same push as any changeset of the set."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
     revs = revset.getset(repo, revset.fullreposet(repo), argument)
     node = repo.unfiltered().changelog.node

@@ -43,8 +43,8 @@ class Link(NamedTuple):
 class Links:
     """The configured URLs, with their fields.
 
-    ``bug`` and ``reviewer`` are for one each, ``pushes`` are pairs of name and URL for a push,
-    ``patterns`` are patterns for descriptions, each with the URL for what it finds.
+    ``bug`` and ``reviewer`` are the URLs for one bug and one reviewer. ``pushes`` are pairs of
+    name and URL for a push. ``patterns`` are patterns for descriptions, each with its URL.
     """
 
     bug: str | None

@@ -43,7 +43,7 @@ def of_page(
     return {
         b'entries': templateutil.mappinggenerator(entries),
         b'latestentry': templateutil.mappinggenerator(latest),
-        # So that links to other pages keep the user or branch that is asked for.
+        # So that links to other pages keep the requested user or branch.
         b'changenav': templateutil.mappinglist(
             [{**page, b'sessionvars': page_vars} for page in pages if not page[b'current']]
         ),

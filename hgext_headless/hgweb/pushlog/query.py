@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = 10
 #: Highest page of a branch or a user: all pushes before a page are read to find it.
 _MAX_FAR_PAGE = 1000
-#: The same of a search, which has to read more.
+#: Highest page of a search, which has to read more.
 _MAX_SEARCH_PAGE = 100
 #: Maximum number of words to search for.
 _MAX_WORDS = 30
@@ -36,9 +36,9 @@ MAX_ID = 2**62
 class Query:
     """A query of the pushlog.
 
-    ``page`` counts from 1. It is None if all pushes that match are wanted; if there are too
-    many, then the ``newest`` of them, or the oldest. ``words`` describe the query for people:
-    (kind, value).
+    ``page`` counts from 1. It is None if all pushes that match are wanted. If they are too
+    many, take the ``newest`` of them, or the oldest. ``words`` describe the query for people:
+    pairs of kind and value.
     """
 
     selection: Selection

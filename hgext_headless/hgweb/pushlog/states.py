@@ -27,9 +27,9 @@ def of(
 ) -> dict[bytes, bytes]:
     """Return the state of each changeset of ``pushes``, by node.
 
-    It is ``public``, ``draft`` or ``obsolete``; for a changeset that is gone, ``removed``,
-    ``expired``, or ``gone`` if the reason is unknown: an older pushlog names changesets that
-    were never moved in.
+    It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is
+    ``removed``, ``expired``, or ``gone`` if the reason is unknown, because an older pushlog
+    names changesets that were never imported.
     """
     listed = [changeset for changesets in pushes.values() for changeset in changesets]
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]

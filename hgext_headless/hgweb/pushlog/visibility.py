@@ -2,8 +2,8 @@
 
 A replica may not yet have the public changesets that a push brought or builds on. Then neither
 this push nor a later one is shown, so that a client that polls for pushes after an id misses
-none. Pushes of an older pushlog are always shown: changesets that one of them lacks here may
-never have been moved in.
+none. Pushes of an older pushlog are always shown, because their changesets may never have been
+imported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int
         if parent not in brought and parent != nullid and not has_node(parent)
     }
     if others:
-        # Drafts of other pushes, which are checked on their own, and drafts that no push brought.
+        # Drafts of other pushes, which are checked separately, and drafts that no push brought.
         brought.update(session.brought(others))
         brought.update(session.known(others))
     for need in needs:

@@ -1,4 +1,4 @@
-"""The wire command ``pushlog``, with which clients with Mozilla's pushlog extension copy it.
+"""The wire command ``pushlog``, by which clients with Mozilla's extension copy the pushlog.
 
 The protocol is that of ``hgext/pushlog`` in Mozilla's version-control-tools: a line ``1``, then
 a line for each push from the id ``firstpush`` on, with its id, user, date and changesets; or a
