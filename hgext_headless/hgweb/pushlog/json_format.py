@@ -29,7 +29,7 @@ def text(data: bytes) -> str:
 def answer(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
-    """Return the chunks of the answer. Make the first at once, so that errors are raised here."""
+    """Return the chunks of the answer. Make the first now, so that errors are raised here."""
     chunks = _chunks(backend, repo, query, entries, last)
     first = next(chunks)
     return itertools.chain([first], chunks)
