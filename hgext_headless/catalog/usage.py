@@ -10,8 +10,8 @@ from .drafts import is_stored
 from .schema import changesets, push_changesets, pushes
 from .session import Session
 
-#: Maximum number of pushes to count: nobody makes more within the time of a limit.
-_MOST = 10_000
+#: Number of pushes to count at least: hardly anybody makes more within the time of a limit.
+_COUNTED = 10_000
 
 
 class Pushed(NamedTuple):
@@ -21,8 +21,11 @@ class Pushed(NamedTuple):
     size: int
 
 
-def pushed_since(session: Session, user: bytes, since: int) -> list[Pushed]:
-    """Return the pushes of ``user`` since then (seconds since the epoch), the newest first."""
+def pushed_since(session: Session, user: bytes, since: int, limit: int) -> list[Pushed]:
+    """Return the pushes of ``user`` since then (seconds since the epoch), the newest first.
+
+    At least ``limit`` pushes are returned if there are so many.
+    """
     query = (
         select(pushes.c.date, pushes.c.size)
         .where(
@@ -31,7 +34,7 @@ def pushed_since(session: Session, user: bytes, since: int) -> list[Pushed]:
             pushes.c.date > since,
         )
         .order_by(pushes.c.push_id.desc())
-        .limit(_MOST)
+        .limit(max(_COUNTED, limit))
     )
     return [Pushed(row.date, row.size or 0) for row in session.execute(query)]
 

@@ -32,7 +32,9 @@ def check(
     now = int(time.time())
     pushed: Sequence[Pushed] = ()
     if settings.limit_pushes or settings.limit_burst or settings.limit_bytes:
-        pushed = session.pushed_since(name, now - _HOUR)
+        pushed = session.pushed_since(
+            name, now - _HOUR, max(settings.limit_pushes, settings.limit_burst)
+        )
     for most, seconds, unit in (
         (settings.limit_burst, _MINUTE, 'a minute'),
         (settings.limit_pushes, _HOUR, 'an hour'),

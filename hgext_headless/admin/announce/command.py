@@ -88,7 +88,7 @@ class _Announcer:
             try:
                 told = delivery.deliver(self._target, self._backend.settings.repository, messages)
             except Undelivered as exc:
-                self._note_failure(cursor, str(exc))
+                self._note_failure(cursor, messages[0].push_id, str(exc))
                 return False
             self._backend.catalog.write(announcements.delivered, self._target.name, told)
             cursor = cursor._replace(push_id=told, failures=0)
@@ -116,11 +116,11 @@ class _Announcer:
         chunks = json_format.answer(self._backend, self._repo, query, [entry], last)
         return Message(entry.push_id, b''.join(chunks))
 
-    def _note_failure(self, cursor: Cursor, why: str) -> None:
+    def _note_failure(self, cursor: Cursor, push_id: int, why: str) -> None:
         pause = min(_FIRST_PAUSE << min(cursor.failures, 16), _LONGEST_PAUSE)
         self._backend.catalog.write(announcements.failed, cursor, why[:500], pause)
         self._warn(
-            f'{self._target.name}: push {cursor.push_id + 1} was not delivered: {why}; '
+            f'{self._target.name}: push {push_id} was not delivered: {why}; '
             f'trying again in {pause} seconds'
         )
 
