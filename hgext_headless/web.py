@@ -19,10 +19,10 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
-from . import both, config, errors, hgcompat, lazy, replica, requirement
+from . import both, config, errors, hgcompat, lazy, refuse_pushes, requirement
 from .admin import commands
 from .backend import Backend
-from .hgweb import bundle_route, health, pages, search_page
+from .hgweb import bundle_route, health, nothing_found, pages
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     keywords,
@@ -61,7 +61,7 @@ def _uisetup(ui: Any) -> None:
 def _extsetup(ui: Any) -> None:
     both.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
-    hgcompat.wrap_once(exchange, 'unbundle', replica.unbundle)
+    hgcompat.wrap_once(exchange, 'unbundle', refuse_pushes.unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
@@ -70,7 +70,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', template_patches.templater)
     hgcompat.wrap_once(
-        hgcompat.request_context_class(), 'sendtemplate', search_page.send_template
+        hgcompat.request_context_class(), 'sendtemplate', nothing_found.send_template
     )
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     pushlog_commands.install()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .. import replica
+from .. import refuse_pushes
 from ..backend import Backend
 from ..errors import Refused
 from ..history import append, follow, place as places
@@ -58,7 +58,7 @@ def _apply(ui: Any, repo: Any, backend: Backend) -> None:
 
 
 def _log_missing(ui: Any, repo: Any, backend: Backend) -> None:
-    if not replica.takes_pushes(repo):
+    if not refuse_pushes.takes_pushes(repo):
         return
     logged = append.append(repo, backend)
     moves = follow.unlogged_bookmarks(repo, backend)

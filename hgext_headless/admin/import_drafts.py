@@ -18,7 +18,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import markers, overlay as overlays
 from ..bundles.ancestry import Stack
-from ..bundles.verify_bundle import written
+from ..bundles.write_checked import written
 from ..catalog import bans, catalog, imports
 from ..catalog.batching import batches
 from ..errors import Deletions, Temporary

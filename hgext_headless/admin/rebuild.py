@@ -11,7 +11,7 @@ from mercurial.node import hex, nullid
 
 from .. import hgcompat
 from ..backend import Backend
-from ..bundles import checks, overlay as overlays, write
+from ..bundles import check_received, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..catalog import bans, bundle_rows
 from ..errors import Corrupt, HeadlessError, Refused
@@ -136,14 +136,14 @@ def _read(
     ui: Any, repo: Any, bundle: Bundle, layer: Layer, folder: str
 ) -> tuple[Bundle, list[Any]]:
     """Return the bundle with its head, bases and changesets, and the facts about its changesets."""
-    nodes = checks.nodes(layer)
+    nodes = overlays.nodes(layer)
     has_node = repo.unfiltered().changelog.hasnode
     combined = os.path.join(folder, 'overlay.hg')
     overlays.write(ui, [layer], combined)
-    with checks.misses():
+    with check_received.misses():
         overlay = overlays.lay(repo, combined)
         try:
-            changesets = checks.checked(overlay, layer, nodes).changesets
+            changesets = check_received.checked(overlay, layer, nodes).changesets
         finally:
             overlay.close()
     parents = {parent for c in changesets for parent in (c.p1, c.p2)} - {nullid}

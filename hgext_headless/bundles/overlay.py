@@ -150,6 +150,13 @@ def unpacked(layer: Layer) -> Iterator[Any]:
         yield changegroups.unpack(file, layer.version)
 
 
+def nodes(layer: Layer) -> list[bytes]:
+    """Return the changesets of a layer, in its order."""
+    with unpacked(layer) as unpacker:
+        unpacker.changelogheader()
+        return [entry.node for entry in hgcompat.deltas(unpacker)]
+
+
 class _Manifests(manifest.manifestlog):  # type: ignore[misc]
     """The manifests of an overlay. A public manifest is read once for all overlays."""
 

@@ -1,8 +1,8 @@
 """What browsers and links ask for:
 
 - `pages`: hgweb's own pages, for drafts too
-- `search_page`: hgweb's own search, if it finds nothing
-- `error_pages`: what an error page says in addition to the error
+- `nothing_found`: hgweb's own search, if it finds nothing
+- `error_pages`: errors as hgweb's pages, with hints
 - `bundle_route`: the answer to a link to a bundle
 - `health`: whether the server runs, and whether it is ready
 - `pushlog`: the pushlog, in all its formats

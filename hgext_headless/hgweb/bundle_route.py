@@ -18,7 +18,7 @@ from ..errors import Corrupt, HeadlessError, Refused
 from ..store import object_keys
 from ..timings import Stages
 from ..wire import signed_links
-from .pages import RETRY
+from .error_pages import RETRY
 
 _STATUS = {
     'refused': b'403 Forbidden',

@@ -1,13 +1,90 @@
-"""What an error page says in addition to the error: where to look, and what still works."""
+"""Errors as hgweb's error pages: status, text, and a hint where to look and what still works."""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from mercurial.hgweb import common
+from mercurial.node import hex
+
+from .. import hgcompat
+from ..errors import HeadlessError
 from .pushlog import templates
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Questions
+
+_UNAVAILABLE = 503
+#: Header of an answer with status 503; in seconds.
+RETRY = (b'Retry-After', b'10')
+_STATUS = {
+    'refused': common.HTTP_FORBIDDEN,
+    'temporary': _UNAVAILABLE,
+    'misconfigured': _UNAVAILABLE,
+    'corrupt': _UNAVAILABLE,
+}
+
+#: hgweb has no constant for this status.
+_GONE = 410
 
 
 def hint(web: Any, name: bytes, **facts: Any) -> None:
     """Show the fragment ``name`` on the error page of a request. ``facts`` are its keywords."""
     web.tmpl.cache[b'pushloghint'] = templates.fragments()[name]
     web.tmpl.defaults.update({fact.encode('ascii'): value for fact, value in facts.items()})
+
+
+@contextlib.contextmanager
+def shown(web: Any) -> Iterator[None]:
+    """Convert our errors to those that hgweb shows as an error page."""
+    try:
+        yield
+    except HeadlessError as exc:
+        line = hgcompat.to_bytes(exc.line())
+        status = _STATUS[exc.kind]
+        headers = []
+        if status == _UNAVAILABLE:
+            headers.append(RETRY)
+            hint(web, b'pushlogunavailable')
+        raise common.ErrorResponse(status, line, headers) from exc
+
+
+def gone(web: Any, session: Questions, name: bytes) -> Exception:
+    """Return the error for a draft that expired or was obliterated."""
+    tombstone = session.tombstone(name)
+    line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
+    if tombstone is not None:
+        hint(
+            web,
+            b'pushlogwasgone',
+            gonenode=hex(tombstone.node),
+            gonepush=tombstone.push_id,
+            goneremoved=tombstone.removed is not None,
+        )
+        line += b': push %d brought it on %s, and it ' % (
+            tombstone.push_id,
+            _day(tombstone.pushed),
+        )
+        if tombstone.removed is not None:
+            line += b'was removed on ' + _day(tombstone.removed)
+        elif tombstone.push_id <= session.imported_push_id():
+            line += b'is kept no longer'
+        elif tombstone.gone is not None:
+            line += b'expired on ' + _day(tombstone.gone)
+        else:
+            line += b'has expired'
+    return common.ErrorResponse(_GONE, line)
+
+
+def _day(seconds: int) -> bytes:
+    return time.strftime('%Y-%m-%d', time.gmtime(seconds)).encode('ascii')
+
+
+def ambiguous(name: bytes) -> Exception:
+    """Return the error for an ambiguous name. hgweb's own text is "revision not found"."""
+    return common.ErrorResponse(
+        common.HTTP_NOT_FOUND, b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
+    )

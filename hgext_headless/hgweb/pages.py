@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial import error, scmutil
-from mercurial.hgweb import common, webcommands
+from mercurial.hgweb import webcommands
 from mercurial.node import hex
 
 from .. import config, hgcompat, timings
@@ -22,25 +21,9 @@ from ..timings import Stages
 from ..wire import discovery
 from . import error_pages
 
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
-
 #: Number of hexadecimal digits in hgweb's own links. A prefix of a public changeset that is as
 #: long is resolved without a query to the database.
 _SHORT = 12
-
-_UNAVAILABLE = 503
-#: Header of an answer with status 503; in seconds.
-RETRY = (b'Retry-After', b'10')
-_STATUS = {
-    'refused': common.HTTP_FORBIDDEN,
-    'temporary': _UNAVAILABLE,
-    'misconfigured': _UNAVAILABLE,
-    'corrupt': _UNAVAILABLE,
-}
-
-#: hgweb has no constant for this status.
-_GONE = 410
 
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
@@ -80,7 +63,7 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
     if not asked:
         return
     stages = timed(rctx, 'page', command=command)
-    with as_page(rctx):
+    with error_pages.shown(rctx):
         try:
             with stages.stage('lookup'):
                 catalog = Backend(repo).reader
@@ -94,10 +77,10 @@ def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -
             return  # public history is served without the database
         for name, nodes in drafts.nodes.items():
             if len({*nodes, public[name]} - {None}) > 1:
-                raise ambiguous(name)
+                raise error_pages.ambiguous(name)
             if public[name] is None and name in drafts.expired:
                 with catalog.reading() as session:
-                    raise gone(rctx, session, name)
+                    raise error_pages.gone(rctx, session, name)
             if public[name] is None and not nodes:
                 error_pages.hint(rctx, b'pushlogunknown')
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
@@ -150,59 +133,6 @@ def already_brought(repo: Any) -> dict[bytes, Brought]:
     return found
 
 
-@contextlib.contextmanager
-def as_page(web: Any) -> Iterator[None]:
-    """Convert our errors to those that hgweb shows as an error page."""
-    try:
-        yield
-    except HeadlessError as exc:
-        line = hgcompat.to_bytes(exc.line())
-        status = _STATUS[exc.kind]
-        headers = []
-        if status == _UNAVAILABLE:
-            headers.append(RETRY)
-            error_pages.hint(web, b'pushlogunavailable')
-        raise common.ErrorResponse(status, line, headers) from exc
-
-
-def gone(web: Any, session: Questions, name: bytes) -> Exception:
-    """Return the error for a draft that expired or was obliterated."""
-    tombstone = session.tombstone(name)
-    line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
-    if tombstone is not None:
-        error_pages.hint(
-            web,
-            b'pushlogwasgone',
-            gonenode=hex(tombstone.node),
-            gonepush=tombstone.push_id,
-            goneremoved=tombstone.removed is not None,
-        )
-        line += b': push %d brought it on %s, and it ' % (
-            tombstone.push_id,
-            _day(tombstone.pushed),
-        )
-        if tombstone.removed is not None:
-            line += b'was removed on ' + _day(tombstone.removed)
-        elif tombstone.push_id <= session.imported_push_id():
-            line += b'is kept no longer'
-        elif tombstone.gone is not None:
-            line += b'expired on ' + _day(tombstone.gone)
-        else:
-            line += b'has expired'
-    return common.ErrorResponse(_GONE, line)
-
-
-def _day(seconds: int) -> bytes:
-    return time.strftime('%Y-%m-%d', time.gmtime(seconds)).encode('ascii')
-
-
-def ambiguous(name: bytes) -> Exception:
-    """Return the error for an ambiguous name. hgweb's own text is "revision not found"."""
-    return common.ErrorResponse(
-        common.HTTP_NOT_FOUND, b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
-    )
-
-
 def _names(req: Any) -> Iterator[bytes]:
     """Yield the names of changesets in a request; of a range (``base:node``), both names."""
     for item in (b'node', b'filenode'):
@@ -217,7 +147,7 @@ def _public(repo: Any, name: bytes) -> bytes | None:
     try:
         node: bytes = scmutil.revsymbol(repo, name).node()
     except error.AmbiguousPrefixLookupError as exc:
-        raise ambiguous(name) from exc
+        raise error_pages.ambiguous(name) from exc
     except (error.RepoLookupError, error.LookupError):
         return None
     return node

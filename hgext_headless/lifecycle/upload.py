@@ -27,6 +27,8 @@ _ATTEMPTS = 3
 def put(backend: Backend, files: Files) -> None:
     """Upload bundles from their files, several at a time.
 
+    The store then checks what it has: see `Store.put`.
+
     Raise what the store raises; then some objects may be left without a row.
     """
     store = backend.store

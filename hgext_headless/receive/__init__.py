@@ -7,7 +7,7 @@
 - `hooks`: the site's hooks, in stock's order
 - `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers` do so
   with bookmarks and markers
-- `limits`: how much one user may push
+- `user_limits`: how much one user may push
 - `pack`: the bundles of the drafts, and the bundle for the log of public history
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client

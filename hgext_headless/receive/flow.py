@@ -24,12 +24,12 @@ from . import (
     apply,
     bookmarks,
     incoming as incomings,
-    limits,
     markers,
     pack,
     partition,
     quarantine as quarantines,
     stream,
+    user_limits,
 )
 from .hooks import Hooks
 from .incoming import Incoming
@@ -151,7 +151,7 @@ def _check_limits(
         new = len(divided.drafts) - len(session.known(divided.drafts))
         if new or divided.public:
             user = config.pusher(push.repo, settings)
-            limits.check(session, settings, user, push.size, new)
+            user_limits.check(session, settings, user, push.size, new)
 
 
 class Known(NamedTuple):

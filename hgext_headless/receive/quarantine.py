@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import hgcompat
-from ..bundles import checks, overlay as overlays
+from ..bundles import check_received, overlay as overlays
 from ..bundles.overlay import Layer
 from ..errors import Refused
 from ..model import Changeset
@@ -28,7 +28,7 @@ class Quarantine:
     ``checked`` what the push brought.
     """
 
-    def __init__(self, overlay: Any, path: str, checked: checks.Checked) -> None:
+    def __init__(self, overlay: Any, path: str, checked: check_received.Checked) -> None:
         self.overlay = overlay
         self.path = path
         self.checked = checked
@@ -68,10 +68,11 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
     assert layer is not None
     _check_parents(incoming)
     path = os.path.join(incoming.folder, 'quarantine.hg')
-    with checks.misses():
+    with check_received.misses():
         overlay = _laid(incoming, layer, path)
         try:
-            checked = checks.checked(overlay, layer, [entry.node for entry in incoming.entries])
+            nodes = [entry.node for entry in incoming.entries]
+            checked = check_received.checked(overlay, layer, nodes)
         except BaseException:
             overlay.close()
             raise
@@ -103,7 +104,7 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
     """
     repo = incoming.repo.unfiltered()
     drafts = [n for n in incoming.public_heads if not repo.changelog.hasnode(n)]
-    nothing = checks.Checked([], {}, [])
+    nothing = check_received.Checked([], {}, [])
     if not drafts:
         yield Quarantine(repo, '', nothing)
         return

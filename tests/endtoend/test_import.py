@@ -16,7 +16,7 @@ from mercurial import localrepo, ui as uimod
 from web import fetch_json
 from world import HG, Clone, Server, World
 
-from hgext_headless.bundles import verify_bundle
+from hgext_headless.bundles import write_checked
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt
 
@@ -205,12 +205,12 @@ def test_a_bundle_that_needs_another_draft_is_found_out(world) -> None:
     base, *nodes = (repo.changelog.node(rev) for rev in (2, 3, 4))
     folder = str(world.folder)
     good = Stack(tuple(nodes), (base,))
-    assert len(verify_bundle.written(repo, public, 'try', good, folder)[2]) == 2
+    assert len(write_checked.written(repo, public, 'try', good, folder)[2]) == 2
     bad = Stack((nodes[1],), (nodes[0],))
     with pytest.raises(Corrupt, match='is missing'):
-        verify_bundle.written(repo, public, 'try', bad, folder)
+        write_checked.written(repo, public, 'try', bad, folder)
     with pytest.raises(Corrupt, match='does not hold the changesets'):
-        verify_bundle.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
+        write_checked.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
 
 
 def test_killed_in_the_middle(world) -> None:

@@ -15,7 +15,7 @@ from mercurial.node import hex
 
 from ... import hgcompat
 from ...backend import Backend
-from ...bundles import checks, facts, overlay as overlays
+from ...bundles import facts, overlay as overlays
 from ...bundles.overlay import FOLDER_PREFIX, Layer
 from ...catalog import bundle_rows, consistency
 from ...catalog.bundle_rows import BundleRow
@@ -132,7 +132,7 @@ class Examiner:
     def _compare(self, row: BundleRow, layer: Layer, folder: str) -> Sequence[Finding]:
         key = hgcompat.to_bytes(row.key)
         rows = self._backend.catalog.read(consistency.facts_of_bundle, row.id)
-        held = checks.nodes(layer)
+        held = overlays.nodes(layer)
         if [changeset.node for changeset in rows] != held:
             # Dropping the bundle is no repair: the object is intact.
             text = b'its rows name %d changesets, and not the %d that it has'

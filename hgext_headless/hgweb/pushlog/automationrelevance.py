@@ -14,7 +14,7 @@ from mercurial.node import hex
 from ...backend import Backend
 from ...model import Brought
 from ...wire import discovery
-from .. import pages
+from .. import error_pages, pages
 from . import description, keywords
 from .changeset_facts import text as _text
 
@@ -68,7 +68,7 @@ def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
             )
         except error.RepoLookupError:
             if name in session.drafts_named([name]).expired:
-                raise pages.gone(web, session, name) from None
+                raise error_pages.gone(web, session, name) from None
             raise
         listed = _listed(session, node)
         drafts: list[bytes] = []

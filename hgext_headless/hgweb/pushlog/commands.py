@@ -47,7 +47,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             query = web.req.querystring or None
             stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
             try:
-                with pages.as_page(web):
+                with error_pages.shown(web):
                     return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
                 error_pages.hint(web, b'pushlogunknown')

@@ -1,5 +1,7 @@
 """hgweb's own search, if it finds nothing: it searches public history only.
 
+Drafts are searched by ``pushloghtml``.
+
 `pushlog.template_patches` adds the text for this case to the template of the page.
 """
 

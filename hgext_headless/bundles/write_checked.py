@@ -12,7 +12,7 @@ from mercurial import error
 from .. import hgcompat
 from ..errors import Corrupt, Refused
 from ..model import Bundle, Changeset
-from . import checks, overlay as overlays, write
+from . import check_received, overlay as overlays, write
 from .ancestry import Stack
 
 
@@ -35,13 +35,13 @@ def written(
             repo.unfiltered(), repository, stack.head, stack.bases, folder
         )
         layer = overlays.uncompressed(repo.ui, bundle, path)
-        if checks.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
+        if overlays.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
             raise Corrupt('its bundle does not hold the changesets that it should')
         combined = os.path.join(folder, 'overlay.hg')
         overlays.write(repo.ui, [layer], combined)
         overlay = overlays.lay(under, combined)
         try:
-            changesets = checks.checked(overlay, layer, stack.nodes).changesets
+            changesets = check_received.checked(overlay, layer, stack.nodes).changesets
         finally:
             overlay.close()
         os.unlink(layer.path)
@@ -53,9 +53,9 @@ def _named(stack: Stack) -> Iterator[None]:
     """Add the draft's hash to the text of an error."""
     draft = f'draft {stack.head.hex()}'
     try:
-        with checks.misses():
+        with check_received.misses():
             yield
-    except checks.Unfit as exc:
+    except check_received.Unfit as exc:
         raise Corrupt(f'{draft}: {exc}') from exc
     except (Refused, Corrupt) as exc:
         raise type(exc)(f'{draft}: {exc}') from exc
