@@ -360,12 +360,17 @@ def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
 
     The WSGI environment alone does not tell which part of the path hgwebdir has consumed.
     """
+    req.rawenv[_BASE] = request_host(repo, req) + req.apppath.rstrip(b'/')
+    return orig(app, req, res, repo)
+
+
+def request_host(repo: Any, req: Any) -> bytes:
+    """Return scheme, host and port of the URL of a web request, as its client sees them."""
     # If no base URL is configured, Mercurial's "advertised" URL has the server's own name. The
     # name that the client used is the one that works.
     is_configured = repo.ui.config(b'web', b'baseurl')
-    base = req.advertisedbaseurl if is_configured else req.baseurl
-    req.rawenv[_BASE] = base + req.apppath.rstrip(b'/')
-    return orig(app, req, res, repo)
+    found: bytes = req.advertisedbaseurl if is_configured else req.baseurl
+    return found
 
 
 def request_base(ui: Any) -> str | None:

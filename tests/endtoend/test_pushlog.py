@@ -314,6 +314,13 @@ def test_more_changesets_than_fit(log, query):
     assert len(whole) > 1000 and pieces == whole
 
 
+@pytest.mark.parametrize('page', ['pushlog', 'atom-log', 'rss-log', 'atom-pushloghtml'])
+def test_feeds_have_the_name_that_the_client_used(log, page):
+    """Not that of the process, which is another one behind a proxy."""
+    _status, body, _headers = fetch(log.base + page, Host='hg.example.com')
+    assert b'http://hg.example.com/' in body and b'http://127.0.0.1' not in body
+
+
 def test_atom(log):
     status, body, headers = fetch(log.base + 'pushlog')
     assert (status, headers['Content-Type'][:20]) == (200, 'application/atom+xml')

@@ -95,6 +95,8 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
     made = orig(request, req)
     if config.participates(request.repo):
         style = made.defaults[b'style']
+        # The absolute URLs of feeds: behind a proxy, the name of this process leads nowhere.
+        made.defaults[b'urlbase'] = hgcompat.request_host(request.repo, req)
         # The style of hg.mozilla.org needs this filter, which another extension has.
         hgcompat.add_template_filter(made, b'mozlink', like=b'websub')
         if style == b'json':
