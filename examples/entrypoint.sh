@@ -9,9 +9,12 @@ as_hg() { su hg -c "$1"; }
 
 until python3 - <<EOF
 import boto3
-s3 = boto3.client('s3', endpoint_url='$endpoint', region_name='us-east-1')
-names = [b['Name'] for b in s3.list_buckets()['Buckets']]
-'$bucket' in names or s3.create_bucket(Bucket='$bucket')
+try:
+    s3 = boto3.client('s3', endpoint_url='$endpoint', region_name='us-east-1')
+    names = [b['Name'] for b in s3.list_buckets()['Buckets']]
+    '$bucket' in names or s3.create_bucket(Bucket='$bucket')
+except Exception as exc:
+    raise SystemExit(f'waiting for the S3 server: {exc}')
 EOF
 do sleep 1; done
 
@@ -39,6 +42,8 @@ inline = always
 [web]
 push_ssl = no
 EOF
+# hg ignores the hgrc of another user, of root too.
+chown hg "$repo/.hg/hgrc"
 if [ "$ROLE" = push ]; then
     cat >> "$repo/.hg/hgrc" <<EOF
 allow-push = *
@@ -56,6 +61,5 @@ EOF
 else
     as_hg "hg --config extensions.hgext_headless.push= -R $repo admin::headless-init"
 fi
-chown hg "$repo/.hg/hgrc"
 as_hg "hg -R $repo admin::headless-follow --watch" &
 as_hg "hg -R $repo serve --address 0.0.0.0 --port 8000"
