@@ -50,11 +50,16 @@ allow-push = *
 [extensions]
 hgext_headless.push =
 hgext_headless.push:required = yes
+[headless]
+# What links of pushes over ssh begin with.
+link-base = http://localhost:8001/
 EOF
     as_hg "hg -R $repo admin::headless-init"
-    # ssh://hg@push//srv/hg/try, for the key in SSH_KEY.
+    # For the key in SSH_KEY. sshd passes no environment on.
     if [ -n "${SSH_KEY:-}" ]; then
-        install -d -o hg -m 700 /home/hg/.ssh
+        install -d -o hg -m 700 /home/hg/.aws /home/hg/.ssh
+        printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' \
+            "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" > /home/hg/.aws/credentials
         echo "restrict,command=\"hg -R $repo serve --stdio\" $SSH_KEY" > /home/hg/.ssh/authorized_keys
         mkdir -p /run/sshd && /usr/sbin/sshd
     fi
