@@ -29,7 +29,7 @@ from mercurial import (
     revlog,
     util,
 )
-from mercurial.utils import procutil
+from mercurial.utils import procutil, urlutil
 
 #: The versions of Mercurial that are tested.
 TESTED_WITH = b'6.9 7.0 7.1 7.2'
@@ -366,10 +366,13 @@ def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
 
 def request_host(repo: Any, req: Any) -> bytes:
     """Return scheme, host and port of the URL of a web request, as its client sees them."""
-    # If no base URL is configured, Mercurial's "advertised" URL has the server's own name. The
-    # name that the client used is the one that works.
-    is_configured = repo.ui.config(b'web', b'baseurl')
-    found: bytes = req.advertisedbaseurl if is_configured else req.baseurl
+    # Mercurial's "advertised" URL has the server's own name, for only its hgwebdir looks at what
+    # is configured. The name that the client used is the one that works.
+    configured = urlutil.url(repo.ui.config(b'web', b'baseurl') or b'')
+    if configured.scheme and configured.host:
+        port = b':' + configured.port if configured.port else b''
+        return configured.scheme + b'://' + configured.host + port
+    found: bytes = req.baseurl
     return found
 
 

@@ -168,6 +168,23 @@ def test_link_over_ssh(world, make_server):
     assert len(links(server)) == 1
 
 
+def test_base_that_is_configured(world, make_server):
+    """All links begin with it, whatever name reaches the server: one behind a proxy."""
+    server = make_server(settings='inline = never\n[web]\nbaseurl = http://hg.example.com:81/\n')
+    url = server.start()
+    path = url.split('/', 3)[3]
+    alice = world.clone(url, 'alice')
+    tip = alice.commit('a')
+    assert f'see http://hg.example.com:81/{path}pushloghtml?' in alice.hg('push', '-r', '.')
+    for page in ('pushlog', 'atom-log'):
+        body = fetch(url + page, Host='localhost')[1]
+        assert b'"http://hg.example.com:81/' in body and b'localhost' not in body
+    # The link goes there too: by a proxy that is not there, and that loopback needs not.
+    bob = world.clone(url, 'bob')
+    out = bob.hg('pull', '-r', tip, '--config', 'http_proxy.host=127.0.0.1:1', code=255)
+    assert 'Connection refused' in out
+
+
 @pytest.mark.parametrize(
     ('backend', 'by'),
     [
