@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import configparser
+import contextlib
 import importlib.util
 import json
+import os
+import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import services as running
+from conftest import fresh
 from web import fetch, fetch_json
-from world import free_url
+from world import HG, free_url
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 
@@ -58,8 +66,64 @@ def test_dashboard(make_server, tmp_path):
     assert json.loads((EXAMPLES / 'grafana.json').read_text())['panels']
 
 
-def test_entrypoint_parses():
-    subprocess.run(['sh', '-n', EXAMPLES / 'entrypoint.sh'], check=True)
+@contextlib.contextmanager
+def in_a_session(*command, **options):
+    """A process that takes all that it has started with it."""
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_entrypoint(world, services, tmp_path):
+    """The containers of compose.yaml, without containers."""
+    programs = tmp_path / 'programs'
+    programs.mkdir()
+    owned = tmp_path / 'owned'
+    stubs = {
+        # hg would not read an hgrc of root.
+        'su': f'for one in {tmp_path}/*/.hg/hgrc; do\n'
+        f'[ ! -e "$one" ] || grep -qsxF "$one" {owned} || exit 1\ndone\nexec sh -c "$3"\n',
+        'chown': f'echo "$2" >> {owned}\n',
+    }
+    for name, text in stubs.items():
+        (programs / name).write_text(f'#!/bin/sh\n{text}')
+        (programs / name).chmod(0o755)
+    settings = dict(re.findall('^(.*) = (.*)$', fresh(world, services), re.M))
+    (push, push_port), (_hgweb, hgweb_port) = (free_url() for _ in range(2))
+    text = (EXAMPLES / 'entrypoint.sh').read_text()
+    for old, new in {
+        'http://s3:8333': services.endpoint,
+        'bucket=hg-drafts': f'bucket={running.BUCKET}',
+        's3://$bucket': settings['store'],
+        'postgresql+psycopg2://headless@postgres/headless': settings['database'],
+        'http://push:8000/': push,
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    env = {**world.env, 'PATH': f'{programs}:{os.path.dirname(HG)}:{os.environ["PATH"]}'}
+    with contextlib.ExitStack() as stack:
+        for role, port in (('push', push_port), ('hgweb', hgweb_port)):
+            script = text.replace('/srv/hg/try', str(tmp_path / role))
+            script = re.sub('address .* 8000', f'address 127.0.0.1 --port {port}', script)
+            (tmp_path / f'{role}.sh').write_text(script)
+            stack.enter_context(
+                in_a_session('sh', tmp_path / f'{role}.sh', env={**env, 'ROLE': role})
+            )
+            world.wait_for(f'http://127.0.0.1:{port}/')
+        alice = world.clone(push, 'alice')
+        alice.publish('public')
+        alice.hg('push', '-q')
+        draft = alice.commit('draft')
+        assert 'as push 2' in alice.hg('push')
+        deadline = time.monotonic() + 30
+        while not fetch_json(f'http://127.0.0.1:{hgweb_port}/json-pushes'):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        bob = world.clone(f'http://127.0.0.1:{hgweb_port}/', 'bob', '-r', draft)
+        assert bob.log(template='{phase}\n') == ['public', 'draft']
 
 
 @pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
@@ -90,14 +154,111 @@ def test_gunicorn(make_server, world, tmp_path):
         process.wait()
 
 
+@pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
 @pytest.mark.skipif(shutil.which('nginx') is None, reason='nginx is missing')
-def test_nginx(tmp_path):
+@pytest.mark.skipif(shutil.which('openssl') is None, reason='openssl is missing')
+def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
+    """As hgweb.service and nginx.conf say, but for names, ports and the number of workers."""
+    (tmp_path / 'm').mkdir()
+    server = make_server('embedded', f'inline = never\nmetrics-dir = {tmp_path}/m\n')
+    script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
+    (tmp_path / 'hgweb_wsgi.py').write_text(script.replace('/srv/hg/try', str(server.root)))
+    gunicorn, gunicorn_port = free_url()
+    unit = (EXAMPLES / 'hgweb.service').read_text()
+    options = re.findall('^ExecStart=.*/gunicorn (.*)', unit, re.M)[0]
+    options = options.replace('8000', str(gunicorn_port)).replace('workers 8', 'workers 2')
+
+    port = free_url()[1]
+    url = f'https://localhost:{port}/'
+    conf, log, certificate = _nginx(tmp_path, port, gunicorn_port)
+    monkeypatch.setenv('SSL_CERT_FILE', str(certificate))
+    with open(world.folder / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[web]\ncacerts = {certificate}\n')
+    # gunicorn has a socket there.
+    env = {**world.env, 'HOME': str(tmp_path)}
+    login = ('--config', f'auth.x.prefix={url}', '--config', 'auth.x.username=alice')
+    right, wrong = ((*login, '--config', f'auth.x.password={word}') for word in ('pw', 'no'))
+
+    with contextlib.ExitStack() as stack:
+        master = stack.enter_context(
+            in_a_session(
+                sys.executable, '-m', 'gunicorn', *options.split(), cwd=tmp_path, env=env
+            )
+        )
+        stack.enter_context(
+            in_a_session('nginx', '-p', tmp_path, '-c', conf, '-e', log, '-g', 'daemon off;')
+        )
+        world.wait_for(gunicorn)
+        world.wait_for(f'https://127.0.0.1:{port}/')
+
+        # Reading needs no login, pushing does; a push may be larger than nginx's own limit.
+        alice = world.clone(url, 'alice')
+        (alice.root / 'large').write_bytes(os.urandom(3_000_000))
+        draft = alice.commit('draft')
+        assert 'authorization required' in alice.hg('push', code=255)
+        assert 'authorization failed' in alice.hg('push', *wrong, code=255)
+        assert f'see {url}pushloghtml?changeset={draft}' in alice.hg('push', *right)
+        alice.publish('public')
+        assert 'as push 2' in alice.hg('push', *right)
+        pushes = fetch_json(f'{url}json-pushes')
+        assert [push['user'] for push in pushes.values()] == ['alice', 'alice']
+        feed = fetch(f'{url}pushlog')[1]
+        assert f'"{url}pushlog"'.encode() in feed and b'127.0.0.1' not in feed
+        world.clone(url, 'bob', '-r', draft).verified()
+
+        # For load balancers and Prometheus.
+        for page, expected in (
+            ('health', 200), ('ready', 200), ('metrics', 403), ('metrics/', 403),
+        ):
+            assert fetch(f'{url}headless-{page}')[0] == expected, page
+        found = fetch(f'{gunicorn}headless-metrics')[1].decode()
+        assert re.search(r'event="push",outcome="ok",repository="try"} 2', found), found
+
+        # A name that nobody has checked is no user; gunicorn takes new settings with SIGHUP.
+        with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+            hgrc.write('[web]\nallow_read = alice\n')
+        master.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while fetch(f'{url}json-pushes')[0] != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        unchecked = base64.b64encode(b'alice:no').decode()
+        for headers in ({'Authorization': f'Basic {unchecked}'}, {'X-Remote-User': 'alice'}):
+            assert fetch(f'{url}json-pushes', **headers)[0] == 401
+    assert not re.search(r'upstream|\[(crit|alert|emerg)\]', log.read_text()), log.read_text()
+
+
+def _nginx(folder: Path, port: int, gunicorn_port: int) -> tuple[Path, Path, Path]:
+    """A configuration of nginx with nginx.conf, its log, and the certificate."""
+    key, certificate = folder / 'key.pem', folder / 'certificate.pem'
+    subprocess.run(
+        [
+            'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj',
+            '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out',
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (folder / 'htpasswd').write_text('alice:{PLAIN}pw\n')
     text = (EXAMPLES / 'nginx.conf').read_text()
-    text = re.sub('^ *ssl_certificate.*\n', '', text, flags=re.M).replace('443 ssl', '4430')
-    (tmp_path / 'nginx.conf').write_text(
-        f'pid {tmp_path}/pid;\nerror_log {tmp_path}/log;\nevents {{}}\nhttp {{\n{text}}}\n'
+    for old, new in {
+        'listen 443 ssl': f'listen 127.0.0.1:{port} ssl',
+        '/etc/ssl/hg.example.com.pem': certificate,
+        '/etc/ssl/hg.example.com.key': key,
+        '/etc/nginx/hg.htpasswd': folder / 'htpasswd',
+        '127.0.0.1:8000;': f'127.0.0.1:{gunicorn_port};',
+    }.items():
+        assert old in text
+        text = text.replace(old, str(new))
+    temporary = ''.join(
+        f'{kind}_temp_path {folder}/temporary;\n'
+        for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
     )
-    done = subprocess.run(
-        ['nginx', '-t', '-c', tmp_path / 'nginx.conf'], capture_output=True, text=True
+    # Where we are root, its workers would be somebody who cannot read this folder.
+    name = pwd.getpwuid(os.getuid()).pw_name
+    user = f'user {name};\n' if os.getuid() == 0 else ''
+    (folder / 'nginx.conf').write_text(
+        f'{user}pid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{text}}}\n'
     )
-    assert done.returncode == 0, done.stderr
+    return folder / 'nginx.conf', folder / 'nginx.log', certificate
