@@ -87,20 +87,21 @@ def _write(
     """Write a bundle2 file (``hg help internals.bundle2``): it holds all that a repository can."""
     outgoing = discovery.outgoing(repo, sorted(before) or [nullid], heads)
     path = os.path.join(folder, 'public.hg')
-    bundle2.writenewbundle(
-        repo.ui,
-        repo,
-        b'bundle',
-        hgcompat.to_bytes(path),
-        b'HG20',
-        outgoing,
-        {
-            b'cg.version': changegroup.safeversion(repo),
-            b'tagsfnodescache': False,
-            b'revbranchcache': False,
-        },
-        compression=b'GZ',
-    )
+    with repo.ui.silent():  # it counts changesets, to whoever pushes by path or ssh
+        bundle2.writenewbundle(
+            repo.ui,
+            repo,
+            b'bundle',
+            hgcompat.to_bytes(path),
+            b'HG20',
+            outgoing,
+            {
+                b'cg.version': changegroup.safeversion(repo),
+                b'tagsfnodescache': False,
+                b'revbranchcache': False,
+            },
+            compression=b'GZ',
+        )
     name, check = write.digests(path)
     bundle = Bundle(
         key=object_keys.key(repository, name),

@@ -80,6 +80,15 @@ def test_push_reaches_all(fleet, world):
     assert fleet.b.log('tip') == [f'{node} public']
 
 
+def test_push_says_nothing_of_the_object(fleet, world):
+    """Mercurial counts the changesets of a bundle that it writes: to the user, on most roads."""
+    alice = world.clone(str(fleet.a.root), 'alice')
+    alice.publish('mine')
+    assert 'changesets found' not in alice.hg('push')
+    alice.publish('yours')
+    assert 'changesets found' not in alice.hg('push', fleet.a.url('ssh'))
+
+
 def test_any_server_takes_the_next_push(fleet, world):
     """On public changesets that another one got a second ago."""
     alice = world.clone(fleet.a.url('http'), 'alice')
