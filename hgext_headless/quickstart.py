@@ -131,17 +131,23 @@ def main(argv: list[str] | None = None) -> int:
     )
     welcome += second
     print(welcome, flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [hg, 'serve', *served, '-a', '127.0.0.1', '-p', str(port)],
         stdout=subprocess.DEVNULL,
         env={**os.environ, 'HGRCPATH': ''},
-    ) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.terminate()
-            return 0
+    )
+    stopped = False
+
+    def stop(*_: object) -> None:
+        # An exception at the second of two signals could leave Popen's lock taken for good.
+        nonlocal stopped
+        stopped = True
+        process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    code = process.wait()
+    return 0 if stopped else code
 
 
 if __name__ == '__main__':

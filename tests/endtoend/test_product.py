@@ -208,8 +208,9 @@ def test_quickstart(world, options):
             ]
             assert fetch_json(f'{other}/json-pushes') == {}
     finally:
-        process.terminate()
-        assert process.wait() == 0
+        for _ in range(10):  # "timeout" of coreutils sends two, an impatient user more
+            process.terminate()
+        assert process.wait(timeout=30) == 0
     # And its server is gone.
     port = int(re.search(r'127\.0\.0\.1:([0-9]+)/', ''.join(lines)).group(1))
     with pytest.raises(ConnectionRefusedError):
