@@ -138,7 +138,7 @@ def test_gunicorn(make_server, world, tmp_path):
             sys.executable, '-m', 'gunicorn', '--workers', '2', '--threads', '2', '--bind',
             f'127.0.0.1:{port}', '--chdir', tmp_path, 'hgweb_wsgi:application',
         ],
-        env=world.env,
+        env={**world.env, 'HOME': str(tmp_path)},  # gunicorn has a socket there
     )
     try:
         world.wait_for(url)
