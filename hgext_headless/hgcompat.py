@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import os
 import struct
-import sys
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
@@ -352,7 +351,7 @@ def _hgweb_module(name: str) -> Any:
 
 def request_context_class() -> Any:
     """Return the class of the first argument of hgweb's commands."""
-    return sys.modules[hgweb_class().__module__].requestcontext
+    return _hgweb_module('hgweb_mod').requestcontext
 
 
 def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:

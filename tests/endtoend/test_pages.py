@@ -231,6 +231,30 @@ def test_third_party_command(world, make_server):
     assert fetch_page(server.start() + f'size/{node[:12]}') == f'{node} has 1 files'
 
 
+_DERIVED = """
+from mercurial.hgweb import hgweb_mod
+class derived(hgweb_mod.hgweb):
+    pass
+hgweb_mod.hgweb = derived
+"""
+
+
+def test_class_of_another_extension(world, make_server):
+    """An extension that was loaded before replaces hgweb's class by one of its own."""
+    server = make_server()
+    (world.folder / 'derived.py').write_text(_DERIVED)
+    own = server.root / '.hg' / 'hgrc'
+    hgrc = own.read_text()
+    own.write_text(f'[extensions]\nderived = {world.folder / "derived.py"}\n' + hgrc)
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    answer = server.hg('debugextensions')
+    assert 'hgext_headless.web' in answer and 'failed' not in answer
+    page = fetch_page(server.start() + f'raw-rev/{node[:12]}')
+    assert node in page
+
+
 _COUNTER = """
 from mercurial import demandimport
 def extsetup(ui):
