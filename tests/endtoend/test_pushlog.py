@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +20,7 @@ import pytest
 from forge import post
 from mercurial import templater
 from web import fetch, fetch_json, fetch_page
-from world import HG, Clone, Server, World
+from world import HG, Clone, Server, World, free_url
 
 #: Seconds between the dates of two pushes; the first is at the start of 2020, UTC.
 HOUR = 3600
@@ -673,31 +675,159 @@ def test_what_is_gone(world, make_server):
 
 
 def test_over_the_wire(world, make_server):
-    """As clients with Mozilla's pushlog extension ask: they get it from an id on."""
+    """As clients with Mozilla's pushlog extension ask: they get it from an id on.
+
+    Such a client takes no push from the first on that lists a changeset which it has not.
+    """
     server = make_server('embedded', settings='pushlog-limit = 2\n')
     alice = world.clone(str(server.root), 'alice')
     nodes = []
-    for name in ('a', 'b', 'c'):
+    for name in ('a', 'b', 'c', 'draft', 'e'):
+        alice.hg('update', '-q', 'last(public())')
         nodes.append(alice.commit(name))
+        if name != 'draft':
+            alice.hg('phase', '--public', '.')
         alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'alice b'})
     base = server.start()
-    assert 'pushlog' in fetch(f'{base}?cmd=capabilities')[1].decode().split()
+    capabilities = fetch(f'{base}?cmd=capabilities')[1].decode().split()
+    assert {'pushlog', 'pushlog-stream'} < set(capabilities)
 
-    def lines(first: str) -> list[list[str]]:
-        body = post(base, b'', 'pushlog', firstpush=first)
-        return [line.split(' ', 3) for line in body.splitlines()]
+    def ask(command: str, first: str) -> list[str]:
+        return post(base, b'', command, firstpush=first).splitlines()
 
-    assert [row[0:2] + row[3:] for row in lines('1')] == [
-        ['1'], ['1', 'alice_b', nodes[0]], ['2', 'alice_b', nodes[1]]
-    ]
-    assert [row[0] for row in lines('3')] == ['1', '3']
-    assert lines('4') == [['1']]
-    assert lines('9' * 30) == [['1']]
-    assert lines(str(2**63)) == [['1']]
-    assert lines('x')[0] == ['0']
-    assert 'pushlog' in world.hg('debugcapabilities', base)
-    ordinary = Server(world, 'ordinary', extensions=())
-    assert 'pushlog' not in world.hg('debugcapabilities', str(ordinary.root))
+    def rows(lines: list[str]) -> list[list[str]]:
+        return [row[0:2] + row[3:] for row in (line.split(' ', 3) for line in lines)]
+
+    public = [['1', 'alice_b', nodes[0]], ['2', 'alice_b', nodes[1]], ['3', 'alice_b', nodes[2]]]
+    public.append(['5', 'alice_b', nodes[4]])
+    assert rows(ask('pushlog', '1')) == [['1'], *public[:2]]
+    assert rows(ask('pushlog', '3')) == [['1'], *public[2:]]
+    assert rows(ask('pushlog-stream', '1')) == [*public, ['ok']]
+    assert rows(ask('pushlog-stream', '4')) == [*public[3:], ['ok']]
+    for beyond in ('6', '9' * 30, str(2**63)):
+        assert ask('pushlog', beyond) == ['1']
+        assert ask('pushlog-stream', beyond) == ['ok']
+    assert ask('pushlog', 'x')[0] == '0'
+    assert ask('pushlog-stream', 'x')[0].startswith('error ')
+    found = world.hg('debugcapabilities', f'ssh://localhost/{server.root}')
+    assert '  pushlog\n  pushlog-stream\n' in found
+
+
+def test_over_the_wire_what_became_public(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('a')
+    alice.hg('push', '-q')
+    base = server.start()
+    for _time in range(2):
+        assert post(base, b'', 'pushlog-stream', firstpush='1') == 'ok\n'
+    alice.hg('phase', '--public', '.')
+    alice.hg('push', '-q')
+    for _time in range(2):
+        assert node in post(base, b'', 'pushlog-stream', firstpush='1')
+
+
+def test_over_the_wire_without_the_database(world, make_server):
+    """An error would make the client give up its pull, of public history too."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    alice.publish('a')
+    alice.hg('push', '-q')
+    database = server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    database.rename(database.with_name('away'))
+    database.mkdir()
+    base = server.start()
+    assert post(base, b'', 'pushlog', firstpush='1') == '1'
+    assert post(base, b'', 'pushlog-stream', firstpush='1') == 'ok\n'
+
+
+#: An extension that has the commands too, as Mozilla's.
+_MOZILLAS = """
+from mercurial import extensions, wireprototypes, wireprotov1server
+
+def capabilities(orig, repo, proto):
+    return orig(repo, proto) + [b'pushlog', b'pushlog-stream']
+
+@wireprotov1server.wireprotocommand(b'pushlog', b'firstpush', permission=b'pull')
+def pushlog(repo, proto, firstpush):
+    return b'theirs ' + firstpush
+
+@wireprotov1server.wireprotocommand(b'pushlog-stream', b'firstpush', permission=b'pull')
+def stream(repo, proto, firstpush):
+    return wireprototypes.streamreslegacy(gen=iter([b'theirs ' + firstpush]))
+
+def extsetup(ui):
+    extensions.wrapfunction(wireprotov1server, '_capabilities', capabilities)
+"""
+
+
+@contextlib.contextmanager
+def below_hgwebdir(world: World, roots: dict[str, Path]) -> Iterator[str]:
+    """The URL below which one process serves repositories, by path."""
+    conf = world.folder / 'web.conf'
+    conf.write_text('[paths]\n' + ''.join(f'{path} = {root}\n' for path, root in roots.items()))
+    url, port = free_url()
+    process = subprocess.Popen(
+        [HG, 'serve', '--web-conf', conf, '-a', '127.0.0.1', '-p', str(port)],
+        env=world.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        world.wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize('theirs', ['nowhere', 'first', 'later'])
+def test_ordinary_repositories_over_the_wire(world, make_server, theirs):
+    """In the same process they are as stock, and have Mozilla's pushlog where that is loaded."""
+    server = make_server('embedded')
+    ordinary = world.init('ordinary')
+    ordinary.commit('a')
+    (world.folder / 'mozillas.py').write_text(_MOZILLAS)
+    loaded = f'[extensions]\nmozillas = {world.folder}/mozillas.py\n'
+    if theirs == 'first':
+        with open(world.env['HGRCPATH'], 'a') as hgrc:
+            hgrc.write(loaded)
+        with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+            hgrc.write('[extensions]\nmozillas = !\n')
+    if theirs == 'later':
+        (ordinary.root / '.hg' / 'hgrc').write_text(loaded)
+    with below_hgwebdir(world, {'try': server.root, 'ordinary': ordinary.root}) as url:
+        for name in ('try', 'ordinary'):
+            assert fetch(f'{url}{name}/log')[0] == 200  # now it is loaded
+        for command, nothing in (('pushlog', '1'), ('pushlog-stream', 'ok\n')):
+            assert post(f'{url}try', b'', command, firstpush='1') == nothing
+            capabilities = fetch(f'{url}try?cmd=capabilities')[1].decode().split()
+            assert command in capabilities
+            capabilities = fetch(f'{url}ordinary?cmd=capabilities')[1].decode().split()
+            if theirs == 'nowhere':
+                assert command not in capabilities
+                status, _body, headers = fetch(f'{url}ordinary?cmd={command}&firstpush=1')
+                assert status == 400 and headers['Content-Type'].startswith('text/html')
+            else:
+                assert command in capabilities
+                assert post(f'{url}ordinary', b'', command, firstpush='1') == 'theirs 1'
+
+
+def test_ordinary_repositories_over_ssh(world):
+    """An unknown command has an empty answer."""
+    ordinary = world.init('ordinary')
+    (ordinary.root / '.hg' / 'hgrc').write_text('[extensions]\nhgext_headless.web =\n')
+    done = subprocess.run(
+        [HG, '-R', ordinary.root, 'serve', '--stdio'],
+        input=b'hello\npushlog-stream\nfirstpush 1\n1pushlog\nfirstpush 1\n1',
+        env=world.env,
+        capture_output=True,
+        timeout=60,
+    )
+    hello, _newline, answers = done.stdout.partition(b'\n')
+    capabilities, answers = answers[: int(hello)], answers[int(hello) :]
+    assert b'pushlog' not in capabilities
+    assert answers == b'0\n0\n'
 
 
 def test_one_connection_is_enough(world, make_server):

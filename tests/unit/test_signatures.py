@@ -25,6 +25,8 @@ PARAMETERS = {
     'mercurial.upgrade_utils.actions:preservedrequirements': 'repo',
     'mercurial.upgrade_utils.actions:supporteddestrequirements': 'repo',
     'mercurial.wireprotov1server:_capabilities': 'repo proto',
+    'mercurial.wireprotov1server:wireprotocommand': 'name args permission',
+    'mercurial.wireprotoserver:handlewsgirequest': 'rctx req res checkperm',
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
     'mercurial.changegroup:cg1unpacker._chunklength': 'self',
     'mercurial.bookmarks:bmstore.applychanges': 'self repo tr changes',
