@@ -84,10 +84,26 @@ _NAMELESS = (
     (b'<input type="text" name="rev" ', b'<input type="text" name="rev" aria-label="search" '),
     (b'<div class="main">', b'<div class="main" role="main">'),
     (b'<div class="menu">', b'<div class="menu" role="navigation" aria-label="repository">'),
+    *(
+        (b'%s" type="checkbox" />' % box, b'%s" type="checkbox" aria-label="%s" />' % (box, label))
+        for box, label in (
+            (b'ignorews-checkbox', b'ignore whitespace changes everywhere'),
+            (b'ignorewsamount-checkbox', b'ignore changes within whitespace'),
+            (b'ignorewseol-checkbox', b'ignore whitespace at end of lines'),
+        )
+    ),
     (b'<a href="#{lineid}"></a>', b'<a href="#{lineid}" aria-label="{lineid}"></a>'),
 )
 #: Templates of pages with styles for phones, screen readers and dark mode.
-_STYLED = (b'changeset', b'error')
+_STYLED = (
+    b'changeset',
+    b'error',
+    b'fileannotate',
+    b'filelog',
+    b'filerevision',
+    b'manifest',
+    b'search',
+)
 
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
