@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, exthelper, localrepo, util
+from mercurial import exchange, extensions, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
 from . import both, config, errors, hgcompat, lazy, refuse_pushes, requirement
@@ -107,15 +107,19 @@ def _reposetup(ui: Any, repo: Any) -> None:
         config.check_packages(settings)
         config.check_serving(settings)
         links.configured(repo.ui)
-        _refuse_others()
+        _refuse_others(repo)
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
     _wrap_parts()
 
 
-def _refuse_others() -> None:
-    """Mozilla's commands of the same names read ``pushlog2.db``, which is not there."""
+def _refuse_others(repo: Any) -> None:
+    """Mozilla's commands of the same names read ``pushlog2.db``, which is not there.
+
+    They may be loaded for other repositories of this process.
+    """
+    enabled = {name for name, _module in extensions.extensions(repo.ui)}
     for other in (b'hgmo', b'pushlog-feed'):
-        if hgcompat.is_loaded(other):
+        if other in enabled:
             name = hgcompat.to_str(other)
             raise errors.Misconfigured(
                 f'the extension "{name}" needs the pushlog of a repository, which a headless one '
@@ -140,6 +144,7 @@ def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
         lazy.settle()
+        pushlog_commands.install()
         # Both come before hgweb asks for a login.
         if bundle_route.matches(req):
             return bundle_route.answer(repo, req, res)

@@ -813,6 +813,42 @@ def test_ordinary_repositories_over_the_wire(world, make_server, theirs):
                 assert post(f'{url}ordinary', b'', command, firstpush='1') == 'theirs 1'
 
 
+#: An extension with a web command of the same name, as Mozilla's hgmo.
+_HGMO = """
+from mercurial.hgweb import webcommands
+
+def info(web):
+    web.res.setbodybytes(b'theirs')
+    return web.res.sendresponse()
+
+webcommands.info = webcommands.webcommand(b'info')(info)
+"""
+
+
+@pytest.mark.parametrize('everywhere', [False, True])
+def test_web_commands_of_ordinary_repositories(world, make_server, everywhere):
+    """hgmo is loaded for one of them, or for all, and is off for the headless one."""
+    server = make_server('embedded')
+    ordinary = world.init('ordinary')
+    node = ordinary.commit('a')
+    (world.folder / 'hgmo.py').write_text(_HGMO)
+    loaded = f'[extensions]\nhgmo = {world.folder}/hgmo.py\n'
+    if everywhere:
+        with open(world.env['HGRCPATH'], 'a') as hgrc:
+            hgrc.write(loaded)
+        with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+            hgrc.write('[extensions]\nhgmo = !\n')
+    else:
+        (ordinary.root / '.hg' / 'hgrc').write_text(loaded)
+    public = Clone(world, server.root).node('0')
+    with below_hgwebdir(world, {'try': server.root, 'ordinary': ordinary.root}) as url:
+        for _time in range(2):
+            assert list(fetch_json(f'{url}try/json-info?node={public}')) == [public]
+            assert fetch(f'{url}ordinary/json-info?node={node}')[:2] == (200, b'theirs')
+            assert fetch_json(f'{url}try/json-pushes') == {}
+            assert fetch_json(f'{url}ordinary/json-pushes', 400)['error'] == 'method not found'
+
+
 def test_ordinary_repositories_over_ssh(world):
     """An unknown command has an empty answer."""
     ordinary = world.init('ordinary')

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mercurial import encoding, error, pycompat
+from mercurial import encoding, error, extensions, pycompat
 from mercurial.hgweb import common, webcommands
 
 from ... import config
@@ -24,6 +24,9 @@ from . import (
     visibility,
 )
 
+#: Commands of the same names of another extension, for repositories that are not headless.
+_others: dict[str, Callable[[Any], Any]] = {}
+
 
 def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[[Any], Any]:
     """Make a web command that answers in ``style``, or in the style of the request.
@@ -36,6 +39,8 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
         @functools.wraps(function)
         def run(web: Any) -> Any:
             if not config.participates(web.repo):
+                if function.__name__ in _others:
+                    return _others[function.__name__](web)
                 raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b'method not found')
             if style is not None:
                 web.req.qsparams[b'style'] = style
@@ -174,7 +179,11 @@ def info(web: Any, stages: Stages) -> Any:
 
 
 def install() -> None:
-    """Register the commands with hgweb, once."""
+    """Register the commands with hgweb.
+
+    What another extension has under these names stays in use for other repositories. It may be
+    loaded at any time, for one of them: so this is called again for each request.
+    """
     for function in (
         pushes,
         pushlog,
@@ -184,7 +193,11 @@ def install() -> None:
         info,
     ):
         name = function.__name__
-        if name not in webcommands.__all__:
-            setattr(webcommands, name, function)
+        found = getattr(webcommands, name, None)
+        if found is None:
             webcommands.webcommand(pycompat.sysbytes(name))(function)
-
+        elif function in extensions.getwrapperchain(webcommands, name):
+            continue
+        else:
+            _others[name] = found
+        setattr(webcommands, name, function)
