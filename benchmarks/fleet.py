@@ -5,14 +5,16 @@
 Each server is a repository with processes of its own; all share a Postgres and an S3 server.
 Clients push drafts with public parts to both push servers, while each server runs ``hg
 admin::headless-follow --watch``. One replica stands still for a while, one is made new from a
-clone in the middle, and processes that follow are killed. In the end all must be equal, and no
-replica may have shown a push that it could not serve. What is wrong is printed, and the exit
-code is 1.
+clone in the middle. Processes that follow, web servers, Postgres and the S3 server are killed. In
+the end all must be equal, and no server may have shown a push that it could not serve. What is
+wrong is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import http.client
 import json
 import os
 import random
@@ -22,19 +24,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import conftest
+import outages
 import services
 from campaign import apart, ran
 from web import fetch
 from world import HG, Clone, Server, World
 
 FOLLOW = 'admin::headless-follow'
-#: Pauses in seconds between two kills of a process that follows, at least and at most.
+#: Pauses in seconds between two kills, at least and at most.
 KILLS = 2, 8
+#: How long a watcher lets a server that shows a push fail to serve it, for what was killed.
+PATIENCE = 30
 
 
 class Member:
@@ -43,7 +49,8 @@ class Member:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.name = server.root.name
-        self.url = server.start()
+        self.web = outages.Web(server.world, server.root)
+        self.url = self.web.url
         self.shown = 0
         self.lags: list[float] = []
         self._log = open(server.world.folder / f'{self.name}.follow', 'ab')
@@ -72,8 +79,11 @@ class Member:
 
 
 class Fleet:
-    def __init__(self, world: World, settings: str) -> None:
+    def __init__(self, world: World, settings: str, weed: services.Weed, pgdata: Path) -> None:
         self.world = world
+        self.weed = weed
+        self.pgdata = pgdata
+        self.killed: collections.Counter[str] = collections.Counter()
         self.settings = settings
         first = Server(world, 'push1', settings)
         first.hg('admin::headless-init')
@@ -85,6 +95,7 @@ class Fleet:
         self.wrong: list[str] = []
         self.recorded: dict[int, float] = {}
         self.ended = threading.Event()
+        self.watchers: list[threading.Thread] = []
         self.pushes = 0
         self.lock = threading.Lock()
 
@@ -101,6 +112,9 @@ class Fleet:
         member = Member(server)
         member.follow()
         self.replicas.append(member)
+        watcher = threading.Thread(target=self.watcher, args=(member,))
+        watcher.start()
+        self.watchers.append(watcher)
 
     @property
     def members(self) -> list[Member]:
@@ -145,8 +159,12 @@ class Fleet:
     def watcher(self, member: Member) -> None:
         """Is each push served that is shown, and how long after it was recorded?"""
         while not self.ended.wait(0.05):
-            url = f'{member.url}json-pushes?version=2&startID={member.shown}'
-            code, body, _headers = fetch(url)
+            try:
+                code, body, _headers = fetch(
+                    f'{member.url}json-pushes?version=2&startID={member.shown}'
+                )
+            except (OSError, http.client.HTTPException):  # it was killed
+                continue
             if code != 200:
                 continue
             now = time.time()
@@ -160,17 +178,41 @@ class Fleet:
                     member.lags.append(now - first)
             for push_id in ids[-1:]:
                 for node in pushes[str(push_id)]['changesets']:
-                    code = fetch(f'{member.url}raw-rev/{node}')[0]
-                    if code != 200:
-                        self.wrong.append(f'{member.name}: push {push_id}: {node} is {code}')
+                    why = self.served(f'{member.url}raw-rev/{node}')
+                    if why is not None:
+                        self.wrong.append(f'{member.name}: push {push_id}: {node}: {why}')
             member.shown = ids[-1] if ids else member.shown
 
+    def served(self, url: str) -> str | None:
+        """Return None if a page is answered, at last; 404 is an answer that is wrong at once."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                code = fetch(url)[0]
+                why = None if code == 200 else str(code)
+            except (OSError, http.client.HTTPException) as exc:
+                why = repr(exc)
+            if why in (None, '404') or time.monotonic() > deadline:
+                return why
+            time.sleep(0.1)
+
+    def interrupt_following(self) -> None:
+        member = random.choice([m for m in self.members if m.is_following])
+        member.stand_still()
+        time.sleep(random.random())
+        member.follow()
+
     def killer(self) -> None:
+        kinds: dict[str, Callable[[], None]] = {
+            'follow': self.interrupt_following,
+            'hg serve': lambda: random.choice(self.members).web.crash(),
+            'Postgres': lambda: outages.crash_postgres(self.pgdata),
+            'S3 server': lambda: outages.crash_store(self.weed),
+        }
         while not self.ended.wait(random.uniform(*KILLS)):
-            member = random.choice([m for m in self.members if m.is_following])
-            member.stand_still()
-            time.sleep(random.random())
-            member.follow()
+            kind = random.choices(list(kinds), (4, 4, 1, 1))[0]
+            kinds[kind]()
+            self.killed[kind] += 1
 
 
 def run(args: argparse.Namespace, folder: Path) -> Fleet:
@@ -181,7 +223,7 @@ def run(args: argparse.Namespace, folder: Path) -> Fleet:
     world = World(folder)
     with services.postgres(folder / 'pg') as database:
         settings = conftest.fresh(world, services.Services(database, weed.endpoint))
-        fleet = Fleet(world, settings)
+        fleet = Fleet(world, settings, weed, folder / 'pg')
         for member in fleet.members:
             member.follow()
         each = -(-args.pushes // args.clients)
@@ -189,11 +231,11 @@ def run(args: argparse.Namespace, folder: Path) -> Fleet:
             threading.Thread(target=fleet.client, args=(n, each)) for n in range(args.clients)
         ]
         # The first push server needs no following to show what it took.
-        others = [
+        fleet.watchers += [
             threading.Thread(target=fleet.watcher, args=(m,)) for m in fleet.members
         ]
         killer = threading.Thread(target=fleet.killer)
-        for thread in clients + others:
+        for thread in clients + fleet.watchers:
             thread.start()
         killer.start()
         still = fleet.replicas[1]
@@ -211,7 +253,7 @@ def run(args: argparse.Namespace, folder: Path) -> Fleet:
         killer.join()
         states = check(fleet)
         print(f'equal {time.monotonic() - ended:.1f} s after the last push: {states}')
-        for thread in others:
+        for thread in fleet.watchers:
             thread.join()
         for member in fleet.members:
             member.stand_still()
@@ -221,7 +263,7 @@ def run(args: argparse.Namespace, folder: Path) -> Fleet:
         if out.code:
             fleet.wrong.append(f'verify: {out}')
         for member in fleet.members:
-            member.server.stop()
+            member.web.kill()
         world.stop()
     weed.kill()
     return fleet
@@ -250,6 +292,7 @@ def check(fleet: Fleet) -> str:
 def main() -> int:
     started = time.monotonic()
     fleet = ran(__doc__.splitlines()[0], 500, run)
+    print('killed: ' + ', '.join(f'{n} x {kind}' for kind, n in fleet.killed.items()))
     print(f'{fleet.pushes} pushes in {time.monotonic() - started:.0f} s, load {os.getloadavg()}')
     for member in fleet.members:
         if len(member.lags) > 1:
