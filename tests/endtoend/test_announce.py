@@ -125,7 +125,7 @@ def test_database_that_is_down(make_server, consumer):
 
 
 def test_watch(world, make_server, consumer):
-    """Each push is told at once; killed at any moment, it goes on; two tell none twice."""
+    """Each push is told at once, and none twice by two; killed at any moment, it goes on."""
     server = make_server('services')
     announce_to(server, f'ci = {consumer.url}\nci:secret = a key\n')
     server.hg(ANNOUNCE)
@@ -138,11 +138,16 @@ def test_watch(world, make_server, consumer):
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             watching = [watch(server), watch(server)]
+        push(world, server, 'file4')
+        wait_for(consumer, 4)
+        for process in watching:
+            process.terminate()
+            assert process.wait(timeout=20) == 255  # as each hg command
     finally:
         for process in watching:
             process.kill()
             process.wait()
-    assert list(consumer.pushes) == [1, 2, 3]
+    assert list(consumer.pushes) == [1, 2, 3, 4]
 
 
 def watch(server) -> subprocess.Popen[bytes]:

@@ -166,10 +166,11 @@ def test_race_of_public_heads(world, make_server):
     assert mine not in server.log('all()', '{node}\n')
 
 
-def test_pushkey(world, make_server):
+@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+def test_pushkey(world, make_server, transport):
     """The command of its own, as a client would not send it."""
     server = make_server('embedded')
-    url = server.url('path')
+    url = server.url(transport)
     alice = world.clone(url, 'alice')
     first = alice.commit('a')
     second = alice.commit('b')

@@ -303,7 +303,7 @@ def test_bookmarks_of_an_operator(fleet, world):
 
 
 def test_watch(fleet, world):
-    """It is told of a push, goes on when the database comes back, and after it was killed."""
+    """It is told of a push, goes on after it was killed, and ends when it is told to."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     process = watching(fleet.replica)
     try:
@@ -314,6 +314,11 @@ def test_watch(fleet, world):
             process.send_signal(signal.SIGKILL)
             process.wait()
             process = watching(fleet.replica)
+        node = alice.publish('three')
+        alice.hg('push')
+        wait_for(fleet.replica, node)
+        process.terminate()
+        assert process.wait(timeout=20) == 255  # as each hg command
     finally:
         process.kill()
         process.wait()

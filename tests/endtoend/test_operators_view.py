@@ -7,6 +7,7 @@ import re
 
 import pytest
 import services as running
+import sqlalchemy
 from web import fetch, fetch_json
 from world import Server
 
@@ -56,6 +57,82 @@ def test_what_is_wrong(server, world, settings):
     found = examined(server, code=1)
     assert 'headless: temporary' in found['database'][0][1]
     assert found['store'][0][0] == 'ok'
+
+
+def test_what_a_role_may(server, settings, services):
+    """A role without rights is told which statements grant them."""
+    database = server.configured('database')
+    name = database.rpartition('/')[2].partition('?')[0]
+    with sqlalchemy.create_engine(database).begin() as connection:
+        connection.execute(sqlalchemy.text(f'CREATE ROLE "half {name}" LOGIN'))
+        connection.execute(sqlalchemy.text(f'GRANT USAGE ON SCHEMA public TO "half {name}"'))
+        connection.execute(
+            sqlalchemy.text(f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "half {name}"')
+        )
+        connection.execute(sqlalchemy.text(f'REVOKE SELECT ON markers FROM "half {name}"'))
+    role = re.sub('//[^@/]*@', f'//half%20{name}@', database)
+    server.configure(settings.replace(database, role))
+    found = [text for kind, text in examined(server, code=1)['database'] if kind == 'problem']
+    assert 'the role may not read: GRANT SELECT ON markers' in found
+    assert any('GRANT INSERT, UPDATE, DELETE ON announcements' in text for text in found)
+
+
+#: Loaded as an extension, it is another clock.
+_CLOCK = """
+import time
+real = time.time
+time.time = lambda: real() + 100
+"""
+
+
+def test_another_clock(server, settings, world):
+    (world.folder / 'clock.py').write_text(_CLOCK)
+    server.configure(settings, f'[extensions]\nclock = {world.folder}/clock.py\n')
+    found = examined(server, code=1)['database']
+    [(kind, text)] = [line for line in found if 'clock' in line[1]]
+    assert kind == 'warning'
+    assert re.search("differs from the database's by (99|100|101) seconds: use NTP", text)
+
+
+def test_what_was_not_done(server, settings, world):
+    """Commands that succeeded long ago, and a server that is behind."""
+    for command in ('gc', 'verify'):
+        server.hg(f'admin::headless-{command}')
+    replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)
+    alice = world.clone(server.url('http'), 'alice')
+    alice.publish('public')
+    alice.hg('push')
+    with sqlalchemy.create_engine(server.configured('database')).begin() as connection:
+        connection.execute(sqlalchemy.text(f'UPDATE last_runs SET ended = ended - {9 * 86400}'))
+        connection.execute(sqlalchemy.text('UPDATE public_log SET logged = logged - 1000'))
+    found = examined(replica, code=1)
+    [behind] = found['public history']
+    assert behind[0] == 'warning'
+    assert re.search(r'is 1 entries and 10\d\d seconds behind', behind[1])
+    assert [kind for kind, _text in found['commands']] == ['warning', 'warning']
+    assert 'headless-gc succeeded 9 days ago: run it each week' in found['commands'][0][1]
+
+
+def test_another_store(server, settings, world):
+    """A replica's store is the wrong one if it lacks the newest object."""
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('draft')
+    alice.hg('push', '-q')
+    other = re.sub('store = .*', f'store = file://{world.folder}/other', settings)
+    replica = Server(world, 'replica', other, extensions=('web',), copied=server.root)
+    assert examined(replica, code=1)['store'] == [
+        ('problem', 'the newest object is not there: is headless.store right?')
+    ]
+
+
+def test_settings_elsewhere(server, world):
+    hgrc = server.root / '.hg' / 'hgrc'
+    hgrc.chmod(0o660)
+    assert 'others may write to' in examined(server, code=1)['hgrc'][0][1]
+    with open(world.env['HGRCPATH'], 'a') as site:
+        site.write(hgrc.read_text())
+    hgrc.unlink()
+    assert 'the settings come from elsewhere' in examined(server, code=1)['hgrc'][0][1]
 
 
 def test_what_a_reader_may(world, settings, server, services):
