@@ -5,7 +5,7 @@
 Makes a repository with public history and draft heads (one to three drafts each, on
 bases all over the history), imports it with --into as an hg process, on the embedded
 defaults or in the empty Postgres database at URL, and imports it again. What to aim at:
-10,000 heads over 20,000 public changesets in less than 900 seconds on two cores, with
+10,000 heads over 20,000 public changesets in less than 150 seconds on two cores, with
 memory at the end as at the beginning.
 """
 
