@@ -196,9 +196,14 @@ def made(folder: Path, public: int, files: int, heads: int) -> tuple[Path, Path]
     history = folder / f'public-{files}x{public}'
     headed = folder / f'heads-{files}x{public}+{heads}'
     folder.mkdir(parents=True, exist_ok=True)
+
+    def build_headed(root: Path) -> None:
+        copy(history, root)
+        add_heads(root, heads)
+
     for root, make in (
         (history, lambda root: build(root, public, files)),
-        (headed, lambda root: (copy(history, root), add_heads(root, heads))),
+        (headed, build_headed),
     ):
         if not root.exists():
             # What is half made has another name.

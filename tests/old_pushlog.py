@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: As hg.mozilla.org's extension makes them.
@@ -18,11 +18,12 @@ CREATE INDEX pushlog_date ON pushlog(date);
 CREATE INDEX pushlog_user ON pushlog(user);
 """
 
-Pushes = Iterable[tuple[int, bytes, float, list[str]]]
+#: Id, user, date, changesets; a bad date may be anything.
+Pushes = Iterable[tuple[int, bytes, object, Sequence[str]]]
 
 
 def write(path: Path, pushes: Pushes) -> Path:
-    """A pushlog2.db with pushes: id, user, date, changesets."""
+    """A pushlog2.db with pushes."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.executescript(SCHEMA)
         # Not in the order in which they are to be read.

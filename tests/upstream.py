@@ -47,7 +47,8 @@ def main() -> int:
     parser.add_argument('--timeout', type=int, default=900, help='seconds for one test')
     parser.add_argument('--folder', type=Path, help='where the source distribution is, or goes')
     parser.add_argument('tests', nargs='*', help='instead of all families')
-    options, options.others = parser.parse_known_args()
+    options, others = parser.parse_known_args()
+    options.others = others
     with tempfile.TemporaryDirectory(prefix='upstream-') as temporary:
         folder = (options.folder or Path(temporary)).resolve()
         runner = Runner(unpacked(folder), Path(temporary).resolve(), options)

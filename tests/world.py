@@ -384,7 +384,8 @@ class Server(Clone):
 
     def start_another(self) -> str:
         """One more process that serves over http; its URL."""
-        served, path = ['-R', self.root], ''
+        served: list[str | Path] = ['-R', self.root]
+        path = ''
         if BELOW_HGWEBDIR:
             served, path = ['--web-conf', self._web_conf()], f'group/{self.root.name}/'
             # See docs/operating.rst.

@@ -33,11 +33,17 @@ def test_each_is_listed():
     assert set(listed) <= there
 
 
+class _Unit(configparser.RawConfigParser):
+    """A file of systemd's, in which case matters."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 @pytest.mark.parametrize('unit', sorted(EXAMPLES.glob('*.service')), ids=lambda path: path.name)
 def test_commands_of_units(unit, make_server):
     """Each hg command, with its options, is one that exists."""
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str
+    parser = _Unit(strict=False)
     parser.read(unit)
     command = parser['Service']['ExecStart'].split()
     if not command[0].endswith('/hg'):

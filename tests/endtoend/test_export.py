@@ -22,7 +22,7 @@ def pushlog(path: Path) -> dict[int, tuple[bytes, int, list[str]]]:
     """What a pushlog2.db says, read as its extension reads it."""
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.text_factory = bytes
-        found = {
+        found: dict[int, tuple[bytes, int, list[str]]] = {
             push_id: (user, date, [])
             for push_id, user, date in database.execute('SELECT id, user, date FROM pushlog')
         }

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import pytest
+from world import Clone, Server, World
 
 BIG = 'x' * 3000
+
+
+class Pushing:
+    """Pushes some changesets, as a user, to a server."""
+
+    def __init__(self, world: World, server: Server) -> None:
+        self.server = server
+        self._world = world
+        self._clones: dict[str, Clone] = {}
+
+    def __call__(self, user: str, *names: str, content: str = '', code: int = 0) -> str:
+        if user not in self._clones:
+            self._clones[user] = self._world.clone(str(self.server.root), user)
+        clone = self._clones[user]
+        for name in names:
+            clone.commit(name, content or name)
+        return clone.hg('push', '-f', '-r', '.', code=code, env={'USER': user})
 
 
 @pytest.fixture
 def pushing(make_server, world):
     """Pushes some changesets, as a user, to a server with some settings."""
-    clones = {}
 
-    def make(settings: str):
-        server = make_server('embedded', settings)
-
-        def push(user: str, *names: str, content: str = '', code: int = 0) -> str:
-            if user not in clones:
-                clones[user] = world.clone(str(server.root), user)
-            clone = clones[user]
-            for name in names:
-                clone.commit(name, content or name)
-            return clone.hg('push', '-f', '-r', '.', code=code, env={'USER': user})
-
-        push.server = server
-        return push
+    def make(settings: str) -> Pushing:
+        return Pushing(world, make_server('embedded', settings))
 
     return make
 

@@ -134,7 +134,13 @@ def test_client_that_follows_no_link(world, make_server):
     assert links(server) == []
 
 
+class _CDN(ThreadingHTTPServer):
+    asked: list[str]
+
+
 class _Counting(SimpleHTTPRequestHandler):
+    server: _CDN
+
     def do_GET(self):
         self.server.asked.append(self.path)
         super().do_GET()
@@ -147,7 +153,7 @@ def test_bundle_url(world, make_server, transport):
     store = server.root / '.hg' / 'headless' / 'store'
     (path,) = store.rglob('*.hg')
     handler = partial(_Counting, directory=str(store))
-    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as cdn:
+    with _CDN(('127.0.0.1', 0), handler) as cdn:
         cdn.asked = []
         threading.Thread(target=cdn.serve_forever, daemon=True).start()
         server.configure(f'bundle-url = http://127.0.0.1:{cdn.server_port}\n')

@@ -124,7 +124,7 @@ def test_pages_like_those_of_an_ordinary_repository(world, make_server):
         )
     ]
     html.append(f'comparison/{moved}/d/g')
-    different = []
+    different: list[tuple[object, ...]] = []
     for path in exact + html:
         status, body, headers = fetch(one + path)
         wanted_status, wanted, wanted_headers = fetch(two + path)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pgproxy import proxy
@@ -180,7 +181,7 @@ def bouncer(folder: Path, url: str, mode: str):
         f'listen_port = 6432\nauth_type = trust\nauth_file = {folder}/users\npool_mode = {mode}\n'
         f'logfile = {folder}/log\npidfile = {folder}/pid\n'
     )
-    user = {}
+    user: dict[str, Any] = {}
     if not os.geteuid():  # it does not run as root
         owner = os.stat(host)
         os.chown(folder, owner.st_uid, owner.st_gid)

@@ -160,7 +160,13 @@ def test_names_of_bookmarks(world, alice, name):
     assert 'Traceback' not in server.errors()
 
 
+class _Listener(http.server.ThreadingHTTPServer):
+    seen: list[str]
+
+
 class _Seen(http.server.BaseHTTPRequestHandler):
+    server: _Listener
+
     def do_GET(self):
         self.server.seen.append(self.path)
         self.send_error(404)
@@ -171,7 +177,7 @@ class _Seen(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def elsewhere():
-    listener = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Seen)
+    listener = _Listener(('127.0.0.1', 0), _Seen)
     listener.seen = []
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     yield listener

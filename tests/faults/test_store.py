@@ -53,7 +53,8 @@ def test_put_and_get(client, file, tmp_path):
     assert store.size(KEY) == 11
     store.get(KEY, str(tmp_path / 'back'))
     assert (tmp_path / 'back').read_bytes() == b'HG10UN data'
-    assert 'prefix/' + KEY in store.url(KEY, 60)
+    url = store.url(KEY, 60)
+    assert url is not None and 'prefix/' + KEY in url
 
 
 def test_absent(client, tmp_path):

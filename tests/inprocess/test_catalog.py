@@ -13,7 +13,7 @@ import pytest
 from conftest import fresh
 
 from hgext_headless.catalog import bans, catalog as catalogs, deletions, expiry, lease
-from hgext_headless.errors import Raced, Refused, Temporary, Vanished
+from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
 from hgext_headless.lifecycle import deletion, upload
 from hgext_headless.model import (
     BookmarkMove,
@@ -267,9 +267,9 @@ def test_stored_again(catalog, store, tmp_path):
     key, push = bundle(A).key, stack(A)
     files = [(bundle(A), str(path))]
     upload.put(backend, files)
-    asked = []
+    asked: list[Deletions] = []
 
-    def recorded(stored_again):
+    def recorded(stored_again: Deletions) -> Recorded:
         if len(asked) < 2:
             asked.append(stored_again)
             with deletion.required(backend) as deleter:

@@ -86,7 +86,12 @@ def test_schema_is_looked_at_once(world, services, monkeypatch):
     database = engine.open_database(url, engine.Options(pool_size=3))
     looked = []
     check = engine.check_schema
-    monkeypatch.setattr(engine, 'check_schema', lambda c: looked.append(c) or check(c))
+
+    def looking(connection):
+        looked.append(connection)
+        return check(connection)
+
+    monkeypatch.setattr(engine, 'check_schema', looking)
     for _ in range(3):
         with database.impatient.reading():
             pass

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +24,7 @@ from hgext_headless.receive.incoming import Incoming
 
 
 @pytest.fixture(scope='module')
-def pushed(tmp_path_factory) -> tuple[Forged, object, dict[str, bytes]]:
+def pushed(tmp_path_factory) -> Iterator[tuple[Forged, object, dict[str, bytes]]]:
     """What somebody would push, the repository it is for, and its changesets by name::
 
         c   d

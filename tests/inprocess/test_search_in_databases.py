@@ -68,9 +68,9 @@ def test_like_looking_at_all(database, monkeypatch):
     for _ in range(120):
         texts = [(some(), chance.choice(authors)) for _ in range(chance.randint(1, 3))]
         brought = [changeset(text.encode(), author) for text, author in texts]
-        user = chance.choice(['alice', 'bob'])
-        push_id = push(catalogs[0], *brought, user=user)
-        pushed[push_id], users[push_id] = texts, user
+        pusher = chance.choice(['alice', 'bob'])
+        push_id = push(catalogs[0], *brought, user=pusher)
+        pushed[push_id], users[push_id] = texts, pusher
         push(catalogs[1], *(changeset(some().encode()) for _ in range(2)))
 
     def looked_at(asked: list[str], names: list[str], user: str | None) -> list[int]:
