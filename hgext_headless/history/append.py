@@ -31,7 +31,7 @@ from .place import Place
 #: Hooks that log what a transaction did. They are disabled where something else logs it.
 HOOKS = (b'txnclose.headless', b'txnclose-bookmark.headless')
 
-Move = tuple[bytes, bytes | None]
+Move = tuple[bytes, 'bytes | None']
 
 
 def is_kept(settings: config.Settings) -> bool:
