@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mercurial import worker
+from mercurial import error, extensions, worker
 
-from ..errors import HeadlessError
+from ..errors import HeadlessError, Temporary
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -23,10 +26,18 @@ def shared(
 
     Processes are forked if that pays for work of ``seconds`` in all. The caller must not have
     started a thread before the first result, and ``work`` must use no connection of its parent:
-    a `Backend` that it creates has its own. Raise what ``work`` raises.
+    a `Backend` that it creates has its own. Raise what ``work`` raises, and `Temporary` if a
+    process ends before its work does. One may be killed at any time, so folders that ``work``
+    makes have to be in a folder that the caller removes.
     """
 
+    parent = os.getpid()
+
     def caught(share: Sequence[Item]) -> Iterator[tuple[Exception | None, Result | None]]:
+        if os.getpid() != parent:
+            # Mercurial's handler raises: the file in which results wait for a full pipe would
+            # then be closed, and wait again for a parent that waits for this process.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             for result in work(share):
                 yield None, result
@@ -35,8 +46,36 @@ def shared(
         except Exception as exc:  # it may not survive the way to the parent
             yield RuntimeError(repr(exc)), None
 
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    def note_interrupts() -> None:
+        # Mercurial ignores them here: after a Ctrl-C, which all processes get, it would only
+        # see that others end.
+        signal.signal(signal.SIGINT, interrupt)
+
     each = seconds / max(1, len(items))
-    for problem, result in worker.worker(ui, each, caught, (), items, threadsafe=False):
-        if problem is not None:
-            raise problem
-        yield result
+    try:
+        # Mercurial would send itself the signal that has killed another process, with no word.
+        with extensions.wrappedfunction(worker, '_exitstatus', _exit_status):
+            for problem, result in worker.worker(
+                ui, each, caught, (), items, threadsafe=False, prefork=note_interrupts
+            ):
+                if interrupted:
+                    raise KeyboardInterrupt
+                if problem is not None:
+                    raise problem
+                yield result
+    except (error.WorkerError, pickle.UnpicklingError) as exc:
+        if interrupted:
+            raise KeyboardInterrupt from exc
+        raise Temporary('a process that shared the work has ended, or was killed') from exc
+
+
+def _exit_status(orig: Any, code: int) -> int | None:
+    """Return the exit status of a process as a shell does: positive where a signal killed it."""
+    status: int | None = orig(code)
+    return 128 - status if status is not None and status < 0 else status

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
+import many_drafts
 import pytest
 from conftest import EITHER, fresh
 from mercurial import localrepo, ui as uimod
@@ -250,6 +252,49 @@ def test_killed_in_the_middle(world) -> None:
         keys = {key for (key,) in connection.execute('SELECT key FROM bundles')}
     store = new / '.hg' / 'headless' / 'store'
     assert {str(path.relative_to(store)) for path in store.rglob('*.hg')} == keys
+
+
+def test_one_of_several_processes_is_killed(world) -> None:
+    """And somebody interrupts all: there is one line, and no temporary folder is left."""
+    old = built(world, '+1:pub')
+    many_drafts.heads(old, 300, 'pub', 'head')
+    configured(old)
+    new = world.folder / 'new'
+    folder = world.folder / 'tmp'
+    folder.mkdir()
+    world.env['TMPDIR'] = str(folder)
+
+    def signalled(number: int, *args: str, cwd: Path) -> str:
+        process = subprocess.Popen(
+            [HG, *args],
+            cwd=cwd,
+            env=world.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+        while not any(folder.glob('*/*/*')):
+            assert process.poll() is None
+            time.sleep(0.01)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            os.kill(int(children.read_text().split()[0]), number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 255 and list(folder.iterdir()) == []
+        return err
+
+    into = ('admin::headless-import', '-q', '--into', str(new))
+    killed = 'abort: headless: temporary: a process that shared the work has ended, or was killed'
+    assert re.fullmatch(f'{killed} .*\n', signalled(signal.SIGKILL, *into, cwd=old.root))
+    assert signalled(signal.SIGINT, *into, cwd=old.root) == 'interrupted!\n'
+    old.hg(*into)
+    verify = ('admin::headless-verify', '--full')
+    assert re.fullmatch(f'{killed}; .*\n', signalled(signal.SIGKILL, *verify, cwd=new))
+    assert signalled(signal.SIGINT, *verify, cwd=new) == 'interrupted!\n'
+    assert '300 bundles and 0 pushes checked, all is well' in world.hg(*verify, cwd=new)
 
 
 def recorded(database: Path) -> int:

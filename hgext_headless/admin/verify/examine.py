@@ -16,7 +16,7 @@ from mercurial.node import hex
 from ... import hgcompat
 from ...backend import Backend
 from ...bundles import facts, overlay as overlays
-from ...bundles.overlay import FOLDER_PREFIX, Layer
+from ...bundles.overlay import Layer
 from ...catalog import bundle_rows, consistency
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt
@@ -41,16 +41,23 @@ class Examined(NamedTuple):
 
 class Examiner:
     """Reads the objects of all bundles, or of those stored after ``since`` (seconds since the
-    epoch): a random ``share`` of them, from 0 to 1.
+    epoch): a random ``share`` of them, from 0 to 1. Temporary files are below ``folder``.
     """
 
     def __init__(
-        self, ui: Any, repo: Any, backend: Backend, since: float | None, share: float
+        self,
+        ui: Any,
+        repo: Any,
+        backend: Backend,
+        folder: str,
+        since: float | None,
+        share: float,
     ) -> None:
         self._ui = ui
         self._repo = repo
         self._backend = backend
         self._source: Source = backend.store
+        self._folder = folder
         self._since = since
         self._share = share
 
@@ -84,7 +91,7 @@ class Examiner:
         if not keys:
             yield
             return
-        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        folder = tempfile.mkdtemp(dir=self._folder)
         source = Prefetch(self._backend.store, keys, folder)
         self._source = source
         try:
@@ -121,7 +128,7 @@ class Examiner:
 
         Return what differs. Raise `errors.Corrupt`.
         """
-        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+        folder = tempfile.mkdtemp(dir=self._folder)
         try:
             bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
             layer = overlays.fetch(self._ui, self._source, bundle, folder)

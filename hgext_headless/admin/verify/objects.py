@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ... import hgcompat
 from ...backend import Backend
+from ...bundles.overlay import FOLDER_PREFIX
 from ...catalog import bundle_rows, expiry
 from ...catalog.bundle_rows import BundleRow
 from ...errors import HeadlessError
@@ -46,8 +48,16 @@ class Objects:
         self._since = since
         self._share = share
         self._force = force
+        self._folder = ''
 
     def check(self) -> None:
+        # Other processes may be killed: their folders are in this one.
+        with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as self._folder:
+            self._check()
+        if self._share and self._since is None:
+            self._check_foreign()
+
+    def _check(self) -> None:
         parts = list(object_keys.prefixes(self._backend.settings.repository))
         if self._report.repair and not self._force:
             self._check_store(parts)
@@ -58,12 +68,11 @@ class Objects:
             for examined in parallel.shared(self._ui, seconds, self._examined, parts):
                 self._tell(examined)
                 bar.increment()
-        if self._share and self._since is None:
-            self._check_foreign()
 
     def _examiner(self) -> Examiner:
         # With a backend of its own, for this process.
-        return Examiner(self._ui, self._repo, Backend(self._repo), self._since, self._share)
+        backend = Backend(self._repo)
+        return Examiner(self._ui, self._repo, backend, self._folder, self._since, self._share)
 
     def _examined(self, prefixes: Sequence[str]) -> Iterator[Examined]:
         return map(self._examiner().under, prefixes)
