@@ -41,7 +41,8 @@ def check(
     ):
         within = [push.date for push in pushed if push.date > now - seconds]
         if most and len(within) >= most:
-            raise _refused(user, f'{most} pushes within {unit}', within[most - 1] + seconds, now)
+            said = f'{most} {"push" if most == 1 else "pushes"} within {unit}'
+            raise _refused(user, said, within[most - 1] + seconds, now)
     if settings.limit_bytes:
         _check_bytes(settings.limit_bytes, pushed, user, size, now)
     if settings.limit_drafts:

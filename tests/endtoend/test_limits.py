@@ -57,7 +57,7 @@ def test_burst(pushing):
     push = pushing('limit-burst = 1\n')
     push('alice', 'a')
     out = push('alice', 'b', code=255)
-    assert 'alice may push 1 pushes within a minute: again at' in out
+    assert 'alice may push 1 push within a minute: again at' in out
     push.server.sql('UPDATE pushes SET date = date - 61')
     push('alice')
 
