@@ -91,6 +91,13 @@ def _free_port(wanted: int | None) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """The console script. It serves until it is interrupted or terminated."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # while it makes the repositories
+        return 130
+
+
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
     parser.add_argument('folder', metavar='DIR', help='a folder to make')
     parser.add_argument(
@@ -98,14 +105,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')
     args = parser.parse_args(argv)
-    if os.path.exists(args.folder) and os.listdir(args.folder):
-        parser.error(f'{args.folder} exists and is not empty')
+    try:
+        if os.path.exists(args.folder) and os.listdir(args.folder):
+            parser.error(f'{args.folder} exists and is not empty')
+    except OSError as error:
+        parser.error(f'{args.folder}: {error.strerror}')
     try:
         port = _free_port(args.port)
     except OSError as error:
         parser.error(f'port {args.port}: {error.strerror}')
     hg = _hg()
-    os.makedirs(args.folder, exist_ok=True)
+    try:
+        os.makedirs(args.folder, exist_ok=True)
+    except OSError as error:
+        parser.error(f'{args.folder}: {error.strerror}')
     server = os.path.join(args.folder, 'server')
     url = f'http://127.0.0.1:{port}/'
     second = ''
@@ -144,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
         stopped = True
         process.terminate()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     code = process.wait()
     return 0 if stopped else code

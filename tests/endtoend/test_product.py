@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -223,6 +225,40 @@ def test_quickstart(world, options):
     )
     assert again.returncode == 2
     assert 'not empty' in again.stderr
+
+
+def test_quickstart_that_fails_or_is_interrupted(world) -> None:
+    """It says so without a traceback, and its server is gone."""
+    quickstart = os.path.join(os.path.dirname(sys.executable), 'headless-quickstart')
+    (world.folder / 'file').write_text('')
+    for name in ('file', 'file/quick'):
+        done = subprocess.run(
+            [quickstart, name], cwd=world.folder, env=world.env, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert done.stderr.endswith(f'headless-quickstart: error: {name}: Not a directory\n')
+
+    def started(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [quickstart, name],
+            cwd=world.folder,
+            env=world.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    early = started('early')
+    while not (world.folder / 'early').exists():
+        time.sleep(0.01)
+    early.send_signal(signal.SIGINT)
+    assert early.communicate(timeout=30) == ('', '') and early.returncode == 130
+    process = started('quick')
+    url = next(filter(None, (re.search(r'http://\S+', line) for line in process.stdout))).group()
+    world.wait_for(url)
+    process.send_signal(signal.SIGHUP)  # its terminal is closed
+    process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 FIRST_SCHEMA = """\
