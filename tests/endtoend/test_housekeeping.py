@@ -87,6 +87,20 @@ def test_verify_what_cannot_be_repaired(embedded):
     assert f'orphan: try/00/{orphan.name}: no row points at it' in out
 
 
+def test_verify_finds_a_row_that_names_other_bases_or_another_head(embedded):
+    server, *_rest = embedded
+    other = server.node('0')
+    for column, node in (('bases', other), ('head', other)):
+        [(key, before)] = server.sql(f'SELECT "key", hex({column}) FROM bundles WHERE id = 1')
+        assert before.lower() != node
+        server.sql(f"UPDATE bundles SET {column} = x'{node}' WHERE id = 1")
+        out = server.hg('admin::headless-verify', '--full', code=1)
+        assert f'bundle: {key}: its row names another head, or other bases, than it has\n' in out
+        assert '1 problems, 0 repaired' in out
+        server.sql(f"UPDATE bundles SET {column} = x'{before}' WHERE id = 1")
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
 def test_verify_does_not_repair_against_another_store(embedded):
     server, alice, nodes = embedded
     other = server.root.parent / 'other'

@@ -15,7 +15,7 @@ from mercurial.node import hex
 
 from ... import hgcompat
 from ...backend import Backend
-from ...bundles import facts, overlay as overlays
+from ...bundles import ancestry, facts, overlay as overlays
 from ...bundles.overlay import Layer
 from ...catalog import bundle_rows, consistency
 from ...catalog.bundle_rows import BundleRow
@@ -124,7 +124,7 @@ class Examiner:
             examined.findings.append(Finding(b'base', hgcompat.to_bytes(row.key), text))
 
     def _read(self, row: BundleRow, compare: bool) -> Sequence[Finding]:
-        """Read an object; if ``compare``, compare its changesets with their rows.
+        """Read an object; if ``compare``, compare its row and those of its changesets with it.
 
         Return what differs. Raise `errors.Corrupt`.
         """
@@ -152,8 +152,13 @@ class Examiner:
                 differences(changeset, facts.of_changelog(overlay, changeset.node), key)
                 for changeset in rows
             ]
+            bases = ancestry.bases(overlay.changelog, held)
         finally:
             overlay.close()
+        if ([row.head], sorted(row.bases)) != (held[-1:], bases):
+            # By a link, clients would get the bundle without what it builds on.
+            text = b'its row names another head, or other bases, than it has'
+            found.append(Finding(b'bundle', key, text))
         return [finding for finding in found if finding]
 
     def _orphans(self, objects: list[Object]) -> list[Object]:
