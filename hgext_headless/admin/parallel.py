@@ -8,8 +8,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mercurial import error, extensions, worker
+from mercurial import error, worker
 
+from .. import hgcompat
 from ..errors import HeadlessError, Temporary
 
 Item = TypeVar('Item')
@@ -30,7 +31,6 @@ def shared(
     process ends before its work does. One may be killed at any time, so folders that ``work``
     makes have to be in a folder that the caller removes.
     """
-
     parent = os.getpid()
 
     def caught(share: Sequence[Item]) -> Iterator[tuple[Exception | None, Result | None]]:
@@ -59,8 +59,7 @@ def shared(
 
     each = seconds / max(1, len(items))
     try:
-        # Mercurial would send itself the signal that has killed another process, with no word.
-        with extensions.wrappedfunction(worker, '_exitstatus', _exit_status):
+        with hgcompat.killed_workers_fail():
             for problem, result in worker.worker(
                 ui, each, caught, (), items, threadsafe=False, prefork=note_interrupts
             ):
@@ -73,9 +72,3 @@ def shared(
         if interrupted:
             raise KeyboardInterrupt from exc
         raise Temporary('a process that shared the work has ended, or was killed') from exc
-
-
-def _exit_status(orig: Any, code: int) -> int | None:
-    """Return the exit status of a process as a shell does: positive where a signal killed it."""
-    status: int | None = orig(code)
-    return 128 - status if status is not None and status < 0 else status
