@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -251,8 +252,14 @@ def test_quickstart_that_fails_or_is_interrupted(world) -> None:
     early = started('early')
     while not (world.folder / 'early').exists():
         time.sleep(0.01)
-    early.send_signal(signal.SIGINT)
-    assert early.communicate(timeout=30) == ('', '') and early.returncode == 130
+    deadline = time.monotonic() + 30
+    while early.poll() is None and time.monotonic() < deadline:
+        # Python ignores an interrupt that comes in a callback: somebody would press it again.
+        early.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            early.wait(1)
+    assert early.returncode in (130, 0)  # while it made the repository, or once it served
+    assert early.communicate()[1] == ''
     process = started('quick')
     url = next(filter(None, (re.search(r'http://\S+', line) for line in process.stdout))).group()
     world.wait_for(url)
