@@ -259,7 +259,7 @@ def test_quickstart_that_fails_or_is_interrupted(world) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             early.wait(1)
     assert early.returncode in (130, 0)  # while it made the repository, or once it served
-    assert early.communicate()[1] == ''
+    assert early.communicate()[1] in ('', 'killed!\n')  # the latter is hg's word at SIGTERM
     process = started('quick')
     url = next(filter(None, (re.search(r'http://\S+', line) for line in process.stdout))).group()
     world.wait_for(url)
