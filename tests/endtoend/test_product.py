@@ -254,7 +254,7 @@ def test_quickstart_that_fails_or_is_interrupted(world) -> None:
         time.sleep(0.01)
     deadline = time.monotonic() + 30
     while early.poll() is None and time.monotonic() < deadline:
-        # Python ignores an interrupt that comes in a callback: somebody would press it again.
+        # Ignored until it serves, if it was ignored where the tests were started (with "&").
         early.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             early.wait(1)
