@@ -7,7 +7,6 @@ Packing relies on the files that changesets list, and on the changeset that each
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -21,8 +20,6 @@ from ..model import Changeset
 from . import changegroups, facts
 from .overlay import Layer
 
-#: Number of files' logs that are kept open.
-_OPENED = 200
 #: Flags of manifest entries: none, executable, symbolic link.
 _FLAGS = (b'', b'x', b'l')
 #: The text of a manifest (``hg help internals.revlogs``).
@@ -96,7 +93,7 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
         # than everything else.
         check.group(unpacker, overlay.manifestlog.getstorage(b''), b'', read=True)
         for name in changegroups.file_groups(unpacker):
-            check.group(unpacker, check.storage(name), name, read=False)
+            check.group(unpacker, overlay.file(name), name, read=False)
     return Checked(changesets, check.introduced, check.misnamed)
 
 
@@ -110,8 +107,6 @@ class _Check:
     def __init__(self, overlay: Any) -> None:
         self._overlay = overlay
         self._manifests = overlay.manifestlog.getstorage(b'')
-        # Opening the log of a file takes longer than reading a revision.
-        self.storage = functools.lru_cache(_OPENED)(overlay.file)
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
         self.introduced: dict[bytes, dict[bytes, bytes]] = {}
         self.misnamed: list[Misnamed] = []
@@ -165,7 +160,7 @@ class _Check:
 
     def _file(self, node: bytes, name: bytes, file_node: bytes, listed: bool) -> None:
         """Check a file revision that the changeset ``node`` has and its parents have not."""
-        storage = self.storage(name)
+        storage = self._overlay.file(name)
         if file_node == nullid or not storage.hasnode(file_node):
             raise missing(file_node)
         if listed:
