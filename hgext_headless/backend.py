@@ -13,9 +13,10 @@ import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from . import config, lazy
-from .store import S3Options, cache, nearer
+from .store import cache, files
 
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
@@ -84,20 +85,14 @@ class Backend:
     def store(self) -> Store:
         """The store. Raises `errors.Misconfigured`."""
         settings = self.settings
-        options = S3Options(
-            settings.s3_endpoint_url,
-            settings.s3_region,
-            settings.s3_storage_class,
-            settings.s3_kms_key,
-        )
-        with lazy.eager_imports():
-            opening = lazy.load('hgext_headless.store.opening')
-            store: Store = opening.open_store(settings.store, options)
-            if settings.store_read is not None:
-                region = settings.store_read_region or settings.s3_region
-                replica = opening.open_store(settings.store_read, options._replace(region=region))
-                store = nearer.WithReplica(store, replica)
-        return store
+        if settings.store_is_s3:
+            with lazy.eager_imports():
+                s3 = lazy.load('hgext_headless.store.s3')
+                opened: Store = s3.open_s3(
+                    settings.store, settings.s3_endpoint_url, settings.s3_region
+                )
+            return opened
+        return files.FileStore(urlsplit(settings.store).path)
 
     @functools.cached_property
     def source(self) -> Source:

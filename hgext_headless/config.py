@@ -25,12 +25,8 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'database-connect-timeout', 5),
     (b'database-timeout', 12),
     (b'store', None),
-    (b'store-read', None),
-    (b'store-read-region', None),
     (b's3-endpoint-url', None),
     (b's3-region', None),
-    (b's3-storage-class', None),
-    (b's3-kms-key', None),
     (b'public', b'accept'),
     (b'max-push-size', b'1 GB'),
     (b'user-variable', b'USER'),
@@ -54,6 +50,8 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
 
 #: Maximum size of a link in bytes: a bundle2 part has one byte for the size of a parameter.
 MAX_LINK = 255
+#: Maximum size of an object in bytes: what S3 takes in one PUT.
+MAX_S3_OBJECT = 5 * 1024**3
 #: The lifetimes in seconds that SigV4 allows.
 LINK_TTL = range(1, 604801)
 #: Allowed numbers of connections to a database, and of seconds to wait for it.
@@ -91,12 +89,8 @@ class Settings:
     database_timeout: int
     store: str
     home: str
-    store_read: str | None
-    store_read_region: str | None
     s3_endpoint_url: str | None
     s3_region: str | None
-    s3_storage_class: str | None
-    s3_kms_key: str | None
     accept_public: bool
     max_push_size: int
     user_variable: bytes
@@ -115,6 +109,10 @@ class Settings:
     limit_drafts: int
     limit_exempt: frozenset[str]
     metrics_dir: str | None
+
+    @property
+    def store_is_s3(self) -> bool:
+        return self.store.startswith('s3:')
 
     @property
     def has_limits(self) -> bool:
@@ -136,6 +134,10 @@ def settings(repo: Any) -> Settings:
     repository = _repository(repo, read, has_database=database is not None)
     embedded = f'sqlite:///{home}/catalog.sqlite'
     read.choice(b'events', ('none', 'stderr', 'syslog'))  # for `events`
+    store = read.store(b'store') or f'file://{home}/store'
+    max_push_size = read.size(b'max-push-size', least=1)
+    if store.startswith('s3:') and max_push_size > MAX_S3_OBJECT:
+        raise wrong(b'max-push-size', 'must not be more than 5 GB: S3 takes no larger object')
     return Settings(
         repository=repository,
         database=database or embedded,
@@ -144,16 +146,12 @@ def settings(repo: Any) -> Settings:
         database_pool_size=read.number(b'database-pool-size', _SMALL),
         database_connect_timeout=read.number(b'database-connect-timeout', _SMALL),
         database_timeout=read.number(b'database-timeout', _SMALL),
-        store=read.store(b'store') or f'file://{home}/store',
+        store=store,
         home=home,
-        store_read=read.store(b'store-read'),
-        store_read_region=read.text(b'store-read-region'),
         s3_endpoint_url=read.text(b's3-endpoint-url'),
         s3_region=read.text(b's3-region'),
-        s3_storage_class=read.storage_class(b's3-storage-class'),
-        s3_kms_key=read.text(b's3-kms-key'),
         accept_public=read.choice(b'public', ('accept', 'reject')) == 'accept',
-        max_push_size=read.size(b'max-push-size', least=1),
+        max_push_size=max_push_size,
         user_variable=to_bytes(read.text(b'user-variable') or 'USER'),
         bundle_url=read.url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH),
         link_secret=read.text(b'link-secret'),
@@ -237,12 +235,6 @@ class _Reader:
             raise wrong(item, f'"{value}" is neither s3://bucket/prefix nor file:///folder')
         return value
 
-    def storage_class(self, item: bytes) -> str | None:
-        value = self.text(item)
-        if value in ('GLACIER', 'DEEP_ARCHIVE'):
-            raise wrong(item, f'{value}: a client cannot wait for hours')
-        return value
-
     def url(self, item: bytes, overhead: int) -> str | None:
         """Return the base of links, which add ``overhead`` bytes to it."""
         value = self.text(item)
@@ -286,7 +278,7 @@ def check_packages(settings: Settings) -> None:
     needed = ['sqlalchemy']
     if settings.database.startswith('postgresql'):
         needed.append('psycopg2')
-    if settings.store.startswith('s3:'):
+    if settings.store_is_s3:
         needed.append('boto3')
     for package in needed:
         if importlib.util.find_spec(package) is None:

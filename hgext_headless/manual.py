@@ -143,21 +143,11 @@ or ``store`` set.
     ``s3://bucket/prefix`` or ``file:///folder``. Credentials come from boto3's own
     configuration. (default: a folder in ``.hg/headless``)
 
-``store-read``, ``store-read-region``
-    Replica of the store that is nearer to this server, and its region. Bundles that
-    have not reached the replica are read from ``store``. (default: none)
-
 ``s3-endpoint-url``
     Endpoint of the S3 service, if it is not Amazon's.
 
 ``s3-region``
     Region of the bucket, if boto3's own configuration has none.
-
-``s3-storage-class``
-    Storage class of new objects, such as ``STANDARD_IA``. (default: the bucket's)
-
-``s3-kms-key``
-    AWS KMS key with which S3 encrypts new objects. (default: the bucket's encryption)
 
 ``public``
     ``accept`` or ``reject``: whether a push may add public changesets.

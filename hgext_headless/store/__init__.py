@@ -1,7 +1,6 @@
 """The store: objects by key, with the same few methods for each back end.
 
-- `opening`: the back end of a URL; `s3`, `files`: the back ends
-- `nearer`: a replica to read from; `cache`: a local cache in front of a store
+- `s3`, `files`: the back ends; `cache`: a local cache in front of one
 - `object_keys`: the names of objects
 """
 
@@ -20,15 +19,6 @@ class Object(NamedTuple):
     key: str
     size: int
     modified: float
-
-
-class S3Options(NamedTuple):
-    """How to reach a bucket, and what new objects get. None is boto3's or S3's default."""
-
-    endpoint_url: str | None = None
-    region: str | None = None
-    storage_class: str | None = None
-    kms_key: str | None = None
 
 
 class Source(Protocol):

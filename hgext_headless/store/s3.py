@@ -11,15 +11,17 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
 
-from ..errors import Corrupt, Misconfigured, Temporary
-from . import Object, S3Options
+from ..config import MAX_S3_OBJECT
+from ..errors import Corrupt, Misconfigured, Refused, Temporary
+from . import Object
 
 #: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
@@ -30,10 +32,6 @@ _PAUSE = 0.1
 #: A download may take `_FETCH_TIME` seconds, and one more for each `_FETCH_BYTES` bytes.
 _FETCH_TIME = 20
 _FETCH_BYTES = 1 << 19
-
-#: Larger objects are uploaded in parts. Both are sizes in bytes.
-PARTS_ABOVE = 100 * 1024**2
-PART = 64 * 1024**2
 
 #: Maximum number of keys in one DeleteObjects.
 _DELETED_AT_ONCE = 1000
@@ -55,15 +53,12 @@ _CREDENTIALS = {
 
 
 class S3Store:
-    """Objects with a prefix in a bucket. ``written`` are more parameters of each upload."""
+    """Objects with a prefix in a bucket."""
 
-    def __init__(
-        self, client: Any, bucket: str, prefix: str, written: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
-        self._written = written or {}
 
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key
@@ -71,67 +66,32 @@ class S3Store:
     def put(self, key: str, path: str) -> None:
         with open(path, 'rb') as body, _clear_errors():
             size = os.fstat(body.fileno()).st_size
+            if size > MAX_S3_OBJECT:
+                raise Refused(f'a bundle has {size} bytes, and S3 takes {MAX_S3_OBJECT} at most')
             sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
             for chunk in iter(lambda: body.read(1 << 20), b''):
                 sha256.update(chunk)
                 md5.update(chunk)
+
+            def put() -> None:
+                body.seek(0)
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key(key),
+                    Body=body,
+                    ContentLength=size,
+                    ContentType=_TYPE,
+                    ChecksumSHA256=_base64(sha256.digest()),
+                    IfNoneMatch='*',
+                )
+
             try:
-                if size > PARTS_ABOVE:
-                    self._put_in_parts(key, body)
-                else:
-                    self._put_at_once(key, body, size, sha256.digest())
+                _retried(put)
             except exceptions.ClientError as error:
                 # It exists, or another process is writing it.
                 if _code(error) not in _EXISTS:
                     raise
             self._check_stored(key, size, sha256.digest(), md5.hexdigest())
-
-    def _put_at_once(self, key: str, body: BinaryIO, size: int, sha256: bytes) -> None:
-        def put() -> None:
-            body.seek(0)
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._key(key),
-                Body=body,
-                ContentLength=size,
-                ContentType=_TYPE,
-                ChecksumSHA256=_base64(sha256),
-                IfNoneMatch='*',
-                **self._written,
-            )
-
-        _retried(put)
-
-    def _put_in_parts(self, key: str, body: BinaryIO) -> None:
-        """Upload in parts. The last request creates the object, unless it exists already."""
-        place = {'Bucket': self._bucket, 'Key': self._key(key)}
-        place['UploadId'] = _retried(
-            lambda: self._client.create_multipart_upload(
-                **place, ContentType=_TYPE, ChecksumAlgorithm='SHA256', **self._written
-            )
-        )['UploadId']
-        try:
-            body.seek(0)
-            chunks = enumerate(iter(lambda: body.read(PART), b''), 1)
-            parts = [self._put_part(place, number, data) for number, data in chunks]
-            _retried(
-                lambda: self._client.complete_multipart_upload(
-                    **place, MultipartUpload={'Parts': parts}, IfNoneMatch='*'
-                )
-            )
-        except BaseException:
-            with contextlib.suppress(Exception):
-                self._client.abort_multipart_upload(**place)
-            raise
-
-    def _put_part(self, place: dict[str, str], number: int, data: bytes) -> dict[str, Any]:
-        checksum = _base64(hashlib.sha256(data).digest())
-        part = _retried(
-            lambda: self._client.upload_part(
-                **place, PartNumber=number, Body=data, ChecksumSHA256=checksum
-            )
-        )
-        return {'PartNumber': number, 'ETag': part['ETag'], 'ChecksumSHA256': checksum}
 
     def _check_stored(self, key: str, size: int, sha256: bytes, md5: str) -> None:
         """Check what the store has now, whatever it answered to the upload."""
@@ -145,8 +105,8 @@ class S3Store:
         checksum = stored.get('ChecksumSHA256', '')
         if same and checksum and '-' not in checksum:
             same = checksum == _base64(sha256)
-        # The ETag is the MD5, unless the object was uploaded in parts or KMS encrypts it: then
-        # read the object.
+        # The ETag is the MD5, unless KMS encrypts the object, or somebody copied it in parts: then
+        # read it.
         elif same and stored.get('ETag', '').strip('"') != md5:
             same = self._read_sha256(key) == sha256
         if not same:
@@ -255,15 +215,14 @@ class S3Store:
             self._client.head_bucket(Bucket=self._bucket)
 
 
-def open_s3(bucket: str, prefix: str, options: S3Options) -> S3Store:
-    """Return the store in a bucket, without opening it. Raise `Misconfigured`."""
-    written = {}
-    if options.storage_class:
-        written['StorageClass'] = options.storage_class
-    if options.kms_key:
-        written.update(ServerSideEncryption='aws:kms', SSEKMSKeyId=options.kms_key)
-    client = _client(options.endpoint_url, options.region, os.getpid())
-    return S3Store(client, bucket, prefix, written)
+def open_s3(url: str, endpoint_url: str | None, region: str | None) -> S3Store:
+    """Return the store at ``s3://bucket/prefix``, without opening it. Raise `Misconfigured`.
+
+    None is what boto3's own configuration says.
+    """
+    parts = urlsplit(url)
+    client = _client(endpoint_url, region, os.getpid())
+    return S3Store(client, parts.netloc, parts.path.strip('/'))
 
 
 @functools.cache

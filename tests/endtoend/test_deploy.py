@@ -99,10 +99,6 @@ def test_policies():
     source = (ROOT / 'hgext_headless' / 'store' / 's3.py').read_text()
     rights = {
         'put_object': 's3:PutObject',
-        'create_multipart_upload': 's3:PutObject',
-        'upload_part': 's3:PutObject',
-        'complete_multipart_upload': 's3:PutObject',
-        'abort_multipart_upload': 's3:AbortMultipartUpload',
         'get_object': 's3:GetObject',
         'head_object': 's3:GetObject',
         'head_bucket': 's3:ListBucket',
@@ -122,7 +118,7 @@ def test_policies():
 
     assert allowed('housekeeping') == set(rights.values())
     assert allowed('push') == allowed('housekeeping') - {'s3:DeleteObject'}
-    assert allowed('web') == allowed('push') - {'s3:PutObject', 's3:AbortMultipartUpload'}
+    assert allowed('web') == allowed('push') - {'s3:PutObject'}
 
 
 def test_wsgi(world, make_server):

@@ -137,6 +137,7 @@ WRONG = [
     ('public', 'maybe'),
     ('max-push-size', 'huge'),
     ('max-push-size', '0'),
+    ('max-push-size', '6 GB\nstore = s3://drafts'),
     ('link-ttl', '604801'),
     ('link-ttl', 'x'),
     ('inline', 'sometimes'),

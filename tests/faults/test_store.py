@@ -12,8 +12,8 @@ import pytest
 from botocore import exceptions
 from moto import mock_aws
 
-from hgext_headless.errors import Corrupt, Misconfigured, Temporary
-from hgext_headless.store import S3Options, s3
+from hgext_headless.errors import Corrupt, Misconfigured, Refused, Temporary
+from hgext_headless.store import s3
 from hgext_headless.store.files import FileStore
 from hgext_headless.store.s3 import S3Store
 
@@ -109,6 +109,14 @@ def test_other_content_in_the_file_store(file, tmp_path):
         store.put(KEY, file)
 
 
+def test_more_than_one_put_takes(client, file, monkeypatch):
+    monkeypatch.setattr(s3, 'MAX_S3_OBJECT', 10)
+    store = S3Store(client, 'drafts', '')
+    with pytest.raises(Refused, match='has 11 bytes, and S3 takes 10 at most'):
+        store.put(KEY, file)
+    assert store.size(KEY) is None
+
+
 def test_content_encoding(client, file, tmp_path):
     store = S3Store(client, 'drafts', '')
     with open(file, 'rb') as body:
@@ -162,7 +170,7 @@ def test_store_that_drips(monkeypatch, tmp_path):
 
         threading.Thread(target=serve, daemon=True).start()
         url = f'http://127.0.0.1:{listener.getsockname()[1]}'
-        store = s3.open_s3('drafts', '', S3Options(url, 'us-east-1'))
+        store = s3.open_s3('s3://drafts', url, 'us-east-1')
         started = time.monotonic()
         with pytest.raises(Temporary):
             store.get(KEY, str(tmp_path / 'back'))

@@ -12,8 +12,7 @@ import pytest
 import services as running
 
 from hgext_headless.errors import Corrupt, Temporary
-from hgext_headless.store import Object, S3Options, Store, object_keys, opening
-from hgext_headless.store.nearer import WithReplica
+from hgext_headless.store import Object, Store, files, object_keys, s3
 
 CONTENT = b'HG10UN data'
 _prefixes = itertools.count()
@@ -26,21 +25,16 @@ def key_of(content: bytes, repository: str = 'try') -> str:
 KEY = key_of(CONTENT)
 
 
-@pytest.fixture(params=['file', 's3', 'replica'])
+@pytest.fixture(params=['file', 's3'])
 def store(request, tmp_path, monkeypatch) -> Store:
-    """An empty one; its replica too, if it has one."""
-    if request.param in ('file', 'replica'):
-        made = opening.open_store(f'file://{tmp_path}/store', S3Options())
-        if request.param == 'file':
-            return made
-        return WithReplica(
-            made, opening.open_store(f'file://{tmp_path}/replica', S3Options())
-        )
+    """An empty one."""
+    if request.param == 'file':
+        return files.FileStore(f'{tmp_path}/store')
     services = request.getfixturevalue('services')
     monkeypatch.setenv('AWS_ACCESS_KEY_ID', running.ACCESS_KEY)
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', running.SECRET_KEY)
     url = f's3://{running.BUCKET}/contract{next(_prefixes)}'
-    return opening.open_store(url, S3Options(services.endpoint, 'us-east-1'))
+    return s3.open_s3(url, services.endpoint, 'us-east-1')
 
 
 class TestStore:
@@ -132,68 +126,3 @@ class TestStore:
         self.put(store, CONTENT)
         assert store.remove_abandoned('try', time.time() + 1000) == 0
         assert self.get(store, KEY) == CONTENT
-
-
-class TestReplica:
-    """What is there is read there; all else is done with the store."""
-
-    @pytest.fixture
-    def both(self, tmp_path) -> tuple[Store, Store, Store]:
-        store = opening.open_store(f'file://{tmp_path}/store', S3Options())
-        nearer = opening.open_store(f'file://{tmp_path}/replica', S3Options())
-        (tmp_path / 'object').write_bytes(CONTENT)
-        return store, nearer, WithReplica(store, nearer)
-
-    def test_before_and_after_it_got_there(self, both, tmp_path):
-        store, nearer, combined = both
-        combined.put(KEY, str(tmp_path / 'object'))
-        assert nearer.size(KEY) is None
-        assert combined.local_path(KEY) == store.local_path(KEY)
-        combined.get(KEY, str(tmp_path / 'back'))
-        nearer.put(KEY, str(tmp_path / 'object'))
-        assert combined.local_path(KEY) == nearer.local_path(KEY)
-        assert combined.sha256(KEY) == object_keys.digest(KEY)
-        store.delete([KEY])
-        combined.get(KEY, str(tmp_path / 'again'))
-        assert (tmp_path / 'again').read_bytes() == CONTENT
-
-    def test_altered_replica(self, both, tmp_path):
-        """A link would lead there, so its digest is told."""
-        _store, nearer, combined = both
-        combined.put(KEY, str(tmp_path / 'object'))
-        path = Path(nearer.local_path(KEY))
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b'altered')
-        assert combined.sha256(KEY) != object_keys.digest(KEY)
-
-
-class TestParts:
-    """Large objects are uploaded in parts, as promised for others."""
-
-    @pytest.fixture
-    def parts(self, request, monkeypatch, services, tmp_path):
-        from hgext_headless.store import s3
-
-        monkeypatch.setenv('AWS_ACCESS_KEY_ID', running.ACCESS_KEY)
-        monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', running.SECRET_KEY)
-        monkeypatch.setattr(s3, 'PARTS_ABOVE', 6 << 20)
-        monkeypatch.setattr(s3, 'PART', 5 << 20)
-        options = S3Options(services.endpoint, 'us-east-1', storage_class='STANDARD')
-        return opening.open_store(f's3://{running.BUCKET}/parts{next(_prefixes)}', options)
-
-    def test_large(self, parts, tmp_path):
-        content = bytes(range(251)) * 50_000
-        path = tmp_path / 'object'
-        path.write_bytes(content)
-        key = key_of(content)
-        parts.put(key, str(path))
-        parts.put(key, str(path))
-        assert parts.size(key) == len(content)
-        parts.get(key, str(tmp_path / 'back'))
-        assert (tmp_path / 'back').read_bytes() == content
-        other = content[:-1] + b'?'
-        path.write_bytes(other)
-        with pytest.raises(Temporary, match='other content'):
-            parts.put(key, str(path))
-        parts.get(key, str(tmp_path / 'back'))
-        assert (tmp_path / 'back').read_bytes() == content
