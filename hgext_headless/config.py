@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from mercurial import encoding, error, requirements
@@ -45,8 +45,30 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'limit-drafts', 0),
     (b'limit-exempt', []),
     (b'events', b'none'),
-    (b'metrics-dir', None),
 )
+
+
+class Removed(NamedTuple):
+    """What became of a setting that an hgrc may still have.
+
+    ``is_guard``: without it something would be open that the operator had closed, so nothing goes
+    on until it is gone from the hgrc.
+    """
+
+    instead: str
+    is_guard: bool = False
+
+    def text(self) -> str:
+        return f'was removed: {self.instead}'
+
+
+#: The settings that were removed.
+REMOVED: dict[bytes, Removed] = {
+    b'metrics-dir': Removed(
+        'the counters of headless-metrics come from the database; durations are in headless.events'
+    ),
+}
+_warned: set[bytes] = set()
 
 #: Maximum size of a link in bytes: a bundle2 part has one byte for the size of a parameter.
 MAX_LINK = 255
@@ -108,7 +130,6 @@ class Settings:
     limit_bytes: int
     limit_drafts: int
     limit_exempt: frozenset[str]
-    metrics_dir: str | None
 
     @property
     def store_is_s3(self) -> bool:
@@ -127,6 +148,9 @@ def settings(repo: Any) -> Settings:
     Raise `Misconfigured`, naming the wrong item.
     """
     read = _Reader(repo.ui)
+    for item, gone in _removed(repo.ui):
+        if gone.is_guard:
+            raise wrong(item, gone.text())
     home = to_str(repo.vfs.join(b'headless'))
     database, database_read = read.database(b'database'), read.database(b'database-read')
     if database_read is not None and database is None:
@@ -167,8 +191,24 @@ def settings(repo: Any) -> Settings:
         limit_bytes=read.size(b'limit-bytes'),
         limit_drafts=read.number(b'limit-drafts'),
         limit_exempt=frozenset(map(to_str, repo.ui.configlist(SECTION, b'limit-exempt'))),
-        metrics_dir=read.text(b'metrics-dir'),
     )
+
+
+def warn_removed(ui: Any) -> None:
+    """Warn of removed settings, once in a process: for commands and web servers.
+
+    Over ssh and by path, standard error is the client's.
+    """
+    for item, gone in _removed(ui):
+        line = to_bytes(f'warning: {wrong(item, gone.text())}\n')
+        if line not in _warned:
+            _warned.add(line)
+            ui.warn(line)
+
+
+def _removed(ui: Any) -> list[tuple[bytes, Removed]]:
+    given = dict(ui.configitems(SECTION))  # does not mind that they are not registered
+    return [(item, gone) for item, gone in REMOVED.items() if given.get(item)]
 
 
 def _repository(repo: Any, read: _Reader, has_database: bool) -> str:

@@ -1,4 +1,4 @@
-"""Where each push and each answer is told of, beside the blackbox: a line of JSON, and metrics."""
+"""Where each push and each answer is told of, beside the blackbox: a line of JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from mercurial.utils import procutil
 
-from . import metrics
 from .hgcompat import to_bytes, to_str
 
 _SECTION = b'headless'
@@ -26,10 +25,6 @@ def tell(ui: Any, facts: Mapping[str, Any], seconds: Mapping[str, float]) -> Non
     where = ui.config(_SECTION, b'events')
     if where in (STDERR, SYSLOG):
         _write(ui, where, _line(repository, facts, seconds))
-    folder = ui.config(_SECTION, b'metrics-dir')
-    if folder:
-        event, outcome = str(facts['event']), str(facts['outcome'])
-        metrics.observe(to_str(folder), repository, event, outcome, seconds)
 
 
 def _line(repository: str, facts: Mapping[str, Any], seconds: Mapping[str, float]) -> str:

@@ -219,10 +219,6 @@ or ``store`` set.
     ``stderr`` is for web servers only: over ssh, the client sees standard error.
     (default: ``none``)
 
-``metrics-dir``
-    Folder in which the processes of this machine count events and durations, for
-    Prometheus: see ``/headless-metrics`` in :hg:`help headless`. (default: none)
-
 ``headless-links``
 ------------------
 

@@ -1,72 +1,116 @@
-"""Counts and durations of pushes and answers, kept in a file for Prometheus.
-
-Any number of processes write to it, also those that live as long as one push over ssh: so not
-prometheus-client's multi-process mode, which keeps files for each process that ever ran.
-"""
+"""Metrics in the format of Prometheus, by prometheus-client. All of them are the database's."""
 
 from __future__ import annotations
 
-import bisect
-import contextlib
-import fcntl
-import json
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-#: Upper bounds of the histograms' buckets, in seconds.
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_FILE = 'metrics.json'
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-#: By the values of the labels, joined by a blank: a number.
-Counts = dict[str, int]
-#: By the values of the labels: the number in each bucket and above, and the sum in seconds.
-Durations = dict[str, tuple[list[int], float]]
+from .backend import Backend
+from .catalog import announcements, pushlog, runs, statistics
+from .errors import HeadlessError
+from .history import append, place as places
+
+#: Name, help text, and field of `statistics.Totals`: counting them reads whole tables.
+_TOTALS = (
+    ('drafts', 'Drafts that are stored', 'drafts'),
+    ('tombstones', 'Changesets that pushes brought and that are gone', 'tombstones'),
+    ('bundles', 'Bundles that are stored', 'bundles'),
+    ('bundles_size_bytes', 'Size of all bundles', 'bytes'),
+    ('bookmarks', 'Bookmarks of drafts', 'bookmarks'),
+    ('markers', 'Obsolescence markers of drafts', 'markers'),
+    ('last_push_timestamp_seconds', 'When the last push was recorded', 'last_push'),
+    ('oldest_bundle_timestamp_seconds', 'When the oldest bundle was stored', 'oldest_bundle'),
+)
 
 
-def observe(
-    folder: str, repository: str, event: str, outcome: str, seconds: Mapping[str, float]
-) -> None:
-    """Count an event, and add the ``seconds`` of its stages (``total`` for all of it).
+def registry(
+    repo: Any, backend: Backend, totals: statistics.Totals | None = None
+) -> CollectorRegistry:
+    """Return a registry with the metrics of a repository, and with ``totals`` if they are given.
 
-    Where the file cannot be written, nothing is counted.
+    It has only ``headless_up`` while the database does not answer.
     """
-    with contextlib.suppress(OSError), _locked(folder):
-        counts, durations = read(folder)
-        key = f'{repository} {event} {outcome}'
-        counts[key] = counts.get(key, 0) + 1
-        for stage, duration in seconds.items():
-            key = f'{repository} {event} {stage}'
-            buckets, total = durations.get(key) or ([0] * (len(BUCKETS) + 1), 0.0)
-            buckets[bisect.bisect_left(BUCKETS, duration)] += 1
-            durations[key] = buckets, total + duration
-        path = os.path.join(folder, f'{_FILE}.{os.getpid()}')
-        with open(path, 'w', encoding='ascii') as file:
-            json.dump({'counts': counts, 'durations': durations}, file)
-        os.replace(path, os.path.join(folder, _FILE))
+    made = CollectorRegistry()
+    made.register(_Collector(repo, backend, totals))
+    return made
 
 
-def read(folder: str) -> tuple[Counts, Durations]:
-    """Return all that was observed; nothing if the file is missing or of another version."""
-    try:
-        with open(os.path.join(folder, _FILE), encoding='ascii') as file:
-            found: dict[str, Any] = json.load(file)
-        durations = {
-            key: (list(buckets), float(total))
-            for key, (buckets, total) in found['durations'].items()
-            if len(buckets) == len(BUCKETS) + 1
-        }
-        return dict(found['counts']), durations
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}
+class _Collector(NamedTuple):
+    repo: Any
+    backend: Backend
+    totals: statistics.Totals | None
 
+    def collect(self) -> Iterator[Any]:
+        try:
+            found = list(self._asked())
+        except HeadlessError:
+            found = []
+        yield self._gauge('up', 'Whether the database answers', (bool(found),))
+        yield from found
 
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    # The folder itself: a lock file would belong to the user who was first.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    def _asked(self) -> Iterator[Any]:
+        catalog = self.backend.catalog
+        memory = catalog.memory('pushed')
+        with catalog.reading() as session:
+            last = pushlog.last_push_id(session)
+            pushed = statistics.pushed(session, memory.get('pushed'))
+            last_runs = runs.last(session)
+            cursors = announcements.cursors(session).values()
+            lag = None
+            if append.is_kept(self.backend.settings):
+                lag = places.lag(self.repo, session)
+        memory['pushed'] = pushed
+        yield self._counter('pushes', 'Pushes that were recorded', pushed.pushes)
+        yield self._counter('changesets', 'Changesets that pushes brought', pushed.changesets)
+        yield self._counter('pushes_size_bytes', 'Size of the pushes, decompressed', pushed.bytes)
+        yield self._gauge('last_push_id', 'Id of the last push', (last,))
+        if lag is not None:
+            yield self._gauge(
+                'lag_entries', 'Entries of public history that this server lacks', (lag.entries,)
+            )
+            yield self._gauge('lag_seconds', 'Age of the oldest of them', (lag.seconds,))
+        yield self._gauge(
+            'command_timestamp_seconds',
+            'When a command of the operators last succeeded',
+            *((run.ended, command) for command, run in sorted(last_runs.items())),
+            label='command',
+        )
+        gc = last_runs.get('gc')
+        yield self._gauge(
+            'orphans',
+            'Objects without a row that are too young for the last gc',
+            *([(gc.found,)] if gc is not None and gc.found is not None else []),
+        )
+        yield self._gauge(
+            'announcements_pending',
+            'Pushes that a target is still to be told of',
+            *((max(0, last - cursor.push_id), cursor.target) for cursor in cursors),
+            label='target',
+        )
+        yield self._gauge(
+            'announcement_failures',
+            'How often the next one has failed',
+            *((cursor.failures, cursor.target) for cursor in cursors),
+            label='target',
+        )
+        for name, text, field in _TOTALS if self.totals is not None else ():
+            value = getattr(self.totals, field)
+            yield self._gauge(name, text, *([(value,)] if value is not None else []))
+
+    def _counter(self, name: str, text: str, value: float) -> Any:
+        made = CounterMetricFamily(f'headless_{name}', text, labels=['repository'])
+        made.add_metric([self.backend.settings.repository], value)
+        return made
+
+    def _gauge(
+        self, name: str, text: str, *values: tuple[Any, ...], label: str | None = None
+    ) -> Any:
+        """Return a gauge with ``values``: each is a number and, with a ``label``, its text."""
+        labels = ['repository'] if label is None else ['repository', label]
+        made = GaugeMetricFamily(f'headless_{name}', text, labels=labels)
+        for value, *of_label in values:
+            made.add_metric([self.backend.settings.repository, *of_label], value)
+        return made

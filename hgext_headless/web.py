@@ -132,6 +132,7 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     with self._obtainrepo() as repo:
         if config.participates(repo):
+            config.warn_removed(repo.ui)
             lazy.settle()  # before there are other threads
             Backend(repo).preload()
 

@@ -9,5 +9,5 @@ when it runs, because most need the database.
 - `list`, `drop`, `rename`: the repositories of a database
 - `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; ``export``
 - `cli`: ages, progress; `parallel`: several processes; `revsets`: drafts by name
-- `conflicts`: pushes that differ from recorded ones; `prometheus`: metrics in a file
+- `conflicts`: pushes that differ from recorded ones
 """

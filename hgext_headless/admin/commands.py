@@ -31,6 +31,7 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
         for each in (ui, repo.ui, repo.baseui):
             cli.show_rate(each)
         backend = Backend(repo)
+        config.warn_removed(ui)
         status: int = lazy.load(f'{__package__}.{module}').run(ui, repo, backend, *args, **opts)
         return status
 

@@ -33,7 +33,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     days, path = opts['days'], opts['prometheus']
     if not 1 <= days <= _MAX_DAYS:
         raise Refused(f'--days takes a number from 1 to {_MAX_DAYS}, not {days}')
-    writer = _prometheus() if path else None
+    if path:
+        _check_package()
     now = int(time.time())
     since = (now // DAY - days + 1) * DAY
     read = backend.catalog.read
@@ -43,20 +44,31 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_user, since, _USERS),
         read(statistics.by_age, now, [cli.age('', age) for age in _AGES]),
     )
-    if writer is not None:
-        writer.write(os.fsdecode(path), repo, backend, found.totals)
+    if path:
+        _write_metrics(os.fsdecode(path), repo, backend, found.totals)
     with ui.formatter(b'headless-stats', hgcompat.formatter_options(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)
-        elif writer is None or ui.verbose:
+        elif not path or ui.verbose:
             _plain(fm, found, now, days)
     return 0
 
 
-def _prometheus() -> Any:
+def _check_package() -> None:
     if importlib.util.find_spec('prometheus_client') is None:
         raise Misconfigured('--prometheus needs a package: pip install hgext-headless[prometheus]')
-    return lazy.load(f'{__package__}.prometheus')
+
+
+def _write_metrics(path: str, repo: Any, backend: Backend, totals: Totals) -> None:
+    """Write a file for the textfile collector of Prometheus' node exporter, atomically."""
+    with lazy.eager_imports():
+        client = importlib.import_module('prometheus_client')
+    metrics = lazy.load('hgext_headless.metrics')
+    try:
+        client.write_to_textfile(path, metrics.registry(repo, backend, totals))
+    except OSError as exc:
+        shown = path.encode('utf-8', 'backslashreplace').decode('utf-8')
+        raise Refused(f'--prometheus: {shown} cannot be written: {exc.strerror}') from exc
 
 
 def _date(day: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from sqlalchemy import case, func, select
 
+from . import pushlog
 from .schema import (
     LIVE,
     bookmarks,
@@ -23,6 +24,15 @@ from .session import Session
 
 #: Seconds of a day.
 DAY = 86400
+
+
+class Pushed(NamedTuple):
+    """The sums over all pushes up to ``push_id``. ``bytes`` are decompressed."""
+
+    push_id: int
+    pushes: int
+    changesets: int
+    bytes: int
 
 
 class Totals(NamedTuple):
@@ -73,6 +83,25 @@ class Ages(NamedTuple):
 
     bundles: int
     bytes: int
+
+
+def pushed(session: Session, known: Pushed | None) -> Pushed:
+    """Return the sums over all pushes.
+
+    Only pushes after ``known`` are read: ids ascend with commits, and a push is never changed.
+    """
+    last = pushlog.last_push_id(session)
+    if known is None or known.push_id > last:
+        known = Pushed(0, 0, 0, 0)
+    sums = session.execute(
+        select(func.count(), func.sum(pushes.c.listed), func.sum(pushes.c.size)).where(
+            pushes.c.repository_id == session.repository_id,
+            pushes.c.push_id > known.push_id,
+            pushes.c.push_id <= last,
+        )
+    ).one()
+    added = [int(value or 0) for value in sums]
+    return Pushed(last, *(old + new for old, new in zip(known[1:], added)))
 
 
 def totals(session: Session) -> Totals:

@@ -60,11 +60,10 @@ def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
     else:
         with lazy.eager_imports():
             client = importlib.import_module('prometheus_client')
-        exposition = lazy.load('hgext_headless.exposition')
-        registry = exposition.registry(repo, Backend(repo))
+        metrics = lazy.load('hgext_headless.metrics')
         res.status = b'200 Script output follows'
         res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
-        res.setbodybytes(client.generate_latest(registry))
+        res.setbodybytes(client.generate_latest(metrics.registry(repo, Backend(repo))))
     chunks: Iterator[bytes] = res.sendresponse()
     return chunks
 

@@ -69,6 +69,39 @@ def test_ordinary_repository(world):
     assert 'no [headless] settings' in server.hg('admin::headless-init', code=255)
 
 
+def test_removed_settings(world, make_server):
+    """They are told of once, and not to clients; pushes go on."""
+    server = make_server('embedded', 'metrics-dir = /nowhere\n')
+    lines = server.hg('admin::headless-doctor', code=None).splitlines()
+    [line] = [line for line in lines if 'metrics-dir' in line]
+    assert line.startswith('warning: headless.metrics-dir was removed: ')
+    clone = world.clone(server.url('ssh'), 'clone')
+    clone.commit('draft')
+    assert 'was removed' not in clone.hg('push')
+    server.configure('metrics-dir =\n')
+    assert 'metrics-dir' not in server.hg('admin::headless-stats')
+
+
+def test_removed_guards(world, make_server, monkeypatch):
+    """What was closed by a setting that is gone stays closed."""
+    hide = world.folder / 'guard.py'
+    hide.write_text(
+        'from hgext_headless import config\n'
+        "config.REMOVED[b'closed'] = config.Removed('set it elsewhere', is_guard=True)\n"
+    )
+    server = make_server('embedded', 'closed = yes\n')
+    server.configure('closed = yes\n', f'[extensions]\nguard = {hide}\n')
+    clone = world.clone(str(world.init('other').root), 'clone')
+    clone.commit('draft')
+    refusal = 'headless: misconfigured: headless.closed was removed: set it elsewhere'
+    for out in (
+        server.hg('admin::headless-stats', code=255),
+        clone.hg('push', '-f', server.url('ssh'), code=255),
+    ):
+        assert refusal in out
+    assert not (server.root / '.hg' / 'headless').exists()
+
+
 class Imported:
     """What the processes of a server import; each says it when it ends."""
 
