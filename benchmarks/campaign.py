@@ -32,11 +32,10 @@ from typing import Any, NamedTuple, TypeVar
 sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import conftest
-import many_drafts
 import outages
-import services
-from web import fetch
-from world import Clone, Server, World
+from helpers import many_drafts, services
+from helpers.web import fetch
+from helpers.world import Clone, Server, World
 
 T = TypeVar('T')
 

@@ -6,7 +6,7 @@ import itertools
 import os
 
 import history
-from world import Clone
+from helpers.world import Clone
 
 _numbers = itertools.count()
 

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable, Iterable
 
 from drafts import commits
+from helpers.world import Clone
 from measuring import Used, client
 from report import Figures
 from variants import Variant
-from world import Clone
 
 TRANSPORTS = ('http', 'ssh')
 GROWTH = 3

@@ -31,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import conftest
 import outages
-import services
 from campaign import apart, ran
-from web import fetch
-from world import HG, Clone, Server, World
+from helpers import services
+from helpers.web import fetch
+from helpers.world import HG, Clone, Server, World
 
 FOLLOW = 'admin::headless-follow'
 #: Pauses in seconds between two kills, at least and at most.

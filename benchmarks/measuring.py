@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from counting import proxy
-from world import HG, Server, World
+from helpers.world import HG, Server, World
 
 #: Seconds in which a server may still tidy up after the client has gone.
 _TIDYING = 0.05

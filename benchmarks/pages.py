@@ -8,10 +8,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from drafts import commits
+from helpers.world import Server
 from measuring import Used, client, cpu, memory, reset_peak
 from report import Figures
 from variants import Variant
-from world import Server
 
 PAGES = ('rev', 'json-rev', 'raw-rev', 'shortlog', 'graph')
 LATER = 5

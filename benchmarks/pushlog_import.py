@@ -26,7 +26,7 @@ from mercurial.node import nullid
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
-from old_pushlog import SCHEMA
+from helpers.old_pushlog import SCHEMA
 
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
 EACH = 3

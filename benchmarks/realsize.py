@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / 'tests'))
 
 import history
 from exchange import check, exchange
+from helpers.world import HG, World
 from measuring import stand_in_for_ssh
 from pages import many, pages
 from report import Figures, load, machine, table
 from throughput import throughput
 from variants import Variant, backend
-from world import HG, World
 
 import hgext_headless
 

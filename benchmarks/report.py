@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from helpers.world import HG
 from measuring import Used
-from world import HG
 
 #: Digits after the point.
 _DIGITS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 import history
 from drafts import commits
 from exchange import TRANSPORTS
+from helpers.world import Clone, World
 from measuring import run_hg
 from report import Figures
 from variants import Variant
-from world import Clone, World
 
 CLIENTS = 8
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 import history
-import services as running
 from drafts import commits
+from helpers import services as running
+from helpers.world import Clone, Server, World
 from seed import seed
-from world import Clone, Server, World
 
 REPOSITORY = 'bench'
 _STOCK = '[phases]\npublish = no\n[web]\npush_ssl = no\nallow-push = *\n'

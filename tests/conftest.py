@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-import services as running
-from world import Clone, Server, World
+from helpers import services as running
+from helpers.world import Clone, Server, World
 
 _numbers = itertools.count()
 

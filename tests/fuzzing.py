@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from forge import Forged
+from helpers.forge import Forged
+from helpers.world import Server, World
 from mercurial import extensions, ui as uimod, util
 from mercurial.hgweb import hgweb
-from world import Server, World
 
 #: Seconds and bytes that one request may take.
 SLOW = 20

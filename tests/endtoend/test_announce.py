@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import pytest
-from consumer import Consumer
-from web import fetch_json
-from world import HG
+from helpers.consumer import Consumer
+from helpers.web import fetch_json
+from helpers.world import HG
 
 ANNOUNCE = 'admin::headless-announce'
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from world import HG
+from helpers.world import HG
 
 
 def listed(alice, url: str) -> dict[str, str]:

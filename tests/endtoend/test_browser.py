@@ -12,7 +12,10 @@ import pytest
 
 _CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
-pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason='Chromium is not installed')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(_CHROMIUM is None, reason='Chromium is not installed'),
+]
 
 
 def browse(url: str, folder: Path, *options: str) -> str:

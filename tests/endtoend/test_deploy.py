@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-import services as running
-from documents import block
-from web import fetch, fetch_json
-from world import HG, free_url, unrequire
+from helpers import services as running
+from helpers.documents import block
+from helpers.web import fetch, fetch_json
+from helpers.world import HG, free_url, unrequire
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / 'docs' / 'operating.rst').read_text()

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import pytest
-import services as running
 from conftest import fresh
-from web import fetch, fetch_json
-from world import HG, free_url
+from helpers import services as running
+from helpers.web import fetch, fetch_json
+from helpers.world import HG, free_url
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 
@@ -129,6 +129,7 @@ def test_entrypoint(world, services, tmp_path):
         assert bob.log(template='{phase}\n') == ['public', 'draft']
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
 def test_gunicorn(make_server, world, tmp_path):
     """Links begin with what the client sees, and nobody sets the user but the proxy."""
@@ -157,6 +158,7 @@ def test_gunicorn(make_server, world, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
 @pytest.mark.skipif(shutil.which('nginx') is None, reason='nginx is missing')
 @pytest.mark.skipif(shutil.which('openssl') is None, reason='openssl is missing')

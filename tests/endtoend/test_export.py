@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from old_pushlog import write
-from web import fetch_json
-from world import HG, Clone, Server, World
+from helpers.old_pushlog import write
+from helpers.web import fetch_json
+from helpers.world import HG, Clone, Server, World
 
 
 def pushlog(path: Path) -> dict[int, tuple[bytes, int, list[str]]]:

@@ -12,10 +12,10 @@ import time
 
 import boto3
 import pytest
-import services as running
 from conftest import fresh
-from web import fetch_json
-from world import HG, Server, unrequire
+from helpers import services as running
+from helpers.web import fetch_json
+from helpers.world import HG, Server, unrequire
 
 FOLLOW = 'admin::headless-follow'
 

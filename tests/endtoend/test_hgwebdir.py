@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from balancer import balanced
-from web import fetch, fetch_json
-from world import HG, Server, free_url
+from helpers.balancer import balanced
+from helpers.web import fetch, fetch_json
+from helpers.world import HG, Server, free_url
 
 PATHS = ('try', 'group/other')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from world import Server
+from helpers.world import Server
 
 #: What a push runs with stock hg, but for what belongs to a transaction.
 OURS = ('prechangegroup', 'pretxnchangegroup', 'prepushkey', 'pushkey', 'changegroup', 'incoming')

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from conftest import EITHER
-from embedded import make_old, objects, store_of
-from web import fetch, fetch_json
-from world import HG, Server
+from helpers.embedded import make_old, objects, store_of
+from helpers.web import fetch, fetch_json
+from helpers.world import HG, Server
 
 
 def known(server: Server, clone, *nodes: str) -> list[bool]:

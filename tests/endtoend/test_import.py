@@ -11,12 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import many_drafts
 import pytest
 from conftest import EITHER, fresh
+from helpers import many_drafts
+from helpers.web import fetch_json
+from helpers.world import HG, Clone, Server, World
 from mercurial import localrepo, ui as uimod
-from web import fetch_json
-from world import HG, Clone, Server, World
 
 from hgext_headless.bundles import write_checked
 from hgext_headless.bundles.ancestry import Stack

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import sqlalchemy
 from conftest import EITHER
-from old_pushlog import write
-from web import fetch_json
-from world import HG, Server
+from helpers.old_pushlog import write
+from helpers.web import fetch_json
+from helpers.world import HG, Server
 
 from hgext_headless import pushlog2
 from hgext_headless.catalog import schema

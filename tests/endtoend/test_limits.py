@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from world import Clone, Server, World
+from helpers.world import Clone, Server, World
 
 BIG = 'x' * 3000
 

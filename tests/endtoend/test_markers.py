@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 import sqlalchemy
-from world import Clone, Server, World
+from helpers.world import Clone, Server, World
 
 from hgext_headless.catalog import catalog, markers as stored, schema
 

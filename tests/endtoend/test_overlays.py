@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 
-from many_drafts import heads
-from web import fetch, fetch_json
+from helpers.many_drafts import heads
+from helpers.web import fetch, fetch_json
 
 SURVIVORS = """
 import gc, os, sys

@@ -6,8 +6,8 @@ import concurrent.futures
 import json
 import re
 
-from web import fetch, fetch_json, fetch_page
-from world import Clone, Server
+from helpers.web import fetch, fetch_json, fetch_page
+from helpers.world import Clone, Server
 
 _WEB = '[web]\nname = the repository\nallow-archive = zip gz bz2\n'
 #: What an ordinary repository's pages do not have.

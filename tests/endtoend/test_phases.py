@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-import services as running
-from balancer import balanced
-from many_drafts import heads
-from world import HG
+from helpers import services as running
+from helpers.balancer import balanced
+from helpers.many_drafts import heads
+from helpers.world import HG
 
 
 def drafts(clone, revs='draft()'):

@@ -10,9 +10,9 @@ import subprocess
 
 import pytest
 from conftest import EITHER
-from embedded import objects
-from many_drafts import stack
-from world import HG, Clone, unrequire
+from helpers.embedded import objects
+from helpers.many_drafts import stack
+from helpers.world import HG, Clone, unrequire
 
 
 def test_drafts_take_no_lock(world, make_server, transport):

@@ -17,10 +17,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from forge import post
+from helpers.forge import post
+from helpers.web import fetch, fetch_json, fetch_page
+from helpers.world import HG, Clone, Server, World, free_url
 from mercurial import templater
-from web import fetch, fetch_json, fetch_page
-from world import HG, Clone, Server, World, free_url
 
 #: Seconds between the dates of two pushes; the first is at the start of 2020, UTC.
 HOUR = 3600

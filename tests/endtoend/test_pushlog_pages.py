@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from web import fetch_json, fetch_page
-from world import Server, World
+from helpers.web import fetch_json, fetch_page
+from helpers.world import Server, World
 
 STYLES = ('paper', 'gitweb', 'monoblue', 'spartan')
 LINKS = r"""

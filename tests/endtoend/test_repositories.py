@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from world import Server
+from helpers.world import Server
 
 from hgext_headless.catalog import engine, repositories
 

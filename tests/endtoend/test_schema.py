@@ -9,18 +9,18 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from conftest import EITHER
-from web import fetch_json
+from helpers.documents import ROOT
+from helpers.web import fetch_json
 
 from hgext_headless.catalog import schema
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def sql(server, statement: str) -> None:
     """Run a statement on a server's database, whichever it is."""
-    import sqlalchemy
-
     found = re.search('^database = (.*)', (server.root / '.hg' / 'hgrc').read_text(), re.M)
     embedded = f'sqlite:///{server.root}/.hg/headless/catalog.sqlite'
     engine = sqlalchemy.create_engine(found.group(1) if found else embedded)
@@ -112,3 +112,90 @@ def test_previous_code_beside_this(world, make_server, backend):
         assert 'as push 6' in alice.hg('push', '-f', '-r', '.', before)
         assert '1 bundles' in server.hg('admin::headless-follow')
         assert 'all is well' in server.hg('admin::headless-verify', '--full')
+
+
+@pytest.mark.parametrize('kind', ['sqlite', 'postgres'])
+def test_migrations_make_the_models(world, make_server, kind):
+    server = make_server('services' if kind == 'postgres' else 'embedded')
+    server.hg('admin::headless-init')
+    url = re.search('^database = (.*)', (server.root / '.hg/hgrc').read_text(), re.M)
+    catalog = server.root / '.hg' / 'headless' / 'catalog.sqlite'
+    engine = sqlalchemy.create_engine(url.group(1) if url else f'sqlite:///{catalog}')
+    with engine.connect() as connection:
+        # No model can tell what the table of words is: see the tests of search.
+        opts = {
+            'compare_server_default': False,
+            'include_name': lambda name, *rest: not str(name).startswith('changeset_words'),
+        }
+        context = MigrationContext.configure(connection, opts=opts)
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+FIRST_SCHEMA = """\
+DROP TABLE public_log
+DROP TABLE public_history
+DROP TABLE public_bookmarks
+DROP TABLE last_runs
+DROP TABLE announcements
+ALTER TABLE pushes DROP COLUMN size
+DROP TABLE changeset_words
+DROP VIEW audit_log
+DROP TABLE compatibility
+DROP TABLE leases
+ALTER TABLE pushes DROP COLUMN listed
+ALTER TABLE repositories DROP COLUMN imported_pushes
+DROP TABLE draft_roots
+CREATE TABLE revisions (node INTEGER)
+DROP TABLE push_branches
+DROP TABLE marker_nodes
+DROP TABLE markers
+DROP TABLE tombstones
+DROP TABLE doomed
+DROP TABLE audit
+DROP INDEX ix_bookmarks_repository_id_updated
+DROP INDEX ix_bookmarks_repository_id_node
+DROP INDEX ix_bundles_repository_id_head
+DROP INDEX ix_bundles_repository_id_created
+ALTER TABLE bookmarks DROP COLUMN updated
+ALTER TABLE repositories DROP COLUMN importing_push_id
+ALTER TABLE repositories DROP COLUMN imported_push_id"""
+
+
+def test_upgrade_of_the_schema(world, make_server, backend):
+    """From the first one, with pushes in it."""
+    server = make_server(backend)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a')
+    alice.hg('branch', '-q', 'feature')
+    alice.commit('b')
+    alice.hg('push', '-q', '--new-branch')
+    hgrc = (server.root / '.hg' / 'hgrc').read_text()
+    configured = re.search(r'^database = (.*)$', hgrc, re.M)
+    embedded = f'sqlite:///{server.root}/.hg/headless/catalog.sqlite'
+    engine = sqlalchemy.create_engine(configured.group(1) if configured else embedded)
+    read = sqlalchemy.text('SELECT branch, push_id FROM push_branches ORDER BY branch')
+
+    def rows():
+        with engine.begin() as connection:
+            return [(bytes(branch), push_id) for branch, push_id in connection.execute(read)]
+
+    before = rows()
+    assert before == [(b'default', 1), (b'feature', 1)]
+    world.restart()  # an upgrade of code that has seen the new schema is none
+    with engine.begin() as connection:
+        if backend == 'embedded':
+            connection.execute(sqlalchemy.text('DROP TRIGGER changeset_words_deleted'))
+        for statement in FIRST_SCHEMA.split('\n'):
+            connection.execute(sqlalchemy.text(statement))
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '0001'"))
+    alice.commit('c')
+    # By a process of its own: one that runs has seen the schema.
+    assert 'schema of the database is older' in alice.hg('push', '-f', '-r', '.', code=255, env={})
+    out = server.hg('admin::headless-init')
+    assert f'upgraded the schema from 0001 to {schema.REVISION}' in out
+    assert 'up to date' in server.hg('admin::headless-init')
+    assert rows() == before
+    alice.hg('push', '-q', '-f', '-r', '.')
+    assert rows() == [*before, (b'feature', 2)]
+    engine.dispose()

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 from conftest import EITHER
-from web import fetch, fetch_json, fetch_page
-from world import Clone, Server
+from helpers.web import fetch, fetch_json, fetch_page
+from helpers.world import Clone, Server
 
 #: Per push: description, author.
 PUSHES = [

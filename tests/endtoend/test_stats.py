@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from web import fetch, fetch_json
-from world import Server
+from helpers.web import fetch, fetch_json
+from helpers.world import Server
 
 
 def log_lines(server: Server) -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pgproxy import proxy
-from web import fetch
+from helpers.pgproxy import proxy
+from helpers.web import fetch
 
 from hgext_headless.catalog import catalog, engine, lease
 

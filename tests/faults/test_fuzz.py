@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from forge import NULL
-from lying import forged, honest, refuse, server
+from helpers.forge import NULL
+from helpers.lying import forged, honest, refuse, server
 
 __all__ = ['forged', 'honest', 'server']
 

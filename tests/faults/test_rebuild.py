@@ -8,8 +8,8 @@ import re
 import shutil
 
 import pytest
-from embedded import make_old, objects
-from web import fetch_json
+from helpers.embedded import make_old, objects
+from helpers.web import fetch_json
 
 
 def problems(server, *args) -> list[str]:

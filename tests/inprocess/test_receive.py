@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
-from forge import NULL, Forged, full
+from helpers.forge import NULL, Forged, full
+from helpers.world import Server, World
 from mercurial import changegroup, hg, ui as uis
-from world import Server, World
 
 from hgext_headless import timings
 from hgext_headless.bundles import check_received, check_written, write_checked

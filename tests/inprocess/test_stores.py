@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import services as running
+from helpers import services as running
 
 from hgext_headless.errors import Corrupt, Temporary
 from hgext_headless.store import Object, Store, files, object_keys, s3

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import block
-from web import fetch
-from world import HG, Clone, Server, World, unrequire
+from helpers.documents import block
+from helpers.web import fetch
+from helpers.world import HG, Clone, Server, World, unrequire
 
 from hgext_headless import requirement
 

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from world import BELOW_HGWEBDIR
+from helpers.world import BELOW_HGWEBDIR
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -6,8 +6,9 @@ import re
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / 'docs' / 'operating.rst').read_text()
+
 
 def block(name: str) -> str:
     """The code block of that name."""

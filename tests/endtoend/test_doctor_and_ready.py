@@ -6,10 +6,10 @@ import json
 import re
 
 import pytest
-import services as running
 import sqlalchemy
-from web import fetch, fetch_json
-from world import Server
+from helpers import services as running
+from helpers.web import fetch, fetch_json
+from helpers.world import Server
 
 DOCTOR = 'admin::headless-doctor'
 

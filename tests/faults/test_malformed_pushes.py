@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.server
+import re
 import struct
+import subprocess
+import sys
 import threading
 
 import pytest
-from forge import NULL, Forged, compressed, interrupted, post
-from lying import accept, alice, forged, honest, refuse, server
+from helpers.forge import NULL, Forged, compressed, interrupted, post
+from helpers.lying import accept, alice, failed_push, forged, honest, refuse, server
 from mercurial import bookmarks
 
 __all__ = ['alice', 'forged', 'honest', 'server']
@@ -295,3 +298,137 @@ def test_old_conversion(world, alice):
     forged.change_changeset(lambda text: text.replace(b'\nf\n\n', b'\n\n', 1))
     bob = accept(world, alice.server, forged)
     assert (bob.root / 'f').read_text() == 'one'
+
+
+_EVIL = """
+import sys
+from mercurial import context, hg, ui as uimod
+ui = uimod.ui.load()
+repo = hg.repository(ui, sys.argv[1].encode())
+name = sys.argv[2].encode()
+def content(repo, memctx, path):
+    return context.memfilectx(repo, memctx, path, b'data')
+with repo.lock():
+    node = context.memctx(
+        repo, (repo[b'tip'].node(), None), b'evil', [name], content, b'evil').commit()
+"""
+
+
+def test_file_names_that_lie(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    for name in ('../x', '.hg/hgrc', 'a/../../x', '.HG/hgrc', 'sub/.hg/hgrc'):
+        subprocess.run([sys.executable, '-c', _EVIL, alice.root, name], env=world.env, check=True)
+        assert alice.log('draft()')
+        line = failed_push(server, alice, 'refused')
+        assert f"'{name}'" in line
+        alice.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', 'draft()')
+
+
+def test_too_large(world, make_server, transport):
+    server = make_server('embedded', settings='max-push-size = 1 MB\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('a', b'0' * 2_000_000)  # compresses well
+    assert 'max-push-size' in failed_push(server, alice, 'refused')
+
+
+_MAKE = """
+import io, sys
+from mercurial import bundle2, ui as uimod, util
+from mercurial.utils import compression
+kind, path = sys.argv[1:]
+ui = uimod.ui.load()
+b = bundle2.bundle20(ui)
+if kind == 'unknown part':
+    b.newpart(b'NOSUCHPART', data=b'x')
+elif kind == 'unknown version':
+    part = b.newpart(b'changegroup', data=b'x')
+    part.addparam(b'version', b'99')
+elif kind == 'bomb':
+    import struct
+    def stream():
+        yield b'HG20'
+        params = b'Compression=ZS'
+        yield struct.pack('>i', len(params)) + params
+        def inner():
+            header = bytes([11]) + b'CHANGEGROUP' + struct.pack('>I', 0) + bytes([1, 0])
+            header += bytes([7, 2]) + b'version' + b'02'
+            yield struct.pack('>i', len(header)) + header
+            # One chunk of a changegroup, in payload chunks as hg makes them, or as one.
+            size = 600 * 1024 * 1024
+            yield struct.pack('>i', size)
+            yield struct.pack('>i', size)
+            for _ in range(size // (1 << 20)):
+                yield bytes(1 << 20)
+        engine = util.compengines[b'zstd']
+        yield from engine.compressstream(inner())
+    with open(path, 'wb') as out:
+        out.writelines(stream())
+    sys.exit()
+elif kind == 'small chunks':
+    import struct
+    def data():
+        yield struct.pack('>l', 600 * 1024 * 1024)
+        for _ in range(600):
+            yield bytes(1 << 20)
+    part = b.newpart(b'changegroup', data=data())
+    part.addparam(b'version', b'02')
+    b.setcompression(b'ZS')
+with open(path, 'wb') as out:
+    out.writelines(b.getchunks())
+"""
+
+
+def made(world, kind) -> bytes:
+    path = world.folder / 'made.hg'
+    subprocess.run([sys.executable, '-c', _MAKE, kind, path], env=world.env, check=True)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize('kind', ['unknown part', 'unknown version'])
+def test_unknown(world, make_server, kind):
+    server = make_server('embedded')
+    answer = post(server.start(), made(world, kind))
+    assert 'headless: refused' in answer, answer
+    assert ('nosuchpart' in answer.lower()) == (kind == 'unknown part')
+
+
+@pytest.mark.parametrize('kind', ['bomb', 'small chunks'])
+def test_bomb(world, make_server, kind):
+    """A chunk of 600 MB in a tiny stream does not make the server large."""
+    server = make_server('embedded')
+    post(server.start(), made(world, 'unknown part'))  # what is imported is imported
+    pid = server.pid
+
+    def high_water() -> int:
+        with open(f'/proc/{pid}/status') as status:
+            return int(re.search(r'VmHWM:\s*(\d+)', status.read()).group(1)) // 1024
+
+    before = high_water()
+    body = made(world, kind)
+    assert len(body) < 200_000
+    answer = post(server.start(), body)
+    assert 'headless: refused' in answer, answer
+    assert high_water() - before < 200
+
+
+def bundle_of(clone) -> bytes:
+    clone.hg('bundle', '-q', '-t', 'none-v2', '--base', 'public()', '-r', '.', 'b.hg')
+    return (clone.root / 'b.hg').read_bytes()
+
+
+def test_truncated_and_changed(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    tip = alice.commit('a', 'some content that stands in the bundle\n')
+    body = bundle_of(alice)
+    for cut in (10, 60, len(body) // 2, len(body) - 30):
+        answer = post(server.start(), body[:cut])
+        assert re.search('headless: (temporary|refused)', answer), (cut, answer)
+    changed = body.replace(b'some content that', b'evil content that')
+    assert changed != body
+    answer = post(server.start(), changed)
+    assert 'headless: refused: a revision does not fit its hash' in answer
+    assert server.changesets() == 3
+    assert 'unknown revision' in alice.hg('identify', '-r', tip, server.start(), code=255)
+    assert 'as push 1' in post(server.start(), body)

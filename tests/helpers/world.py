@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy
-from cmdserver import CommandServer
 
+from helpers.cmdserver import CommandServer
 from hgext_headless import requirement
 
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from world import Clone
+from helpers.world import Clone
 
 _SCRIPT = """
 import sys

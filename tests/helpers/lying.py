@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
-from embedded import objects
-from forge import Forged, post
-from world import Server, World
+
+from helpers.embedded import objects
+from helpers.forge import Forged, post
+from helpers.world import Server, World
 
 
 @pytest.fixture
@@ -71,3 +73,16 @@ def accept(world, server, forged, name='bob', **options):
     bob = world.clone(server.start(), name, '-r', forged.head)
     bob.verified()
     return bob
+
+
+def failed_push(server, clone, kind, *, public=3):
+    """One line, of a kind; the server as it was, the client's draft a draft."""
+    started = time.monotonic()
+    out = clone.hg('push', '-f', code=255)
+    assert time.monotonic() - started < 35
+    lines = [line for line in out.splitlines() if 'headless:' in line]
+    assert len(lines) == 1, out
+    assert f'headless: {kind}: ' in lines[0], out
+    assert server.changesets() == public
+    assert all(line.endswith('draft') for line in clone.log('draft()'))
+    return lines[0]

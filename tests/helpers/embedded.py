@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from world import Server
+from helpers.world import Server
 
 
 def store_of(server: Server) -> Path:

@@ -10,7 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from web import fetch
+from helpers.web import fetch
 
 from hgext_headless.wire import signed_links
 

@@ -1,0 +1,89 @@
+"""A process that has nothing to do with drafts imports nothing; the command server of chg does."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+from helpers.world import HG
+
+
+class Imported:
+    """What the processes of a server import; each says it when it ends."""
+
+    def __init__(self, world, server):
+        self._folder = world.folder / 'modules'
+        self._folder.mkdir()
+        self._spy = world.folder / 'spy.py'
+        self._spy.write_text(
+            'import atexit, os, sys\n'
+            'def write():\n'
+            f'    with open({str(self._folder)!r} + "/%d" % os.getpid(), "w") as out:\n'
+            '        out.write("\\n".join(sys.modules))\n'
+            'atexit.register(write)\n'
+        )
+        self.watch(server)
+
+    def watch(self, server):
+        with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+            hgrc.write(f'[extensions]\nspy = {self._spy}\n')
+
+    def since(self) -> set[str]:
+        found: set[str] = set()
+        for path in self._folder.iterdir():
+            found.update(path.read_text().split('\n'))
+            path.unlink()
+        return found
+
+
+def test_no_imports_without_drafts(world, make_server):
+    server = make_server('embedded')
+    imported = Imported(world, server)
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.hg('pull')
+    alice.hg('incoming', code=1)
+    alice.hg('identify', '--id', 'default')
+    seen = imported.since()
+    assert 'mercurial.wireprotoserver' in seen
+    assert seen & {'sqlalchemy', 'boto3', 'botocore', 'alembic', 'psycopg2'} == set()
+    # Clients ask for the list of bookmarks first, whatever they push.
+    alice.hg('push', code=1)
+    assert 'sqlalchemy' in imported.since()
+    server.configure('listed-bookmarks = 0\n')
+    imported.watch(server)
+    alice.hg('push', code=1)
+    assert 'sqlalchemy' not in imported.since()
+    alice.commit('a')
+    alice.hg('push')
+    assert 'sqlalchemy' in imported.since()
+
+
+def test_the_command_server_of_chg_imports_for_its_children(world, make_server):
+    server = make_server('services')
+    server.hg('admin::headless-init')
+    imported = Imported(world, server)
+    server.hg('identify')
+    assert 'sqlalchemy' not in imported.since()
+    server.hg('identify', env={'CHGINTERNALMARK': ''})
+    assert {'sqlalchemy', 'psycopg2', 'boto3'} <= imported.since()
+
+
+@pytest.mark.skipif(shutil.which('chg') is None, reason='chg is not installed')
+def test_push_through_chg(world, make_server):
+    server = make_server('services')
+    server.hg('admin::headless-init')
+    with tempfile.TemporaryDirectory() as folder:  # the path of a socket has to be short
+        chg = world.folder / 'chg'
+        chg.write_text(f'#!/bin/sh\nCHGHG={HG} CHGSOCKNAME={folder}/s exec chg "$@"\n')
+        chg.chmod(0o755)
+        alice = world.clone(server.url('ssh'), 'alice')
+        for name in ('a', 'b', 'c'):
+            node = alice.commit(name)
+            out = alice.hg('push', '--remotecmd', chg)
+            assert 'stored 1 changeset' in out
+        bob = world.clone(server.url('ssh'), 'bob')
+        bob.hg('pull', '-r', node, '--remotecmd', chg)
+        assert len(bob.log('draft()')) == 3
+        subprocess.run([chg, '--kill-chg-daemon'], env=world.env, check=True)

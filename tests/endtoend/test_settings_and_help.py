@@ -1,0 +1,88 @@
+"""Every setting is documented; without settings, a repository is stock's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from helpers.documents import ROOT
+
+
+def test_hgrc_example_shows_every_item():
+    from hgext_headless import config
+
+    text = (ROOT / 'hgrc.example').read_text().partition('[headless]')[2]
+    text = text.partition('[headless-links]')[0]
+    shown = dict(re.findall(r'^#?([a-z0-9-]+) = (.*)$', text, re.M))
+    assert set(shown) == {item.decode() for item, _default in config.ITEMS}
+    for item, default in config.ITEMS:
+        if default not in (None, []):
+            text_of = default.decode() if isinstance(default, bytes) else str(default)
+            assert shown[item.decode()] == text_of
+
+
+def test_help(world, make_server):
+    from hgext_headless import config
+
+    server = make_server('embedded')
+    assert 'Headless Repositories' in server.hg('help', 'headless')
+    text = server.hg('help', 'config.headless')
+    for item, _default in config.ITEMS:
+        assert f'"{item.decode()}"' in text
+    assert 'headless-init' in server.hg('help', 'admin::headless-init')
+
+
+@pytest.mark.parametrize('extensions', [('push', 'web'), ('web', 'push'), ('push',), ('web',)])
+def test_no_warnings(world, make_server, extensions):
+    server = make_server('embedded', extensions=extensions)
+    assert server.hg('log', '-r', 'null', '-T', 'x', '--config', 'devel.all-warnings=yes') == 'x'
+
+
+def test_ordinary_repository(world):
+    """With the extensions loaded for all, a repository without settings is stock's."""
+    with open(world.env['HGRCPATH'], 'a') as hgrc:
+        hgrc.write('[extensions]\nhgext_headless.push =\nhgext_headless.web =\n')
+    server = world.init('server')
+    server.commit('a')
+    server.hg('phase', '--public', '.')
+    alice = world.clone(str(server.root), 'alice')
+    (server.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
+    tip = alice.commit('b')
+    alice.hg('push')
+    assert server.log('tip') == [f'{tip} draft']
+    assert 'no changes found' in alice.hg('push', code=1)
+    assert not (server.root / '.hg' / 'headless').exists()
+    assert 'no [headless] settings' in server.hg('admin::headless-init', code=255)
+
+
+def test_removed_settings(world, make_server):
+    """They are told of once, and not to clients; pushes go on."""
+    server = make_server('embedded', 'metrics-dir = /nowhere\n')
+    lines = server.hg('admin::headless-doctor', code=None).splitlines()
+    [line] = [line for line in lines if 'metrics-dir' in line]
+    assert line.startswith('warning: headless.metrics-dir was removed: ')
+    clone = world.clone(server.url('ssh'), 'clone')
+    clone.commit('draft')
+    assert 'was removed' not in clone.hg('push')
+    server.configure('metrics-dir =\n')
+    assert 'metrics-dir' not in server.hg('admin::headless-stats')
+
+
+def test_removed_guards(world, make_server, monkeypatch):
+    """What was closed by a setting that is gone stays closed."""
+    hide = world.folder / 'guard.py'
+    hide.write_text(
+        'from hgext_headless import config\n'
+        "config.REMOVED[b'closed'] = config.Removed('set it elsewhere', is_guard=True)\n"
+    )
+    server = make_server('embedded', 'closed = yes\n')
+    server.configure('closed = yes\n', f'[extensions]\nguard = {hide}\n')
+    clone = world.clone(str(world.init('other').root), 'clone')
+    clone.commit('draft')
+    refusal = 'headless: misconfigured: headless.closed was removed: set it elsewhere'
+    for out in (
+        server.hg('admin::headless-stats', code=255),
+        clone.hg('push', '-f', server.url('ssh'), code=255),
+    ):
+        assert refusal in out
+    assert not (server.root / '.hg' / 'headless').exists()

@@ -1,0 +1,122 @@
+"""Settings, schemas and packages with which a server cannot work: said at once, by name."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from helpers.lying import failed_push
+
+
+def test_missing_schema(world, make_server):
+    server = make_server('embedded')
+    database = world.folder / 'other.sqlite'
+    server.configure(f'database = sqlite:///{database}\nlink-secret = s\n')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    line = failed_push(server, alice, 'misconfigured')
+    assert 'hg admin::headless-init' in line
+    server.hg('admin::headless-init')
+    assert 'as push 1' in alice.hg('push')
+    assert 'up to date' in server.hg('admin::headless-init')
+
+
+def test_newer_schema(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    alice.hg('push')
+    server.sql("UPDATE alembic_version SET version_num = '9999'")
+    alice.commit('b')
+    assert 'newer (9999)' in failed_push(server, alice, 'misconfigured')
+
+
+def test_missing_package(world, make_server):
+    """Fail closed: what can't be imported does not let a draft in."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    fake = world.folder / 'fake'
+    fake.mkdir()
+    (fake / 'sqlalchemy.py').write_text('raise ImportError("no sqlalchemy here")\n')
+    world.env['PYTHONPATH'] = str(fake)
+    assert 'no sqlalchemy here' in failed_push(server, alice, 'misconfigured')
+
+
+WRONG = [
+    ('public', 'maybe'),
+    ('max-push-size', 'huge'),
+    ('max-push-size', '0'),
+    ('max-push-size', '6 GB\nstore = s3://drafts'),
+    ('link-ttl', '604801'),
+    ('link-ttl', 'x'),
+    ('inline', 'sometimes'),
+    ('database', 'postgresql://x/y'),
+    ('store', 'ftp://x'),
+    ('repository', 'a/b'),
+    ('bundle-url', 'ftp://x'),
+    ('link-base', 'https://h/' + 'x' * 200),
+]
+
+
+def test_wrong_item(world, make_server):
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    for item, value in WRONG:
+        server.configure(f'{item} = {value}\n')
+        (line,) = server.hg('log', code=255).splitlines()
+        assert f'headless.{item}' in line
+        assert item in alice.hg('push', code=255)
+    server.configure('')
+    assert server.changesets() == 3
+
+
+@pytest.mark.parametrize('requirement', ['lfs', 'treemanifest'])
+def test_repositories_that_cannot_be(world, make_server, requirement):
+    server = make_server('embedded', public=0)
+    with open(server.root / '.hg' / 'requires', 'a') as requires:
+        requires.write(f'{requirement}\n')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[extensions]\nlfs =\n')
+    out = server.hg('log', code=255)
+    assert f'requirement "{requirement}"' in out
+
+
+@pytest.mark.parametrize('item', ['link-base', pytest.param('bundle-url', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http://exa mple.com/',
+        'http://example.com/\x07',
+        'http://example.com/caf\u00e9',
+        'http://user@example.com/',
+        'http://user:geheim@example.com/',
+        'http://example.com:99999/',
+        'http://example.com:port/',
+        'https://[::1/x',
+        'http://:80/',
+        'ftp://example.com/',
+        '/relative',
+    ],
+)
+def test_urls(world, make_server, item, url):
+    """A setting that cannot work is told at once, by its name."""
+    server = make_server('embedded', settings=f'{item} = {url}\n')
+    out = server.hg('log', '-r', 'tip', code=255)
+    assert out.count('\n') == 1 and f'headless: misconfigured: headless.{item} ' in out, out
+    assert 'geheim' not in out
+
+
+@pytest.mark.parametrize('package', ['boto3', 'psycopg2', 'sqlalchemy'])
+def test_package_that_is_missing_at_the_start(world, make_server, tmp_path, package):
+    """Said when a server starts, and not to whoever pushes first."""
+    server = make_server(
+        settings='database = postgresql+psycopg2://x@127.0.0.1:1/x\nstore = s3://bucket\n'
+        'link-secret = x\n'
+    )
+    (tmp_path / 'sitecustomize.py').write_text(f"import sys\nsys.modules['{package}'] = None\n")
+    path = os.pathsep.join([str(tmp_path), world.env.get('PYTHONPATH', '')])
+    out = server.hg('serve', '--port', '0', '--daemon', env={'PYTHONPATH': path}, code=255)
+    line = f'abort: headless: misconfigured: the package {package} is missing on this server\n'
+    assert out.endswith(line), out

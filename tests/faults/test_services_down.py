@@ -1,0 +1,103 @@
+"""A server whose database or store is down, and one that dies."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from helpers.lying import failed_push
+from helpers.world import free_url
+
+
+@pytest.mark.parametrize(
+    ('broken', 'transport'),
+    [
+        ('database', 'http'),
+        ('store', 'ssh'),
+        ('credentials', 'http'),
+        pytest.param('database', 'ssh', marks=pytest.mark.slow),
+        pytest.param('store', 'http', marks=pytest.mark.slow),
+        pytest.param('credentials', 'ssh', marks=pytest.mark.slow),
+    ],
+)
+def test_services_down(world, make_server, transport, broken):
+    server = make_server('services')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('a')
+    hgrc = server.root / '.hg' / 'hgrc'
+    text = hgrc.read_text()
+    if broken == 'database':
+        text = re.sub(
+            'database = .*',
+            f'database = postgresql+psycopg2://u:geheim@127.0.0.1:{free_url()[1]}/x',
+            text,
+        )
+    elif broken == 'store':
+        text = re.sub(
+            's3-endpoint-url = .*', f's3-endpoint-url = http://127.0.0.1:{free_url()[1]}', text
+        )
+    else:
+        world.env['AWS_SECRET_ACCESS_KEY'] = 'wrong'
+    hgrc.write_text(text)
+    if transport == 'http':
+        server.stop()
+        alice.hg('paths')
+        url = server.start()
+        (alice.root / '.hg' / 'hgrc').write_text(f'[paths]\ndefault = {url}\n')
+    line = failed_push(server, alice, 'temporary')
+    assert 'geheim' not in line
+    bob = world.clone(server.url(transport), 'bob')
+    assert 'no changes found' in bob.hg('pull') and len(bob.log()) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('slow', ['database', 'store'])
+def test_services_that_hang(world, make_server, slow):
+    server = make_server('services')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    with socket.socket() as silent:
+        silent.bind(('127.0.0.1', 0))
+        silent.listen(20)
+        port = silent.getsockname()[1]
+        hgrc = server.root / '.hg' / 'hgrc'
+        text = hgrc.read_text()
+        if slow == 'database':
+            text = re.sub(
+                'database = .*', f'database = postgresql+psycopg2://u@127.0.0.1:{port}/x', text
+            )
+        else:
+            text = re.sub(
+                's3-endpoint-url = .*', f's3-endpoint-url = http://127.0.0.1:{port}', text
+            )
+        hgrc.write_text(text)
+        failed_push(server, alice, 'temporary')
+
+
+def test_lost_object(world, make_server):
+    """A promise is not made for an object that is not there."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    tip = alice.commit('a')
+    alice.hg('push')
+    for path in (server.root / '.hg' / 'headless' / 'store').rglob('*.hg'):
+        path.unlink()
+    bob = world.clone(server.url('http'), 'bob')
+    out = bob.hg('pull', '-r', tip, code=255)
+    assert 'headless: corrupt' in out
+    assert bob.log('draft()') == []
+
+
+def test_killed_server(world, make_server):
+    """A push whose server dies leaves what it was; the next one succeeds."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[hooks]\npretxnchangegroup.die = kill -9 $PPID\n')
+    alice.hg('push', code=255)
+    server.configure('')
+    assert server.changesets() == 3
+    assert 'no interrupted transaction available' in server.hg('recover', code=1)
+    assert 'as push 1' in alice.hg('push')
