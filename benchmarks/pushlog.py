@@ -35,7 +35,7 @@ from hgext_headless.catalog import (
     words,
 )
 from hgext_headless.catalog.catalog import Catalog
-from hgext_headless.model import Selection
+from hgext_headless.model import Changeset, Selection
 
 CHANGESETS = 3
 USERS = 1000
@@ -134,29 +134,18 @@ def generate(database: engine.Database, name: str, pushes: int) -> None:
                     table.insert(), [{'repository_id': repository_id, **v} for v in values]
                 )
             connection.execute(schema.bundle_changesets.insert(), held)
+            search.record(
+                connection,
+                repository_id,
+                [(row['id'], _changeset(row)) for row in rows[schema.changesets]],
+            )
         print(f'\r{name}: {ids[-1]} pushes', end='', file=sys.stderr)
     print(file=sys.stderr)
 
 
-def fill(database: engine.Database) -> None:
-    """Write the words of all changesets, as an upgrade does."""
-    catalog = Catalog(database, 'large')
-    start = time.perf_counter()
-    below, written = catalog.read(search.highest_id) + 1, 0
-    longest = 0.0
-    while True:
-        step = time.perf_counter()
-        filled = catalog.write(search.fill, below)
-        longest = max(longest, time.perf_counter() - step)
-        if filled is None:
-            break
-        below, written = filled.lowest, written + filled.written
-    print(
-        f'words of {written:,} changesets: {time.perf_counter() - start:.1f} s,'
-        f' at most {longest:.2f} s in one transaction'
-    )
-    with database.writing() as connection:
-        connection.exec_driver_sql('ANALYZE')
+def _changeset(row: dict[str, Any]) -> Changeset:
+    names = ('node', 'p1', 'p2', 'branch', 'author', 'date', 'timezone', 'description')
+    return Changeset(**{name: row[name] for name in names}, files=(), extras=())
 
 
 def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, Any]]:
@@ -298,7 +287,8 @@ def main() -> int:
     for name, pushes in sizes.items():
         if not Catalog(database, name).read(pushlog.last_push_id):
             generate(database, name, pushes)
-    fill(database)
+    with database.writing() as connection:
+        connection.exec_driver_sql('ANALYZE')
     bad = False
     print(f'{"query":28}{"1,000":>10}{arguments.pushes:>12,}{"ratio":>8}   (ms, median)')
     asked = {name: dict(questions(Catalog(database, name), name, n)) for name, n in sizes.items()}

@@ -4,4 +4,4 @@
 hgweb servers. The manual is ``hg help headless``.
 """
 
-__version__ = '0.1.0'
+__version__ = '1.0.0'

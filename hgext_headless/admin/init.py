@@ -1,22 +1,15 @@
-"""``admin::headless-init``: create the schema and the words for search,
-check the store, write the requirement."""
+"""``admin::headless-init``: create the schema, check the store, write the requirement."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .. import hgcompat, requirement
 from ..backend import Backend
-from ..catalog import catalog, engine, migrate, search
+from ..catalog import catalog, diagnosis, engine, migrate
 from ..errors import Refused
 from ..history import append, place
 from ..lifecycle import store_rights
-from . import cli
-
-#: Seconds between two steps. SQLite has one writer, and looks up to ten times a second whether
-#: it is its turn.
-_PAUSE = 0.12
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -39,8 +32,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             b'upgraded the schema from %s to %s\n'
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
-    if backend.catalog.read(search.may_fill):
-        _write_words(ui, backend)
+    if backend.catalog.read(diagnosis.may_write):
         store_rights.check(backend)
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server
@@ -61,18 +53,3 @@ def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
         return
     if backend.catalog.begin_public_log(place.public_heads(repo)):
         ui.status(b'began the log of public history\n')
-
-
-def _write_words(ui: Any, backend: Backend) -> None:
-    """Let search find what older code has recorded. It can be stopped at any time."""
-    written = 0
-    total = backend.catalog.read(search.highest_id)
-    below = total + 1
-    with cli.progress(ui, b'words for search', b'changesets', total) as bar:
-        while (filled := backend.catalog.write(search.fill, below)) is not None:
-            below, written = filled.lowest, written + filled.written
-            bar.update(total + 1 - below)
-            if filled.written:
-                time.sleep(_PAUSE)
-    if written:
-        ui.status(b'wrote the words of %d changesets, for search\n' % written)

@@ -53,6 +53,13 @@ def diagnose(session: Session) -> Diagnosis:
     )
 
 
+def may_write(session: Session) -> bool:
+    """Return whether the database role may write, as that of an hgweb server may not."""
+    if session.connection.dialect.name != 'postgresql':
+        return True
+    return bool(session.scalar(select(func.has_table_privilege('changesets', 'INSERT'))))
+
+
 def probe(session: Session) -> tuple[str, int] | None:
     """Return key and size of the newest object, to check the store; None if there is none."""
     query = (

@@ -220,6 +220,11 @@ def check_schema(connection: sqlalchemy.Connection) -> None:
 
 def check_revision(found: str, min_code: str | None) -> None:
     """Raise `Misconfigured` unless this code may write to a schema of revision ``found``."""
+    if found < schema.FIRST:
+        raise Misconfigured(
+            f'the schema of the database ({found}) is from before 1.0.0, and is not migrated: '
+            'use a new database, and "hg admin::headless-rebuild"'
+        )
     if found < schema.OLDEST:
         raise Misconfigured(
             f'the schema of the database is older ({found}) than this code '

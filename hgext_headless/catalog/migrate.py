@@ -30,7 +30,7 @@ def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None
                 sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_ADVISORY_LOCK))
             )
         before = engine.schema_revision(connection)
-        if before is not None and before > schema.REVISION:
+        if before is not None and not schema.FIRST <= before <= schema.REVISION:
             engine.check_schema(connection)
             return before, before
         if before is None or before < target:

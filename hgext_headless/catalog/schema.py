@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -25,9 +26,11 @@ from sqlalchemy import (
 )
 
 #: The Alembic revision to which "hg admin::headless-init" upgrades a database.
-REVISION = '0007'
+REVISION = '1001'
+#: The revision of 1.0.0. Each later one is reached by migrations.
+FIRST = '1001'
 #: The oldest revision that this code works with. Later ones only remove what older code needs.
-OLDEST = '0007'
+OLDEST = '1001'
 
 #: The ``state`` of a bundle of drafts. Only live bundles are looked up.
 LIVE = 'live'
@@ -73,7 +76,7 @@ compatibility = Table(
 pushes = Table(
     'pushes',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('push_id', BigInteger, primary_key=True, autoincrement=False),
     Column('user', LargeBinary, nullable=False),
     # Seconds since the epoch. They may not ascend with the ids, because clocks jump.
@@ -82,6 +85,8 @@ pushes = Table(
     Column('listed', Integer),
     # Decompressed, in bytes. None: not known.
     Column('size', BigInteger),
+    # From its first byte until it was recorded. None: not known.
+    Column('seconds', Float),
     Index(None, 'repository_id', 'date'),
     Index(None, 'repository_id', 'user', 'push_id'),
 )
@@ -90,7 +95,7 @@ changesets = Table(
     'changesets',
     metadata,
     Column('id', _Id, primary_key=True),
-    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
     Column('node', _Node, nullable=False),
     Column('p1', _Node, nullable=False),
     Column('p2', _Node, nullable=False),
@@ -107,7 +112,7 @@ changesets = Table(
 )
 
 # The words of changesets, for `search`. The tables differ between the databases, and SQLAlchemy
-# cannot describe them in full: migration 0006 creates them. On Postgres ``words`` is an array;
+# cannot describe them in full: the first migration creates them. On Postgres ``words`` is an array;
 # it is passed as text, which is faster.
 changeset_words = table(
     'changeset_words', column('changeset_id', BigInteger), column('words', Text)
@@ -129,7 +134,9 @@ push_changesets = Table(
     # Unique: a changeset has one push that brought it, and consumers expect exactly one.
     Column('changeset_id', ForeignKey('changesets.id'), nullable=False, unique=True),
     ForeignKeyConstraint(
-        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+        ['repository_id', 'push_id'],
+        ['pushes.repository_id', 'pushes.push_id'],
+        ondelete='CASCADE',
     ),
 )
 
@@ -141,7 +148,9 @@ push_branches = Table(
     Column('branch', LargeBinary, primary_key=True),
     Column('push_id', BigInteger, primary_key=True, autoincrement=False),
     ForeignKeyConstraint(
-        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+        ['repository_id', 'push_id'],
+        ['pushes.repository_id', 'pushes.push_id'],
+        ondelete='CASCADE',
     ),
 )
 
@@ -149,7 +158,7 @@ bundles = Table(
     'bundles',
     metadata,
     Column('id', _Id, primary_key=True),
-    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
     Column('key', String(255), nullable=False),
     Column('size', BigInteger, nullable=False),
     Column('sha512', String(128), nullable=False),
@@ -166,7 +175,7 @@ bundles = Table(
 bundle_changesets = Table(
     'bundle_changesets',
     metadata,
-    Column('bundle_id', ForeignKey('bundles.id'), primary_key=True),
+    Column('bundle_id', ForeignKey('bundles.id', ondelete='CASCADE'), primary_key=True),
     Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
     Column('position', Integer, nullable=False),
     Column('is_head', Boolean, nullable=False),
@@ -178,7 +187,7 @@ bundle_changesets = Table(
 draft_roots = Table(
     'draft_roots',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
     Column('changeset_id', ForeignKey('changesets.id'), primary_key=True),
     # Seconds since the epoch, by the database's clock: those of push servers may differ.
     Column('pushed', BigInteger, nullable=False),
@@ -188,7 +197,7 @@ draft_roots = Table(
 bookmarks = Table(
     'bookmarks',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('name', LargeBinary, primary_key=True),
     Column('node', _Node, nullable=False),
     # Seconds since the epoch. Only the newest bookmarks are listed to clients.
@@ -202,7 +211,7 @@ markers = Table(
     'markers',
     metadata,
     Column('id', _Id, primary_key=True),
-    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
     # SHA-256 of ``data``.
     Column('digest', LargeBinary(32), nullable=False),
     Column('predecessor', _Node, nullable=False),
@@ -216,9 +225,9 @@ markers = Table(
 marker_nodes = Table(
     'marker_nodes',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('node', _Node, primary_key=True),
-    Column('marker_id', ForeignKey('markers.id'), primary_key=True),
+    Column('marker_id', ForeignKey('markers.id', ondelete='CASCADE'), primary_key=True),
     Index(None, 'marker_id'),
 )
 
@@ -236,16 +245,18 @@ tombstones = Table(
     # When it went, in seconds since the epoch. None: not known.
     Column('gone', BigInteger),
     ForeignKeyConstraint(
-        ['repository_id', 'push_id'], ['pushes.repository_id', 'pushes.push_id']
+        ['repository_id', 'push_id'],
+        ['pushes.repository_id', 'pushes.push_id'],
+        ondelete='CASCADE',
     ),
     Index(None, 'repository_id', 'node'),
 )
 
 # Objects that are being deleted, or were deleted lately: see `deletions`.
 pending_deletions = Table(
-    'doomed',
+    'pending_deletions',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('key', String(255), primary_key=True),
     # Seconds since the epoch.
     Column('since', BigInteger, nullable=False),
@@ -268,7 +279,7 @@ audit = Table(
     'audit',
     metadata,
     Column('id', _Id, primary_key=True),
-    Column('repository_id', ForeignKey('repositories.id'), nullable=False),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
     Column('date', BigInteger, nullable=False),
     Column('user', LargeBinary, nullable=False),
     Column('action', String(16), nullable=False),
@@ -281,7 +292,7 @@ audit = Table(
 public_history = Table(
     'public_history',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('position', BigInteger, nullable=False),
     # Concatenated nodes: the heads of all that is in the log, and of what was there before it.
     # Some may be ancestors of others.
@@ -293,7 +304,7 @@ public_history = Table(
 public_log = Table(
     'public_log',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     # From 1 on, without gaps.
     Column('position', BigInteger, primary_key=True, autoincrement=False),
     # Its changesets: a bundle in state `PUBLIC`. They build on entries before it.
@@ -311,7 +322,7 @@ public_log = Table(
 public_bookmarks = Table(
     'public_bookmarks',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('name', LargeBinary, primary_key=True),
     Column('node', LargeBinary, nullable=False),
     Column('position', BigInteger, nullable=False),
@@ -322,7 +333,7 @@ public_bookmarks = Table(
 announcements = Table(
     'announcements',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('target', String(100), primary_key=True),
     Column('push_id', BigInteger, nullable=False),
     Column('failures', Integer, nullable=False),
@@ -335,7 +346,7 @@ announcements = Table(
 last_runs = Table(
     'last_runs',
     metadata,
-    Column('repository_id', ForeignKey('repositories.id'), primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('command', String(32), primary_key=True),
     # Seconds since the epoch, by the database's clock.
     Column('ended', BigInteger, nullable=False),

@@ -8,17 +8,17 @@ The database deletes the words of a changeset with its row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import LargeBinary, and_, exists, func, insert, literal, select
+from sqlalchemy import and_, func, insert, literal, select
 
 from ..model import Changeset, Entry, Selection
 from . import pushlog, words
 from .batching import batches, insert_new
-from .schema import changeset_words, changesets, push_changesets, sqlite_changeset_words
+from .schema import changeset_words, push_changesets, sqlite_changeset_words
 from .session import Session
 
 #: Number of the newest pushes that are scanned first: often enough for a page.
@@ -27,15 +27,6 @@ _NEAR = 500
 _RARE = 5000
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
-#: Number of changesets that `fill` reads in one transaction.
-STEP = 2000
-
-
-class Filled(NamedTuple):
-    """The lowest id of the changesets that were read, and the number of those without words."""
-
-    lowest: int
-    written: int
 
 
 def _is_postgres(connection: sqlalchemy.Connection) -> bool:
@@ -54,10 +45,6 @@ def record(
 ) -> None:
     """Write the words of changesets that were just inserted: pairs of id and changeset."""
     found = {i: words.of_changeset(repository_id, c.author, c.description) for i, c in brought}
-    _insert(connection, found)
-
-
-def _insert(connection: sqlalchemy.Connection, found: Mapping[int, Sequence[str]]) -> None:
     if not found:
         return
     if _is_postgres(connection):
@@ -176,58 +163,3 @@ def _that_brought(
         if len(found) == limit:
             break
     return found
-
-
-def may_fill(session: Session) -> bool:
-    """Return whether the database role may write words."""
-    if not _is_postgres(session.connection):
-        return True
-    return bool(session.scalar(select(func.has_table_privilege('changeset_words', 'INSERT'))))
-
-
-def highest_id(session: Session) -> int:
-    """Return the highest id of the changesets of all repositories; 0 if there are none."""
-    return session.scalar(select(func.max(changesets.c.id))) or 0
-
-
-def fill(session: Session, below: int) -> Filled | None:
-    """Write missing words of the next `STEP` changesets, whose ids are below ``below``.
-
-    Return None if there are no such changesets. Words are missing if a changeset is older than
-    the table, or was pushed by older code. The changesets are those of all repositories; the
-    newest come first, because they are searched first.
-    """
-    step = (
-        select(changesets.c.id)
-        .where(changesets.c.id < below)
-        .order_by(changesets.c.id.desc())
-        .limit(STEP)
-        .subquery()
-    )
-    lowest = session.scalar(select(func.min(step.c.id)))
-    if lowest is None:
-        return None
-    table, changeset_id = _table(session.connection)
-    lacking = (
-        select(
-            changesets.c.id,
-            changesets.c.repository_id,
-            changesets.c.author,
-            func.substr(changesets.c.description, 1, words.MAX_TEXT, type_=LargeBinary).label(
-                'description'
-            ),
-        )
-        .where(
-            changesets.c.id.between(lowest, below - 1),
-            ~exists().select_from(table).where(changeset_id == changesets.c.id),
-        )
-        .order_by(changesets.c.id)
-        # A changeset can expire only after this, and its words are deleted with it.
-        .with_for_update(read=True, key_share=True, of=changesets)
-    )
-    found = {
-        row.id: words.of_changeset(row.repository_id, bytes(row.author), bytes(row.description))
-        for row in session.execute(lacking)
-    }
-    _insert(session.connection, found)
-    return Filled(lowest, len(found))

@@ -166,7 +166,7 @@ def test_ready(world, settings, server):
     assert found == {
         'ready': True,
         'database': 'ok',
-        'schema': '0007',
+        'schema': '1001',
         'store': 'ok',
         'pushlog': {'last_push_id': 0},
         'public_history': {'entries': 0, 'seconds': 0},

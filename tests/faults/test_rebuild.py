@@ -194,7 +194,7 @@ def test_forgotten_stay_forgotten(embedded):
     for path, data in held.items():
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(data)
-    server.sql('DELETE FROM doomed')
+    server.sql('DELETE FROM pending_deletions')
     out = server.hg('admin::headless-rebuild', code=1)
     assert 'was removed from this server for good' in out
     is_unknown(server, nodes[3])

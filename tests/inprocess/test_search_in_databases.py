@@ -144,33 +144,6 @@ def test_words_go_with_the_changeset(database):
     assert found(catalog, b'some words') == [2]
 
 
-def test_fill(database, monkeypatch):
-    """Changesets from before, in steps; what has words is left as it is."""
-    monkeypatch.setattr(search, 'STEP', 4)
-    catalogs = [Catalog(database, name) for name in ('one', 'two')]
-    for number in range(9):
-        push(catalogs[number % 2], changeset(b'number%d' % number))
-    assert catalogs[0].write(search.fill, 9) == search.Filled(5, 0)
-    with database.writing() as connection:
-        connection.exec_driver_sql('DELETE FROM changeset_words')
-    push(catalogs[0], changeset(b'late'))
-    assert found(catalogs[0], b'number0') == []
-
-    def fill() -> int:
-        below, written = catalogs[0].read(search.highest_id) + 1, 0
-        while (filled := catalogs[0].write(search.fill, below)) is not None:
-            assert filled.lowest < below and filled.written <= 4
-            below, written = filled.lowest, written + filled.written
-        return written
-
-    assert fill() == 9
-    assert fill() == 0
-    assert found(catalogs[0], b'number8') == [5]
-    assert found(catalogs[1], b'number7') == [4]
-    assert found(catalogs[0], b'late') == [6]
-    assert found(catalogs[1], b'number0') == []
-
-
 def test_one_more_statement(database):
     """Of a push: its words are one statement, whatever it brings."""
     catalog = Catalog(database, 'one')

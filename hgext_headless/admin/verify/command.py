@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import runs, search
+from ...catalog import diagnosis, runs
 from ...errors import Refused
 from .. import cli
 from . import public_history, pushes
@@ -34,7 +34,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         )
     if report.problems > report.repaired:
         return 1
-    if backend.catalog.read(search.may_fill):  # not on an hgweb server
+    if backend.catalog.read(diagnosis.may_write):  # not on an hgweb server
         backend.catalog.write(runs.record, 'verify')
     return 0
 
