@@ -67,6 +67,10 @@ REMOVED: dict[bytes, Removed] = {
     b'metrics-dir': Removed(
         'the counters of headless-metrics come from the database; durations are in headless.events'
     ),
+    b'store-read': Removed('set headless.bundle-url to a CDN in front of the bucket'),
+    b'store-read-region': Removed('set headless.bundle-url to a CDN in front of the bucket'),
+    b's3-storage-class': Removed('give the bucket a life cycle rule'),
+    b's3-kms-key': Removed('give the bucket a default encryption'),
 }
 _warned: set[bytes] = set()
 

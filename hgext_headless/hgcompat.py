@@ -5,7 +5,6 @@ Only this module knows what differs between Mercurial 6.9 and 7.2.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import struct
@@ -28,7 +27,6 @@ from mercurial import (
     pycompat,
     revlog,
     util,
-    worker,
 )
 from mercurial.utils import procutil, urlutil
 
@@ -332,21 +330,6 @@ def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tupl
     except UnicodeError:
         pairs = (pair.partition(b'=') for pair in query.replace(b'+', b' ').split(b'&') if pair)
         return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
-
-
-@contextlib.contextmanager
-def killed_workers_fail() -> Iterator[None]:
-    """Let `worker.worker` raise ``WorkerError`` if a signal kills one of its processes.
-
-    Mercurial sends the same signal to itself then, and ends without a word.
-    """
-    with extensions.wrappedfunction(worker, '_exitstatus', _positive_status):
-        yield
-
-
-def _positive_status(orig: Any, code: int) -> int | None:
-    status: int | None = orig(code)
-    return 128 - status if status is not None and status < 0 else status
 
 
 def hgweb_class() -> Any:

@@ -162,27 +162,28 @@ def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
 @eh.command(
     b'admin::headless-verify',
     [
-        (b'', b'full', None, b'read every object and compare its digests'),
-        (b'', b'sample', b'', b'read a random share of the objects', b'PERCENT'),
+        (b'', b'full', None, b'read every object, and compare its rows with it'),
         (b'', b'repair', None, b'repair what can be repaired'),
         (b'', b'force', None, b'repair even if many objects are missing'),
         (b'', b'since', b'', b'check only what was stored or pushed since', b'DATE'),
         *_FORMATTER,
     ],
-    b'hg admin::headless-verify [--full | --sample PERCENT] [--repair] [--since DATE]',
+    b'hg admin::headless-verify [--full] [--repair] [--since DATE]',
     helpcategory=_CATEGORY,
 )
 def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
     """check that database, store and repository agree
 
-    Every row must have its object, with the right size. With --full, the content of every
-    object must be right; with --sample 1%, that of one object in a hundred. Every object must
+    Every row must have its object, with the size and the SHA-256 that the store tells.
+    With --full, every object is read and its rows are compared with it. Every object must
     have a row. The bases of drafts, and the public changesets that pushes brought, must be in
     the repository. Push ids must have no gap. The log of public history must have all its
     objects.
 
     --since takes a date (see :hg:`help dates`) or an age like 7d or 12h. Objects
-    without a row are reported only if they are older than a day, and not with --since.
+    without a row are reported if they are older than ten minutes, and not with --since: a
+    push died, or the database was restored from a time before them. Several processes share
+    the work (see :hg:`help config.worker`).
 
     With --repair, drop drafts whose object is missing or damaged, so that they can be
     pushed again; create rows for objects without one, as
@@ -192,7 +193,7 @@ def headless_verify(ui: Any, repo: Any, **opts: Any) -> int:
 
     Returns 0 if there are no problems or all were repaired, 1 otherwise.
     """
-    return _run('verify.command', ui, repo, **opts)
+    return _run('verify', ui, repo, **opts)
 
 
 @eh.command(

@@ -10,11 +10,10 @@ from .. import config, hgcompat
 from ..backend import Backend
 from ..catalog import repositories
 from ..errors import HeadlessError
-from . import expire, gc
-from .verify import command as verify
+from . import expire, gc, verify
 
 _EXPIRE: dict[str, Any] = {'older_than': b'', 'user': [], 'push': [], 'rev': [], 'dry_run': None}
-_VERIFY: dict[str, Any] = {'full': None, 'sample': b'', 'repair': None, 'force': None, 'since': b''}
+_VERIFY: dict[str, Any] = {'full': None, 'repair': None, 'force': None, 'since': b''}
 
 
 def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int:

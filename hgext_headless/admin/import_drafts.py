@@ -33,8 +33,6 @@ _BUNDLES = 50
 _CHANGESETS = 1000
 #: Overlays between two collections of garbage.
 _COLLECTED = 10
-#: What packing a bundle takes at least.
-_SECONDS = 0.01
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -131,14 +129,14 @@ def _import(
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bar = stack.enter_context(cli.progress(ui, b'importing', b'heads', len(todo)))
 
-        def pack(heads: Sequence[int]) -> Iterator[_Packed]:
-            for batch in _batches(map(drafts.stack, heads)):
-                yield _packed(repo, under, name, batch, tempfile.mkdtemp(dir=folder))
+        def pack(batch: Sequence[Stack]) -> _Packed:
+            return _packed(repo, under, name, batch, tempfile.mkdtemp(dir=folder))
 
         # Other batches are packed while one is stored.
         storing = stack.enter_context(futures.ThreadPoolExecutor(1))
         stored: futures.Future[imports.Imported] | None = None
-        for packed in parallel.shared(ui, _SECONDS * len(todo), pack, todo):
+        count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
+        for packed in parallel.shared(count, pack, _batches(map(drafts.stack, todo))):
             if stored is not None:
                 total += stored.result()
             stored = storing.submit(_store, backend, packed)

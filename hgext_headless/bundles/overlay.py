@@ -72,12 +72,12 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
 def unbundler(ui: Any, file: BinaryIO, key: str) -> Any:
     """Return Mercurial's reader of the bundle in ``file``, which is the object ``key``.
 
-    Raise `errors.Corrupt` if it is no bundle.
+    Raise `errors.Corrupt` if it is not a bundle.
     """
     try:
         return exchange.readbundle(ui, file, hgcompat.to_bytes(key))
     except error.Abort as exc:
-        raise Corrupt(f'object {key} is no bundle') from exc
+        raise Corrupt(f'object {key} is not a bundle') from exc
 
 
 def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:

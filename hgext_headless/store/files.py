@@ -99,8 +99,8 @@ class FileStore:
                 entries = list(os.scandir(folders.pop()))
             except FileNotFoundError:
                 continue
-            folders += [entry.path for entry in entries if entry.is_dir()]
-            yield from (entry for entry in entries if entry.is_file())
+            folders += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+            yield from (e for e in entries if e.is_file(follow_symlinks=False))
 
     def delete(self, keys: Sequence[str]) -> None:
         with _clear_errors():

@@ -49,7 +49,7 @@ def test_verify_and_repair(embedded):
     assert f'object: {lost}: the object is not in the store\n  holds draft {b}\n' in out
     assert 'counter: 2: is below the highest push id, 3' in out
     assert 'branch: default: is not listed for push 1' in out
-    assert spoiled not in out
+    assert f'object: {spoiled}: object {spoiled} is not what its name says' in out
     found = json.loads(server.hg('admin::headless-verify', '--full', '-Tjson', code=1))
     assert {(f['kind'], f['repaired']) for f in found} == {
         ('object', False),
@@ -63,6 +63,40 @@ def test_verify_and_repair(embedded):
     assert known(server, alice, a, b, c, d) == [True, False, False, False]
     assert 'as push 4' in alice.hg('push', '-f', '-r', b)
     assert known(server, alice, a, b) == [True, True]
+
+
+def test_verify_goes_on_past_a_strange_object(embedded):
+    """What a store does not give is listed, and never dropped; nor is it the end of the check."""
+    server, _alice, _nodes = embedded
+    strange, altered, _sound = objects(server)
+    strange.unlink()
+    strange.symlink_to(strange.name)
+    altered.write_bytes(b'x' * altered.stat().st_size)
+    for args in [(), ('--full',)]:
+        out = server.hg('admin::headless-verify', *args, code=1)
+        assert f'{strange.name}: the file store failed: Too many levels of symbolic links' in out
+        assert f'{altered.name} is not what ' in out
+        assert '2 problems, 0 repaired' in out
+    out = server.hg('admin::headless-verify', '--repair', code=1)
+    assert '2 problems, 1 repaired' in out
+    assert strange.is_symlink()
+
+
+def test_verify_says_what_it_has_not_looked_at(embedded):
+    """A repository that has lost all its rows is not well."""
+    server, _alice, _nodes = embedded
+    for table in ('bundle_changesets', 'bundles'):
+        server.sql(f'DELETE FROM {table}')
+    out = server.hg('admin::headless-verify', '--full', code=1)
+    assert '3 objects without a row were not looked at: they are younger than 10 minutes' in out
+    for path in objects(server):
+        os.utime(path, (time.time() - 700, time.time() - 700))
+    out = server.hg('admin::headless-verify', '--full', '--repair', code=1)
+    assert out.count('no row points at it: run headless-rebuild') == 3
+    assert 'not looked at' not in out
+    assert '(repaired)' not in out
+    assert 'rebuilt 3 bundles' in server.hg('admin::headless-rebuild')
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
 
 
 def test_verify_what_cannot_be_repaired(embedded):

@@ -3,61 +3,77 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
 
 import pytest
 from mercurial import ui as uimod
 
 from hgext_headless.admin import parallel
-from hgext_headless.errors import Corrupt, HeadlessError
+from hgext_headless.errors import Corrupt
 
 
-@pytest.mark.parametrize('forked', [True, False])
-def test_all_results(forked) -> None:
-    def squares(share: Sequence[int]) -> Iterator[tuple[int, int]]:
-        return ((os.getpid(), n * n) for n in share)
-
-    found = list(parallel.shared(uimod.ui.load(), 100.0 * forked, squares, range(50)))
-    assert sorted(square for _pid, square in found) == [n * n for n in range(50)]
-    assert (os.getpid() in {pid for pid, _square in found}) is not forked
+def test_number_of_processes() -> None:
+    ui = uimod.ui.load()
+    ui.setconfig(b'worker', b'numcpus', b'3')
+    assert parallel.processes(ui) == 3
+    ui.setconfig(b'worker', b'enabled', b'no')
+    assert parallel.processes(ui) == 1
 
 
-@pytest.mark.parametrize('forked', [True, False])
+@pytest.mark.parametrize('count', [1, 4])
+def test_all_results(count) -> None:
+    def square(number: int) -> tuple[int, int]:
+        return os.getpid(), number * number
+
+    found = list(parallel.shared(count, square, range(50)))
+    assert [square for _pid, square in found] == [n * n for n in range(50)]
+    assert (os.getpid() in {pid for pid, _square in found}) is (count == 1)
+
+
+@pytest.mark.parametrize('count', [1, 4])
 @pytest.mark.parametrize(
-    ('raised', 'arrives'),
-    [
-        (Corrupt('draft 12 is damaged'), Corrupt),
-        (OSError(28, 'No space left on device'), OSError),
-        (KeyError('x'), RuntimeError),
-    ],
+    'raised',
+    [Corrupt('draft 12 is damaged'), OSError(28, 'No space left on device'), KeyError('x')],
 )
-def test_errors_arrive(forked, raised, arrives, capfd) -> None:
-    def fails(share: Sequence[int]) -> Iterator[int]:
-        for number in share:
-            if number == 30:
-                raise raised
-            yield number
+def test_errors_arrive(count, raised, capfd) -> None:
+    def fail(number: int) -> int:
+        if number == 30:
+            raise raised
+        return number
 
-    with pytest.raises(arrives) as caught:
-        list(parallel.shared(uimod.ui.load(), 100.0 * forked, fails, range(50)))
-    if isinstance(raised, (HeadlessError, OSError)):
-        assert caught.value.args == raised.args
+    with pytest.raises(type(raised)) as caught:
+        list(parallel.shared(count, fail, range(50)))
+    assert caught.value.args == raised.args
     assert capfd.readouterr().err == ''
 
 
+def test_results_do_not_pile_up(tmp_path) -> None:
+    """What is not used yet may be a file of its size."""
+
+    def make(number: int) -> int:
+        (tmp_path / str(number)).touch()
+        return number
+
+    results = parallel.shared(2, make, range(100))
+    next(results)
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) < 10
+    assert len(list(results)) == 99
+
+
 _SIGNALLED = """
-import os, signal, sys, time
-from mercurial import ui as uimod
+import contextlib, os, signal, sys, time
 from hgext_headless.admin import parallel
-def work(share):
-    for item in share:
-        yield os.getpid(), b'x' * int(sys.argv[2])
-        time.sleep(0.05)
+def work(item):
+    time.sleep(0.05)
+    return os.getpid(), b'x' * int(sys.argv[2])
 try:
-    for pid, _data in parallel.shared(uimod.ui.load(), 100.0, work, range(400)):
-        os.kill(os.getpid() if sys.argv[1] == 'SIGINT' else pid, signal.Signals[sys.argv[1]])
+    for pid, _data in parallel.shared(4, work, range(400)):
+        with contextlib.suppress(ProcessLookupError):  # it had sent two results
+            os.kill(os.getpid() if sys.argv[1] == 'SIGINT' else pid, signal.Signals[sys.argv[1]])
 except BaseException as exc:
     print(type(exc).__name__, exc)
 """
@@ -79,17 +95,58 @@ def test_signals(name, said, size) -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, said, '')
 
 
+_LONG = """
+import os, signal, sys, time
+from hgext_headless.admin import parallel
+def work(item):
+    if item:
+        time.sleep(100)
+    return os.getpid()
+for pid in parallel.shared(3, work, range(20)):
+    print(pid, flush=True)
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Also false for a process that is dead, and for which nobody has waited."""
+    try:
+        with open(f'/proc/{pid}/stat') as stat:
+            return stat.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/stat'), reason='reads /proc')
+@pytest.mark.parametrize('name', ['SIGKILL', 'SIGINT'])
+def test_nothing_is_left(name) -> None:
+    """One is killed for good, or a terminal's Ctrl-C reaches all."""
+    command = [sys.executable, '-c', _LONG]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        worker = int(running.stdout.readline())
+        assert is_running(worker)
+        if name == 'SIGKILL':
+            running.kill()
+        else:
+            os.killpg(running.pid, signal.SIGINT)
+        until = time.monotonic() + 20
+        while is_running(worker):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
 _BLOCKED = """
 import signal, sys, time
-from mercurial import error, ui as uimod
+from mercurial import error
 from hgext_headless.admin import parallel
 def catch_term(*args):  # as hg does
     raise error.SignalInterrupt
 signal.signal(signal.SIGTERM, catch_term)
-def work(share):
-    return (b'x' * 100 for item in share)
+def work(item):
+    return b'x' * 100_000
 try:
-    for _data in parallel.shared(uimod.ui.load(), 100.0, work, range(100_000)):
+    for _data in parallel.shared(4, work, range(100_000)):
         time.sleep(1)
         raise OSError('the caller fails')
 except OSError as exc:

@@ -30,10 +30,7 @@ PARAMETERS = {
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
     'mercurial.changegroup:cg1unpacker._chunklength': 'self',
     'mercurial.bookmarks:bmstore.applychanges': 'self repo tr changes',
-    'mercurial.worker:_exitstatus': 'code',
-    'mercurial.worker:worker': (
-        'ui costperarg func staticargs args hasretval threadsafe prefork'
-    ),
+    'mercurial.worker:countcpus': '',
     'mercurial.phases:advanceboundary': 'repo tr targetphase nodes revs dryrun',
 }
 

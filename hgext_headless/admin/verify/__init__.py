@@ -1,9 +1,47 @@
-"""``admin::headless-verify``:
+"""``admin::headless-verify``: check that database, store and repository agree.
 
-- `command`: the command
-- `examine`: compares the rows of bundles with the objects; `prefetch`: fetches these ahead
-- `objects`: shares that among processes, and reports and repairs what they find
-- `pushes`: checks push ids, and that the changesets of pushes are present
-- `public_history`: checks the log of public history
+- `bundles`: each row has its object, each object its row, each draft its bases
+- `pushes`: push ids, and the changesets of pushes; `public_history`: its log
 - `report`: writes problems, and repairs them
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import hgcompat
+from ...backend import Backend
+from ...catalog import diagnosis, runs
+from .. import cli
+from . import bundles, public_history, pushes
+from .report import Report
+
+
+def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
+    since = cli.moment('since', opts['since']) if opts['since'] else None
+    with ui.formatter(b'headless-verify', hgcompat.formatter_options(opts)) as fm:
+        report = Report(fm, bool(opts['repair']))
+        full, force = bool(opts['full']), bool(opts['force'])
+        bundles.check(ui, repo, backend, report, since, full, force)
+        pushes.check(ui, repo, backend, report, since, full)
+        public_history.check(ui, repo, backend, report, since, full)
+        outcome = b'all is well'
+        if report.problems:
+            outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)
+        if report.young:
+            cli.summary(
+                ui,
+                fm,
+                b'%d objects without a row were not looked at: they are younger than %d minutes, '
+                b'and a push may be recording them\n' % (report.young, bundles.YOUNG // 60),
+            )
+        cli.summary(
+            ui,
+            fm,
+            b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),
+        )
+    if report.problems > report.repaired:
+        return 1
+    if backend.catalog.read(diagnosis.may_write):  # not on an hgweb server
+        backend.catalog.write(runs.record, 'verify')
+    return 0

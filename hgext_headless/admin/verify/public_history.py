@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from typing import Any
 
@@ -15,6 +14,7 @@ from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
 from ...history import append, place as places
 from ...model import LogEntry
+from ...store import object_keys
 from .. import cli
 from .report import Report
 
@@ -59,7 +59,7 @@ def _check_object(
     elif size != bundle.size:
         problem = b'the object has %d bytes, and not %d' % (size, bundle.size)
     else:
-        problem = _read(backend, entry) if full else b''
+        problem = _content(backend, entry, full)
     if problem:
         report.problem(
             b'object',
@@ -76,14 +76,17 @@ def _store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
         return False
 
 
-def _read(backend: Backend, entry: LogEntry) -> bytes:
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+def _content(backend: Backend, entry: LogEntry, full: bool) -> bytes:
+    """Return what is wrong with an object's content; if ``full``, read it."""
+    key = entry.bundle.key
     try:
-        overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))
+        if not full:
+            same = backend.store.sha256(key) == object_keys.digest(key)
+            return b'' if same else b'the object is not what its name says'
+        with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+            overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))
     except Corrupt as exc:
         return hgcompat.to_bytes(str(exc))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return b''
 
 

@@ -28,7 +28,7 @@ class Report:
     def __init__(self, fm: Any, repair: bool) -> None:
         self._fm = fm
         self.repair = repair
-        self.problems = self.repaired = self.bundles = self.pushes = 0
+        self.problems = self.repaired = self.bundles = self.pushes = self.young = 0
 
     def problem(
         self,

@@ -1,0 +1,296 @@
+"""Check that each row of a bundle has its object, each object its row, and each draft its bases."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mercurial.node import hex
+
+from ... import hgcompat
+from ...backend import Backend
+from ...bundles import ancestry, check_received, facts, overlay as overlays
+from ...bundles.overlay import FOLDER_PREFIX
+from ...catalog import bundle_rows, consistency, expiry
+from ...catalog.bundle_rows import BundleRow
+from ...errors import Corrupt, HeadlessError, Temporary
+from ...lifecycle import deletion, drop_drafts, upload
+from ...model import Bundle
+from ...store import Object, object_keys
+from .. import cli, parallel, rebuild
+from .report import Finding, Report, differences, has
+
+#: Seconds in which a push records what it has stored, unless its server died.
+YOUNG = 600
+#: Number of bundles from which on other processes are worth their start, and the largest number
+#: of processes: each has a connection to the database.
+_MANY, _MOST = 200, 8
+#: Number of lost objects that does not make the store look like a wrong one.
+_FEW = 20
+
+
+class Broken(NamedTuple):
+    """A row with what is wrong with its object. ``missing``: the store has none."""
+
+    row: BundleRow
+    problem: bytes
+    missing: bool = False
+
+
+class Examined(NamedTuple):
+    """The bundles whose keys have one prefix.
+
+    ``orphans`` are objects without a row, ``young`` is the number of those that a push may be
+    recording. ``findings`` are problems that nothing repairs.
+    """
+
+    bundles: int
+    orphans: list[Object]
+    young: int
+    broken: list[Broken]
+    findings: list[Finding]
+
+
+def check(
+    ui: Any,
+    repo: Any,
+    backend: Backend,
+    report: Report,
+    since: float | None,
+    full: bool,
+    force: bool,
+) -> None:
+    """Check all bundles, or those stored after ``since`` (seconds since the epoch).
+
+    The store tells the digest of each object; if ``full``, each is read.
+    """
+    parts = list(object_keys.prefixes(backend.settings.repository))
+    many = backend.catalog.read(bundle_rows.count, since) > _MANY
+    count = min(_MOST, 2 * parallel.processes(ui)) if many else 1  # they wait for the store, too
+    # Other processes may be killed: their folders are in this one.
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+
+        def examine(prefix: str) -> Examined:
+            # With a backend of its own, for this process.
+            return _Examiner(ui, repo, Backend(repo), folder, since, full).under(prefix)
+
+        def found() -> Iterator[Examined]:
+            with cli.progress(ui, b'objects', b'parts', len(parts)) as bar:
+                for examined in parallel.shared(count, examine, parts):
+                    yield examined
+                    bar.increment()
+
+        examiner = _Examiner(ui, repo, backend, folder, since, full)
+        telling = _Telling(ui, repo, backend, report, examiner)
+        if report.repair and not force:
+            everything = list(found())
+            telling.check_store(everything)
+            for examined in everything:
+                telling.tell(examined)
+        else:
+            for examined in found():
+                telling.tell(examined)
+    if full and since is None:
+        telling.tell_foreign()
+
+
+class _Missing(Exception):
+    """The store does not have an object."""
+
+
+class _Strange(Exception):
+    """The store answers, but not when it is asked for this object. What it says is the text."""
+
+
+class _Examiner:
+    """Compares rows with objects, reading only; with temporary files below ``folder``."""
+
+    def __init__(
+        self, ui: Any, repo: Any, backend: Backend, folder: str, since: float | None, full: bool
+    ) -> None:
+        self._ui = ui
+        self._repo = repo
+        self._backend = backend
+        self._folder = folder
+        self._since = since
+        self._full = full
+
+    def under(self, prefix: str) -> Examined:
+        """Examine the bundles whose keys begin with ``prefix``."""
+        # Rows are read before objects: the object of a row is stored before it, so that a push
+        # that is recorded meanwhile is not a problem.
+        rows = self._backend.catalog.read(bundle_rows.under, prefix, self._since)
+        sizes: dict[str, int] = {}
+        orphans: list[Object] = []
+        if self._since is None:
+            objects = list(self._backend.store.objects(prefix))
+            sizes.update((found.key, found.size) for found in objects)
+            orphans = self._orphans(objects)
+        old = [found for found in orphans if found.modified < time.time() - YOUNG]
+        examined = Examined(len(rows), old, len(orphans) - len(old), [], [])
+        for row in rows:
+            self._examine(row, sizes.get(row.key), examined)
+        return examined
+
+    def problem(self, row: BundleRow) -> bytes | None:
+        """Return what is wrong with an object, or None."""
+        examined = Examined(1, [], 0, [], [])
+        self._examine(row, None, examined)
+        return examined.broken[0].problem if examined.broken else None
+
+    def _examine(self, row: BundleRow, size: int | None, examined: Examined) -> None:
+        """Add what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
+        folder = tempfile.mkdtemp(dir=self._folder)
+        try:
+            layer = self._layer(row, size, folder)
+            missing = [base for base in row.bases if not has(self._repo, base)]
+            for base in missing:
+                text = b'%s, which it builds on, is not in the repository' % hex(base)
+                examined.findings.append(Finding(b'base', hgcompat.to_bytes(row.key), text))
+            if layer is not None and not missing:
+                examined.findings.extend(self._compare(row, layer, folder))
+        except Corrupt as exc:
+            examined.broken.append(Broken(row, hgcompat.to_bytes(str(exc))))
+        except _Missing:
+            text = b'the object is not in the store'
+            examined.broken.append(Broken(row, text, missing=True))
+        except (_Strange, check_received.Unfit) as exc:
+            text = hgcompat.to_bytes(str(exc))
+            examined.findings.append(Finding(b'object', hgcompat.to_bytes(row.key), text))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _layer(self, row: BundleRow, size: int | None, folder: str) -> overlays.Layer | None:
+        """Check an object; if all are to be read, return its content.
+
+        Raise `errors.Corrupt`, `_Missing` and `_Strange`.
+        """
+        store = self._backend.store
+        try:
+            if size != row.size:
+                size = store.size(row.key)
+            if size is None:
+                raise _Missing
+            if size != row.size:
+                raise Corrupt(f'the object has {size} bytes, and not {row.size}')
+            if self._full:
+                bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
+                return overlays.fetch(self._ui, store, bundle, folder)
+            if store.sha256(row.key) != object_keys.digest(row.key):
+                raise Corrupt(f'object {row.key} is not what its name says')
+            return None
+        except Temporary as exc:
+            store.check()  # it is this object, and not the store
+            raise _Strange(str(exc)) from exc
+
+    def _compare(self, row: BundleRow, layer: overlays.Layer, folder: str) -> Sequence[Finding]:
+        key = hgcompat.to_bytes(row.key)
+        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.id)
+        held = overlays.nodes(layer)
+        if [changeset.node for changeset in rows] != held:
+            # Dropping the bundle does not repair this: the object is intact.
+            text = b'its rows name %d changesets, and not the %d that it has'
+            return [Finding(b'bundle', key, text % (len(rows), len(held)))]
+        path = os.path.join(folder, 'overlay.hg')
+        overlays.write(self._ui, [layer], path)
+        with check_received.misses():
+            overlay = overlays.lay(self._repo, path)
+            try:
+                found = [
+                    differences(changeset, facts.of_changelog(overlay, changeset.node), key)
+                    for changeset in rows
+                ]
+                bases = ancestry.bases(overlay.changelog, held)
+            finally:
+                overlay.close()
+        if ([row.head], sorted(row.bases)) != (held[-1:], bases):
+            # By a link, clients would get the bundle without what it builds on.
+            text = b'its row names another head, or other bases, than it has'
+            found.append(Finding(b'bundle', key, text))
+        return [finding for finding in found if finding]
+
+    def _orphans(self, objects: Sequence[Object]) -> list[Object]:
+        ours = {found.key: found for found in objects if object_keys.is_key(found.key)}
+        without = self._backend.catalog.read(bundle_rows.without_row, list(ours))
+        return [ours[key] for key in without]
+
+
+class _Telling:
+    """Reports what was found, and repairs it."""
+
+    def __init__(
+        self, ui: Any, repo: Any, backend: Backend, report: Report, examiner: _Examiner
+    ) -> None:
+        self._ui = ui
+        self._repo = repo
+        self._backend = backend
+        self._report = report
+        self._examiner = examiner
+
+    def check_store(self, everything: Sequence[Examined]) -> None:
+        """Disable repair if many objects are missing: it may be the wrong store."""
+        rows = sum(examined.bundles for examined in everything)
+        missing = sum(each.missing for examined in everything for each in examined.broken)
+        if missing > rows // 2 or missing > max(_FEW, rows // 10):
+            self._report.repair = False
+            self._ui.warn(
+                b'%d of %d objects are not in the store: nothing is repaired '
+                b'(is headless.store the right one? --force repairs)\n' % (missing, rows)
+            )
+
+    def tell(self, examined: Examined) -> None:
+        self._report.bundles += examined.bundles
+        self._report.young += examined.young
+        for found in examined.orphans:
+            # What a push is still recording must not become a push of nobody.
+            old = found.modified < time.time() - upload.LONGEST_PUSH
+            self._report.problem(
+                b'orphan',
+                hgcompat.to_bytes(found.key),
+                b'no row points at it: run headless-rebuild, or gc removes it',
+                functools.partial(self._rebuild, found) if old else None,
+            )
+        for row, problem, _missing in examined.broken:
+            # The bundle may have been dropped since its row was read.
+            if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
+                lost = sorted(self._planned(row)[1].expired)
+                fix = functools.partial(self._drop, row)
+                self._report.problem(b'object', hgcompat.to_bytes(row.key), problem, fix, lost)
+        for finding in examined.findings:
+            self._report.problem(*finding)
+
+    def tell_foreign(self) -> None:
+        """Report objects with the repository's prefix whose keys are not those of bundles."""
+        for found in self._backend.store.objects(f'{self._backend.settings.repository}/'):
+            if not object_keys.is_key(found.key):
+                self._report.problem(
+                    b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
+                )
+
+    def _drop(self, row: BundleRow) -> bool:
+        """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
+        with deletion.required(self._backend) as deleter:
+            if self._examiner.problem(row) is None:
+                return True  # the object is there again
+            candidates, planned = self._planned(row)
+            drop_drafts.carry_out(self._repo, self._backend, deleter, candidates, planned)
+        return True
+
+    def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop_drafts.Plan]:
+        """Return the candidates and the plan for dropping a bundle."""
+        holding = self._backend.catalog.read(expiry.holding, [row.head])
+        candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
+        chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
+        return candidates, drop_drafts.plan(self._repo, self._backend, candidates, chosen)
+
+    def _rebuild(self, found: Object) -> bool:
+        try:
+            rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
+        except HeadlessError:  # "hg admin::headless-rebuild" reports it
+            return False
+        return rebuilt is not None
