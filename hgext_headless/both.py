@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mercurial import localrepo, wireprotov1server
+from mercurial import localrepo, wireprotoserver, wireprotov1server
 
 from . import hgcompat, manual, requirement
 from .wire import discovery
@@ -24,4 +24,4 @@ def install() -> None:
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
-    hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', hgcompat.note_base)
+    hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)

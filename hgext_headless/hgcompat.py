@@ -5,6 +5,7 @@ Only this module knows what differs between Mercurial 6.9 and 7.2.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import struct
@@ -26,6 +27,7 @@ from mercurial import (
     policy,
     pycompat,
     revlog,
+    templater,
     util,
 )
 from mercurial.utils import procutil, urlutil
@@ -278,9 +280,37 @@ def weave_templates(made: Any, change: Callable[[bytes, bytes], bytes]) -> None:
     made._loader.cache = _Woven(made._loader.cache, change)
 
 
-def add_template_filter(made: Any, name: bytes, like: bytes) -> None:
-    """Let a templater know a filter by another name, unless it knows that one."""
-    made._filters.setdefault(name, made._filters[like])
+def change_template_trees(made: Any, change: Callable[[Any], Any]) -> None:
+    """Have the parsed templates of a templater changed by ``change``; each text is parsed once.
+
+    Mercurial parses them anew for each request.
+    """
+    loader = made._loader
+    parse = loader._parse
+    if loader._aliasmap:
+        loader._parse = lambda text: change(parse(text))
+    else:
+        loader._parse = functools.partial(_changed_tree, change)
+
+
+@functools.lru_cache(2000)
+def _changed_tree(change: Callable[[Any], Any], text: bytes) -> Any:
+    return change(templater.parse(text))
+
+
+def template_filters(made: Any) -> dict[bytes, Any]:
+    """Return the filters of a templater, or of its engine, by name."""
+    filters: dict[bytes, Any] = made._filters
+    return filters
+
+
+def add_template_function(made: Any, name: bytes, function: Any) -> None:
+    """Add a function to those of the templates of one templater.
+
+    It gets the engine, the mapping, and its arguments: pairs of function and data.
+    """
+    function._argspec = None
+    made._proc._funcs = {**made._proc._funcs, name: function}
 
 
 def repository_bases(repo: Any) -> tuple[type, ...]:
@@ -354,13 +384,13 @@ def request_context_class() -> Any:
     return _hgweb_module('hgweb_mod').requestcontext
 
 
-def note_base(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Any:
-    """Wrap hgweb's ``_runwsgi``: keep the repository's URL for `request_base`.
+def note_base(orig: Any, request: Any, req: Any, *args: Any) -> Any:
+    """Wrap ``handlewsgirequest``: keep the repository's URL for `request_base`.
 
     The WSGI environment alone does not tell which part of the path hgwebdir has consumed.
     """
-    req.rawenv[_BASE] = request_host(repo, req) + req.apppath.rstrip(b'/')
-    return orig(app, req, res, repo)
+    req.rawenv[_BASE] = request_host(request.repo, req) + req.apppath.rstrip(b'/')
+    return orig(request, req, *args)
 
 
 def request_host(repo: Any, req: Any) -> bytes:

@@ -22,12 +22,12 @@ from mercurial.hgweb import webutil
 from . import both, config, errors, hgcompat, lazy, refuse_pushes, requirement
 from .admin import commands
 from .backend import Backend
-from .hgweb import bundle_route, health, nothing_found, pages
+from .hgweb import bundle_route, health, pages
 from .hgweb.pushlog import (
     commands as pushlog_commands,
+    decorate,
     keywords,
     links,
-    template_patches,
     wire_command,
 )
 from .wire import discovery, getbundle, markers
@@ -67,11 +67,9 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
-    hgcompat.wrap_once(hgcompat.hgweb_class(), 'check_perm', pages.check_permission)
-    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', template_patches.templater)
-    hgcompat.wrap_once(
-        hgcompat.request_context_class(), 'sendtemplate', nothing_found.send_template
-    )
+    pages.install()
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', decorate.templater)
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'sendtemplate', decorate.send_template)
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     pushlog_commands.install()
     wire_command.install()
@@ -134,6 +132,7 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
         if config.participates(repo):
             config.warn_removed(repo.ui)
             lazy.settle()  # before there are other threads
+            pushlog_commands.install()
             Backend(repo).preload()
 
 
@@ -145,11 +144,11 @@ def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
         lazy.settle()
-        pushlog_commands.install()
         # Both come before hgweb asks for a login.
         if bundle_route.matches(req):
             return bundle_route.answer(repo, req, res)
         if health.matches(req):
             return health.answer(repo, req, res)
+        pushlog_commands.choose_style(req)
         return pages.serve(orig, self, req, res, repo)
     return orig(self, req, res, repo)

@@ -1,7 +1,6 @@
 """What browsers and links ask for:
 
 - `pages`: hgweb's own pages, for drafts too
-- `nothing_found`: hgweb's own search, if it finds nothing
 - `error_pages`: errors as hgweb's pages, with hints
 - `bundle_route`: the answer to a link to a bundle
 - `health`: whether the server runs, and whether it is ready

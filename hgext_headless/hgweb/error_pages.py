@@ -12,7 +12,7 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..errors import HeadlessError
-from .pushlog import templates
+from .pushlog import decorate
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Questions
@@ -33,7 +33,7 @@ _GONE = 410
 
 def hint(web: Any, name: bytes, **facts: Any) -> None:
     """Show the fragment ``name`` on the error page of a request. ``facts`` are its keywords."""
-    web.tmpl.cache[b'pushloghint'] = templates.fragments()[name]
+    web.tmpl.cache[b'pushloghint'] = decorate.fragments()[name]
     web.tmpl.defaults.update({fact.encode('ascii'): value for fact, value in facts.items()})
 
 

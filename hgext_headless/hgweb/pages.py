@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mercurial import error, scmutil
-from mercurial.hgweb import webcommands
+from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import config, hgcompat, timings
@@ -27,6 +27,18 @@ _SHORT = 12
 
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
+#: Commands that find drafts themselves.
+FIND_DRAFTS: set[str] = set()
+
+
+def install() -> None:
+    """Lay drafts over the repository of a request after hgweb has checked its permissions.
+
+    This is the first moment at which the request is parsed, an answer is allowed, and an error
+    becomes hgweb's error page. After it, any command that looks up a draft finds it.
+    """
+    if _lay_named not in common.permhooks:
+        common.permhooks.append(_lay_named)
 
 
 def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]:
@@ -39,19 +51,16 @@ def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]
         yield from orig(app, req, res, repo)
 
 
-def check_permission(orig: Any, app: Any, rctx: Any, req: Any, operation: Any) -> None:
-    """Check permissions, then lay the drafts that a request names over its repository.
+def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
+    """Lay the drafts that a request names over its repository.
 
-    ``orig`` is hgweb's ``check_perm``, which is called before a web command. This is the first
-    moment at which the request is parsed, an answer is allowed, and an error becomes hgweb's
-    error page. After it, any command that looks up a draft finds it.
+    ``operation`` is that of a request of the wire protocol, which finds drafts by itself.
     """
-    orig(app, rctx, req, operation)
     repo = rctx.repo
     command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
     if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
         return
-    if getattr(getattr(webcommands, command, None), 'finds_drafts', False):
+    if command in FIND_DRAFTS:
         _forget_tag(req)
         return
     public = {name: _public(repo, name) for name in _names(req)}

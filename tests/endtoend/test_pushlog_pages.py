@@ -185,16 +185,6 @@ def test_page_of_a_changeset(seen, style):
 
 
 @pytest.mark.parametrize('style', STYLES)
-def test_pages_of_a_draft_fit_phones_and_the_dark(seen, style):
-    pages = ('rev/{}', 'file/{}', 'file/{}/bug', 'annotate/{}/bug', 'log/{}/bug', 'log?rev={}')
-    for page in pages:
-        url = seen.base + page.format(seen.bug[:12])
-        shown = fetch_page(f'{url}{"&" if "?" in url else "?"}style={style}')
-        assert 'prefers-color-scheme: dark' in shown and 'width=device-width' in shown, page
-        assert not re.search('type="checkbox"(?! aria-label)', shown), page
-
-
-@pytest.mark.parametrize('style', STYLES)
 def test_errors_say_how_to_go_on(seen, style):
     base, ask = seen.base, f'?style={style}'
     for path in (f'rev/{"ab" * 20}{ask}', f'pushloghtml{ask}&changeset={"ab" * 20}'):

@@ -27,6 +27,7 @@ PARAMETERS = {
     'mercurial.wireprotov1server:_capabilities': 'repo proto',
     'mercurial.wireprotov1server:wireprotocommand': 'name args permission',
     'mercurial.wireprotoserver:handlewsgirequest': 'rctx req res checkperm',
+    'mercurial.hgweb.common:checkauthz': 'hgweb req op',
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
     'mercurial.changegroup:cg1unpacker._chunklength': 'self',
     'mercurial.bookmarks:bmstore.applychanges': 'self repo tr changes',
@@ -64,7 +65,6 @@ def test_hgweb():
     assert parameters(hgcompat.hgweb_class().__init__) == 'self repo name baseui'
     assert parameters(hgcompat.hgwebdir_class().__init__) == 'self conf baseui'
     assert parameters(hgcompat.hgweb_class()._runwsgi) == 'self req res repo'
-    assert parameters(hgcompat.hgweb_class().check_perm) == 'self rctx req op'
     assert parameters(hgcompat.request_context_class().templater) == 'self req'
     assert parameters(hgcompat.request_context_class().sendtemplate) == 'self name kwargs'
 

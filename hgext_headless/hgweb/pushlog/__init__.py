@@ -8,11 +8,11 @@ The API is that of hg.mozilla.org's pushlog
 - `visibility`: how far this server may show the log
 - `json_format`, `html_format`: the answers; `mozilla_names`: names for Mozilla's HTML styles
 - `states`: whether a changeset is public, a draft, obsolete or gone
-- `templates`, `rendering`: the project's own templates; send a page when it is complete
+- `rendering`: sends a page when it is complete
 - `automationrelevance`: what build tasks ask of a changeset
 - `description`: bugs, reviewers and back-outs in a changeset's description
 - `changeset_facts`, `links`: the same for templates, and the links that are configured
 - `keywords`: template keywords and revset predicates
-- `template_patches`: what hgweb's own pages show of pushes
+- `decorate`: what hgweb's own pages show of pushes, how they are escaped, and our templates
 - `wire_command`: the pushlog for mirrors
 """

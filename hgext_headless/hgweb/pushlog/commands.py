@@ -6,26 +6,28 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mercurial import encoding, error, extensions, pycompat
+from mercurial import error, pycompat
 from mercurial.hgweb import common, webcommands
 
-from ... import config
+from ... import config, hgcompat
 from ...backend import Backend
 from ...model import Entry
 from ...timings import Stages
 from .. import error_pages, pages
 from . import (
     automationrelevance as relevance,
+    decorate,
     html_format,
     json_format,
     query as queries,
     rendering,
-    templates,
     visibility,
 )
 
-#: Commands of the same names of another extension, for repositories that are not headless.
-_others: dict[str, Callable[[Any], Any]] = {}
+#: The commands by name. They wrap those of another extension, for its repositories.
+_COMMANDS: dict[str, Callable[..., Any]] = {}
+#: The styles of those that have one of their own.
+_STYLES: dict[bytes, bytes] = {}
 
 
 def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[[Any], Any]:
@@ -35,18 +37,13 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
     commands. In a repository that is not headless, hgweb does not know the command.
     """
 
-    def decorate(function: Any) -> Any:
+    def add(function: Any) -> Any:
         @functools.wraps(function)
-        def run(web: Any) -> Any:
+        def run(orig: Any, web: Any) -> Any:
             if not config.participates(web.repo):
-                if function.__name__ in _others:
-                    return _others[function.__name__](web)
-                raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b'method not found')
-            if style is not None:
-                web.req.qsparams[b'style'] = style
-                web.tmpl = web.templater(web.req)
-            mimetype = web.tmpl.render(b'mimetype', {b'encoding': encoding.encoding})
-            web.res.headers[b'Content-Type'] = mimetype
+                return orig(web)
+            if style not in (None, web.tmpl.defaults[b'style']):
+                raise common.ErrorResponse(common.HTTP_NOT_FOUND, b'no pushlog in this style')
             # hgweb's ETag depends on the repository, not on the pushlog.
             del web.res.headers[b'ETag']
             query = web.req.querystring or None
@@ -62,10 +59,24 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
                     web.res.headers[name] = value
                 return rendering.fail(web, exc.code, pycompat.bytestr(exc))
 
-        run.finds_drafts = finds_drafts  # type: ignore[attr-defined]
+        name = function.__name__
+        _COMMANDS[name] = run
+        if style is not None:
+            _STYLES[pycompat.sysbytes(name)] = style
+        if finds_drafts:
+            pages.FIND_DRAFTS.add(name)
         return run
 
-    return decorate
+    return add
+
+
+def choose_style(req: Any) -> None:
+    """Set the style of a request for a command that has its own, before hgweb reads templates."""
+    path = req.querystring.partition(b'&')[0] if req.dispatchpath is None else req.dispatchpath
+    asked = req.qsparams.get(b'cmd') or path.partition(b'/')[0]
+    style = _STYLES.get(asked.rpartition(b'-')[2])
+    if style is not None:
+        req.qsparams[b'style'] = style
 
 
 @_command(b'json')
@@ -131,7 +142,7 @@ def _found(
 
 
 def _page(web: Any, stages: Stages, mapping: Any) -> Any:
-    templates.add_pushlog(web.tmpl)
+    decorate.add_pushlog(web.tmpl)
     backend = Backend(web.repo)
     for_people = mapping is html_format.page
     query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
@@ -182,22 +193,14 @@ def install() -> None:
     """Register the commands with hgweb.
 
     What another extension has under these names stays in use for other repositories. It may be
-    loaded at any time, for one of them: so this is called again for each request.
+    loaded at any time, for one of them.
     """
-    for function in (
-        pushes,
-        pushlog,
-        pushloghtml,
-        automationrelevance,
-        pushchangedfiles,
-        info,
-    ):
-        name = function.__name__
-        found = getattr(webcommands, name, None)
-        if found is None:
-            webcommands.webcommand(pycompat.sysbytes(name))(function)
-        elif function in extensions.getwrapperchain(webcommands, name):
-            continue
-        else:
-            _others[name] = found
-        setattr(webcommands, name, function)
+    for name, run in _COMMANDS.items():
+        if not hasattr(webcommands, name):
+            setattr(webcommands, name, _unknown)
+            webcommands.webcommand(pycompat.sysbytes(name))(run)
+        hgcompat.wrap_once(webcommands, name, run)
+
+
+def _unknown(web: Any) -> Any:
+    raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b'method not found')

@@ -184,7 +184,7 @@ def _page_vars(web: Any, query: Query) -> Any:
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
     kept += [(kind, value) for kind, value in query.words if query.is_search or kind in _KEPT]
-    separators = itertools.chain([b'?'], itertools.repeat(b'&amp;'))
+    separators = itertools.chain([b'?'], itertools.repeat(b'&'))
     return templateutil.mappinglist(
         [
             {b'name': name, b'value': value, b'separator': separator}

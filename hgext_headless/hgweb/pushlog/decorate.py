@@ -1,0 +1,327 @@
+"""What hgweb's shipped styles show of pushes, and how all of their pages are escaped.
+
+On a headless server everybody can push, so that names of files, authors and branches come from
+anybody, and Mercurial's templates leave some of them as they are. All values that a template of
+HTML or XML has are escaped here, unless the template does it.
+
+The links, rows and hints of pushes are added to the templates when these are loaded. A template
+that shows pushes itself is left alone; added lines contain ``pushlog``. A search that finds
+nothing says where else to look.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mercurial import (
+    config as configuration,
+    encoding,
+    pycompat,
+    templatefilters,
+    templatefuncs,
+    templater as templating,
+    templateutil,
+)
+from mercurial.hgweb import common
+
+from ... import config, hgcompat
+
+_FOLDER = os.path.join(os.path.dirname(__file__), 'templates')
+#: The shipped styles that have a frame of their own; other HTML styles use paper's.
+_FRAMES = ('paper', 'gitweb', 'monoblue', 'spartan', 'atom')
+
+
+def _read(*path: str) -> bytes:
+    with open(os.path.join(_FOLDER, *path), 'rb') as file:
+        return file.read()
+
+#: Fields in JSON, after the others of an object.
+_FIELDS = (
+    b',\n"pushid": {pushid|json},\n'
+    b'"pushuser": {if(pushid, \'{pushuser|utf8|json}\', \'null\')},\n'
+    b'"pushdate": {pushdate|json}'
+)
+#: Fields of a changeset's own page only: finding out whether it was backed out takes long.
+_OWN_FIELDS = (
+    b',\n"backedoutby": {backedoutby|json},\n'
+    b'"git_commit": {ifcontains("git_commit", extras,'
+    b' get(extras, "git_commit")|utf8|json, "null")},\n'
+    b'"landingsystem": {ifcontains("moz-landing-system", extras,'
+    b' get(extras, "moz-landing-system")|utf8|json, "null")}'
+)
+#: The templates of the style ``json`` that show one changeset each.
+_OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
+
+#: The push of a changeset, among its tags. It cannot be a link if they are inside a link.
+_TITLE = b'pushed by {pushuser|escape} on {pushdate|isodate}'
+_TAG = b'{if(pushid, \'<span class="%s" title="' + _TITLE + b'">push {pushid}</span> \')}'
+_LINK_TAG = (
+    b'{if(pushid, \'<a class="%s" href="{pushloglink}changeset={node}" title="'
+    + _TITLE
+    + b'">push {pushid}</a> \')}'
+)
+_LINKED_TAGS = b'pushlogalltags'
+_TAGS_IN_LINK = re.compile(rb'\s*\{alltags\}\s*</a>')
+
+#: Rows on the page of a changeset: (keyword that must not be empty, label, value).
+_FACTS = (
+    (b'pushid', b'push', b'{pushlogofchangeset}'),
+    (b'pushid', b'pushed by', b'{pushlogbyuser}'),
+    (b'pushid', b'pushed', b'{pushlogtime}'),
+    (b'bugs', b'bugs', b'{join(bugs%pushlognamed, ", ")}'),
+    (b'reviewers', b'reviewers', b'{join(reviewers%pushlognamed, ", ")}'),
+    (b'descriptionlinks', b'links', b'{join(descriptionlinks%pushlognamed, ", ")}'),
+    (b'pushlinks', b'see', b'{join(pushlinks%pushlognamed, ", ")}'),
+)
+_ROW = b'<tr class="pushlogfact"><th scope="row">%s</th><td>%s</td></tr>'
+_ROWS = {
+    b'paper': _ROW,
+    b'coal': _ROW,
+    b'gitweb': _ROW,
+    b'monoblue': b'<dt class="pushlogfact">%s</dt><dd class="pushlogfact">%s</dd>',
+    b'spartan': b'<tr class="pushlogfact"><th scope="row">%s:</th><td>%s</td></tr>',
+}
+#: The page of a changeset, and the entries of spartan's log, which are similar.
+_WITH_ROWS = (b'changeset', b'changelogentry')
+#: The rows are added before the one that says whether the changeset is obsolete.
+_ROWS_BEFORE = b'{if(obsolete, '
+_TAG_CLASSES = {b'paper': b'tag', b'coal': b'tag', b'gitweb': b'tagtag', b'monoblue': b'tagtag'}
+
+#: A line of a style's menu that links to the graph or, on the page of the graph, to the tags.
+_MENU_LINE = re.compile(
+    rb'^(?P<before>.*)<a href="\{url\|urlescape\}(?P<page>graph|tags)(/\{symrev\})?'
+    rb'\{sessionvars%urlparameter\}">(?P=page)</a>(?P<after>.*)\n',
+    re.MULTILINE,
+)
+_MENU_LINK = rb'\g<before><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
+
+#: The results of a search, with the end of the table that some styles have around them.
+_ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
+_ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
+
+#: Filters after which a value can stand in HTML and XML, and a function that makes HTML.
+_ESCAPING = {b'escape', b'xmlescape', b'urlescape', b'revescape', b'obfuscate', b'json', b'rstdoc'}
+#: Filters that leave what is escaped escaped.
+_KEEPING = {
+    b'addbreaks',
+    b'firstline',
+    b'mozlink',
+    b'nonempty',
+    b'stringify',
+    b'strip',
+    b'utf8',
+    b'websub',
+}
+#: Functions that return some of their arguments: all from this one on.
+_CHOOSING = {
+    b'if': 1,
+    b'ifcontains': 2,
+    b'ifeq': 2,
+    b'join': 0,
+    b'separate': 0,
+    b'strip': 0,
+    b'sub': 2,
+}
+#: Our function that escapes a value.
+_ESCAPED = b'pushlogescaped'
+#: Values that are not markup.
+_DATA = (
+    bytes,
+    templateutil.hybrid,
+    templateutil.hybriditem,
+    templateutil.wrappedbytes,
+    templateutil.wrappedvalue,
+)
+#: Characters that XML cannot contain, in UTF-8.
+_NOT_XML = re.compile(b'[\x00-\x08\x0b\x0c\x0e-\x1f]|\xed[\xa0-\xbf].|\xef\xbf[\xbe\xbf]', re.S)
+
+
+def templater(orig: Any, request: Any, req: Any) -> Any:
+    """Return a templater with our additions. ``orig`` is hgweb's ``requestcontext.templater``."""
+    made = orig(request, req)
+    if not config.participates(request.repo):
+        return made
+    style = made.defaults[b'style']
+    # The absolute URLs of feeds: behind a proxy, the name of this process leads nowhere.
+    made.defaults[b'urlbase'] = hgcompat.request_host(request.repo, req)
+    filters = hgcompat.template_filters(made)
+    # The style of hg.mozilla.org needs this filter, which another extension has.
+    filters.setdefault(b'mozlink', filters[b'websub'])
+    mimetype = made.cache.get(b'mimetype', b'')
+    is_html = b'html' in mimetype
+    is_xml = b'xml' in mimetype
+    if is_html or is_xml:
+        hgcompat.add_template_function(made, _ESCAPED, _escaped)
+    if is_xml and not is_html:
+        for name in (b'escape', b'obfuscate'):
+            filters[name] = _for_xml(filters[name])
+    if style == b'json':
+        hgcompat.weave_templates(made, _with_fields)
+    elif style in _ROWS:
+        hgcompat.weave_templates(made, functools.partial(_with_push, style))
+        add(made, fragments())
+        if style in _TAG_CLASSES:
+            _add_tags(made, style)
+    hgcompat.change_template_trees(made, _protected if is_html or is_xml else pycompat.identity)
+    return made
+
+
+def _protected(tree: Any) -> Any:
+    """Return the tree of a template's expression such that what it shows is escaped."""
+    kind = tree[0]
+    if kind == b'template':
+        return (kind, *map(_protected, tree[1:]))
+    if kind in (b'string', b'integer'):
+        return tree
+    if kind == b'%':
+        # What is mapped to a template is escaped there.
+        return (kind, tree[1], _protected(tree[2]) if tree[2][0] == b'template' else tree[2])
+    if kind == b'|' and tree[2][0] == b'symbol':
+        if tree[2][1] in _ESCAPING or _is_foreign(tree[2][1]):
+            return tree
+        if tree[2][1] in _KEEPING:
+            return (kind, _protected(tree[1]), tree[2])
+    if kind == b'func' and tree[1][0] == b'symbol':
+        if tree[1][1] in _ESCAPING:
+            return tree
+        if tree[1][1] in _CHOOSING:
+            return (kind, tree[1], _arguments(tree[2], _CHOOSING[tree[1][1]]))
+    return (b'func', (b'symbol', _ESCAPED), tree)
+
+
+def _is_foreign(name: bytes) -> bool:
+    """Return whether a filter is that of an extension, such as highlight: it may make markup."""
+    made = templatefilters.filters.get(name)
+    return name not in templatefuncs.funcs and (
+        made is None or made.__module__ != templatefilters.__name__
+    )
+
+
+def _arguments(tree: Any, first: int) -> Any:
+    """Return the arguments of a function, those from ``first`` on protected."""
+    found = [
+        argument if place < first else _protected(argument)
+        for place, argument in enumerate(templating.getlist(tree))
+    ]
+    return functools.reduce(lambda left, right: (b'list', left, right), found)
+
+
+def _escaped(context: Any, mapping: Any, args: Any) -> Any:
+    """Escape a value, but not what other templates have made."""
+    function, data = args[0]
+    value = function(context, mapping, data)
+    if isinstance(value, _DATA):
+        text = templateutil.stringify(context, mapping, value)
+        return hgcompat.template_filters(context)[b'escape'](text)
+    return value
+
+
+def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    def escaped(text: bytes) -> bytes:
+        return escape(_NOT_XML.sub(b'?', text))
+
+    escaped._intype = bytes  # type: ignore[attr-defined]
+    return escaped
+
+
+def send_template(orig: Any, request: Any, name: bytes, **kwargs: Any) -> Any:
+    """Tell the search page if nothing is found. ``orig`` is ``requestcontext.sendtemplate``.
+
+    hgweb's search is of public history only. Drafts are searched by ``pushloghtml``.
+    """
+    is_search = name == b'search' and request.req.method != b'HEAD'
+    if is_search and config.participates(request.repo):
+        entries = kwargs['entries'].itermaps(None)
+        first = list(itertools.islice(entries, 1))
+        kwargs['nothing'] = not first
+        # Do not search again for the first entry: finding it may have taken long.
+        kwargs['entries'] = templateutil.mappinggenerator(
+            lambda context: itertools.chain(first, entries), name=b'searchentry'
+        )
+    return orig(request, name, **kwargs)
+
+
+def _with_fields(name: bytes, text: bytes) -> bytes:
+    if name not in _OBJECTS or b'pushid' in text:
+        return text
+    fields = _FIELDS + (_OWN_FIELDS if name == b'changeset' else b'') + b'\n}'
+    return text.rpartition(b'}')[0].rstrip() + fields
+
+
+@functools.lru_cache(1000)
+def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
+    """Return an HTML template with our additions."""
+    if b'pushlog' in text or b'pushid' in text:
+        return text
+    text = _MENU_LINE.sub(_MENU_LINK, text, count=1)
+    if name in _WITH_ROWS:
+        text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
+        text = _TAGS_IN_LINK.sub(b'</a>\n{%s}' % _LINKED_TAGS, text)
+    elif name == b'search':
+        text = _ENTRIES.sub(rb"\g<0>\n{if(nothing, pushlognothing)}", text, count=1)
+    elif name == b'error':
+        text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
+    return text
+
+
+@functools.cache
+def _rows(style: bytes) -> bytes:
+    return b''.join(
+        b"{if(%s, '%s\\n')}" % (needed, _ROWS[style] % (label, value))
+        for needed, label, value in _FACTS
+    )
+
+
+def _add_tags(made: Any, style: bytes) -> None:
+    tags = made.cache.get(b'alltags', b'')
+    if b'pushid' in tags:
+        return
+    closing = b'</span>' if tags.endswith(b'</span>') else b''
+    inner = tags[: len(tags) - len(closing)]
+    is_linked = style in (b'gitweb', b'monoblue')
+    tag, linked = (text % _TAG_CLASSES[style] for text in (_TAG, _LINK_TAG))
+    made.cache[b'alltags'] = inner + (tag if is_linked else linked) + closing
+    made.cache[_LINKED_TAGS] = inner + linked + closing
+
+
+@functools.cache
+def fragments() -> dict[bytes, bytes]:
+    """Return the templates of ``templates/map``, a file like the maps of Mercurial's styles."""
+    table = configuration.config()
+    table.parse(b'map', _read('map'), remap={b'': b'templates'})
+    return {
+        name: templating.unquotestring(value) if value[:1] == b"'" else _read(value.decode('ascii'))
+        for name, value in table.items(b'templates')
+    }
+
+
+@functools.cache
+def _frame(style: str) -> dict[bytes, bytes]:
+    names = sorted(os.listdir(os.path.join(_FOLDER, style)))
+    return {name.rpartition('.')[0].encode('ascii'): _read(style, name) for name in names}
+
+
+def add(made: Any, texts: dict[bytes, bytes]) -> None:
+    """Add templates to a templater; those that its style has stay."""
+    for name, text in texts.items():
+        if name not in made:
+            made.cache[name] = text
+
+
+def add_pushlog(made: Any) -> None:
+    """Add the templates of the pushlog to the templater of a request.
+
+    Raise hgweb's `ErrorResponse` if the style is neither HTML nor Atom.
+    """
+    style = made.defaults[b'style'].decode('latin-1')
+    if style not in _FRAMES:
+        if b'text/html' not in made.render(b'mimetype', {b'encoding': encoding.encoding}):
+            raise common.ErrorResponse(common.HTTP_NOT_FOUND, b'no pushlog in this style')
+        style = 'paper'
+    add(made, _frame(style))
+    add(made, fragments())
