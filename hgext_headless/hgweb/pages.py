@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mercurial import error, scmutil
+from mercurial import archival, error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
@@ -25,6 +25,8 @@ from . import error_pages
 #: long is resolved without a query to the database.
 _SHORT = 12
 
+#: The last date that Mercurial shows as it is.
+_LAST_SECOND = 0x7FFFFFFF
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
 #: Commands that find drafts themselves.
@@ -39,6 +41,7 @@ def install() -> None:
     """
     if _lay_named not in common.permhooks:
         common.permhooks.append(_lay_named)
+    hgcompat.wrap_once(archival, 'archive', _archive)
 
 
 def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]:
@@ -49,6 +52,14 @@ def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]
     with contextlib.ExitStack() as stack:
         res.headless_stack = stack
         yield from orig(app, req, res, repo)
+
+
+def _archive(orig: Any, repo: Any, dest: Any, node: bytes, *args: Any, **kwargs: Any) -> Any:
+    """Archive a changeset of any date: zip has no room for one after 2038, gzip before 1970."""
+    seconds = repo[node].date()[0]
+    if config.participates(repo) and not 0 <= seconds <= _LAST_SECOND:
+        kwargs['mtime'] = _LAST_SECOND if seconds > 0 else 1
+    return orig(repo, dest, node, *args, **kwargs)
 
 
 def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
 import re
+import xml.etree.ElementTree as ET
 from urllib.parse import quote
 
+from helpers.forge import Forged, post
 from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import Clone, Server
 
@@ -373,8 +376,8 @@ def test_escaping(world, make_server):
     alice.hg('push', '-q', '-f')
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal', 'atom', 'rss'):
         for page in ('log', 'file', 'annotate', 'diff', 'comparison'):
-            text = fetch(f'{base}{page}/{named}/{quote(name)}?style={style}')[1]
-            assert b'<svg' not in text, (style, page)
+            shown = fetch(f'{base}{page}/{named}/{quote(name)}?style={style}')[1]
+            assert b'<svg' not in shown, (style, page)
     # Mercurial's own templates escape no author without an address.
     author = '<img src=x onerror=alert(1)>'
     nameless = alice.commit('x', None, '-u', author)
@@ -392,3 +395,31 @@ def test_escaping(world, make_server):
     assert full['changesets'][0]['files'] == [name]
     assert full['changesets'][0]['author'] == f'{evil} <a@b>'
     assert full['changesets'][0]['branch'] == 'b<i>"\''
+
+
+def test_numbers_without_bound(world, make_server):
+    """In descriptions and dates: they take down neither lists nor the draft's own pages."""
+    server = make_server('embedded')
+    server.configure('', _WEB)
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('a', None, '-m', 'Bug ' + '1' * 5000 + ', bug 12')
+    base = server.start()
+    forged = Forged(alice.root)
+    for date in (b'253402300800 0', b'-1000000000000 0', b'1 ' + b'9' * 5000):
+        draft = forged.copy()
+        dated = functools.partial(re.sub, rb'\n[-0-9]+ [-0-9]+\n', b'\n' + date + b'\n')
+        draft.change_changeset(dated)
+        assert 'stored' in post(base, draft.bundle())
+        node = draft.head
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+            for path in ('pushloghtml', f'rev/{node}', f'log/{node}', f'annotate/{node}/a'):
+                page = fetch_page(f'{base}{path}?style={style}')
+                assert page.rstrip().endswith('</html>'), (date, path, style)
+        for path in ('pushlog', f'atom-log/{node}', f'rss-log/{node}'):
+            ET.fromstring(fetch_page(base + path))
+        (found,) = fetch_json(f'{base}json-automationrelevance/{node}')['changesets']
+        assert [bug['no'] for bug in found['bugs']] == ['12']
+        for path in (f'json-rev/{node}', f'json-info?node={node}', 'json-pushes?full=1'):
+            fetch_json(base + path)
+        for kind in ('zip', 'tar.gz', 'tar.bz2'):
+            assert len(fetch(f'{base}archive/{node}.{kind}')[1]) > 100, (date, kind)

@@ -21,6 +21,8 @@ from hgext_headless.hgweb.pushlog import description
         (' 123456 whitespace!', [123456]),
         ('Bug 1 and bug 2, bug 1 again', [1, 2]),
         ('bug 999999999999', []),
+        ('bug 2 and bug ' + '1' * 5000, [2]),
+        ('bug ' + '0' * 5000 + '1', [1]),
         ('Fix #123456 in it', [123456]),
         ('See #12 of 12345\nSource-Repo: https://github.com/mozilla/servo', []),
         ('Bug 12 of 12345\nSource-Repo: https://github.com/mozilla/servo', [12]),

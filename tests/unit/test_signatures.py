@@ -27,6 +27,7 @@ PARAMETERS = {
     'mercurial.wireprotov1server:_capabilities': 'repo proto',
     'mercurial.wireprotov1server:wireprotocommand': 'name args permission',
     'mercurial.wireprotoserver:handlewsgirequest': 'rctx req res checkperm',
+    'mercurial.archival:archive': 'repo dest node kind decode match prefix mtime subrepos',
     'mercurial.hgweb.common:checkauthz': 'hgweb req op',
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
     'mercurial.changegroup:cg1unpacker._chunklength': 'self',

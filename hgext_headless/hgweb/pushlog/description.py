@@ -11,8 +11,8 @@ import re
 #: The URL of a bug, as on hg.mozilla.org.
 BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
 
-#: Numbers of Bugzilla have fewer digits.
-_MOST = 100_000_000
+#: Maximum number of digits of a bug: Bugzilla's have fewer.
+_DIGITS = 8
 
 #: "bug 1", "b=1", a number of five digits or more, or one at the very beginning.
 _BUG = re.compile(r'(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
@@ -44,7 +44,8 @@ _LISTED = re.compile(
 def bugs(text: str) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
     found = (_NAMED_BUG if _FROM_GITHUB.search(text) else _BUG).findall(text)
-    return [number for number in dict.fromkeys(map(int, found)) if number < _MOST]
+    digits = (number.lstrip('0') or '0' for number in found)
+    return list(dict.fromkeys(int(number) for number in digits if len(number) <= _DIGITS))
 
 
 def reviewers(text: str) -> list[str]:
