@@ -1,10 +1,9 @@
-"""``headless-quickstart DIR``: serve a new headless repository on localhost, to try it."""
+"""``headless-quickstart DIR``: serve a headless repository on localhost, to try it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -18,22 +17,13 @@ hgext_headless.push:required = yes
 hgext_headless.web =
 hgext_headless.web:required = yes
 [headless]
-repository = {name}
-{shared}[web]
-name = {name}
+repository = quickstart
+[web]
+name = quickstart
+address = 127.0.0.1
+port = {port}
 allow-push = *
 push_ssl = no
-"""
-
-#: What two repositories have in common, in the folder of both.
-_SHARED = """\
-database = sqlite:///{folder}/catalog.sqlite
-store = file://{folder}/store
-link-secret = {secret}
-"""
-
-_SECOND = """
-Another repository, in the same database and store, is at {url}.
 """
 
 _WELCOME = """
@@ -48,8 +38,15 @@ Paste these into another terminal, in this folder:
   {hg} clone {url} {other}
   {hg} -R {other} pull -r $({hg} -R {work} log -r . -T '{{node}}')
   {hg} -R {other} log -G
+  {hg} -R {work} log -r . -T '{url}pushloghtml?changeset={{node}}\\n'
 
-The draft is not in the server's own log, and the other clone has it all the same.
+The draft is not in the server's own log, and the other clone has it all the same. The last
+command prints the URL of the push.
+"""
+
+_AGAIN = """
+The headless repository is at {url} again (stop it with Ctrl-C).
+Its pushes are at {url}pushloghtml
 """
 
 
@@ -62,28 +59,35 @@ def _hg() -> str:
     return found
 
 
-def make(hg: str, server: str, name: str, shared: str = '') -> None:
-    """Create a repository with some public history and both extensions.
+def _run(hg: str, *args: str) -> str:
+    command = [hg, *args]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=_env(), text=True)
+    return done.stdout
 
-    ``shared`` are further settings, those that it shares with another one.
-    """
 
-    def run(*args: str) -> None:
-        subprocess.run([hg, *args], check=True, env={**os.environ, 'HGRCPATH': ''})
+def _env() -> dict[str, str]:
+    return {**os.environ, 'HGRCPATH': ''}
 
-    run('init', server)
+
+def _make(hg: str, server: str, port: int) -> None:
+    """Create a repository with some public history and both extensions."""
+    part = f'{server}.part'
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was interrupted
+    _run(hg, 'init', part)
     for number in range(1, 4):
-        with open(os.path.join(server, 'history.txt'), 'a', encoding='utf-8') as file:
+        with open(os.path.join(part, 'history.txt'), 'a', encoding='utf-8') as file:
             file.write(f'line {number}\n')
-        run('-R', server, 'commit', '-q', '-A', '-u', 'quickstart', '-m', f'public {number}')
-    run('-R', server, 'phase', '--public', '-r', 'tip')
-    with open(os.path.join(server, '.hg', 'hgrc'), 'w', encoding='utf-8') as file:
-        file.write(_HGRC.format(name=name, shared=shared))
-    run('-R', server, 'admin::headless-init', '-q')
+        _run(hg, '-R', part, 'commit', '-q', '-A', '-u', 'quickstart', '-m', f'public {number}')
+    _run(hg, '-R', part, 'phase', '--public', '-r', 'tip')
+    with open(os.path.join(part, '.hg', 'hgrc'), 'w', encoding='utf-8') as file:
+        file.write(_HGRC.format(port=port))
+    _run(hg, '-R', part, 'admin::headless-init', '-q')
+    os.rename(part, server)
 
 
 def _free_port(wanted: int | None) -> int:
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as hg serve does
         probe.bind(('127.0.0.1', wanted or 0))
         port: int = probe.getsockname()[1]
         return port
@@ -93,61 +97,49 @@ def main(argv: list[str] | None = None) -> int:
     """The console script. It serves until it is interrupted or terminated."""
     try:
         return _main(argv)
-    except KeyboardInterrupt:  # while it makes the repositories
+    except KeyboardInterrupt:  # while it makes the repository
         return 130
 
 
 def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog='headless-quickstart', description=__doc__)
-    parser.add_argument('folder', metavar='DIR', help='a folder to make')
+    parser.add_argument('folder', metavar='DIR', help='a folder to make, or one that this has made')
     parser.add_argument(
-        '--two', action='store_true', help='make two repositories, in one database and store'
+        '--port', type=int, help='port on localhost (default: the one it had, or a free one)'
     )
-    parser.add_argument('--port', type=int, help='port on localhost (default: a free one)')
     args = parser.parse_args(argv)
-    try:
-        if os.path.exists(args.folder) and os.listdir(args.folder):
-            parser.error(f'{args.folder} exists and is not empty')
-    except OSError as error:
-        parser.error(f'{args.folder}: {error.strerror}')
-    try:
-        port = _free_port(args.port)
-    except OSError as error:
-        parser.error(f'port {args.port}: {error.strerror}')
     hg = _hg()
+    server = os.path.join(args.folder, 'server')
+    port = args.port
+    is_new = not os.path.exists(server)
     try:
+        there = set(os.listdir(args.folder)) if os.path.exists(args.folder) else set()
+        if is_new and there - {'server.part'}:
+            parser.error(f'{args.folder} is not empty, and not of an earlier quickstart')
         os.makedirs(args.folder, exist_ok=True)
     except OSError as error:
         parser.error(f'{args.folder}: {error.strerror}')
-    server = os.path.join(args.folder, 'server')
-    url = f'http://127.0.0.1:{port}/'
-    second = ''
-    if args.two:
-        folder = os.path.abspath(args.folder)
-        shared = _SHARED.format(folder=folder, secret=secrets.token_hex(16))
-        make(hg, server, 'quickstart', shared)
-        make(hg, os.path.join(args.folder, 'server2'), 'second', shared)
-        with open(os.path.join(folder, 'web.conf'), 'w', encoding='utf-8') as file:
-            file.write(f'[paths]\nquickstart = {folder}/server\nsecond = {folder}/server2\n')
-        served = ['--web-conf', os.path.join(folder, 'web.conf')]
-        second = _SECOND.format(url=f'{url}second')
-        url += 'quickstart'
-    else:
-        make(hg, server, 'quickstart')
-        served = ['-R', server]
-    welcome = _WELCOME.format(
-        hg=hg,
-        url=url,
-        server=server,
-        work=os.path.join(args.folder, 'work'),
-        other=os.path.join(args.folder, 'other'),
-    )
-    welcome += second
-    print(welcome, flush=True)
+    try:
+        if not is_new and port is None:
+            port = int(_run(hg, '-R', server, 'config', 'web.port'))
+    except (subprocess.CalledProcessError, ValueError):
+        parser.error(f'{server} is not of an earlier quickstart')
+    try:
+        port = _free_port(port)
+    except OSError as error:
+        parser.error(f'port {port}: {error.strerror}')
+    if is_new:
+        _make(hg, server, port)
+    told = {
+        'hg': hg,
+        'url': f'http://127.0.0.1:{port}/',
+        'server': server,
+        'work': os.path.join(args.folder, 'work'),
+        'other': os.path.join(args.folder, 'other'),
+    }
+    print((_WELCOME if is_new else _AGAIN).format(**told), flush=True)
     process = subprocess.Popen(
-        [hg, 'serve', *served, '-a', '127.0.0.1', '-p', str(port)],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, 'HGRCPATH': ''},
+        [hg, 'serve', '-R', server, '-p', str(port)], stdout=subprocess.DEVNULL, env=_env()
     )
     stopped = False
 

@@ -12,18 +12,17 @@ import sys
 import time
 
 import pytest
-from helpers.web import fetch_json
+from helpers.web import fetch
 
 #: It starts hg and web servers, and waits for them.
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize('options', [[], ['--two']])
-def test_quickstart(world, options):
-    """The commands that it prints can be pasted, and work."""
+def test_quickstart(world):
+    """The commands that it prints can be pasted, and work; it starts again on what it made."""
     quickstart = os.path.join(os.path.dirname(sys.executable), 'headless-quickstart')
     process = subprocess.Popen(
-        [quickstart, *options, 'quick'],
+        [quickstart, 'quick'],
         cwd=world.folder,
         env=world.env,
         stdout=subprocess.PIPE,
@@ -36,8 +35,8 @@ def test_quickstart(world, options):
             if line.startswith('The draft is not'):
                 break
         commands = [line for line in lines if line.startswith('  ')]
-        assert len(commands) == 8
-        (url,) = set(re.findall(r'http://127\.0\.0\.1:[0-9]+/\w*', ''.join(commands)))
+        assert len(commands) == 9
+        (url,) = set(re.findall(r'http://127\.0\.0\.1:[0-9]+/', ''.join(commands)))
         world.wait_for(url)
         done = subprocess.run(
             ['sh', '-ec', ''.join(commands)],
@@ -49,13 +48,9 @@ def test_quickstart(world, options):
         assert done.returncode == 0, done
         assert 'as push 1' in done.stdout
         assert done.stdout.count('a draft') == 1
-        if options:
-            other = url.replace('/quickstart', '/second')
-            listed = world.hg('-R', 'quick/server2', 'admin::headless-list')
-            assert [line.split()[:2] for line in listed.splitlines()] == [
-                ['quickstart', '1'], ['second', '0']
-            ]
-            assert fetch_json(f'{other}/json-pushes') == {}
+        page = done.stdout.splitlines()[-1]
+        assert page.startswith(f'{url}pushloghtml?changeset=')
+        assert b'a draft' in fetch(page)[1]
     finally:
         for _ in range(10):  # "timeout" of coreutils sends two, an impatient user more
             process.terminate()
@@ -67,11 +62,32 @@ def test_quickstart(world, options):
     assert (world.folder / 'quick' / 'server' / '.hg' / 'store' / 'requires').read_text().count(
         'headless\n'
     ) == 1
-    again = subprocess.run(
-        [quickstart, 'quick'], cwd=world.folder, env=world.env, capture_output=True, text=True
+    (world.folder / 'quick' / 'server').rename(world.folder / 'quick' / 'away')
+    (world.folder / 'other' / 'server').mkdir(parents=True)
+
+    def refused(name: str) -> str:
+        done = subprocess.run(
+            [quickstart, name], cwd=world.folder, env=world.env, capture_output=True, text=True
+        )
+        assert done.returncode == 2 and done.stdout == ''
+        return done.stderr
+
+    assert 'quick is not empty, and not of an earlier' in refused('quick')
+    assert 'server is not of an earlier quickstart' in refused('other')
+    (world.folder / 'quick' / 'away').rename(world.folder / 'quick' / 'server')
+    with socket.create_server(('127.0.0.1', port)):
+        assert f'port {port}: Address already in use' in refused('quick')
+    again = subprocess.Popen(
+        [quickstart, 'quick'], cwd=world.folder, env=world.env, stdout=subprocess.PIPE, text=True
     )
-    assert again.returncode == 2
-    assert 'not empty' in again.stderr
+    try:
+        found = (re.search(r'pushes are at (\S+)', line) for line in again.stdout)
+        shown = next(filter(None, found)).group(1)
+        world.wait_for(url)
+        assert b'a draft' in fetch(shown)[1]
+    finally:
+        again.terminate()
+        again.communicate(timeout=30)
 
 
 def test_quickstart_that_fails_or_is_interrupted(world) -> None:
