@@ -89,9 +89,9 @@ user (even root) whom that user trusts in a file of ``/etc/mercurial/hgrc.d`` or
 ordinary repository in, and :hg:`admin::headless-export` moves one out. For maintenance
 there are :hg:`admin::headless-expire`, ``-obliterate``, ``-gc``, ``-verify`` and
 ``-stats``. ``-housekeeping`` runs ``-expire``, ``-gc`` and ``-verify`` for several
-repositories; ``-list``, ``-drop`` and ``-rename`` are about the repositories of one
-database. ``-rebuild`` creates the rows of a lost database again, and ``-audit`` lists what
-was removed for good. ``-doctor`` says what is wrong with a server, and what to do.
+repositories; ``-drop`` removes one from the database. ``-rebuild`` creates the rows of a
+lost database again, and ``-audit`` lists what was removed for good. ``-doctor`` says what
+is wrong with a server, and what to do.
 
 On each server, :hg:`admin::headless-follow` ``--watch`` applies the public changesets that
 were pushed to the others. :hg:`admin::headless-announce` ``--watch`` tells other programs of

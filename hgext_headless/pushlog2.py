@@ -6,295 +6,169 @@ The changesets of a push are in the order of ``rev``, their revision number in t
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
-from mercurial.node import nullid, wdirid
-from sqlalchemy import (
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    bindparam,
-    cast,
-    exc,
-    func,
-    or_,
-    pool,
-    select,
-)
+from mercurial.node import nullhex, wdirhex
 
-from .catalog.batching import batches
 from .errors import Refused, Temporary
 from .model import Conflict, PastPush
 
-metadata = MetaData()
-
-pushlog = Table(
-    'pushlog',
-    metadata,
-    Column('id', Integer, primary_key=True),
-    Column('user', Text),
-    Column('date', Integer),
-    Index('pushlog_date', 'date'),
-    Index('pushlog_user', 'user'),
-    sqlite_autoincrement=True,
+#: As Mozilla's extension makes them.
+_SCHEMA = (
+    'CREATE TABLE IF NOT EXISTS changesets (pushid INTEGER, rev INTEGER, node TEXT)',
+    'CREATE TABLE IF NOT EXISTS pushlog '
+    '(id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT, date INTEGER)',
+    'CREATE UNIQUE INDEX IF NOT EXISTS changeset_node ON changesets (node)',
+    'CREATE UNIQUE INDEX IF NOT EXISTS changeset_rev ON changesets (rev)',
+    'CREATE INDEX IF NOT EXISTS changeset_pushid ON changesets (pushid)',
+    'CREATE INDEX IF NOT EXISTS pushlog_date ON pushlog (date)',
+    'CREATE INDEX IF NOT EXISTS pushlog_user ON pushlog (user)',
 )
-
-changesets = Table(
-    'changesets',
-    metadata,
-    Column('pushid', Integer),
-    Column('rev', Integer),
-    Column('node', Text),
-    Index('changeset_node', 'node', unique=True),
-    Index('changeset_rev', 'rev', unique=True),
-    Index('changeset_pushid', 'pushid'),
-)
-
+#: The largest integer that JSON numbers represent exactly, and the end of the year 9999.
+_MAX_ID, _MAX_DATE = 2**53, 253402300799
+_BAD_PUSH = f"""
+SELECT id FROM pushlog
+WHERE typeof(id) != 'integer' OR id NOT BETWEEN 1 AND {_MAX_ID}
+OR typeof(date) NOT IN ('integer', 'real') OR date NOT BETWEEN 0 AND {_MAX_DATE} LIMIT 1
+"""
+_BAD_NODE = f"""
+SELECT pushid, node FROM changesets
+WHERE node IS NULL OR length(node) != 40 OR node GLOB '*[^0-9a-fA-F]*'
+OR node IN ('{nullhex.decode()}', '{wdirhex.decode()}') LIMIT 1
+"""
+_COUNT = 'SELECT count(*), max(id) FROM pushlog'
 # The user is cast because SQLite allows values of any type in a column.
-entries = select(pushlog.c.id, cast(pushlog.c.user, Text).label('user'), pushlog.c.date)
+_PUSHES = """
+SELECT id, CAST(user AS TEXT), date FROM pushlog WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
+"""
+_NODES = 'SELECT node FROM changesets WHERE pushid = ? ORDER BY rev'
+_OWNER = 'SELECT pushid FROM changesets WHERE node = ?'
+# User names need not be UTF-8.
+_ADD_PUSH = 'INSERT INTO pushlog (id, user, date) VALUES (?, CAST(? AS TEXT), ?)'
+_ADD_NODE = 'INSERT INTO changesets (pushid, rev, node) VALUES (?, ?, ?)'
 
 #: Maximum number of pushes in a batch, and of changesets after which no push is added to it.
 PUSHES, CHANGESETS = 500, 5000
-#: The largest integer that JSON numbers represent exactly, and the end of the year 9999.
-_MAX_ID, _MAX_DATE = 2**53, 253402300799
 #: Seconds to wait for a lock on the file.
 _TIMEOUT = 10
 
 
 class File:
-    """An open pushlog2.db."""
+    """An open pushlog2.db.
 
-    def __init__(self, engine: sqlalchemy.Engine, path: str) -> None:
-        self._engine = engine
+    Its methods raise `Refused` if the file is not one, and `Temporary` if it is locked or cannot
+    be written.
+    """
+
+    def __init__(self, path: str, mode: str) -> None:
+        """Open ``path`` with a ``mode`` of SQLite's URIs."""
         self._path = path
+        with self._clear_errors():
+            url = f'{Path(path).absolute().as_uri()}?mode={mode}'
+            # Each statement is a transaction of its own: writers need not wait for all of them.
+            self._connection = sqlite3.connect(
+                url, uri=True, timeout=_TIMEOUT, isolation_level=None
+            )
+        self._connection.text_factory = bytes
+
+    def close(self) -> None:
+        self._connection.close()
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[sqlalchemy.Connection]:
-        """Open a transaction.
-
-        Raise `Refused` if the file is not a pushlog2.db, and `Temporary` if it is locked or
-        cannot be written.
-        """
+    def _clear_errors(self) -> Iterator[None]:
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except exc.OperationalError as error:
-            if any(sign in str(error.orig) for sign in ('locked', 'full', 'disk')):
-                raise Temporary(f'{self._path}: {error.orig}') from error
-            raise Refused(f'{self._path} is no pushlog2.db: {error.orig}') from error
-        except exc.DatabaseError as error:
-            raise Refused(f'{self._path} is no pushlog2.db: {error.orig}') from error
+            yield
+        except sqlite3.OperationalError as exc:
+            if any(sign in str(exc) for sign in ('locked', 'full', 'disk')):
+                raise Temporary(f'{self._path}: {exc}') from exc
+            raise Refused(f'{self._path} is not a pushlog2.db: {exc}') from exc
+        except sqlite3.IntegrityError as exc:
+            raise Refused(f'{self._path} has other changesets: {exc}') from exc
+        except sqlite3.DatabaseError as exc:
+            raise Refused(f'{self._path} is not a pushlog2.db: {exc}') from exc
+
+    def _all(self, statement: str, *values: Any) -> list[Any]:
+        with self._clear_errors():
+            return self._connection.execute(statement, values).fetchall()
 
     def check(self) -> tuple[int, int]:
         """Return the number of pushes and the highest id. Raise `Refused` if a row is invalid."""
-        id, date, node = pushlog.c.id, pushlog.c.date, changesets.c.node
-        number = ('integer', 'real')
-        bad_push = select(id).where(
-            or_(
-                func.typeof(id) != 'integer',
-                ~id.between(1, _MAX_ID),
-                func.typeof(date).not_in(number),
-                ~date.between(0, _MAX_DATE),
-            )
-        )
-        bad_node = select(changesets.c.pushid, node).where(
-            or_(
-                node.is_(None),
-                func.length(node) != 40,
-                node.op('GLOB')('*[^0-9a-fA-F]*'),
-                node.in_([nullid.hex(), wdirid.hex()]),
-            )
-        )
-        with self.connected() as connection:
-            for (push_id,) in connection.execute(bad_push.limit(1)):
-                raise Refused(f'{self._path}: push {push_id} has a bad id or date')
-            for push_id, name in connection.execute(bad_node.limit(1)):
-                shown = repr(name)[:80]
-                raise Refused(
-                    f'{self._path}: push {push_id} names {shown}, which is no changeset'
-                )
-            count, last = connection.execute(select(func.count(), func.max(id))).one()
-            return count, last or 0
+        for (push_id,) in self._all(_BAD_PUSH):
+            raise Refused(f'{self._path}: push {push_id} has a bad id or date')
+        for push_id, name in self._all(_BAD_NODE):
+            shown = repr(name)[:80]
+            raise Refused(f'{self._path}: push {push_id} names {shown}, which is not a changeset')
+        [(count, last)] = self._all(_COUNT)
+        return count, last or 0
 
     def pushes(self, upto: int) -> Iterator[list[PastPush]]:
         """Yield all pushes with ids up to ``upto``, in order and in batches."""
-        pushes = self._each(upto)
-        for first in pushes:
-            batch, size = [first], len(first.nodes)
-            while len(batch) < PUSHES and size < CHANGESETS:
-                push = next(pushes, None)
-                if push is None:
-                    break
-                batch.append(push)
-                size += len(push.nodes)
+        batch: list[PastPush] = []
+        size = seen = 0
+        while page := self._all(_PUSHES, seen, upto, PUSHES):
+            for seen, user, date in page:
+                nodes = tuple(_node(name) for (name,) in self._all(_NODES, seen))
+                batch.append(PastPush(seen, user or b'', int(date), nodes))
+                size += len(nodes)
+                if len(batch) == PUSHES or size >= CHANGESETS:
+                    yield batch
+                    batch, size = [], 0
+        if batch:
             yield batch
-
-    def _each(self, upto: int) -> Iterator[PastPush]:
-        # A transaction for each page: writers need not wait until the end.
-        seen = 0
-        while True:
-            page = (
-                entries.where(pushlog.c.id > seen, pushlog.c.id <= upto)
-                .order_by(pushlog.c.id)
-                .limit(PUSHES)
-            )
-            with self.connected() as connection:
-                rows = connection.execute(page).all()
-                if not rows:
-                    return
-                first, seen = rows[0].id, rows[-1].id
-                yield from _with_names(rows, self._names(connection, first, seen))
-
-    def _names(
-        self, connection: sqlalchemy.Connection, first: int, last: int
-    ) -> Iterator[tuple[int, Iterator[Any]]]:
-        query = (
-            select(changesets.c.pushid, changesets.c.node)
-            .where(changesets.c.pushid.between(first, last))
-            .order_by(changesets.c.pushid, changesets.c.rev)
-        )
-        return itertools.groupby(connection.execute(query), lambda row: row.pushid)
-
-
-def _with_names(
-    rows: Sequence[Any], names: Iterator[tuple[int, Iterator[Any]]]
-) -> Iterator[PastPush]:
-    push_id, group = next(names, (None, iter(())))
-    for row in rows:
-        # Mozilla's extension does not show changesets of a missing push either.
-        while push_id is not None and push_id < row.id:
-            push_id, group = next(names, (None, iter(())))
-        nodes = [bytes.fromhex(n.node.decode('ascii')) for n in group] if push_id == row.id else []
-        yield PastPush(row.id, row.user or b'', int(row.date), tuple(nodes))
-
-
-@contextlib.contextmanager
-def reading(path: str) -> Iterator[File]:
-    """Open the pushlog2.db at ``path`` read-only.
-
-    Its methods raise `errors.Refused` if it is not one, and `errors.Temporary` if it is locked.
-    """
-    with opened_engine(path, 'ro') as engine:
-        yield File(engine, path)
-
-
-@contextlib.contextmanager
-def opened_engine(path: str, mode: str) -> Iterator[sqlalchemy.Engine]:
-    """Open the SQLite file at ``path`` with a ``mode`` of SQLite's URIs."""
-    url = f'{Path(path).absolute().as_uri()}?mode={mode}'
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(url, uri=True, timeout=_TIMEOUT)
-        connection.text_factory = bytes
-        return connection
-
-    engine = sqlalchemy.create_engine('sqlite://', creator=connect, poolclass=pool.StaticPool)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-class WritableFile(File):
-    """An open pushlog2.db to which pushes can be added."""
 
     def make(self) -> None:
         """Create the tables that are missing."""
-        with self.connected() as connection:
-            metadata.create_all(connection)
+        for statement in _SCHEMA:
+            self._all(statement)
 
     def add(
-        self, pushes: Sequence[PastPush], rev: Callable[[bytes], int | None] | None
+        self, pushes: Sequence[PastPush], rev: Callable[[bytes], int | None]
     ) -> list[Conflict]:
         """Add the pushes that the file lacks, in one transaction; return those that conflict.
 
-        ``rev`` returns a changeset's revision number, or None to leave the changeset out. If
-        ``rev`` is None, changesets are numbered consecutively.
+        ``rev`` returns a changeset's revision number, or None to leave the changeset out.
         """
-        with self.connected() as connection:
-            return _add(connection, pushes, rev)
+        with self._clear_errors(), self._connection:
+            self._connection.execute('BEGIN IMMEDIATE')
+            return [c for c in (self._add(push, rev) for push in pushes) if c is not None]
 
-
-def _add(
-    connection: sqlalchemy.Connection,
-    pushes: Sequence[PastPush],
-    rev: Callable[[bytes], int | None] | None,
-) -> list[Conflict]:
-    if rev is None:
-        top = connection.scalar(select(func.max(changesets.c.rev)))
-        numbers = itertools.count(0 if top is None else top + 1)
-    existing = _existing(connection, [push.push_id for push in pushes])
-    owners = _owners(connection, [node for push in pushes for node in push.nodes])
-    conflicts: list[Conflict] = []
-    new: list[dict[str, Any]] = []
-    names: list[dict[str, Any]] = []
-    for push in pushes:
-        user, date = existing.get(push.push_id, (push.user, push.date))
-        if (user, date) != (push.user, push.date):
-            conflicts.append(Conflict(push, recorded=PastPush(push.push_id, user, date, ())))
-            continue
-        # A tombstone may be in several pushes.
-        others = [n for n in push.nodes if owners.get(n, push.push_id) != push.push_id]
-        taken = next((n for n in others if n not in push.tombstoned), None)
-        if taken is not None:
-            conflicts.append(Conflict(push, node=taken, owner=owners[taken]))
-            continue
-        if push.push_id not in existing:
-            new.append({'id': push.push_id, 'name': user, 'date': date})
-        for node in push.nodes:
-            if node in owners:
-                continue
-            number = next(numbers) if rev is None else rev(node)
+    def _add(self, push: PastPush, rev: Callable[[bytes], int | None]) -> Conflict | None:
+        recorded = self._all(_PUSHES, push.push_id - 1, push.push_id, 1)
+        for push_id, user, date in recorded:
+            if ((user or b''), int(date)) != (push.user, push.date):
+                return Conflict(push, recorded=PastPush(push_id, user or b'', int(date), ()))
+        owners = {node: row[0] for node in push.nodes for row in self._all(_OWNER, node.hex())}
+        for node, owner in owners.items():
+            # A tombstone may be in several pushes.
+            if owner != push.push_id and node not in push.tombstoned:
+                return Conflict(push, node=node, owner=owner)
+        if not recorded:
+            self._all(_ADD_PUSH, push.push_id, push.user, push.date)
+        for node in dict.fromkeys(push.nodes):
+            number = rev(node) if node not in owners else None
             if number is not None:
-                owners[node] = push.push_id
-                names.append({'pushid': push.push_id, 'rev': number, 'node': node.hex()})
-    if new:
-        # The column must be text, but user names need not be UTF-8.
-        user_text = cast(bindparam('name', type_=LargeBinary), Text)
-        connection.execute(pushlog.insert().values(user=user_text), new)
-    if names:
-        connection.execute(changesets.insert(), names)
-    return conflicts
+                self._all(_ADD_NODE, push.push_id, number, node.hex())
+        return None
 
 
-def _existing(
-    connection: sqlalchemy.Connection, push_ids: Sequence[int]
-) -> dict[int, tuple[bytes, int]]:
-    """Return user and date of those pushes that the file has."""
-    return {
-        row.id: (row.user or b'', int(row.date))
-        for batch in batches(push_ids)
-        for row in connection.execute(entries.where(pushlog.c.id.in_(batch)))
-    }
+def _node(name: bytes) -> bytes:
+    return bytes.fromhex(name.decode('ascii'))
 
 
-def _owners(connection: sqlalchemy.Connection, nodes: Sequence[bytes]) -> dict[bytes, int]:
-    """Return the push ids of those changesets that the file has."""
-    return {
-        bytes.fromhex(row.node.decode('ascii')): row.pushid
-        for batch in batches(nodes)
-        for row in connection.execute(
-            select(changesets).where(changesets.c.node.in_([node.hex() for node in batch]))
-        )
-    }
+def reading(path: str) -> contextlib.closing[File]:
+    """Open the pushlog2.db at ``path`` read-only. Raise what the methods of `File` raise."""
+    return contextlib.closing(File(path, 'ro'))
 
 
 @contextlib.contextmanager
-def writing(path: str) -> Iterator[WritableFile]:
+def writing(path: str) -> Iterator[File]:
     """Open the pushlog2.db at ``path`` for writing; create it if it does not exist.
 
-    Its methods raise what those of `reading` raise.
+    Raise what the methods of `File` raise.
     """
-    with opened_engine(path, 'rwc') as engine:
-        file = WritableFile(engine, path)
+    with contextlib.closing(File(path, 'rwc')) as file:
         file.make()
         yield file

@@ -6,8 +6,8 @@ when it runs, because most need the database.
 - `init`, `stats`, `audit`, `doctor`
 - `gc`, `expire`, ``verify``, and `housekeeping`, which runs these; `obliterate`, `rebuild`
 - `follow`, ``announce``: what runs all the time
-- `list`, `drop`, `rename`: the repositories of a database
-- `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; ``export``
-- `cli`: ages, progress; `parallel`: several processes; `revsets`: drafts by name
+- `drop`: the end of a repository
+- `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; `export`
+- `cli`: ages, numbers, progress; `parallel`: several processes; `revsets`: drafts by name
 - `conflicts`: pushes that differ from recorded ones
 """

@@ -63,6 +63,12 @@ def push_ids(option: str, values: list[bytes]) -> list[int]:
     return sorted({int(value) for value in values})
 
 
+def number(count: int, noun: str) -> bytes:
+    """Return a number with a noun, which is in the plural unless the number is 1."""
+    plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'
+    return f'{count} {noun if count == 1 else plural}'.encode('ascii')
+
+
 def operator() -> str:
     """Return the name of the user who runs the command, for the audit table."""
     return hgcompat.to_str(procutil.getuser() or b'')

@@ -144,19 +144,18 @@ def headless_import_pushlog(ui: Any, repo: Any, path: bytes | None = None, **opt
     helpcategory=_CATEGORY,
 )
 def headless_export(ui: Any, repo: Any, dest: bytes, **opts: Any) -> int:
-    """export drafts and pushlog to an ordinary repository or to a folder
+    """export drafts and pushlog to an ordinary repository
 
-    If DEST is a repository, it gets the public history, the drafts as drafts, and
-    the pushlog as ``.hg/pushlog2.db``. Otherwise DEST becomes a folder with
-    ``pushlog2.db`` and a bundle for each draft head, named after it. Everything is exported
-    unless drafts or pushes are named.
+    The repository DEST gets the public history, the drafts as drafts, and the pushlog as
+    ``.hg/pushlog2.db``. Everything is exported unless drafts or pushes are named. Hooks of DEST
+    that are about exchange do not run.
 
     Run the command again if it is interrupted: it continues.
 
     Returns 0 on success, 1 if a bundle could not be exported or a push conflicts with
     the pushlog in DEST.
     """
-    return _run('export.command', ui, repo, dest, **opts)
+    return _run('export', ui, repo, dest, **opts)
 
 
 @eh.command(
@@ -227,7 +226,7 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
 
 
 @eh.command(
-    b'admin::headless-obliterate|admin::headless-forget',
+    b'admin::headless-obliterate',
     [
         (b'', b'reason', b'', b'reason, for the audit table', b'TEXT'),
         *_DRY_RUN,
@@ -245,8 +244,6 @@ def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
 
     A row in the table ``audit`` says who removed the draft, when and why. From then on, a push
     that brings it is refused.
-
-    The old name ``headless-forget`` will be removed with the next release.
 
     Returns 0 on success.
     """
@@ -334,11 +331,13 @@ def headless_gc(ui: Any, repo: Any, **opts: Any) -> int:
     helpcategory=_CATEGORY,
 )
 def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
-    """count pushes, changesets and bytes, by day and by user
+    """count pushes, changesets and bytes, by day, user and repository
 
     Days are in UTC. Bundles that still exist count for the day on which they were stored. The
     age of a bundle is the time since then: an imported draft is younger here
     than for :hg:`admin::headless-expire`, which uses the time of the push.
+
+    The repositories of the database are listed if there are several.
 
     --prometheus writes the totals for the textfile collector of the node exporter,
     and prints nothing without -v/--verbose or -T/--template. It needs the package
@@ -412,23 +411,6 @@ def headless_housekeeping(ui: Any, repo: Any, *paths: bytes, **opts: Any) -> int
 
 
 @eh.command(
-    b'admin::headless-list',
-    _FORMATTER,
-    b'hg admin::headless-list',
-    helpcategory=_CATEGORY,
-)
-def headless_list(ui: Any, repo: Any, **opts: Any) -> int:
-    """list the repositories of the database
-
-    Each is listed with the id and date of its last push, and the number and size of its
-    bundles.
-
-    Returns 0 on success.
-    """
-    return _run('list', ui, repo, **opts)
-
-
-@eh.command(
     b'admin::headless-drop',
     [(b'', b'force', None, b'drop it even if it was pushed to within a day'), *_DRY_RUN],
     b'hg admin::headless-drop NAME',
@@ -437,7 +419,7 @@ def headless_list(ui: Any, repo: Any, **opts: Any) -> int:
 def headless_drop(ui: Any, repo: Any, name: bytes, **opts: Any) -> int:
     """remove all drafts, pushes and objects of a repository
 
-    NAME is the repository's name in the database: see :hg:`admin::headless-list`. Repositories
+    NAME is the repository's name in the database: see :hg:`admin::headless-stats`. Repositories
     on disk are not changed. Stop the servers of NAME first: a push to one that is running
     creates the repository in the database again.
 
@@ -446,26 +428,6 @@ def headless_drop(ui: Any, repo: Any, name: bytes, **opts: Any) -> int:
     Returns 0 on success.
     """
     return _run('drop', ui, repo, name, **opts)
-
-
-@eh.command(
-    b'admin::headless-rename',
-    [],
-    b'hg admin::headless-rename OLD NEW',
-    helpcategory=_CATEGORY,
-)
-def headless_rename(ui: Any, repo: Any, old: bytes, new: bytes, **opts: Any) -> int:
-    """rename a repository in the database and the store
-
-    Stop the servers of OLD first, and set headless.repository to NEW on all of them before
-    they start again. Each object is read and written again under its new name, which may
-    take long.
-
-    Run the command again if it is interrupted: it continues.
-
-    Returns 0 on success.
-    """
-    return _run('rename', ui, repo, old, new, **opts)
 
 
 @on_replicas.command(

@@ -10,6 +10,7 @@ from mercurial.utils import dateutil
 
 from .. import hgcompat
 from ..model import Conflict, PastPush
+from . import cli
 
 
 def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
@@ -22,10 +23,10 @@ def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
             recorded = b'%s came with push %d' % (hex(conflict.node), conflict.owner)
         fm.startitem()
         fm.data(
-            kind=b'clash', push=push.push_id, recorded=recorded, found=_described(push)
+            kind=b'conflict', push=push.push_id, recorded=recorded, found=_described(push)
         )
         fm.plain(
-            b'push %d clashes: recorded is %s; %s %s\n'
+            b'push %d conflicts: recorded is %s; %s %s\n'
             % (push.push_id, recorded, ours, _described(push))
         )
 
@@ -38,4 +39,4 @@ def _described(push: PastPush) -> bytes:
         return described
     names = b' '.join(short(node) for node in push.nodes[:3])
     more = b' ...' if len(push.nodes) > 3 else b''
-    return b'%s with %d changesets (%s%s)' % (described, len(push.nodes), names, more)
+    return b'%s with %s (%s%s)' % (described, cli.number(len(push.nodes), 'changeset'), names, more)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import repositories
+from ..catalog import repositories, statistics
 from ..errors import Refused
 from ..lifecycle import deletion
 from . import cli
@@ -18,7 +18,7 @@ _QUIET = 86400
 
 def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     wanted = hgcompat.to_str(name)
-    found = [r for r in backend.catalog.read(repositories.all_of) if r.name == wanted]
+    found = [r for r in backend.catalog.read(statistics.by_repository) if r.name == wanted]
     if not found:
         raise Refused(f'the database has no repository "{hgcompat.escaped(name)}"')
     [there] = found
@@ -46,7 +46,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     return 0
 
 
-def _described(there: repositories.Repository) -> bytes:
+def _described(there: statistics.Repository) -> bytes:
     return b'"%s": %d pushes, %d bundles with %s' % (
         hgcompat.to_bytes(there.name),
         there.last_push_id,

@@ -8,7 +8,7 @@ from mercurial import error, hg
 
 from .. import config, hgcompat
 from ..backend import Backend
-from ..catalog import repositories
+from ..catalog import statistics
 from ..errors import HeadlessError
 from . import expire, gc, verify
 
@@ -35,7 +35,7 @@ def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int
             kept.add(one.settings.repository)
         ui.status(b'%s\n' % hgcompat.to_bytes(one.settings.repository))
         failed += _keep(ui, other, one, opts)
-    for found in backend.catalog.read(repositories.all_of):
+    for found in backend.catalog.read(statistics.by_repository):
         if found.name not in kept:
             ui.warn(
                 b'the database has a repository "%s" too, whose path was not given\n'

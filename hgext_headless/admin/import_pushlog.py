@@ -24,7 +24,7 @@ def run(
     if not os.path.isfile(file):
         raise Refused(f'there is no file {file}')
     of_changeset = _reader(repo)
-    counts = dict.fromkeys(('recorded', 'there', 'clashes', 'unknown'), 0)
+    counts = dict.fromkeys(('recorded', 'there', 'conflicts', 'unknown'), 0)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(pushlog2.reading(file))
         fm = stack.enter_context(
@@ -45,7 +45,7 @@ def run(
                 conflicts.show(fm, compared.conflicts, b'the file says')
                 counts['recorded'] += len(compared.new)
                 counts['there'] += compared.there
-                counts['clashes'] += len(compared.conflicts)
+                counts['conflicts'] += len(compared.conflicts)
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
         if not dry_run:
@@ -55,22 +55,22 @@ def run(
         cli.summary(
             ui,
             fm,
-            b'%s %d pushes; %d were there already, %d clash\n'
+            b'%s %s; %d were there already, %d in conflict\n'
             % (
                 b'would record' if dry_run else b'recorded',
-                counts['recorded'],
+                cli.number(counts['recorded'], 'push'),
                 counts['there'],
-                counts['clashes'],
+                counts['conflicts'],
             ),
         )
         if counts['unknown']:
             cli.summary(
                 ui,
                 fm,
-                b'%d changesets are not in this repository: '
-                b'the pushlog has nothing but their names\n' % counts['unknown'],
+                b'%s not in this repository: the pushlog has nothing but the hashes\n'
+                % cli.number(counts['unknown'], 'changeset'),
             )
-    return 1 if counts['clashes'] else 0
+    return 1 if counts['conflicts'] else 0
 
 
 def _reader(repo: Any) -> pushlog_import.Facts:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .. import hgcompat, lazy
 from ..backend import Backend
 from ..catalog import statistics
-from ..catalog.statistics import DAY, Ages, Day, Totals, User
+from ..catalog.statistics import DAY, Ages, Day, Repository, Totals, User
 from ..errors import Misconfigured, Refused
 from . import cli
 
@@ -27,6 +27,7 @@ class _Statistics(NamedTuple):
     days: list[Day]
     users: list[User]
     ages: list[Ages]
+    repositories: list[Repository]
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -43,6 +44,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_day, since),
         read(statistics.by_user, since, _USERS),
         read(statistics.by_age, now, [cli.age('', age) for age in _AGES]),
+        read(statistics.by_repository),
     )
     if path:
         _write_metrics(os.fsdecode(path), repo, backend, found.totals)
@@ -96,6 +98,10 @@ def _data(fm: Any, found: _Statistics) -> None:
         for (older, younger), ages in zip(_bounds(), found.ages):
             nested.startitem()
             nested.data(older_than=older, younger_than=younger, **ages._asdict())
+    with fm.nested(b'repositories') as nested:
+        for repository in found.repositories:
+            nested.startitem()
+            nested.data(**{**repository._asdict(), 'name': hgcompat.to_bytes(repository.name)})
 
 
 def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
@@ -149,6 +155,22 @@ def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
             for (older, younger), ages in zip(_bounds(), found.ages)
         ],
     )
+    if len(found.repositories) > 1:
+        _table(
+            fm,
+            b'repositories of the database',
+            (b'name', b'last push id', b'last push', b'bundles', b'size'),
+            [
+                (
+                    hgcompat.to_bytes(r.name),
+                    b'%d' % r.last_push_id,
+                    b'never' if r.last_push is None else _date(r.last_push // DAY),
+                    b'%d' % r.bundles,
+                    size(r.bytes),
+                )
+                for r in found.repositories
+            ],
+        )
 
 
 def _table(fm: Any, title: bytes, header: Sequence[bytes], rows: Sequence[Sequence[bytes]]) -> None:

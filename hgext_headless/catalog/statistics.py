@@ -26,6 +26,20 @@ from .session import Session
 DAY = 86400
 
 
+class Repository(NamedTuple):
+    """A repository of the database.
+
+    ``last_push`` is in seconds since the epoch, None if there is none; ``bytes`` is the size of
+    its ``bundles``.
+    """
+
+    name: str
+    last_push_id: int
+    last_push: int | None
+    bundles: int
+    bytes: int
+
+
 class Pushed(NamedTuple):
     """The sums over all pushes up to ``push_id``. ``bytes`` are decompressed."""
 
@@ -234,3 +248,41 @@ def by_age(session: Session, now: int, ages: Sequence[int]) -> list[Ages]:
     query = select(each.c.place, func.count(), func.sum(each.c.size)).group_by(each.c.place)
     found = {row[0]: Ages(row[1], int(row[2])) for row in session.execute(query)}
     return [found.get(number, Ages(0, 0)) for number in range(len(ages) + 1)]
+
+
+def by_repository(session: Session) -> list[Repository]:
+    """Return all repositories of the database, sorted by name."""
+    stored = (
+        select(
+            bundles.c.repository_id,
+            func.count().label('number'),
+            func.sum(bundles.c.size).label('bytes'),
+        )
+        .group_by(bundles.c.repository_id)
+        .subquery()
+    )
+    last_push = (
+        select(pushes.c.date)
+        .where(
+            pushes.c.repository_id == repositories.c.id,
+            pushes.c.push_id == repositories.c.last_push_id,
+        )
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            repositories.c.name,
+            repositories.c.last_push_id,
+            last_push.label('last_push'),
+            stored.c.number,
+            stored.c.bytes,
+        )
+        .outerjoin(stored, stored.c.repository_id == repositories.c.id)
+        .order_by(repositories.c.name)
+    )
+    return [
+        Repository(
+            row.name, row.last_push_id, row.last_push, row.number or 0, int(row.bytes or 0)
+        )
+        for row in session.execute(query)
+    ]

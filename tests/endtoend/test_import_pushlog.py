@@ -71,10 +71,11 @@ def test_import(world, make_server, backend):
     assert tables(server) == before
 
     out = server.hg('admin::headless-import-pushlog', code=1)
-    assert re.search(f'push 1 clashes: recorded is anonymous .*{live[:12]}.*; the file says ', out)
-    assert f'push 12 clashes: recorded is {live} came with push 1; the file says dave' in out
-    assert 'recorded 4 pushes; 0 were there already, 2 clash' in out
-    assert '3 changesets are not in this repository' in out
+    recorded = f'push 1 conflicts: recorded is anonymous .*{live[:12]}.*; the file says '
+    assert re.search(recorded, out)
+    assert f'push 12 conflicts: recorded is {live} came with push 1; the file says dave' in out
+    assert 'recorded 4 pushes; 0 were there already, 2 in conflict' in out
+    assert '3 changesets not in this repository' in out
 
     shown = fetch_json(f'{url}json-pushes?startID=1&endID=3&full=1')
     assert list(shown) == ['3']
@@ -83,7 +84,7 @@ def test_import(world, make_server, backend):
     assert (first['node'], first['desc'], first['files']) == (public[0], 'public0', ['public0'])
     assert first['author'] == 'Test <test@example.com>' and first['branch'] == 'default'
     rows = tables(server)
-    assert (1, 3, b'al\xffice', 1_500_000_003, 2, None) in rows['pushes']
+    assert (1, 3, b'al\xffice', 1_500_000_003, 2, None, None) in rows['pushes']
     assert [row[1:4] for row in rows['tombstones']] == [
         (4, 0, bytes.fromhex(gone[1])),
         (4, 2, bytes.fromhex(late)),
@@ -93,7 +94,7 @@ def test_import(world, make_server, backend):
     assert [row[2:] for row in rows['repositories']] == [(12, 12, 0, 5)]
 
     again = json.loads(server.hg('admin::headless-import-pushlog', '-T', 'json', code=1))
-    assert [item['push'] for item in again if item['kind'] == 'clash'] == [1, 12]
+    assert [item['push'] for item in again if item['kind'] == 'conflict'] == [1, 12]
     assert (again[-1]['recorded'], again[-1]['there']) == (0, 4)
     assert tables(server) == rows
 
@@ -122,7 +123,7 @@ def test_bad_files(world, make_server):
 
     folder = world.folder
     (folder / 'text').write_text('This is no database.' * 100)
-    assert 'text is no pushlog2.db: file is not a database' in complaint(folder / 'text')
+    assert 'text is not a pushlog2.db: file is not a database' in complaint(folder / 'text')
     (folder / 'empty').touch()
     assert 'no such table' in complaint(folder / 'empty')
     for number, (push, words) in enumerate(
@@ -130,9 +131,9 @@ def test_bad_files(world, make_server):
             (0, b'alice', 1, ()): 'push 0 has a bad id or date',
             (-1, b'alice', 1, ()): 'push -1 has a bad id or date',
             (1, b'alice', 'yesterday', ()): 'push 1 has a bad id or date',
-            (1, b'alice', 1, ('ab' * 19,)): 'which is no changeset',
-            (1, b'alice', 1, ('xy' * 20,)): 'which is no changeset',
-            (1, b'alice', 1, ('0' * 40,)): 'which is no changeset',
+            (1, b'alice', 1, ('ab' * 19,)): 'which is not a changeset',
+            (1, b'alice', 1, ('xy' * 20,)): 'which is not a changeset',
+            (1, b'alice', 1, ('0' * 40,)): 'which is not a changeset',
         }.items()
     ):
         assert words in complaint(write(folder / f'{number}.db', [push]))

@@ -1,4 +1,4 @@
-"""Several repositories in one database: listed, kept in order, dropped, renamed."""
+"""Several repositories in one database: listed, kept in order, dropped."""
 
 from __future__ import annotations
 
@@ -42,16 +42,18 @@ def push(world, server, name: str) -> str:
 def listed(server) -> dict[str, tuple[int, int]]:
     return {
         found['name']: (found['last_push_id'], found['bundles'])
-        for found in json.loads(server.hg('admin::headless-list', '-T', 'json'))
+        for found in json.loads(server.hg('admin::headless-stats', '-T', 'json'))[0]['repositories']
     }
 
 
 def test_list(world, try_, other):
     push(world, try_, 'a')
     assert listed(other) == {'try': (1, 2), 'other': (0, 0)}
-    out = try_.hg('admin::headless-list').splitlines()
-    assert out[0].split()[:3] == ['other', '0', 'never']
-    assert out[1].split()[0] == 'try' and '2 bundles' in out[1]
+    out = try_.hg('admin::headless-stats')
+    _head, _title, table = out.partition('repositories of the database:\n')
+    _columns, first, second = table.splitlines()
+    assert first.split()[:3] == ['other', '0', 'never']
+    assert second.split()[0] == 'try' and second.split()[3] == '2'
 
 
 def test_housekeeping(world, try_, other):
@@ -85,36 +87,4 @@ def test_drop(world, try_, other, monkeypatch):
     assert list(listed(other)) == ['other']
     assert 'all is well' in other.hg('admin::headless-verify', '--full')
     bob = world.clone(other.url('path'), 'bob')
-    bob.hg('pull', '-r', draft)
-
-
-def test_rename(world, try_, other):
-    """Its drafts, pushes and public history go on under the new name."""
-    draft = push(world, try_, 'a')
-    assert 'already' in try_.hg('admin::headless-rename', 'try', 'other', code=255)
-    assert 'headless.repository' in try_.hg('admin::headless-rename', 'try', 'a/b', code=255)
-    assert 'renamed "try" to "new"' in try_.hg('admin::headless-rename', 'try', 'new')
-    assert listed(other) == {'new': (1, 2), 'other': (0, 0)}
-    hgrc = try_.root / '.hg' / 'hgrc'
-    hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = new'))
-    assert 'all is well' in try_.hg('admin::headless-verify', '--full')
-    bob = world.clone(try_.url('http'), 'bob')
-    bob.hg('pull', '-r', draft)
-    bob.commit('more')
-    assert 'as push 2' in bob.hg('push', '-f')
-    assert try_.hg('admin::headless-gc', '--grace', '0s', '-n') == ''
-
-
-def test_rename_takes_objects_without_a_row(world, try_):
-    """Bundles whose rows were lost are found under the new name."""
-    draft = push(world, try_, 'a')
-    try_.lose_rows('bundle_changesets', 'public_log', 'bundles')
-    try_.hg('admin::headless-rename', 'try', 'new')
-    hgrc = try_.root / '.hg' / 'hgrc'
-    hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = new'))
-    assert try_.hg('admin::headless-gc', '--grace', '0s', '-n', '--force').count('new/') == 2
-    out = try_.hg('admin::headless-rebuild')
-    assert 'public history, which the repository has' in out
-    assert 'rebuilt 1 bundles with 1 changesets; 0 stay as they are' in out
-    bob = world.clone(try_.url('http'), 'bob')
     bob.hg('pull', '-r', draft)
