@@ -423,3 +423,18 @@ def test_numbers_without_bound(world, make_server):
             fetch_json(base + path)
         for kind in ('zip', 'tar.gz', 'tar.bz2'):
             assert len(fetch(f'{base}archive/{node}.{kind}')[1]) > 100, (date, kind)
+
+
+def test_no_page_shows_a_path_of_the_server(world, make_server):
+    server = make_server('embedded')
+    base = server.start()
+    pages = ['pushlog', 'atom-log', 'rss-log', 'rev/nonsense']
+    pages += [
+        f'{page}?style={style}'
+        for page in ('pushloghtml', 'shortlog', 'rev/tip', 'file/tip', 'graph', 'summary', 'help')
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal')
+    ]
+    for page in pages:
+        body = fetch(base + page)[1]
+        assert str(server.root).encode() not in body and b'/tmp/' not in body, page
+    assert '<title>try: pushlog</title>' in fetch_page(base + 'pushloghtml')

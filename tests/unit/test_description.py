@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hgext_headless.hgweb.pushlog import description
+from hgext_headless.hgweb.pushlog import links
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from hgext_headless.hgweb.pushlog import description
     ],
 )
 def test_bugs(text, bugs):
-    assert description.bugs(text) == bugs
+    assert links.bugs(text) == bugs
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_bugs(text, bugs):
     ],
 )
 def test_reviewers(text, reviewers):
-    assert description.reviewers(text) == reviewers
+    assert links.reviewers(text) == reviewers
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_reviewers(text, reviewers):
     ],
 )
 def test_backed_out(text, nodes):
-    assert description.backed_out(text) == nodes
+    assert links.backed_out(text) == nodes

@@ -10,8 +10,8 @@ The API is that of hg.mozilla.org's pushlog
 - `states`: whether a changeset is public, a draft, obsolete or gone
 - `rendering`: sends a page when it is complete
 - `automationrelevance`: what build tasks ask of a changeset
-- `description`: bugs, reviewers and back-outs in a changeset's description
-- `changeset_facts`, `links`: the same for templates, and the links that are configured
+- `links`: what descriptions name, and the links that are configured
+- `changeset_facts`: the same for templates
 - `keywords`: template keywords and revset predicates
 - `decorate`: what hgweb's own pages show of pushes, how they are escaped, and our templates
 - `wire_command`: the pushlog for mirrors

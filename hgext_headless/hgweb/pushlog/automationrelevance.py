@@ -15,7 +15,7 @@ from ...backend import Backend
 from ...model import Brought
 from ...wire import discovery
 from .. import error_pages, pages
-from . import description, keywords
+from . import keywords, links
 from .changeset_facts import text as _text
 
 if TYPE_CHECKING:
@@ -119,11 +119,11 @@ def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
 def _said(text: str) -> dict[str, list[dict[str, str]]]:
     """Return what a description says, in the format of hg.mozilla.org."""
     return {
-        'bugs': [{'no': str(n), 'url': description.BUG_URL % n} for n in description.bugs(text)],
+        'bugs': [{'no': str(n), 'url': links.BUG_URL % n} for n in links.bugs(text)],
         'reviewers': [
-            {'name': name, 'revset': f'reviewer({name})'} for name in description.reviewers(text)
+            {'name': name, 'revset': f'reviewer({name})'} for name in links.reviewers(text)
         ],
-        'backsoutnodes': [{'node': node} for node in description.backed_out(text)],
+        'backsoutnodes': [{'node': node} for node in links.backed_out(text)],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mercurial import encoding, error, registrar, scmutil, templateutil
 from mercurial.node import hex
 
-from . import description, links
+from . import links
 
 #: The keywords by name. hgweb's pages have them, ``hg log`` does not.
 KEYWORDS: dict[bytes, Any] = {}
@@ -58,7 +58,7 @@ def bugs(context: Any, mapping: Any) -> Any:
                 b'label': _local(bug.label),
                 b'link': _local(bug.url or ''),
                 b'no': _local(bug.label),
-                b'url': _local(bug.url or description.BUG_URL % bug.label),
+                b'url': _local(bug.url or links.BUG_URL % bug.label),
             }
             for bug in found
         ]
@@ -90,7 +90,7 @@ def backsoutnodes(context: Any, mapping: Any) -> Any:
     """The changesets that this one backs out, if they are here: ``node``."""
     repo = context.resource(mapping, b'ctx').repo()
     found = []
-    for name in description.backed_out(_description(context, mapping)):
+    for name in links.backed_out(_description(context, mapping)):
         with contextlib.suppress(error.LookupError):  # it may be ambiguous
             node = scmutil.resolvehexnodeidprefix(repo, name.encode('ascii'))
             if node is not None:

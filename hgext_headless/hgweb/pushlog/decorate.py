@@ -143,9 +143,13 @@ _NOT_XML = re.compile(b'[\x00-\x08\x0b\x0c\x0e-\x1f]|\xed[\xa0-\xbf].|\xef\xbf[\
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
     """Return a templater with our additions. ``orig`` is hgweb's ``requestcontext.templater``."""
-    made = orig(request, req)
     if not config.participates(request.repo):
-        return made
+        return orig(request, req)
+    if not request.reponame:
+        # Mercurial would show the path of the repository on the server.
+        named = request.config(b'web', b'name', b'') or req.reponame
+        request.reponame = named or config.settings(request.repo).repository.encode('ascii')
+    made = orig(request, req)
     style = made.defaults[b'style']
     # The absolute URLs of feeds: behind a proxy, the name of this process leads nowhere.
     made.defaults[b'urlbase'] = hgcompat.request_host(request.repo, req)

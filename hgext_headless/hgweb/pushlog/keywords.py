@@ -17,7 +17,7 @@ from ...backend import Backend
 from ...errors import HeadlessError
 from ...model import Brought
 from .. import pages
-from . import changeset_facts, description, links
+from . import changeset_facts, links
 
 eh = exthelper.exthelper()
 
@@ -98,7 +98,7 @@ def backed_out_by(context: Any) -> bytes | None:
     short = context.hex()[:12].decode('ascii')
     repo = context.repo()
     for rev in itertools.islice(repo.revs(b'%d::', context.rev()), 1, _BACKOUT_WITHIN):
-        if short in description.backed_out(repo[rev].description().decode('utf-8', 'replace')):
+        if short in links.backed_out(repo[rev].description().decode('utf-8', 'replace')):
             found: bytes = repo[rev].hex()
             return found
     return None
