@@ -12,41 +12,32 @@ import dataclasses
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from . import config, lazy
-from .store import cache, files
-
-if TYPE_CHECKING:
-    from .catalog.catalog import Catalog
-    from .store import Source, Store
-
-
-_CATALOG = 'hgext_headless.catalog.catalog'
+from . import config, lazy, store as stores
+from .catalog import catalog as catalogs, engine
+from .store import cache, files, s3
 
 
 class Backend:
-    """The settings, catalog and store of one repository.
-
-    One is created for each request, push or command, and passed on.
-    """
+    """The settings, catalog and store of one repository: its attribute ``headless``."""
 
     def __init__(self, repo: Any) -> None:
-        if b'REQUEST_METHOD' in repo.ui.environ:
-            lazy.settle()
         self.settings = config.settings(repo)
+        self._ui = repo.ui
+        # By process: a forked child must not use its parent's connections.
+        self._opened: dict[tuple[int, str], Any] = {}
 
     def of(self, repository: str) -> Backend:
         """Return the same for another repository of this database."""
         other = copy.copy(self)
-        for name in ('catalog', 'reader', 'cache'):
-            other.__dict__.pop(name, None)
+        other._opened = {}
         other.settings = dataclasses.replace(self.settings, repository=repository)
         return other
 
-    @functools.cached_property
-    def catalog(self) -> Catalog:
+    @property
+    def catalog(self) -> catalogs.Catalog:
         """The catalog that pushes and pulls use.
 
         Raises `errors.Misconfigured`, and `errors.Temporary` if the embedded database cannot be
@@ -54,48 +45,22 @@ class Backend:
         """
         return self._catalog(self.settings.database)
 
-    @functools.cached_property
-    def reader(self) -> Catalog:
+    @property
+    def reader(self) -> catalogs.Catalog:
         """The catalog for pages and the pushlog, which may lag behind `catalog`.
 
         Raises the same errors.
         """
-        settings = self.settings
-        if settings.database_read == settings.database:
-            return self.catalog
-        return self._catalog(settings.database_read)
+        return self._catalog(self.settings.database_read)
 
-    def _catalog(self, url: str) -> Catalog:
-        settings = self.settings
-        with lazy.eager_imports():
-            module = lazy.load(_CATALOG)
-            catalog: Catalog = module.open_catalog(
-                url,
-                settings.repository,
-                settings.home if settings.embedded_database else None,
-                module.engine.Options(
-                    settings.database_pool_size,
-                    settings.database_connect_timeout,
-                    settings.database_timeout,
-                ),
-            )
-        return catalog
-
-    @functools.cached_property
-    def store(self) -> Store:
+    @property
+    def store(self) -> stores.Store:
         """The store. Raises `errors.Misconfigured`."""
-        settings = self.settings
-        if settings.store_is_s3:
-            with lazy.eager_imports():
-                s3 = lazy.load('hgext_headless.store.s3')
-                opened: Store = s3.open_s3(
-                    settings.store, settings.s3_endpoint_url, settings.s3_region
-                )
-            return opened
-        return files.FileStore(urlsplit(settings.store).path)
+        opened: stores.Store = self._once('store', self._open_store)
+        return opened
 
-    @functools.cached_property
-    def source(self) -> Source:
+    @property
+    def source(self) -> stores.Source:
         """The store with the local cache in front of it, for objects that are read repeatedly.
 
         Raises `errors.Misconfigured`.
@@ -104,14 +69,46 @@ class Backend:
             return self.store
         return self.cache
 
-    @functools.cached_property
+    @property
     def cache(self) -> cache.Cached:
         """The local cache. Raises `errors.Misconfigured`."""
         return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
+    def _catalog(self, url: str) -> catalogs.Catalog:
+        opened: catalogs.Catalog = self._once(url, functools.partial(self._open_catalog, url))
+        return opened
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        key = os.getpid(), name
+        if key not in self._opened:
+            if b'REQUEST_METHOD' in self._ui.environ:
+                lazy.settle()
+            with lazy.clear_errors():
+                self._opened[key] = make()
+        return self._opened[key]
+
+    def _open_catalog(self, url: str) -> catalogs.Catalog:
+        settings = self.settings
+        return catalogs.open_catalog(
+            url,
+            settings.repository,
+            settings.home if settings.embedded_database else None,
+            engine.Options(
+                settings.database_pool_size,
+                settings.database_connect_timeout,
+                settings.database_timeout,
+            ),
+        )
+
+    def _open_store(self) -> stores.Store:
+        settings = self.settings
+        if settings.store_is_s3:
+            return s3.open_s3(settings.store, settings.s3_endpoint_url, settings.s3_region)
+        return files.FileStore(urlsplit(settings.store).path)
+
     def is_opened(self) -> bool:
         """Return whether this process has opened any catalog."""
-        return _CATALOG in sys.modules
+        return 'sqlalchemy' in sys.modules
 
     def preload(self) -> None:
         """Import what pages and pushes need, in a process that serves many or forks for each.
@@ -138,3 +135,15 @@ class Backend:
                 getattr(self, opened)
             except Exception:  # reported by the push
                 return
+
+
+def attach(repo: Any) -> Backend:
+    """Give a repository its attribute ``headless``, unless it has it; return that.
+
+    Raise `errors.Misconfigured` if a setting is wrong.
+    """
+    repo = repo.unfiltered()
+    if 'headless' not in vars(repo):
+        repo.headless = Backend(repo)
+    backend: Backend = repo.headless
+    return backend

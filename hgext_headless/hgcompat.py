@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from mercurial import (
     bundle2,
     changegroup,
+    demandimport,
     encoding,
     error,
     extensions,
@@ -428,3 +429,19 @@ GARBLED = (
     TypeError,
     ValueError,
 )
+
+
+class _Deferred(set[str]):
+    """Mercurial's names of modules that are never deferred, and all modules of some packages."""
+
+    packages: frozenset[str]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).partition('.')[0] in self.packages
+
+
+def never_defer(packages: frozenset[str]) -> None:
+    """Make demandimport import the modules of ``packages`` at once."""
+    names = _Deferred(demandimport.IGNORES)
+    names.packages = packages
+    demandimport.demandimport.init(names)

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 from mercurial import demandimport
 
+from . import hgcompat
 from .errors import Misconfigured
 
-# Disabling and enabling demandimport is not thread-safe.
-_importing = threading.RLock()
+_loading = threading.RLock()
+
+#: Packages that fail if demandimport defers their modules ("Set changed size during iteration").
+_AT_ONCE = frozenset(
+    {
+        'alembic', 'boto3', 'botocore', 'parsedatetime', 'prometheus_client', 'psycopg2',
+        'sqlalchemy',
+    }
+)  # fmt: skip
+
+
+def install() -> None:
+    """Let demandimport defer no module of these packages.
+
+    Ours that import them are deferred, so that a process which needs none of them imports none.
+    """
+    hgcompat.never_defer(_AT_ONCE)
 
 
 @contextlib.contextmanager
-def eager_imports() -> Iterator[None]:
-    """Import modules at once while this is active, in all threads.
-
-    SQLAlchemy, Alembic and boto3 fail under demandimport ("Set changed size during iteration"),
-    and they import more at first use. If that failed, hg would go on without the extension.
-    """
+def clear_errors() -> Iterator[None]:
+    """Raise `Misconfigured` if a package cannot be imported."""
     try:
-        with _importing, demandimport.deactivated():
-            yield
+        yield
     except ImportError as exc:
         raise Misconfigured(f'a package is missing on the server: {exc}') from exc
 
@@ -38,7 +47,7 @@ def settle() -> None:
     This is for web servers. If two threads use a deferred module first, one finds it half
     loaded: before Python 3.12, the standard library's lazy modules are not thread-safe.
     """
-    with _importing:
+    with _loading:
         if not demandimport.isenabled():
             return
         demandimport.disable()
@@ -50,9 +59,3 @@ def settle() -> None:
                 for name in new:
                     with contextlib.suppress(Exception):  # it would fail where it is used, too
                         getattr(sys.modules[name], '__doc__', None)  # any attribute loads it
-
-
-def load(name: str) -> Any:
-    """Import a module of this package that imports third-party packages."""
-    with eager_imports():
-        return importlib.import_module(name)

@@ -26,9 +26,8 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import both, config, errors, hgcompat, requirement
+from . import backend, both, config, errors, hgcompat, lazy, requirement
 from .admin import commands
-from .backend import Backend
 from .bundles import overlay
 from .errors import Refused
 from .history import append
@@ -63,6 +62,7 @@ def featuresetup(ui: Any, features: set[bytes]) -> None:
 @eh.uisetup
 def _uisetup(ui: Any) -> None:
     localrepo.featuresetupfuncs.add(featuresetup)
+    lazy.install()
 
 
 @eh.extsetup
@@ -85,7 +85,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        settings = config.settings(repo)
+        settings = backend.attach(repo).settings
         config.check_packages(settings)
     for section, item, value in (
         (b'phases', b'publish', False),
@@ -104,7 +104,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         for name in append.HOOKS:
             repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
     if hgcompat.is_chg_server():
-        Backend(repo).preload()  # it forks a process for each push
+        repo.headless.preload()  # it forks a process for each push
     # A shell hook of the site may have started this hg, to look at the push.
     path = quarantine.path_from_environment(
         repo.root, encoding.environ.get(quarantine.VARIABLE, b'')
@@ -136,7 +136,7 @@ def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
     if not config.participates(repo):
         return orig(repo, proto, heads)
     getpayload = proto.getpayload
-    proto.getpayload = functools.partial(stream.payload, getpayload, repo, Backend(repo))
+    proto.getpayload = functools.partial(stream.payload, getpayload, repo, repo.headless)
     try:
         # `receive.parts` checks the heads, if the push changes public history.
         return orig(repo, proto, wireprototypes.encodelist([b'force']))

@@ -19,9 +19,8 @@ from typing import Any
 from mercurial import exchange, extensions, exthelper, localrepo, util
 from mercurial.hgweb import webutil
 
-from . import both, config, errors, hgcompat, lazy, refuse_pushes, requirement
+from . import backend, both, config, errors, hgcompat, lazy, refuse_pushes, requirement
 from .admin import commands
-from .backend import Backend
 from .hgweb import bundle_route, health, pages
 from .hgweb.pushlog import (
     commands as pushlog_commands,
@@ -55,6 +54,7 @@ def featuresetup(ui: Any, features: set[bytes]) -> None:
 @eh.uisetup
 def _uisetup(ui: Any) -> None:
     localrepo.featuresetupfuncs.add(featuresetup)
+    lazy.install()
 
 
 @eh.extsetup
@@ -101,7 +101,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         return
     with errors.clear_errors():
         config.check_repository(repo)
-        settings = config.settings(repo)
+        settings = backend.attach(repo).settings
         config.check_packages(settings)
         config.check_serving(settings)
         links.configured(repo.ui)
@@ -133,7 +133,7 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
             config.warn_removed(repo.ui)
             lazy.settle()  # before there are other threads
             pushlog_commands.install()
-            Backend(repo).preload()
+            repo.headless.preload()
 
 
 def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

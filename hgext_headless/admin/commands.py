@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from mercurial import cmdutil, error, exthelper, registrar
 
-from .. import config, errors, hgcompat, lazy
-from ..backend import Backend
+from .. import config, errors, hgcompat
 from ..errors import Refused
 from . import cli
 
@@ -30,9 +30,9 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
             raise Refused('this repository has no [headless] settings')
         for each in (ui, repo.ui, repo.baseui):
             cli.show_rate(each)
-        backend = Backend(repo)
         config.warn_removed(ui)
-        status: int = lazy.load(f'{__package__}.{module}').run(ui, repo, backend, *args, **opts)
+        command = importlib.import_module(f'{__package__}.{module}')
+        status: int = command.run(ui, repo, repo.headless, *args, **opts)
         return status
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import config, hgcompat, refuse_pushes, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, runs, schema
+from ..catalog import diagnosis, public_log, runs, schema
 from ..errors import HeadlessError
 from ..history import append, place as places
 from ..lifecycle import store_rights
@@ -160,7 +160,7 @@ class _Doctor:
         if not append.is_kept(self._settings):
             return
         with self._backend.catalog.reading() as session:
-            state = session.public_log_state()
+            state = public_log.state(session)
             lag = places.lag(self._repo, session)
         if state is None:
             self._say(

@@ -26,7 +26,7 @@ def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int
                 ui.warn(b'%s: this repository has no [headless] settings\n' % path)
                 failed += 1
                 continue
-            one = Backend(other)
+            one = other.headless
         except error.RepoError as exc:
             ui.warn(b'%s\n' % exc)
             failed += 1

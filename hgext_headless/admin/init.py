@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import hgcompat, requirement
 from ..backend import Backend
-from ..catalog import catalog, diagnosis, engine, migrate
+from ..catalog import catalog, diagnosis, engine, migrate, public_log
 from ..errors import Refused
 from ..history import append, place
 from ..lifecycle import store_rights
@@ -51,5 +51,5 @@ def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
     """Begin the log of public history here, unless it has begun."""
     if not append.is_kept(backend.settings):
         return
-    if backend.catalog.begin_public_log(place.public_heads(repo)):
+    if backend.catalog.write(public_log.begin, place.public_heads(repo)):
         ui.status(b'began the log of public history\n')

@@ -65,7 +65,7 @@ class PublicClone:
 
     def backend(self) -> Backend:
         """Return the clone's settings, database and store: its drafts go there."""
-        return Backend(self._configured())
+        return self._configured().headless
 
     def prepare(self) -> None:
         """Create the clone, or update it.

@@ -13,7 +13,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import check_received, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX, Layer
-from ..catalog import bans, bundle_rows
+from ..catalog import bans, bundle_rows, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..history import append, place as places
 from ..model import Bundle, Push, Recorded
@@ -111,7 +111,7 @@ def rebuilt(
         backend.catalog.read(bans.refuse, bundle.nodes)
         return Rebuilt(bundle, Recorded())
     push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
-    return Rebuilt(bundle, backend.catalog.record(push, {}))
+    return Rebuilt(bundle, backend.catalog.write(catalog_record.record, push, {}))
 
 
 def _check_public(repo: Any, nodes: list[bytes]) -> None:

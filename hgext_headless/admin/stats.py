@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .. import hgcompat, lazy
+from .. import hgcompat, metrics
 from ..backend import Backend
 from ..catalog import statistics
 from ..catalog.statistics import DAY, Ages, Day, Repository, Totals, User
@@ -63,9 +63,7 @@ def _check_package() -> None:
 
 def _write_metrics(path: str, repo: Any, backend: Backend, totals: Totals) -> None:
     """Write a file for the textfile collector of Prometheus' node exporter, atomically."""
-    with lazy.eager_imports():
-        client = importlib.import_module('prometheus_client')
-    metrics = lazy.load('hgext_headless.metrics')
+    client = importlib.import_module('prometheus_client')
     try:
         client.write_to_textfile(path, metrics.registry(repo, backend, totals))
     except OSError as exc:

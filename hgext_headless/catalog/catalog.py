@@ -5,76 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import sqlalchemy
+from typing_extensions import Concatenate, ParamSpec
 
-from ..errors import Deletions, Temporary
-from ..model import Bundle, Published, Push, Recorded
-from . import (
-    bans,
-    bookmarks,
-    drafts,
-    engine,
-    lease,
-    markers,
-    names,
-    notifications,
-    public_log,
-    pushlog,
-    record,
-    roots,
-    search,
-    tombstones,
-    usage,
-)
+from ..errors import Temporary
+from . import engine, lease, notifications
 from .session import Session
 
-if TYPE_CHECKING:
-    from typing import Concatenate, ParamSpec
-
-    P = ParamSpec('P')
+P = ParamSpec('P')
 T = TypeVar('T')
-
-
-class Questions(Session):
-    """Queries of the packages that import nothing of SQLAlchemy: functions of a session."""
-
-    known = drafts.known
-    bundles_with = drafts.bundles_with
-    drafts_named = names.drafts_named
-    named = names.named
-    bookmarks_named = bookmarks.places
-    bookmarks_at = bookmarks.at
-    newest_bookmarks = bookmarks.newest
-    relevant_markers = markers.relevant
-    markers_with = markers.exchanged_with
-    obsolete = markers.obsolete
-    recent_roots = roots.recent
-    stacks = roots.stacks
-    last_push_id = pushlog.last_push_id
-    imported_push_id = pushlog.imported_push_id
-    entries = pushlog.entries
-    entries_with_words = search.matching
-    has_branch = pushlog.has_branch
-    nodes_of = pushlog.nodes_of
-    sizes = pushlog.sizes
-    changesets_of = pushlog.changesets_of
-    changesets_from = pushlog.changesets_from
-    brought = pushlog.brought
-    tombstoned = pushlog.tombstoned
-    needs = pushlog.needs
-    public_log_state = public_log.state
-    public_log_before = public_log.before
-    public_log_after = public_log.after
-    moved_public_bookmarks = public_log.moved_bookmarks
-    pushed_since = usage.pushed_since
-    live_drafts = usage.live_drafts
-    tombstone = tombstones.named
-    banned = bans.among
-    refuse_banned = bans.refuse
 
 
 class Catalog:
@@ -94,17 +36,17 @@ class Catalog:
         return memory
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Questions]:
-        """Open a session that sees one snapshot."""
+    def reading(self) -> Iterator[Session]:
+        """Open a session that sees one snapshot. The functions of this package take it."""
         with self._database.reading() as connection:
-            yield Questions(connection, self._repository)
+            yield Session(connection, self._repository)
 
     def read(
         self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return the result of one query, in a session of its own."""
-        with self._database.reading() as connection:
-            return question(Session(connection, self._repository), *args, **kwargs)
+        with self.reading() as session:
+            return question(session, *args, **kwargs)
 
     def write(
         self, change: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
@@ -115,27 +57,6 @@ class Catalog:
         """
         with self._database.writing() as connection:
             return change(Session(connection, self._repository), *args, **kwargs)
-
-    def record(self, push: Push, stored_again: Deletions) -> Recorded:
-        """Do what `record.record` does, committed on return: then the push is stored.
-
-        If this raises, the push is not acknowledged. If the connection was lost during the
-        commit, it may be stored nevertheless; then the next push of the same changesets has
-        nothing to do.
-        """
-        return self.write(record.record, push, stored_again)
-
-    def begin_public_log(self, heads: Sequence[bytes]) -> bool:
-        """Do what `public_log.begin` does, committed on return."""
-        return self.write(public_log.begin, heads)
-
-    def log_public(self, published: Published, stored_again: Deletions) -> None:
-        """Do what `public_log.log` does, committed on return."""
-        self.write(public_log.log, published, int(time.time()), stored_again)
-
-    def replace_logged(self, position: int, bundle: Bundle, stored_again: Deletions) -> None:
-        """Do what `public_log.replace` does, committed on return."""
-        self.write(public_log.replace, position, bundle, int(time.time()), stored_again)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:

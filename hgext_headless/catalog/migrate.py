@@ -8,7 +8,6 @@ import alembic.command
 import alembic.config
 import sqlalchemy
 
-from .. import lazy
 from . import engine, schema
 
 # Any number that no other program uses for an advisory lock.
@@ -42,7 +41,6 @@ def upgrade(database: engine.Database, expand: bool = False) -> tuple[str | None
                 'script_location', os.path.join(os.path.dirname(__file__), 'migrations')
             )
             config.attributes['connection'] = connection
-            with lazy.eager_imports():
-                alembic.command.upgrade(config, target)
+            alembic.command.upgrade(config, target)
             return before, target
         return before, before

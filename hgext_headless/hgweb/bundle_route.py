@@ -43,7 +43,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
         with timings.logged(repo.ui, 'link') as stages:
             if req.method not in (b'GET', b'HEAD'):
                 raise Refused('only GET is served here')
-            _serve(Backend(repo), req, res, stages)
+            _serve(repo.headless, req, res, stages)
     except HeadlessError as exc:
         _text(res, _STATUS[exc.kind], exc.line())
     except Exception as exc:

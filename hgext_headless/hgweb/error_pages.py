@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
+from ..catalog import pushlog, session as sessions, tombstones
 from ..errors import HeadlessError
 from .pushlog import decorate
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
 
 _UNAVAILABLE = 503
 #: Header of an answer with status 503; in seconds.
@@ -52,9 +50,9 @@ def shown(web: Any) -> Iterator[None]:
         raise common.ErrorResponse(status, line, headers) from exc
 
 
-def gone(web: Any, session: Questions, name: bytes) -> Exception:
+def gone(web: Any, session: sessions.Session, name: bytes) -> Exception:
     """Return the error for a draft that expired or was obliterated."""
-    tombstone = session.tombstone(name)
+    tombstone = tombstones.named(session, name)
     line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
     if tombstone is not None:
         hint(
@@ -70,7 +68,7 @@ def gone(web: Any, session: Questions, name: bytes) -> Exception:
         )
         if tombstone.removed is not None:
             line += b'was removed on ' + _day(tombstone.removed)
-        elif tombstone.push_id <= session.imported_push_id():
+        elif tombstone.push_id <= pushlog.imported_push_id(session):
             line += b'is kept no longer'
         elif tombstone.gone is not None:
             line += b'expired on ' + _day(tombstone.gone)

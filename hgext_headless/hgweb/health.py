@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import hgcompat, lazy
+from .. import hgcompat, metrics
 from ..backend import Backend
+from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
 from ..history import append, place as places
 
@@ -58,18 +59,16 @@ def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
         res.status = b'501 Not Implemented'
         res.setbodybytes(b'this needs a package: pip install hgext-headless[prometheus]\n')
     else:
-        with lazy.eager_imports():
-            client = importlib.import_module('prometheus_client')
-        metrics = lazy.load('hgext_headless.metrics')
+        client = importlib.import_module('prometheus_client')
         res.status = b'200 Script output follows'
         res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
-        res.setbodybytes(client.generate_latest(metrics.registry(repo, Backend(repo))))
+        res.setbodybytes(client.generate_latest(metrics.registry(repo, repo.headless)))
     chunks: Iterator[bytes] = res.sendresponse()
     return chunks
 
 
 def _kept(repo: Any) -> dict[str, Any]:
-    backend = Backend(repo)
+    backend = repo.headless
     memory = backend.catalog.memory('ready', repo.root)
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
         memory.update(found=_ready(repo, backend), asked=time.monotonic())
@@ -82,10 +81,9 @@ def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
     probe: list[tuple[str, int]] = []
 
     def database() -> None:
-        diagnosis = lazy.load('hgext_headless.catalog.diagnosis')
         with backend.catalog.reading() as session:
-            found['schema'] = diagnosis.engine.schema_revision(session.connection)
-            found['pushlog'] = {'last_push_id': session.last_push_id()}
+            found['schema'] = engine.schema_revision(session.connection)
+            found['pushlog'] = {'last_push_id': pushlog.last_push_id(session)}
             probe.extend(filter(None, [diagnosis.probe(session)]))
             if append.is_kept(backend.settings):
                 found['public_history'] = places.lag(repo, session)._asdict()

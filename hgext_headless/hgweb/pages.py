@@ -13,8 +13,8 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import config, hgcompat, timings
-from ..backend import Backend
 from ..bundles import overlay as overlays
+from ..catalog import names
 from ..errors import HeadlessError
 from ..model import Brought, Drafts
 from ..timings import Stages
@@ -86,11 +86,11 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     with error_pages.shown(rctx):
         try:
             with stages.stage('lookup'):
-                catalog = Backend(repo).reader
+                catalog = repo.headless.reader
                 if None not in public.values():  # public pages are served without the database
                     catalog = catalog.impatient()
                 with catalog.reading() as session:
-                    drafts = session.drafts_named(asked)
+                    drafts = names.drafts_named(session, asked)
         except HeadlessError:
             if None in public.values():
                 raise
@@ -124,7 +124,7 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     """Lay the bundles of the drafts ``nodes`` over the repository of a request."""
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
-    source = Backend(repo).source
+    source = repo.headless.source
     overlay = rctx.res.headless_stack.enter_context(
         overlays.opened(repo, source, list(bundles.values()))
     )

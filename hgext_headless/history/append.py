@@ -11,6 +11,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from .. import config, hgcompat
 from ..backend import Backend
 from ..bundles import ancestry, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import public_log
 from ..errors import HeadlessError
 from ..lifecycle import upload
 from ..model import Bundle, LogEntry, Published
@@ -141,7 +143,7 @@ def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
     with backend.catalog.reading() as session:
         place = places.find(repo, session)
     if place is None:
-        backend.catalog.begin_public_log(places.public_heads(repo))
+        backend.catalog.write(public_log.begin, places.public_heads(repo))
         return 0
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
@@ -150,7 +152,9 @@ def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
             upload.stored(
                 backend,
                 files,
-                lambda stored_again: backend.catalog.log_public(published, stored_again),
+                lambda stored_again: backend.catalog.write(
+                    public_log.log, published, int(time.time()), stored_again
+                ),
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,8 +180,8 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
         upload.stored(
             backend,
             [(bundle, path)],
-            lambda stored_again: backend.catalog.replace_logged(
-                entry.position, bundle, stored_again
+            lambda stored_again: backend.catalog.write(
+                public_log.replace, entry.position, bundle, int(time.time()), stored_again
             ),
         )
     finally:
@@ -196,7 +200,7 @@ def after_transaction(repo: Any, hooktype: bytes, args: dict[str, Any]) -> None:
     elif not ('node' in args or 'phases_moved' in args):
         return
     try:
-        append(repo, Backend(repo), moves)
+        append(repo, repo.headless, moves)
     except HeadlessError as exc:
         repo.ui.warn(
             b'%s (the log of public history lacks this change; for changesets, the next push or '

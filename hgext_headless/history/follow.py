@@ -18,6 +18,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..bundles.overlay import FOLDER_PREFIX
+from ..catalog import public_log
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
 from . import append, place as places
@@ -48,8 +49,8 @@ def step(repo: Any, backend: Backend) -> Followed | None:
         place = places.find(repo, session)
         if place is None:
             return None
-        entries = _bounded(session.public_log_after(place.position, _ENTRIES))
-        moves = session.moved_public_bookmarks(_followed(repo))
+        entries = _bounded(public_log.after(session, place.position, _ENTRIES))
+        moves = public_log.moved_bookmarks(session, _followed(repo))
     if not (entries or moves):
         return None
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
@@ -85,8 +86,8 @@ def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]])
             repo.recover()  # a process was killed in a transaction
         # A push holds the lock from a bookmark's move until that is recorded.
         with backend.catalog.reading() as session:
-            moves = session.moved_public_bookmarks(_followed(repo))
-            state = session.public_log_state()
+            moves = public_log.moved_bookmarks(session, _followed(repo))
+            state = public_log.state(session)
         with repo.transaction(b'headless-follow') as transaction:
             transaction.hookargs.update({b'source': b'pull', b'url': b'headless:'})
             before = len(repo)
@@ -144,7 +145,7 @@ def unlogged_bookmarks(repo: Any, backend: Backend) -> list[append.Move]:
     """
     own = hgcompat.bookmarks(repo)
     with backend.catalog.reading() as session:
-        moves = session.moved_public_bookmarks(0)
+        moves = public_log.moved_bookmarks(session, 0)
     followed = _followed(repo)
     return [
         (move.name, own.get(move.name))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mercurial import phases
 
+from ..catalog import public_log, session as sessions
 from ..errors import Temporary
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
 
 #: Number of entries in one query.
 _BATCH = 200
@@ -23,19 +21,19 @@ class Place(NamedTuple):
     heads: frozenset[bytes]
 
 
-def find(repo: Any, session: Questions) -> Place | None:
+def find(repo: Any, session: sessions.Session) -> Place | None:
     """Return the place of a repository; None if the log has not begun.
 
     Raise `Temporary` if the repository lacks changesets from before the log began. The cost
     grows with the number of entries that it lacks.
     """
-    state = session.public_log_state()
+    state = public_log.state(session)
     if state is None:
         return None
     position, heads = state.position, set(state.heads)
     lacking = {node for node in heads if not is_public(repo, node)}
     while lacking:
-        entries = session.public_log_before(position, _BATCH)
+        entries = public_log.before(session, position, _BATCH)
         if not entries:
             raise Temporary(
                 f'this repository lacks {min(lacking).hex()[:12]}, which was public before the '
@@ -62,12 +60,12 @@ class Lag(NamedTuple):
     seconds: int
 
 
-def lag(repo: Any, session: Questions) -> Lag:
+def lag(repo: Any, session: sessions.Session) -> Lag:
     """Return how far a repository is behind the log. Raise as `find`."""
-    place, state = find(repo, session), session.public_log_state()
+    place, state = find(repo, session), public_log.state(session)
     if place is None or state is None or place.position >= state.position:
         return Lag(0, 0)
-    [oldest] = session.public_log_after(place.position, 1)
+    [oldest] = public_log.after(session, place.position, 1)
     return Lag(state.position - place.position, max(1, int(time.time()) - oldest.logged))
 
 

@@ -21,6 +21,7 @@ from mercurial import util
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles import facts
+from ..catalog import record as catalog_record
 from ..errors import Refused, Temporary
 from ..lifecycle import upload
 from ..model import Push
@@ -127,4 +128,4 @@ def _record(repo: Any, backend: Backend, note: dict[str, Any]) -> bool:
         return False
     changesets = tuple(facts.of_changelog(unfiltered, node) for node in there)
     push = Push(note['user'], note['date'], changesets, ())
-    return backend.catalog.record(push, {}).push_id is not None
+    return backend.catalog.write(catalog_record.record, push, {}).push_id is not None

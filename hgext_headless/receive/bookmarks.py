@@ -13,6 +13,7 @@ from mercurial import bookmarks, error
 from mercurial.node import short
 
 from .. import hgcompat
+from ..catalog import bookmarks as catalog_bookmarks
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from .incoming import Incoming
@@ -48,8 +49,8 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
         return result
     own = hgcompat.bookmarks(incoming.repo)
     with incoming.backend.catalog.reading() as session:
-        rows = session.bookmarks_named(asked)
-        published = session.bookmarks_at(publishing)
+        rows = catalog_bookmarks.places(session, asked)
+        published = catalog_bookmarks.at(session, publishing)
     for name, accepted in incoming.expected.items():
         found = own.get(name) or rows.get(name)
         if name in asked and found not in accepted:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
+from ..catalog import bans, drafts, record as catalog_record, session as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..history import append, place as places, unrecorded
 from ..history.place import Place
@@ -34,9 +35,6 @@ from . import (
 from .hooks import Hooks
 from .incoming import Incoming
 from .quarantine import Quarantine
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
 
 
 def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
@@ -144,11 +142,11 @@ def _changes_anything(push: Incoming) -> bool:
 
 
 def _check_limits(
-    push: Incoming, session: Questions, quarantine: Quarantine, divided: partition.Divided
+    push: Incoming, session: sessions.Session, quarantine: Quarantine, divided: partition.Divided
 ) -> None:
     settings = push.backend.settings
     if settings.has_limits and quarantine.changesets:
-        new = len(divided.drafts) - len(session.known(divided.drafts))
+        new = len(divided.drafts) - len(drafts.known(session, divided.drafts))
         if new or divided.public:
             user = config.pusher(push.repo, settings)
             user_limits.check(session, settings, user, push.size, new)
@@ -173,9 +171,9 @@ def _known(
     ``to_log`` tells whether the push changes public history.
     """
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
-        session.refuse_banned({*quarantine.nodes, *divided.public})
+        bans.refuse(session, {*quarantine.nodes, *divided.public})
         # A bundle has all draft ancestors of its changesets.
-        held = session.known(divided.draft_heads)
+        held = drafts.known(session, divided.draft_heads)
         _check_limits(push, session, quarantine, divided)
         try:
             # Drafts too: what is missing in the log is added with the next push.
@@ -193,7 +191,7 @@ def _recorded(
 ) -> Recorded:
     def record(stored_again: Deletions) -> Recorded:
         with push.stages.stage('database'), apply.removing_bookmarks(push, moves):
-            return push.backend.catalog.record(row, stored_again)
+            return push.backend.catalog.write(catalog_record.record, row, stored_again)
 
     try:
         return upload.recorded(push.backend, files, record)

@@ -70,7 +70,7 @@ class Incoming:
 @contextlib.contextmanager
 def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
     """Open an empty push with a temporary folder; log one line at the end."""
-    backend = Backend(repo)
+    backend = repo.headless
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         user = config.pusher(repo, backend.settings)

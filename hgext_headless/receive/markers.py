@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ..bundles import markers
+from ..catalog import markers as catalog_markers
 from ..model import Marker
 from .incoming import Incoming
 
@@ -36,7 +37,7 @@ def divide(incoming: Incoming, publishing: Collection[bytes]) -> Divided:
     applied = dict.fromkeys(markers.relevant(incoming.markers, is_public))
     if publishing and not repo.obsstore.readonly:
         with incoming.backend.catalog.reading() as session:
-            found = session.relevant_markers(publishing)
+            found = catalog_markers.relevant(session, publishing)
         applied.update(dict.fromkeys(map(markers.unpack, found)))
     if applied:
         # Clients send all markers with every push: known ones must not take the lock.

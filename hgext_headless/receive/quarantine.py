@@ -13,6 +13,7 @@ from typing import Any
 from .. import hgcompat
 from ..bundles import check_received, overlay as overlays
 from ..bundles.overlay import Layer
+from ..catalog import drafts as catalog_drafts
 from ..errors import Refused
 from ..model import Changeset
 from .incoming import Incoming
@@ -110,7 +111,7 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
         return
     backend = incoming.backend
     with backend.catalog.reading() as session:
-        found = session.bundles_with(drafts)
+        found = catalog_drafts.bundles_with(session, drafts)
     for node in drafts:
         if node not in found:
             raise _unknown(node)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .. import hgcompat
+from ..catalog import session as sessions, usage
 from ..config import Settings
 from ..errors import Refused
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
-    from ..catalog.usage import Pushed
 
 _MINUTE, _HOUR = 60, 3600
 
 
 def check(
-    session: Questions, settings: Settings, user: str, size: int, drafts: int
+    session: sessions.Session, settings: Settings, user: str, size: int, drafts: int
 ) -> None:
     """Raise `Refused` if a push would exceed a limit.
 
@@ -30,10 +26,10 @@ def check(
         return
     name = hgcompat.to_bytes(user)
     now = int(time.time())
-    pushed: Sequence[Pushed] = ()
+    pushed: Sequence[usage.Pushed] = ()
     if settings.limit_pushes or settings.limit_burst or settings.limit_bytes:
-        pushed = session.pushed_since(
-            name, now - _HOUR, max(settings.limit_pushes, settings.limit_burst)
+        pushed = usage.pushed_since(
+            session, name, now - _HOUR, max(settings.limit_pushes, settings.limit_burst)
         )
     for most, seconds, unit in (
         (settings.limit_burst, _MINUTE, 'a minute'),
@@ -46,7 +42,7 @@ def check(
     if settings.limit_bytes:
         _check_bytes(settings.limit_bytes, pushed, user, size, now)
     if settings.limit_drafts:
-        there = session.live_drafts(name, settings.limit_drafts + 1)
+        there = usage.live_drafts(session, name, settings.limit_drafts + 1)
         if there + drafts > settings.limit_drafts:
             raise Refused(
                 f'{user} may have {settings.limit_drafts} drafts stored at a time '
@@ -54,7 +50,7 @@ def check(
             )
 
 
-def _check_bytes(most: int, pushed: Sequence[Pushed], user: str, size: int, now: int) -> None:
+def _check_bytes(most: int, pushed: Sequence[usage.Pushed], user: str, size: int, now: int) -> None:
     said = f'{hgcompat.to_str(hgcompat.byte_count(most))} within an hour'
     if size > most:
         raise Refused(f'{user} may push {said} (headless.limit-bytes), and this push has more')

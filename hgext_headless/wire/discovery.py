@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial import error, pushkey, wireprototypes
 from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..backend import Backend
+from ..catalog import bookmarks, names, session as sessions
 from ..errors import HeadlessError
 from . import phase_roots
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
 
 
 def peer_local(orig: Any, peer: Any) -> Any:
@@ -43,7 +40,7 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
 
 
 def resolve(
-    public: Callable[[bytes], Any], repo: Any, key: bytes, session: Questions | None = None
+    public: Callable[[bytes], Any], repo: Any, key: bytes, session: sessions.Session | None = None
 ) -> bytes:
     """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
 
@@ -76,11 +73,11 @@ def resolve(
 
 
 def _named(
-    repo: Any, key: bytes, session: Questions | None, is_public: bool = False
+    repo: Any, key: bytes, session: sessions.Session | None, is_public: bool = False
 ) -> tuple[bytes, ...]:
     if session is not None:
-        return session.named(key)
-    catalog = Backend(repo).catalog
+        return names.named(session, key)
+    catalog = repo.headless.catalog
     with (catalog.impatient() if is_public else catalog).reading() as own:
         return own.named(key)
 
@@ -125,7 +122,7 @@ def _with_drafts(
     ``bookmarks``.
     """
     if namespace == b'phases':
-        return {**keys, **phase_roots.named(Backend(repo), repo)}
+        return {**keys, **phase_roots.named(repo.headless, repo)}
     if namespace == b'bookmarks':
         return {**_draft_bookmarks(repo), **keys}
     return keys
@@ -136,12 +133,12 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
 
     Return none if the database fails: public history is served without it.
     """
-    backend = Backend(repo)
+    backend = repo.headless
     if not backend.settings.listed_bookmarks:
         return {}
     try:
         with backend.catalog.impatient().reading() as session:
-            found = session.newest_bookmarks(backend.settings.listed_bookmarks)
+            found = bookmarks.newest(session, backend.settings.listed_bookmarks)
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))
         return {}

@@ -13,6 +13,7 @@ from mercurial.node import nullid
 from .. import config, errors, hgcompat, timings
 from ..backend import Backend
 from ..bundles import overlay as overlays
+from ..catalog import bookmarks as catalog_bookmarks, drafts as catalog_drafts
 from ..errors import Corrupt, Refused
 from ..model import Bundle
 from ..store import object_keys
@@ -70,10 +71,10 @@ def get_bundle_chunks(
     with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
         repo.ui, 'getbundle', drafts=len(drafts)
     ) as stages:
-        backend = Backend(repo)
+        backend = repo.headless
         with stages.stage('lookup'):
             with backend.catalog.reading() as session:
-                found = session.bundles_with(drafts)
+                found = catalog_drafts.bundles_with(session, drafts)
         if any(node not in found for node in drafts):
             # Stock raises its own error for an unknown changeset.
             return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
@@ -131,7 +132,7 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
         return orig(bundler, repo, source, **kwargs)
     nodes = {node for bundle in served.bundles for node in bundle.nodes}
     with served.backend.catalog.reading() as session:
-        drafts = session.bookmarks_at(nodes)
+        drafts = catalog_bookmarks.at(session, nodes)
     found = {name: node for name, node in drafts.items() if hgcompat.is_plain(name)}
     found.update(bookmarks.listbinbookmarks(repo))
     data = bookmarks.binaryencode(repo, sorted(found.items()))

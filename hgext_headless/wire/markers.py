@@ -7,6 +7,7 @@ from typing import Any
 from mercurial import bundle2, obsolete, obsutil
 
 from ..bundles import markers
+from ..catalog import markers as catalog_markers
 from .getbundle import Served
 
 
@@ -22,7 +23,7 @@ def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> An
     if obsolete.isenabled(repo, obsolete.exchangeopt):
         nodes = {node for bundle in served.bundles for node in bundle.nodes}
         with served.backend.catalog.reading() as session:
-            found = set(map(markers.unpack, session.relevant_markers(nodes)))
+            found = set(map(markers.unpack, catalog_markers.relevant(session, nodes)))
         nodes.update(marker[0] for marker in found)
         found |= repo.obsstore.relevantmarkers(nodes)
         bundle2.buildobsmarkerspart(bundler, obsutil.sortedmarkers(found))

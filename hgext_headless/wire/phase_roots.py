@@ -8,15 +8,13 @@ did. So the answer names the roots of all recent pushes, from the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial.node import hex, nullid
 
 from ..backend import Backend
+from ..catalog import roots as catalog_roots, session as sessions
 from ..model import Parents
-
-if TYPE_CHECKING:
-    from ..catalog.catalog import Questions
 
 #: Maximum number of roots that are named individually.
 LIMIT = 300
@@ -39,8 +37,8 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
         return _named(session, repo)
 
 
-def _named(session: Questions, repo: Any) -> dict[bytes, bytes]:
-    recent = session.recent_roots(_MOST + 1)
+def _named(session: sessions.Session, repo: Any) -> dict[bytes, bytes]:
+    recent = catalog_roots.recent(session, _MOST + 1)
     if len(recent) > _MOST:
         return {hex(nullid): _DRAFT}
     has_node = repo.unfiltered().changelog.hasnode
@@ -48,7 +46,8 @@ def _named(session: Questions, repo: Any) -> dict[bytes, bytes]:
     published = [root.node for root in recent if has_node(root.node)]
     if published:
         # The draft children of a root that is public now are roots.
-        found.update((root.node, root) for root in draft_roots(session.stacks(published), has_node))
+        stacks = catalog_roots.stacks(session, published)
+        found.update((root.node, root) for root in draft_roots(stacks, has_node))
     return {hex(node): _DRAFT for node in _bounded(repo.unfiltered(), list(found.values()))}
 
 
@@ -65,7 +64,8 @@ def are_named(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> bool:
     """
     with backend.catalog.reading() as session:
         keys = _named(session, repo)
-        found = draft_roots(session.stacks(nodes), repo.unfiltered().changelog.hasnode)
+        stacks = catalog_roots.stacks(session, nodes)
+        found = draft_roots(stacks, repo.unfiltered().changelog.hasnode)
     return hex(nullid) in keys or all(hex(root.node) in keys for root in found)
 
 

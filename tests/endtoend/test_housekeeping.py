@@ -362,13 +362,12 @@ def test_one_gc_at_a_time(world, make_server, backend):
     alice.commit('a')
     alice.hg('push', '-q')
     (world.folder / 'holds.py').write_text(
-        'from hgext_headless.backend import Backend\n'
         'from mercurial import registrar\n'
         'cmdtable = {}\n'
         'command = registrar.command(cmdtable)\n'
         "@command(b'holdlock')\n"
         'def holdlock(ui, repo):\n'
-        "    with Backend(repo).catalog.exclusive('removal') as lock:\n"
+        "    with repo.headless.catalog.exclusive('removal') as lock:\n"
         "        ui.write(b'locked %d\\n' % bool(lock))\n"
         '        ui.flush()\n'
         '        ui.fin.read()\n'
@@ -411,16 +410,16 @@ def test_gc_beside_a_push(world, make_server, backend):
     gc = f'{HG} -R {server.root} admin::headless-gc --grace 0s -v >> {world.folder}/gc.out 2>&1'
     (world.folder / 'slow.py').write_text(
         'import subprocess\n'
-        'from hgext_headless import lazy\n'
-        "catalog = lazy.load('hgext_headless.catalog.catalog')\n"
+        'from hgext_headless.catalog import catalog\n'
         'from mercurial import extensions\n'
         'times = [2]\n'
-        'def record(orig, self, push, *args):\n'
-        '    if times[0]:\n'
+        'def write(orig, self, change, *args):\n'
+        '    if change.__name__ == "record" and times[0]:\n'
         '        times[0] -= 1\n'
         f'        subprocess.run({gc!r}, shell=True, check=True)\n'
-        '    return orig(self, push, *args)\n'
-        "extensions.wrapfunction(catalog.Catalog, 'record', record)\n"
+        '    return orig(self, change, *args)\n'
+        'def extsetup(ui):\n'
+        "    extensions.wrapfunction(catalog.Catalog, 'write', write)\n"
     )
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write(f'[extensions]\nslow = {world.folder}/slow.py\n')
@@ -437,11 +436,12 @@ def failing(world) -> Path:
     """An extension with which no push can be recorded."""
     path = world.folder / 'failing.py'
     path.write_text(
-        'from hgext_headless import errors, lazy\n'
-        "catalog = lazy.load('hgext_headless.catalog.catalog')\n"
-        'def record(self, *args):\n'
+        'from hgext_headless import errors\n'
+        'from hgext_headless.catalog import record\n'
+        'def fail(*args):\n'
         "    raise errors.Temporary('no database today')\n"
-        'catalog.Catalog.record = record\n'
+        'def extsetup(ui):\n'
+        '    record.record = fail\n'
     )
     return path
 
@@ -452,14 +452,14 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
     owner, method = name.split('.')
     path = world.folder / 'killer.py'
     path.write_text(
-        'import os\n'
-        'from hgext_headless import lazy\n'
+        'import importlib, os\n'
         'from mercurial import extensions\n'
-        f'module = lazy.load({module!r})\n'
         'def die(orig, *args, **kwargs):\n'
         f'    {"pass" if before else "orig(*args, **kwargs)"}\n'
         '    os.kill(os.getpid(), 9)\n'
-        f'extensions.wrapfunction(module.{owner}, {method!r}, die)\n'
+        'def extsetup(ui):\n'
+        f'    module = importlib.import_module({module!r})\n'
+        f'    extensions.wrapfunction(module.{owner}, {method!r}, die)\n'
     )
     return '--config', f'extensions.killer={path}'
 

@@ -16,11 +16,11 @@ from mercurial import extensions, hg, ui
 u = ui.ui.load()
 repo = hg.repository(u, sys.argv[1].encode())
 from hgext_headless.bundles import overlay
-from hgext_headless.backend import Backend
-backend = Backend(repo)
+from hgext_headless.catalog import drafts
+backend = repo.headless
 nodes = [bytes.fromhex(one) for one in sys.argv[2:]]
 with backend.catalog.reading() as session:
-    bundles = session.bundles_with(nodes)
+    bundles = drafts.bundles_with(session, nodes)
 gc.collect()
 gc.disable()
 def read(node):

@@ -12,7 +12,18 @@ from types import SimpleNamespace
 import pytest
 from conftest import fresh
 
-from hgext_headless.catalog import bans, catalog as catalogs, deletions, expiry, lease
+from hgext_headless.catalog import (
+    bans,
+    bookmarks,
+    catalog as catalogs,
+    deletions,
+    drafts,
+    expiry,
+    lease,
+    pushlog,
+    record as catalog_record,
+    roots,
+)
 from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
 from hgext_headless.lifecycle import deletion, upload
 from hgext_headless.model import (
@@ -72,12 +83,12 @@ def stack(*nodes: bytes, bundled: bool = True, **options) -> Push:
 
 
 def record(catalog, push: Push, stored_again=None) -> Recorded:
-    return catalog.record(push, stored_again or {})
+    return catalog.write(catalog_record.record, push, stored_again or {})
 
 
 def known(catalog) -> set[bytes]:
     with catalog.reading() as session:
-        return session.known([A, B, C, D])
+        return drafts.known(session, [A, B, C, D])
 
 
 def drop(catalog, keys, nodes, replacements=()) -> list[bytes]:
@@ -91,12 +102,13 @@ def test_ids_and_what_is_listed(catalog):
     assert record(catalog, stack(A, B, C, user='bob')) == Recorded(2, (C,))
     assert record(catalog, stack(D)) == Recorded(3, (D,))
     with catalog.reading() as session:
-        assert session.entries(Selection(), newest=False, limit=None) == [
+        assert pushlog.entries(session, Selection(), newest=False, limit=None) == [
             Entry(1, b'alice', 1000), Entry(2, b'bob', 1000), Entry(3, b'alice', 1000)
         ]  # fmt: skip
-        nodes = {i: [n for n, _extras in found] for i, found in session.nodes_of([1, 2, 3]).items()}
+        listed = pushlog.nodes_of(session, [1, 2, 3])
+        nodes = {i: [n for n, _extras in found] for i, found in listed.items()}
         assert nodes == {1: [A, B], 2: [C], 3: [D]}
-        assert session.last_push_id() == 3
+        assert pushlog.last_push_id(session) == 3
 
 
 def test_public_changesets(catalog):
@@ -120,16 +132,16 @@ def test_branches(catalog):
     record(catalog, Push('alice', 1, brought, (bundle(A, B),)))
     with catalog.reading() as session:
         for branch, expected in ((b'default', [1]), (b'other', [1]), (b'none', [])):
-            found = session.entries(Selection(branch=branch), newest=False, limit=None)
+            found = pushlog.entries(session, Selection(branch=branch), newest=False, limit=None)
             assert [entry.push_id for entry in found] == expected
-            assert session.has_branch(branch) == bool(expected)
+            assert pushlog.has_branch(session, branch) == bool(expected)
 
 
 def test_newest_bundle_that_ends_with_a_draft(catalog):
     record(catalog, stack(A))
     record(catalog, stack(A, B, C))
     with catalog.reading() as session:
-        found = session.bundles_with([A, B, C, D])
+        found = drafts.bundles_with(session, [A, B, C, D])
     assert {node: one.head for node, one in found.items()} == {A: A, B: C, C: C}
     assert found[B].nodes == (A, B, C) and found[B].bases == (PUBLIC,)
 
@@ -138,13 +150,13 @@ def test_recent_roots(catalog):
     record(catalog, stack(A, B))
     record(catalog, stack(C))
     with catalog.reading() as session:
-        assert session.recent_roots(9) == [Parents(C, PUBLIC, NULL), Parents(A, PUBLIC, NULL)]
-        assert len(session.recent_roots(1)) == 1
-        assert {one.node for one in session.stacks([B])} == {A, B}
+        assert roots.recent(session, 9) == [Parents(C, PUBLIC, NULL), Parents(A, PUBLIC, NULL)]
+        assert len(roots.recent(session, 1)) == 1
+        assert {one.node for one in roots.stacks(session, [B])} == {A, B}
     # A push of it again is a push of its root again.
     record(catalog, stack(A, B))
     with catalog.reading() as session:
-        assert {one.node for one in session.recent_roots(9)} == {A, C}
+        assert {one.node for one in roots.recent(session, 9)} == {A, C}
 
 
 def test_moves_of_bookmarks(catalog):
@@ -157,7 +169,7 @@ def test_moves_of_bookmarks(catalog):
     for old, new in ((A, B), (B, None)):
         record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', old, new),)))
         with catalog.reading() as session:
-            assert session.bookmarks_named([b'mine']) == ({b'mine': new} if new else {})
+            assert bookmarks.places(session, [b'mine']) == ({b'mine': new} if new else {})
     with pytest.raises(Raced):
         record(catalog, stack(A, B, bookmarks=(BookmarkMove(b'mine', B, None),)))
 
@@ -191,7 +203,7 @@ def test_a_draft_that_is_pushed_while_it_is_let_go(catalog):
     assert drop(catalog, [bundle(A, B).key], [A, B]) == []
     assert known(catalog) == {A, B, C}
     with catalog.reading() as session:
-        assert session.bundles_with([B])[B].head == C
+        assert drafts.bundles_with(session, [B])[B].head == C
 
 
 def test_dropped(catalog):
@@ -201,9 +213,9 @@ def test_dropped(catalog):
     assert drop(catalog, [bundle(A, B).key], [B], [bundle(A)]) == [B]
     assert known(catalog) == {A}
     with catalog.reading() as session:
-        assert session.tombstoned([A, B]) == {B: 1}
-        assert session.bookmarks_named([b'mine']) == {}
-        assert [one.node for one in session.changesets_of([1])[1]] == [A, B]
+        assert pushlog.tombstoned(session, [A, B]) == {B: 1}
+        assert bookmarks.places(session, [b'mine']) == {}
+        assert [one.node for one in pushlog.changesets_of(session, [1])[1]] == [A, B]
     assert catalog.read(deletions.pending) == [bundle(A, B).key]
     # Pushed again, it is new.
     catalog.write(deletions.finish, [bundle(A, B).key])
@@ -275,7 +287,7 @@ def test_stored_again(catalog, store, tmp_path):
             with deletion.required(backend) as deleter:
                 assert deleter.remove([key]) == [key]
             assert store.size(key) is None
-        return catalog.record(push, stored_again)
+        return catalog.write(catalog_record.record, push, stored_again)
 
     assert upload.recorded(backend, files, recorded).push_id == 2
     assert store.size(key) == 1

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from conftest import fresh
 
-from hgext_headless.catalog import engine, expiry, migrate, search, words
+from hgext_headless.catalog import engine, expiry, migrate, record, search, words
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.errors import Misconfigured
 from hgext_headless.model import Changeset, Push, Selection
@@ -40,7 +40,7 @@ def changeset(description: bytes, author: bytes = b'Test <test@example.com>') ->
 
 
 def push(catalog: Catalog, *brought: Changeset, user: str = 'alice', date: int = 0) -> int:
-    recorded = catalog.record(Push(user, date, brought, ()), {})
+    recorded = catalog.write(record.record, Push(user, date, brought, ()), {})
     assert recorded.push_id is not None
     return recorded.push_id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -11,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from mercurial import error
 from mercurial.hgweb import common, request as requests
 
+from hgext_headless.catalog import pushlog
 from hgext_headless.hgweb.pushlog import query
 from hgext_headless.hgweb.pushlog.query import PAGE
 from hgext_headless.model import Brought, Entry, Selection
@@ -24,6 +26,19 @@ quickly = settings(max_examples=40, deadline=None)
 
 def entry(push_id: int) -> Entry:
     return Entry(push_id, b'alice' if push_id % 2 else b'bob', 1000 + push_id)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _ask_the_stand_in() -> Iterator[None]:
+    """The catalog's functions of a session ask the `Session` of this file."""
+
+    def of(name: str):
+        return lambda session, *args, **kwargs: getattr(session, name)(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('brought', 'tombstoned', 'has_branch', 'imported_push_id', 'entries'):
+            patch.setattr(pushlog, name, of(name))
+        yield
 
 
 class Session:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
+from hgext_headless.catalog import drafts, pushlog
 from hgext_headless.hgweb.pushlog import visibility
 from hgext_headless.model import Needs
 
@@ -14,6 +17,20 @@ NULL = bytes(20)
 
 def node(number: int) -> bytes:
     return number.to_bytes(20, 'big')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _ask_the_stand_in() -> Iterator[None]:
+    """The catalog's functions of a session ask the `Session` of this file."""
+
+    def of(name: str):
+        return lambda session, *args, **kwargs: getattr(session, name)(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('last_push_id', 'imported_push_id', 'needs', 'brought'):
+            patch.setattr(pushlog, name, of(name))
+        patch.setattr(drafts, 'known', of('known'))
+        yield
 
 
 class Session:

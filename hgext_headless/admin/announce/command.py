@@ -9,7 +9,7 @@ from mercurial import hg
 
 from ... import hgcompat, lazy
 from ...backend import Backend
-from ...catalog import announcements
+from ...catalog import announcements, pushlog
 from ...catalog.announcements import Cursor
 from ...errors import HeadlessError, Refused
 from ...hgweb.pushlog import json_format, visibility
@@ -53,7 +53,7 @@ class _Announcer:
         self._ui = ui
         # Threads may not share a repository object.
         self._repo = hg.repository(repo.baseui, repo.root).unfiltered()
-        self._backend = Backend(self._repo)
+        self._backend = self._repo.headless
         self._target = target
         self.has_failed = False
         self.thread = threading.Thread(target=self._tell, daemon=True)
@@ -106,8 +106,8 @@ class _Announcer:
             self._backend.catalog.write(announcements.delivered, name, last)
             cursor = Cursor(name, last, 0, '', 0)
         with self._backend.reader.reading() as session:
-            entries = session.entries(
-                Selection(after=cursor.push_id, upto=last), newest=False, limit=_BATCH
+            entries = pushlog.entries(
+                session, Selection(after=cursor.push_id, upto=last), newest=False, limit=_BATCH
             )
         return cursor, entries, last
 

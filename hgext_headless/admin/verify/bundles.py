@@ -76,8 +76,7 @@ def check(
     with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
 
         def examine(prefix: str) -> Examined:
-            # With a backend of its own, for this process.
-            return _Examiner(ui, repo, Backend(repo), folder, since, full).under(prefix)
+            return _Examiner(ui, repo, repo.headless, folder, since, full).under(prefix)
 
         def found() -> Iterator[Examined]:
             with cli.progress(ui, b'objects', b'parts', len(parts)) as bar:

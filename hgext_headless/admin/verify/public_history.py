@@ -94,7 +94,7 @@ def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None
     """Compare the heads of the log with those of the repository."""
     with backend.catalog.reading() as session:
         place = places.find(repo, session)
-        state = session.public_log_state()
+        state = public_log.state(session)
     if place is None or state is None:
         return
     if place.position < state.position:

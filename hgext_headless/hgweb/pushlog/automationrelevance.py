@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial import error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
-from ...backend import Backend
+from ...catalog import (
+    catalog as catalogs,
+    markers,
+    names as catalog_names,
+    pushlog,
+    session as sessions,
+)
 from ...model import Brought
 from ...wire import discovery
 from .. import error_pages, pages
 from . import keywords, links
 from .changeset_facts import text as _text
-
-if TYPE_CHECKING:
-    from ...catalog.catalog import Catalog, Questions
 
 
 def answer(web: Any) -> Iterator[bytes]:
@@ -28,11 +31,11 @@ def answer(web: Any) -> Iterator[bytes]:
     These are its draft ancestors, and the changesets up to it in the push that brought it.
     Raise what `discovery.resolve` raises.
     """
-    catalog = Backend(web.repo).reader
+    catalog = web.repo.headless.reader
     node, contexts = _relevant_to(catalog, web)
     with catalog.reading() as session:
-        brought = session.brought(context.node() for context in contexts)
-        obsolete = session.obsolete([node])
+        brought = pushlog.brought(session, [context.node() for context in contexts])
+        obsolete = markers.obsolete(session, [node])
     entries = [_relevant(context, brought.get(context.node())) for context in contexts]
     if web.req.qsparams.get(b'backouts'):
         for entry, context in zip(entries, contexts):
@@ -48,7 +51,7 @@ def changed_files(web: Any) -> Iterator[bytes]:
 
     Raise what `discovery.resolve` raises.
     """
-    _node, contexts = _relevant_to(Backend(web.repo).reader, web)
+    _node, contexts = _relevant_to(web.repo.headless.reader, web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
     return iter([json.dumps({'files': files}).encode('ascii')])
 
@@ -57,7 +60,7 @@ def _has_successors(repo: Any, node: bytes) -> bool:
     return node in repo.obsstore.successors
 
 
-def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
+def _relevant_to(catalog: catalogs.Catalog, web: Any) -> tuple[bytes, list[Any]]:
     """Return the requested changeset, and all changesets that are relevant to it."""
     name = _asked(web)[0]
     repo = web.repo
@@ -67,14 +70,14 @@ def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
                 lambda key: scmutil.revsymbol(repo, key).node(), repo, name, session
             )
         except error.RepoLookupError:
-            if name in session.drafts_named([name]).expired:
+            if name in catalog_names.drafts_named(session, [name]).expired:
                 raise error_pages.gone(web, session, name) from None
             raise
         listed = _listed(session, node)
         drafts: list[bytes] = []
         if not repo.changelog.hasnode(node):
             drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
-            found = session.drafts_named([hex(n) for n in drafts])
+            found = catalog_names.drafts_named(session, [hex(n) for n in drafts])
     if drafts:  # no connection is held while the store is read
         pages.lay(web, found, [n for n in drafts if n in found.bundles])
         repo = web.repo
@@ -86,13 +89,13 @@ def _relevant_to(catalog: Catalog, web: Any) -> tuple[bytes, list[Any]]:
     return node, contexts
 
 
-def _listed(session: Questions, node: bytes) -> list[bytes]:
+def _listed(session: sessions.Session, node: bytes) -> list[bytes]:
     """Return the changesets of the push that brought ``node``, up to ``node``."""
-    brought = session.brought([node])
+    brought = pushlog.brought(session, [node])
     if node not in brought:
         return [node]
     push_id = brought[node].entry.push_id
-    nodes = [n for n, _extras in session.nodes_of([push_id])[push_id]]
+    nodes = [n for n, _extras in pushlog.nodes_of(session, [push_id])[push_id]]
     return nodes[: nodes.index(node) + 1]
 
 

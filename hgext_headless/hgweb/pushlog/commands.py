@@ -96,7 +96,7 @@ def pushes(web: Any, stages: Stages) -> Any:
     Changesets that have expired or were removed are listed by their hashes; with
     ``full``, they are left out.
     """
-    backend = Backend(web.repo)
+    backend = web.repo.headless
     query, found, last = _found(backend, web, stages)
     chunks = json_format.answer(backend, web.repo, query, found, last)
     return _send(web, chunks)
@@ -143,7 +143,7 @@ def _found(
 
 def _page(web: Any, stages: Stages, mapping: Any) -> Any:
     decorate.add_pushlog(web.tmpl)
-    backend = Backend(web.repo)
+    backend = web.repo.headless
     for_people = mapping is html_format.page
     query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
     return rendering.send(web, b'pushlog', mapping(backend, web, query, found[::-1], last))

@@ -7,19 +7,17 @@ import itertools
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial import encoding, templateutil
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
+from ...catalog import pushlog, session as sessions
 from ...model import Changeset, Entry
 from . import changeset_facts, links as configured, mozilla_names, states
 from .json_format import BATCH, text
 from .query import PAGE, Query
-
-if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
 
 #: Number of page links before the current page, and after it.
 _AROUND = 4
@@ -103,14 +101,14 @@ def _listed(
 
 
 def _batch(
-    session: Questions, query_tips: bool, batch: Sequence[Entry]
+    session: sessions.Session, query_tips: bool, batch: Sequence[Entry]
 ) -> tuple[list[tuple[Entry, list[Changeset]]], dict[int, int]]:
     """Return what `_listed` yields, and the number of changesets of each push."""
-    sizes = session.sizes([entry.push_id for entry in batch])
+    sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
     small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
-    found = session.changesets_of(small, query_tips)
+    found = pushlog.changesets_of(session, small, query_tips)
     for push_id in sizes.keys() - found.keys():
-        found[push_id] = session.changesets_from(push_id, sizes[push_id] - _MOST, _MOST)
+        found[push_id] = pushlog.changesets_from(session, push_id, sizes[push_id] - _MOST, _MOST)
     return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 

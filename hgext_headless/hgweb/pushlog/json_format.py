@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...bundles import markers
+from ...catalog import markers as catalog_markers, pushlog, session as sessions
 from ...model import Changeset, Entry
 from . import states
 from .query import Query
-
-if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
 
 #: Maximum number of pushes, and of their changesets in full, that are in memory at a time.
 BATCH, CHANGESETS = 100, 2000
@@ -65,7 +63,7 @@ def _batches(
             yield batch
             continue
         with backend.reader.reading() as session:
-            sizes = session.sizes([entry.push_id for entry in batch])
+            sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
         together: list[Entry] = []
         number = 0
         for entry in batch:
@@ -85,10 +83,10 @@ def _batches(
 def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
     """Yield a push in full as JSON text, some changesets at a time."""
     with backend.reader.reading() as session:
-        nodes = session.nodes_of([entry.push_id])[entry.push_id]
+        nodes = pushlog.nodes_of(session, [entry.push_id])[entry.push_id]
         # What is gone has no extras.
         listed = [(node, extras) for node, extras in nodes if extras]
-        size = session.sizes([entry.push_id])[entry.push_id]
+        size = pushlog.sizes(session, [entry.push_id])[entry.push_id]
         commits = {node: _git(extras) for node, extras in listed}
         obsolete = states.obsolete(session, repo, commits)
     # The push without the facts of its changesets, for its keys and its other values.
@@ -104,7 +102,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
             wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
             for start in range(0, size, CHANGESETS):
                 with backend.reader.reading() as session:
-                    found = session.changesets_from(entry.push_id, start, CHANGESETS)
+                    found = pushlog.changesets_from(session, entry.push_id, start, CHANGESETS)
                     shown = [c for c in found if c.node in wanted and not c.is_tombstone]
                     precursors = _precursors(session, repo, {c.node for c in shown})
                 lines = [
@@ -119,9 +117,9 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
 
 
 def _plain(
-    session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
+    session: sessions.Session, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
-    found = session.nodes_of([e.push_id for e in batch], query.tips_only)
+    found = pushlog.nodes_of(session, [e.push_id for e in batch], query.tips_only)
     nodes = (node for listed in found.values() for node, _extras in listed)
     obsolete = states.obsolete(session, repo, nodes)
     for entry in batch:
@@ -132,7 +130,7 @@ def _plain(
 
 
 def _full(
-    session: Questions, repo: Any, query: Query, batch: Sequence[Entry]
+    session: sessions.Session, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     """Yield pushes with objects for changesets.
 
@@ -141,8 +139,8 @@ def _full(
     """
     found = {
         push_id: [changeset for changeset in listed if not changeset.is_tombstone]
-        for push_id, listed in session.changesets_of(
-            [e.push_id for e in batch], query.tips_only
+        for push_id, listed in pushlog.changesets_of(
+            session, [e.push_id for e in batch], query.tips_only
         ).items()
     }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
@@ -174,10 +172,12 @@ def _push(
     return push
 
 
-def _precursors(session: Questions, repo: Any, nodes: Collection[bytes]) -> dict[bytes, set[str]]:
+def _precursors(
+    session: sessions.Session, repo: Any, nodes: Collection[bytes]
+) -> dict[bytes, set[str]]:
     """Return the changesets that ``nodes`` replace, hexadecimal, by node."""
     found: dict[bytes, set[str]] = {}
-    stored = map(markers.unpack, session.markers_with(nodes))
+    stored = map(markers.unpack, catalog_markers.exchanged_with(session, nodes))
     own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
     for predecessor, successors, *_rest in itertools.chain(stored, own):
         for node in successors:

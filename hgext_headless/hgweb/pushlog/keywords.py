@@ -13,7 +13,7 @@ from mercurial.node import hex
 from mercurial.utils import dateutil
 
 from ... import config, errors, hgcompat
-from ...backend import Backend
+from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import Brought
 from .. import pages
@@ -162,8 +162,8 @@ def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Br
     """Return the pushes of ``nodes``; None for all if the database fails: pages need none."""
     answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
     try:
-        with Backend(repo).reader.impatient().reading() as session:
-            answer.update(session.brought(nodes, with_ends))
+        with repo.headless.reader.impatient().reading() as session:
+            answer.update(pushlog.brought(session, nodes, with_ends))
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
     return answer
@@ -173,7 +173,7 @@ class _Pushes:
     """The pushes that brought the revisions of a repository."""
 
     def __init__(self, repo: Any) -> None:
-        self._catalog = Backend(repo).reader
+        self._catalog = repo.headless.reader
         self._changelog = repo.unfiltered().changelog
         self._block = range(0)
         self._found: dict[bytes, Brought] = {}
@@ -184,7 +184,7 @@ class _Pushes:
             self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
             nodes = map(self._changelog.node, self._block)
             with errors.clear_errors(), self._catalog.reading() as session:
-                self._found = session.brought(nodes)
+                self._found = pushlog.brought(session, nodes)
         return self._found.get(self._changelog.node(rev))
 
 
@@ -260,15 +260,15 @@ def pushrev(repo: Any, subset: Any, x: Any) -> Any:
     (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
     revs = revset.getset(repo, revset.fullreposet(repo), argument)
     node = repo.unfiltered().changelog.node
-    with errors.clear_errors(), Backend(repo).reader.reading() as session:
-        brought = session.brought(map(node, revs))
+    with errors.clear_errors(), repo.headless.reader.reading() as session:
+        brought = pushlog.brought(session, map(node, revs))
     return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
 
 
 def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
     changelog = repo.changelog
-    with errors.clear_errors(), Backend(repo).reader.reading() as session:
-        found = session.nodes_of([i for i in push_ids if 0 < i < 2**62])
+    with errors.clear_errors(), repo.headless.reader.reading() as session:
+        found = pushlog.nodes_of(session, [i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial import scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
 
-from ... import hgcompat, lazy
+from ... import hgcompat
 from ...backend import Backend
-from ...catalog import words as wording
+from ...catalog import pushlog, search, session as sessions, words as wording
 from ...model import Entry, Selection
 from ...wire import discovery
-
-if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
+from . import dates
 
 #: Number of pushes on a page.
 PAGE = 10
@@ -62,7 +60,7 @@ class Query:
 
 
 def parse(
-    session: Questions,
+    session: sessions.Session,
     repo: Any,
     req: Any,
     last: int,
@@ -134,22 +132,22 @@ def parse(
     )
 
 
-def entries(backend: Backend, session: Questions, query: Query) -> list[Entry]:
+def entries(backend: Backend, session: sessions.Session, query: Query) -> list[Entry]:
     """Return the pushes of a query, oldest first. Raise `errors.Temporary`."""
     selection = query.selection
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
-        found = session.entries(selection, newest=query.newest, limit=limit)
+        found = pushlog.entries(session, selection, newest=query.newest, limit=limit)
         return found[::-1] if query.newest else found
     before = PAGE * (query.page - 1)
     if query.is_search:
-        return session.entries_with_words(selection, limit=PAGE, offset=before)[::-1]
-    consecutive = before and query.is_counted and not session.imported_push_id()
+        return search.matching(session, selection, limit=PAGE, offset=before)[::-1]
+    consecutive = before and query.is_counted and not pushlog.imported_push_id(session)
     if consecutive and selection.upto is not None:
         # Ids are consecutive, so that no offset is needed. An older pushlog may have had gaps.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
-    return session.entries(selection, newest=True, limit=PAGE, offset=before)[::-1]
+    return pushlog.entries(session, selection, newest=True, limit=PAGE, offset=before)[::-1]
 
 
 def _is_given(params: Any, item: bytes) -> bool:
@@ -159,7 +157,6 @@ def _is_given(params: Any, item: bytes) -> bool:
 
 def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: bytes) -> Selection:
     if item in (b'startdate', b'enddate'):
-        dates = lazy.load('hgext_headless.hgweb.pushlog.dates')
         try:
             seconds = dates.parse(hgcompat.to_str(value))
         except ValueError:
@@ -197,8 +194,8 @@ def _words(params: Any, item: bytes) -> tuple[str, ...]:
     return found
 
 
-def _check_branch(session: Questions, repo: Any, branch: bytes) -> None:
-    if not repo.branchmap().hasbranch(branch) and not session.has_branch(branch):
+def _check_branch(session: sessions.Session, repo: Any, branch: bytes) -> None:
+    if not repo.branchmap().hasbranch(branch) and not pushlog.has_branch(session, branch):
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
         )
@@ -212,7 +209,7 @@ def _bad(text: bytes, *names: bytes) -> Exception:
 class _Resolver:
     """Resolves names of changesets to the ids of the pushes that brought them."""
 
-    def __init__(self, session: Questions, repo: Any, last: int) -> None:
+    def __init__(self, session: sessions.Session, repo: Any, last: int) -> None:
         self._session = session
         self._repo = repo
         self._last = last
@@ -226,10 +223,10 @@ class _Resolver:
         return list(self._ids(dict(zip(names, map(self._node, names)))))
 
     def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
-        brought = self._session.brought(nodes.values())
+        brought = pushlog.brought(self._session, nodes.values())
         has_node = self._repo.changelog.hasnode
         unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
-        tombstoned = self._session.tombstoned(unknown) if unknown else {}
+        tombstoned = pushlog.tombstoned(self._session, unknown) if unknown else {}
         for name, node in nodes.items():
             push_id = brought[node].entry.push_id if node in brought else tombstoned.get(node, 0)
             if not 0 < push_id <= self._last and not has_node(node):

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...catalog import bans, markers, pushlog, session as sessions
 from ...model import Changeset
 
-if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
 
-
-def obsolete(session: Questions, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+def obsolete(session: sessions.Session, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that are obsolete and not visible in the repository.
 
     Both the repository's markers and those of drafts count.
     """
     asked = set(nodes)
     successors = repo.obsstore.successors
-    marked = session.obsolete(asked) | {node for node in asked if node in successors}
+    marked = markers.obsolete(session, asked) | {node for node in asked if node in successors}
     return {node for node in marked if not repo.changelog.hasnode(node)}
 
 
 def of(
-    session: Questions, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
+    session: sessions.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
 ) -> dict[bytes, bytes]:
     """Return the state of each changeset of ``pushes``, by node.
 
@@ -49,7 +47,7 @@ def _phase(repo: Any, node: bytes) -> bytes:
 
 
 def _gone(
-    session: Questions, pushes: Mapping[int, Sequence[Changeset]]
+    session: sessions.Session, pushes: Mapping[int, Sequence[Changeset]]
 ) -> Iterator[tuple[bytes, bytes]]:
     tombstones = {
         changeset.node: push_id
@@ -59,8 +57,8 @@ def _gone(
     }
     if not tombstones:
         return
-    removed = session.banned(tombstones)
-    imported = session.imported_push_id()
+    removed = bans.among(session, tombstones)
+    imported = pushlog.imported_push_id(session)
     for node, push_id in tombstones.items():
         if node in removed:
             yield node, b'removed'

@@ -9,15 +9,13 @@ imported.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mercurial.node import nullid
 
 from ...backend import Backend
+from ...catalog import drafts, pushlog, session as sessions
 from ...model import Needs
-
-if TYPE_CHECKING:
-    from ...catalog.catalog import Questions
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
@@ -25,19 +23,19 @@ _WINDOW = 2000
 _BATCH = 200
 
 
-def last_shown(backend: Backend, session: Questions, repo: Any) -> int:
+def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
     """Return the highest push id such that this server can serve it and all pushes below it.
 
     Check only the pushes above the last result. Raise `errors.Temporary`.
     """
-    last = session.last_push_id()
+    last = pushlog.last_push_id(session)
     memory = backend.reader.memory('last shown', repo.root)
     seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
     if seen < last:
-        seen = max(seen, min(session.imported_push_id(), last))
+        seen = max(seen, min(pushlog.imported_push_id(session), last))
     while seen < last:
         push_ids = range(seen + 1, min(last, seen + _BATCH) + 1)
-        missing = _first_missing(session, repo, session.needs(push_ids))
+        missing = _first_missing(session, repo, pushlog.needs(session, push_ids))
         seen = push_ids[-1] if missing is None else missing - 1
         if missing is not None:
             break
@@ -45,7 +43,7 @@ def last_shown(backend: Backend, session: Questions, repo: Any) -> int:
     return seen
 
 
-def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int | None:
+def _first_missing(session: sessions.Session, repo: Any, needs: Sequence[Needs]) -> int | None:
     """Return the first push that needs what the repository lacks; None if there is none."""
     has_node = repo.unfiltered().changelog.hasnode
     brought = {need.node for need in needs}
@@ -57,8 +55,8 @@ def _first_missing(session: Questions, repo: Any, needs: Sequence[Needs]) -> int
     }
     if others:
         # Drafts of other pushes, which are checked separately, and drafts that no push brought.
-        brought.update(session.brought(others))
-        brought.update(session.known(others))
+        brought.update(pushlog.brought(session, others))
+        brought.update(drafts.known(session, others))
     for need in needs:
         if has_node(need.node):
             continue

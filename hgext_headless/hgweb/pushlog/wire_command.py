@@ -21,6 +21,7 @@ from mercurial.node import hex
 
 from ... import config, hgcompat
 from ...backend import Backend
+from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import Selection
 from . import visibility
@@ -119,7 +120,7 @@ def _lines(repo: Any, first: int) -> Iterator[bytes]:
     after = start = min(max(first, 1) - 1, MAX_ID)
     history = (len(repo), repo.changelog.tip())
     try:
-        backend = Backend(repo)
+        backend = repo.headless
         with backend.reader.reading() as session:
             last = visibility.last_shown(backend, session, repo)
         # Pushes of drafts are many, and after the last public one clients ask for them each time.
@@ -151,9 +152,10 @@ def _batch(backend: Backend, repo: Any, after: int, last: int) -> list[tuple[int
     has_node = repo.changelog.hasnode
     with backend.reader.reading() as session:
         # The database may be one of several replicas, another one each time.
-        upto = min(last, session.last_push_id())
-        entries = session.entries(Selection(after=after, upto=upto), newest=False, limit=_BATCH)
-        nodes = session.nodes_of([entry.push_id for entry in entries])
+        upto = min(last, pushlog.last_push_id(session))
+        selection = Selection(after=after, upto=upto)
+        entries = pushlog.entries(session, selection, newest=False, limit=_BATCH)
+        nodes = pushlog.nodes_of(session, [entry.push_id for entry in entries])
     found = []
     for entry in entries:
         listed = b' '.join(hex(node) for node, _extras in nodes[entry.push_id] if has_node(node))
