@@ -79,7 +79,7 @@ def _named(
         return names.named(session, key)
     catalog = repo.headless.catalog
     with (catalog.impatient() if is_public else catalog).reading() as own:
-        return own.named(key)
+        return names.named(own, key)
 
 
 def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
