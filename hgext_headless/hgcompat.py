@@ -37,9 +37,6 @@ from mercurial.utils import procutil, urlutil
 TESTED_WITH = b'6.9 7.0 7.1 7.2'
 MINIMUM_HG_VERSION = b'6.9'
 
-#: The bundle2 part handlers: the same dictionary in every version.
-part_handlers = bundle2.parthandlermapping
-
 _BASE = b'headless.base'
 
 _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
@@ -123,19 +120,14 @@ def peer_repository(peer: Any) -> Any:
     return peer._repo
 
 
-def part_source(part: Any) -> Any:
-    """Return the stream that a bundle2 part is read from."""
-    return part._fp
+def stream_of(unpacker: Any) -> Any:
+    """Return the stream that one of bundle2's readers reads from."""
+    return unpacker._fp
 
 
-def replace_decompression(unbundler: Any, replaced: Callable[[bytes], Any]) -> None:
-    """Decompress a bundle2 stream with the engine that ``replaced`` returns for its compression."""
-    unbundler._compengine = replaced(unbundler._compengine.bundletype()[1])
-
-
-def zstd() -> Any:
-    """Return Mercurial's module for zstd."""
-    return util.compengines[b'zstd']._module
+def replace_stream(unpacker: Any, stream: Any) -> None:
+    """Let one of bundle2's readers read from another stream."""
+    unpacker._fp = stream
 
 
 def read_markers(data: bytes) -> list[Any]:
@@ -419,7 +411,6 @@ UNREADABLE = (error.StorageError, error.CensoredNodeError, revlog.mdiff.mpatch.m
 GARBLED = (
     struct.error,
     zlib.error,
-    zstd().ZstdError,
     ArithmeticError,
     AssertionError,
     EOFError,

@@ -68,9 +68,9 @@ def _uisetup(ui: Any) -> None:
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
     both.install()
-    parts.install()
     hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
     hgcompat.wrap_once(bundle2, 'processparts', _processparts)
+    hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', pushkey.wire_push_key)
     hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
@@ -118,18 +118,17 @@ def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url:
         if not isinstance(bundle, bundle2.unbundle20):
             with errors.clear_errors():
                 raise Refused('this server takes bundle2 only: upgrade Mercurial')
-        stream.check_stream(repo.ui, bundle)
-        bundle.headless_origin = (source, url)
+        stream.bound(repo.ui, bundle, config.settings(repo).max_push_size, source, url)
         # 1 is success, for clients that accept no reply bundle.
         return orig(repo, bundle, heads, source, url) or 1
     return orig(repo, bundle, heads, source, url)
 
 
 def _processparts(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
-    origin = getattr(unbundler, 'headless_origin', None)
-    if origin is None:
-        return orig(repo, op, unbundler)
-    return flow.process(orig, repo, op, unbundler, *origin)
+    body = hgcompat.stream_of(unbundler)
+    if isinstance(body, stream.Body):
+        return flow.process(repo, op, unbundler, body)
+    return orig(repo, op, unbundler)
 
 
 def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from mercurial import bundle2
 from mercurial.i18n import _
 from mercurial.node import hex
 
@@ -28,6 +29,7 @@ from . import (
     markers,
     pack,
     partition,
+    parts,
     quarantine as quarantines,
     stream,
     user_limits,
@@ -37,22 +39,17 @@ from .incoming import Incoming
 from .quarantine import Quarantine
 
 
-def process(orig: Any, repo: Any, op: Any, unbundler: Any, source: bytes, url: bytes) -> None:
-    """Process the bundle2 stream of a push. ``orig`` is `bundle2.processparts`."""
-    with errors.no_traceback(repo.ui, 'the push'), incomings.opened(repo, source, url) as push:
-        op.modes[incomings.MODE] = push
-        try:
-            limit = push.backend.settings.max_push_size
-            hgcompat.replace_decompression(
-                unbundler, lambda compression: stream.BoundedEngine(compression, limit)
-            )
-            with push.stages.stage('receive'), stream.readable():
-                orig(repo, op, unbundler)
-            with _captured(op):
-                push.hookargs = dict(op.hookargs or {})
-                take(push)
-        finally:
-            del op.modes[incomings.MODE]
+def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
+    """Process the bundle2 stream of a push, in place of `bundle2.processparts`."""
+    opened = incomings.opened(repo, body.source, body.url)
+    with errors.no_traceback(repo.ui, 'the push'), opened as push:
+        with push.stages.stage('receive'), stream.readable():
+            with bundle2.partiterator(repo, op, unbundler) as received:
+                for part in received:
+                    parts.receive(push, op, part)
+        with _captured(op):
+            push.hookargs = dict(op.hookargs or {})
+            take(push)
 
 
 @contextlib.contextmanager

@@ -17,9 +17,6 @@ from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..errors import Refused
 from ..timings import Stages
 
-#: The key of the push in the ``modes`` of its bundle2 operation.
-MODE = b'headless'
-
 
 class Incoming:
     """One push while it is received.

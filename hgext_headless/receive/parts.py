@@ -1,58 +1,97 @@
 """The bundle2 parts of a push (``hg help internals.bundle2``).
 
-Each handler replaces Mercurial's own, and calls it for repositories that are not headless and
-for operations that are not a push. Nothing is applied yet, because some parts come too late:
-phases come after their changesets.
+Only what is in this file's table gets a part of a push: the handlers of Mercurial, and those of
+other extensions, do not. Nothing is applied yet, because some parts come too late: phases come
+after their changesets.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from mercurial import bookmarks, bundle2, phases, pushkey as wireformat
-from mercurial.node import nullid
+from mercurial import bookmarks, bundle2, phases, pushkey, util
+from mercurial.node import bin, nullid
 
 from .. import hgcompat
 from ..bundles import markers
 from ..errors import Refused
-from . import pushkey
-from .incoming import MODE, Incoming
-from .stream import BoundedStream
-
-Handler = Callable[..., Any]
+from .incoming import Incoming
+from .stream import Body
 
 #: Maximum size in bytes of a part that is kept in memory.
 _MAX_SMALL_PART = 16 * 1024 * 1024
 #: Maximum size in bytes of a client's capabilities; hg's have less than 1 KB.
 _MAX_CAPABILITIES = 64 * 1024
 
-
-def incoming_of(op: Any) -> Incoming | None:
-    """Return the push of a bundle2 operation; None if the operation is not a push."""
-    # The operation of an interrupt has no modes.
-    push: Incoming | None = getattr(op, 'modes', {}).get(MODE)
-    return push
+Handler = Callable[[Incoming, Any, Any], None]
 
 
-def install() -> None:
-    """Replace the handlers in Mercurial's table of bundle2 parts."""
-    table = hgcompat.part_handlers
-    for kind, orig in list(table.items()):
-        handler = functools.partial(_handle, _HANDLERS.get(kind, _refuse), orig)
-        handler.params = orig.params  # type: ignore[attr-defined]
-        table[kind] = handler
+class _Known(NamedTuple):
+    """How a kind of part is received. ``params`` are the parameters that may be mandatory."""
+
+    handler: Handler
+    params: frozenset[bytes]
 
 
-def _handle(handler: Handler, orig: Handler, op: Any, part: Any) -> None:
-    # The operation of a part inside another part's payload does not have the push.
-    if incoming_of(op) is None and isinstance(source := hgcompat.part_source(part), BoundedStream):
-        raise source.end(
-            Refused(f'a push may not have a part {hgcompat.escaped(part.type)} inside another')
+_KNOWN: dict[bytes, _Known] = {}
+
+
+def _part(*kinds: bytes, params: tuple[bytes, ...] = ()) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        _KNOWN.update(dict.fromkeys(kinds, _Known(handler, frozenset(params))))
+        return handler
+
+    return register
+
+
+def receive(push: Incoming, op: Any, part: Any) -> None:
+    """Keep a part of a push; ``op`` is Mercurial's bundle operation.
+
+    Raise `Refused` if it is not acceptable. As in Mercurial, an advisory part that nobody knows
+    is ignored.
+    """
+    known = _KNOWN.get(part.type)
+    if known is None:
+        if part.mandatory or part.type in bundle2.parthandlermapping:
+            raise Refused(f'a push may not have a part {hgcompat.escaped(part.type)}')
+        return
+    unknown = sorted(part.mandatorykeys - known.params)
+    if unknown:
+        raise Refused(
+            f'a push may not have a part {hgcompat.escaped(part.type)} with '
+            f'{hgcompat.escaped(b" ".join(unknown))}'
         )
-    handler(orig, op, part)
+    known.handler(push, op, part)
+
+
+def refuse_nested(orig: Any, interrupt: Any) -> None:
+    """Wrap `bundle2.interrupthandler`: refuse a part inside the payload of a push's part."""
+    body = hgcompat.stream_of(interrupt)
+    if isinstance(body, Body):
+        raise body.end(Refused('a push may not have a part inside another'))
+    orig(interrupt)
+
+
+def take_key(push: Incoming, namespace: bytes, key: bytes, old: bytes, new: bytes) -> bool:
+    """Add what came as ``pushkey`` to a push; return False if its namespace is not supported.
+
+    Raise `Refused`, and what `hgcompat.GARBLED` lists.
+    """
+    if namespace == b'phases' and new == b'%d' % phases.public:
+        push.public_heads.append(bin(key))
+    elif namespace == b'bookmarks':
+        target = bin(new) or None
+        push.bookmarks.append((key, target))
+        push.expected[key] = (bin(old) or None, target)
+    elif namespace == b'obsolete' and key.startswith(b'dump') and not old:
+        if not push.repo.obsstore.readonly:
+            push.markers += markers.read(util.b85decode(new))
+    else:
+        return False
+    push.keys.append({'namespace': namespace, 'key': key, 'old': old, 'new': new})
+    return True
 
 
 def _small(part: Any, limit: int = _MAX_SMALL_PART) -> bytes:
@@ -60,12 +99,6 @@ def _small(part: Any, limit: int = _MAX_SMALL_PART) -> bytes:
     if part.read(1):
         raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
     return data
-
-
-def _refuse(orig: Handler, op: Any, part: Any) -> None:
-    if incoming_of(op) is None:
-        return orig(op, part)
-    raise Refused(f'a push may not have a part {hgcompat.escaped(part.type)}')
 
 
 def _reply(op: Any, part: Any, kind: bytes, **params: bytes) -> None:
@@ -76,112 +109,80 @@ def _reply(op: Any, part: Any, kind: bytes, **params: bytes) -> None:
             answer.addparam(hgcompat.to_bytes(name), value, mandatory=False)
 
 
-def changegroup(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'changegroup', params=(b'version', b'nbchanges', b'treemanifest'))
+def _changegroup(push: Incoming, op: Any, part: Any) -> None:
     if b'treemanifest' in part.params:
         raise Refused('tree manifests are not supported')
-    incoming.receive(part, part.params.get(b'version', b'01'))
+    push.receive(part, part.params.get(b'version', b'01'))
     # If the push fails, an error replaces the reply.
     _reply(op, part, b'reply:changegroup', **{'return': b'1'})
 
 
-def phase_heads(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'phase-heads')
+def _phase_heads(push: Incoming, op: Any, part: Any) -> None:
     heads = phases.binarydecode(io.BytesIO(_small(part)))
     for phase, nodes in heads.items():
         if nodes and phase not in (phases.public, phases.draft):
             name = hgcompat.to_str(phases.phasenames[phase])
             raise Refused(f'changeset {nodes[0].hex()[:12]} is {name}: it may not be pushed')
-    incoming.public_heads += [n for n in heads[phases.public] if n != nullid]
+    push.public_heads += [n for n in heads[phases.public] if n != nullid]
 
 
-def check_heads(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'check:heads', b'check:updated-heads')
+def _check_heads(push: Incoming, op: Any, part: Any) -> None:
     data = _small(part)
     # Mercurial's check needs the lock, so it runs in `apply`. Drafts add no head: for
     # them it does not matter whether another push changed public history.
-    incoming.checks.append(lambda locked: orig(locked, io.BytesIO(data)))
+    check = bundle2.parthandlermapping[part.type]
+    push.checks.append(lambda locked: check(locked, io.BytesIO(data)))
 
 
-def check_phases(orig: Handler, op: Any, part: Any) -> None:
-    if incoming_of(op) is None:
-        return orig(op, part)
+@_part(b'check:phases')
+def _check_phases(push: Incoming, op: Any, part: Any) -> None:
     # The client repeats the draft roots that `wire.phase_roots` named.
     _small(part)
 
 
-def check_bookmarks(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'check:bookmarks')
+def _check_bookmarks(push: Incoming, op: Any, part: Any) -> None:
     for name, node in bookmarks.binarydecode(op.repo, io.BytesIO(_small(part))):
-        incoming.expected[name] = (node,)
+        push.expected[name] = (node,)
 
 
-def set_bookmarks(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
-    incoming.bookmarks += bookmarks.binarydecode(op.repo, io.BytesIO(_small(part)))
+@_part(b'bookmarks')
+def _bookmarks(push: Incoming, op: Any, part: Any) -> None:
+    push.bookmarks += bookmarks.binarydecode(op.repo, io.BytesIO(_small(part)))
 
 
-def push_key(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'pushkey', params=(b'namespace', b'key', b'old', b'new'))
+def _pushkey(push: Incoming, op: Any, part: Any) -> None:
     params = (b'namespace', b'key', b'old', b'new')
-    namespace, key, old, new = (wireformat.decode(part.params[name]) for name in params)
-    if not pushkey.take(incoming, namespace, key, old, new):
+    namespace, key, old, new = (pushkey.decode(part.params[name]) for name in params)
+    if not take_key(push, namespace, key, old, new):
         raise Refused(
             f'this server does not set {hgcompat.escaped(key)} of {hgcompat.escaped(namespace)}'
         )
     _reply(op, part, b'reply:pushkey', **{'return': b'1'})
 
 
-def obsmarkers(orig: Handler, op: Any, part: Any) -> None:
-    incoming = incoming_of(op)
-    if incoming is None:
-        return orig(op, part)
+@_part(b'obsmarkers')
+def _obsmarkers(push: Incoming, op: Any, part: Any) -> None:
     if not op.repo.obsstore.readonly:
-        incoming.markers += markers.read(_small(part))
+        push.markers += markers.read(_small(part))
 
 
-def reply_capabilities(orig: Handler, op: Any, part: Any) -> None:
-    if incoming_of(op) is None:
-        return orig(op, part)
+@_part(b'replycaps')
+def _reply_capabilities(push: Incoming, op: Any, part: Any) -> None:
     capabilities = bundle2.decodecaps(_small(part, _MAX_CAPABILITIES))
     if op.reply is None:
         op.reply = bundle2.bundle20(op.ui, capabilities)
 
 
-def push_variables(orig: Handler, op: Any, part: Any) -> None:
-    orig(op, part)  # it reads only parameters
+@_part(b'pushvars')
+def _push_variables(push: Incoming, op: Any, part: Any) -> None:
+    bundle2.parthandlermapping[part.type](op, part)  # it reads only parameters
 
 
-def ignore(orig: Handler, op: Any, part: Any) -> None:
+@_part(b'output', b'cache:rev-branch-cache')
+def _ignore(push: Incoming, op: Any, part: Any) -> None:
     """Leave unread a part that is of no use here."""
-    if incoming_of(op) is None:
-        orig(op, part)
-
-
-_HANDLERS: dict[bytes, Handler] = {
-    b'changegroup': changegroup,
-    b'phase-heads': phase_heads,
-    b'check:heads': check_heads,
-    b'check:updated-heads': check_heads,
-    b'check:phases': check_phases,
-    b'check:bookmarks': check_bookmarks,
-    b'bookmarks': set_bookmarks,
-    b'pushkey': push_key,
-    b'obsmarkers': obsmarkers,
-    b'replycaps': reply_capabilities,
-    b'pushvars': push_variables,
-    b'output': ignore,
-    b'cache:rev-branch-cache': ignore,
-}

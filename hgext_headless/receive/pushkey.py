@@ -1,45 +1,22 @@
-"""``pushkey``, as a part or as a command: clients use it if they know no other bundle2 part."""
+"""The command ``pushkey``: clients use it if they cannot send keys in a bundle."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mercurial import error, phases, util, wireprototypes
+from mercurial import error, phases, wireprototypes
 from mercurial.i18n import _
-from mercurial.node import bin
 
 from .. import config, errors
-from ..bundles import markers
-from . import flow, incoming as incomings, stream
-from .incoming import Incoming
+from . import flow, incoming as incomings, parts, stream
 
 _NAMESPACES = (b'phases', b'bookmarks', b'obsolete')
-
-
-def take(incoming: Incoming, namespace: bytes, key: bytes, old: bytes, new: bytes) -> bool:
-    """Add a key to a push; return False if its namespace is not supported.
-
-    Raise `Refused`, and what `hgcompat.GARBLED` lists.
-    """
-    if namespace == b'phases' and new == b'%d' % phases.public:
-        incoming.public_heads.append(bin(key))
-    elif namespace == b'bookmarks':
-        target = bin(new) or None
-        incoming.bookmarks.append((key, target))
-        incoming.expected[key] = (bin(old) or None, target)
-    elif namespace == b'obsolete' and key.startswith(b'dump') and not old:
-        if not incoming.repo.obsstore.readonly:
-            incoming.markers += markers.read(util.b85decode(new))
-    else:
-        return False
-    incoming.keys.append({'namespace': namespace, 'key': key, 'old': old, 'new': new})
-    return True
 
 
 def push_key(
     orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes
 ) -> Any:
-    """The command ``pushkey``, which clients use if they cannot send it as a part.
+    """Carry out ``pushkey`` as a push.
 
     Publishing what is public here already takes no lock.
     """
@@ -48,7 +25,7 @@ def push_key(
     with errors.no_traceback(repo.ui, 'the push'):
         with incomings.opened(repo, b'push', repo.url(), 'pushkey') as push:
             with stream.readable():
-                taken = take(push, namespace, key, old, new)
+                taken = parts.take_key(push, namespace, key, old, new)
             unfiltered = repo.unfiltered()
             draft_here = any(
                 unfiltered.changelog.hasnode(node) and unfiltered[node].phase() != phases.public

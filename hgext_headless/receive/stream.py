@@ -1,16 +1,13 @@
 """The body of a push: a bundle2 stream that is not trusted.
 
-Mercurial's own readers decompress everything that one read from the network brought: 58 KB of
-zstd can become 1.8 GB. These readers decompress only what is asked for, count all of it, and
-limit the size of a single read.
+Its bytes are counted, and a single read is limited. A compressed stream is refused: no client
+compresses a push, and 58 KB of zstd can become 1.8 GB.
 """
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import threading
-import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -22,8 +19,8 @@ from ..errors import HeadlessError, Refused, Temporary
 
 #: Maximum size of one read in bytes. hg's payload chunks have 32 KB.
 MAX_READ = 64 * 1024 * 1024
-_INPUT = 64 * 1024
-_ZSTD_WINDOW = 1 << 27
+#: Maximum size of the stream's parameters in bytes. hg sends none with a push.
+_MAX_PARAMETERS = 64 * 1024
 #: The first bytes of a body (``hg help internals.bundles``).
 _BUNDLE2 = b'HG20'
 _BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ')
@@ -34,62 +31,23 @@ class _Source(Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-class _Inflated:
-    """A stream over a zlib or bz2 decompressor that decompresses only what a read asks for."""
-
-    def __init__(self, source: _Source, decompressor: Any) -> None:
-        self._source = source
-        self._decompressor = decompressor
-
-    def _more(self, size: int) -> bytes:
-        decompressor = self._decompressor
-        while not decompressor.eof:
-            pending = getattr(decompressor, 'unconsumed_tail', b'')
-            if not pending and getattr(decompressor, 'needs_input', True):
-                pending = self._source.read(_INPUT)
-                if not pending:
-                    break
-            data: bytes = decompressor.decompress(pending, size)
-            if data:
-                return data
-        return b''
-
-    def read(self, size: int) -> bytes:
-        found = bytearray()
-        while len(found) < size:
-            more = self._more(size - len(found))
-            if not more:
-                break
-            found += more
-        return bytes(found)
-
-
-def _zstd(source: _Source) -> _Source:
-    decompressor = hgcompat.zstd().ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    reader: _Source = decompressor.stream_reader(source)
-    return reader
-
-
-_READERS: dict[bytes, Any] = {
-    b'UN': lambda source: source,
-    b'GZ': lambda source: _Inflated(source, zlib.decompressobj()),
-    b'BZ': lambda source: _Inflated(source, bz2.BZ2Decompressor()),
-    b'ZS': _zstd,
-}
-
-
-class BoundedStream:
-    """The decompressed stream, with its bytes counted. bundle2 knows the size of each read.
+class Body:
+    """The body of a push, with its bytes counted. bundle2 knows the size of each read.
 
     `read` raises `Refused` beyond the limits, and `Temporary` if the stream ends early. After
-    an error each further read raises it again, so that nothing behind it is read.
+    an error each further read raises it again, so that nothing behind it is read. ``source``
+    and ``url`` say where the push comes from, as Mercurial's hooks tell it.
     """
 
-    def __init__(self, source: _Source, compression: bytes, limit: int) -> None:
-        self._stream = _READERS[compression](source)
+    def __init__(self, stream: _Source, limit: int, source: bytes, url: bytes) -> None:
+        self._stream = stream
         self._left = limit
         self._limit = limit
         self._ended: HeadlessError | None = None
+        self.source = source
+        self.url = url
+        #: Maximum size of one read in bytes.
+        self.largest = _MAX_PARAMETERS
 
     def end(self, error: HeadlessError) -> HeadlessError:
         """Make each further read raise ``error``; return it."""
@@ -99,7 +57,7 @@ class BoundedStream:
     def read(self, size: int) -> bytes:
         if self._ended:
             raise self._ended
-        if size > MAX_READ:
+        if size > self.largest:
             raise self.end(Refused(f'a single chunk of the stream has {size} bytes'))
         if size > self._left:
             raise self.end(too_large(self._limit))
@@ -114,19 +72,6 @@ def too_large(limit: int) -> Refused:
     return Refused(f'the push has more than headless.max-push-size ({limit} bytes)')
 
 
-class BoundedEngine:
-    """A replacement for the compression engine of a bundle2 stream (`bundle2.unbundle20`)."""
-
-    def __init__(self, compression: bytes, limit: int) -> None:
-        if compression not in _READERS:
-            raise Refused('the compression of the stream is not supported')
-        self._compression = compression
-        self._limit = limit
-
-    def decompressorreader(self, source: _Source) -> BoundedStream:
-        return BoundedStream(source, self._compression, self._limit)
-
-
 def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
     """Yield the body of a push.
 
@@ -137,8 +82,7 @@ def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
     with _in_the_reply(repo.ui):
         limit = backend.settings.max_push_size
         announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
-        # Compression never makes data larger by more than an eighth.
-        if announced.isdigit() and int(announced) > limit + limit // 8 + MAX_READ:
+        if announced.isdigit() and int(announced) > limit + _MAGIC:
             raise too_large(limit)
         thread = threading.Thread(target=backend.warm_up, daemon=True)
         thread.start()
@@ -155,10 +99,14 @@ def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
         yield from chunks
 
 
-def check_stream(ui: Any, bundle: Any) -> None:
-    """Read the parameters at the beginning of a bundle2 stream, to check it."""
+def bound(ui: Any, bundle: Any, limit: int, source: bytes, url: bytes) -> None:
+    """Let a bundle2 unbundler read from a `Body`, and check the parameters of its stream."""
+    body = Body(hgcompat.stream_of(bundle), limit, source, url)
     with _in_the_reply(ui), readable():
-        _ = bundle.params
+        hgcompat.replace_stream(bundle, body)
+        if b'Compression' in bundle.params:
+            raise Refused('a push may not be compressed')
+        body.largest = MAX_READ
 
 
 @contextlib.contextmanager
@@ -185,15 +133,11 @@ def readable() -> Iterator[None]:
     except error.HookAbort:
         raise
     except error.BundleUnknownFeatureError as exc:
-        part = hgcompat.escaped(exc.parttype or b'?')
-        params = b' '.join(exc.params)
-        with_params = f' with {hgcompat.escaped(params)}' if params else ''
-        raise Refused(f'this server does not know the part {part}{with_params}') from exc
+        params = hgcompat.escaped(b' '.join(exc.params))
+        raise Refused(f'a push may not have the parameter {params} of a stream') from exc
     except error.Abort as exc:
         raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
     except OSError as exc:
-        if exc.errno is None:  # raised by a decompressor
-            raise Refused('the bundle is garbled') from exc
         raise Temporary(f'the push could not be kept: {exc.strerror}') from exc
     except hgcompat.GARBLED as exc:
         raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc

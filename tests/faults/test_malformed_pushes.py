@@ -188,8 +188,7 @@ def elsewhere():
     listener.server_close()
 
 
-@pytest.mark.parametrize('packed', [False, True], ids=['plain', 'zstd'])
-def test_parts_in_parts(server, elsewhere, packed):
+def test_parts_in_parts(server, elsewhere):
     """None of them reaches a handler of stock's, which would open the URL."""
     url = f'http://127.0.0.1:{elsewhere.server_port}/bundle'.encode()
     parameters = {b'url': url, b'size': b'100', b'digests': b''}
@@ -206,21 +205,52 @@ def test_parts_in_parts(server, elsewhere, packed):
         body = interrupted(
             kind, inner, parameters if b'url' in kind or b'remote' in kind.lower() else {}
         )
-        refuse(server, compressed(body) if packed else body, 'inside another')
+        refuse(server, body, 'inside another')
     assert elsewhere.seen == []
 
 
-@pytest.mark.parametrize('kind', [b'replycaps', b'output', b'bookmarks', b'obsmarkers'])
-def test_parts_that_unpack_to_much(server, forged, kind):
-    """17 KB of zstd that stock reads whole."""
+@pytest.mark.parametrize('order', ['before', 'after'])
+def test_part_of_another_extension(world, make_server, order):
+    """Its handler does not get a part of a push, in whatever order extensions are loaded."""
+    server = make_server('embedded')
+    called = world.folder / 'called'
+    extension = world.folder / 'late.py'
+    extension.write_text(
+        'from mercurial import bundle2\n'
+        'def extsetup(ui):\n'
+        '    def handler(op, part):\n'
+        f'        open({str(called)!r}, "a").write(repr(part.type))\n'
+        '    handler.params = frozenset()\n'
+        "    bundle2.parthandlermapping[b'x-late'] = handler\n"
+        "    bundle2.parthandlermapping[b'output'] = handler\n"
+    )
+    hgrc = server.root / '.hg' / 'hgrc'
+    first, rest = hgrc.read_text().split('\n', 1)
+    late = f'late = {extension}\n'
+    if order == 'before':
+        hgrc.write_text(f'{first}\n{late}{rest}')
+    else:
+        hgrc.write_text(f'{first}\n{rest}[extensions]\n{late}')
+    alice = world.clone(server.start(), 'alice')
+    alice.commit('a')
+    forged = Forged(alice.root)
+    refuse(server, forged, 'x-late', parts=[(b'x-late', b'', {})])
+    for kind in (b'x-late', b'X-LATE', b'output'):
+        refuse(server, interrupted(kind, b'', {}), 'inside another')
+    accept(world, server, forged, parts=[(b'output', b'', {})])
+    assert not called.exists()
+
+
+@pytest.mark.parametrize('compression', [b'ZS', b'GZ', b'BZ', b'UN', b'XX'])
+def test_compressed(server, forged, compression):
+    """17 KB of zstd that stock reads whole: no client compresses a push."""
     forged.changesets = []
-    url = server.start()
+    server.start()
     status = f'/proc/{server.pid}/status'
-    body = compressed(forged.bundle(parts=[(kind, iter([b'\0' * (1 << 20)] * 400), {})]))
-    assert len(body) < 1 << 20
-    answer = post(url, body)
-    if kind not in (b'output', b'obsmarkers'):  # which are left alone
-        assert 'headless: refused: ' in answer
+    body = forged.bundle(parts=[(b'replycaps', iter([b'\0' * (1 << 20)] * 400), {})])
+    body = compressed(body, compression)
+    assert len(body) < 1 << 20 or compression in (b'UN', b'XX')
+    refuse(server, body, 'Compression' if compression == b'XX' else 'may not be compressed')
     with open(status) as file:
         peak = next(line for line in file if line.startswith('VmHWM'))
     assert int(peak.split()[1]) < 300 * 1024, peak

@@ -158,11 +158,12 @@ def interrupted(kind: bytes, inner: bytes, parameters: dict[bytes, bytes]) -> by
     return body.getvalue()
 
 
-def compressed(body: bytes) -> bytes:
-    """The body of a push (HG20 without parameters), in zstd."""
-    parameters = b'Compression=ZS'
-    engine = util.compengines[b'zstd']
+def compressed(body: bytes, kind: bytes = b'ZS') -> bytes:
+    """The body of a push (HG20 without parameters), compressed if hg knows the ``kind``."""
+    parameters = b'Compression=' + kind
     assert body.startswith(b'HG20' + struct.pack('>i', 0))
-    plain = body[8:]
-    packed = b''.join(engine.compressstream(iter([plain])))
+    packed = body[8:]
+    if kind in util.compengines.supportedbundletypes:
+        engine = util.compengines.forbundletype(kind)
+        packed = b''.join(engine.compressstream(iter([packed])))
     return b'HG20' + struct.pack('>i', len(parameters)) + parameters + packed
