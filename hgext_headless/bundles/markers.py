@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mercurial import error, obsolete
@@ -19,20 +19,19 @@ Raw = tuple[bytes, tuple[bytes, ...], int, Any, Any, Any]
 _VERSION = 1
 
 
-def read(data: bytes) -> list[Raw]:
-    """Return the markers in ``data``, which a client sent.
+def read(data: bytes) -> Iterator[Raw]:
+    """Yield the markers in ``data``, which a client sent.
 
     Raise `Refused`, and what `hgcompat.GARBLED` lists.
     """
     try:
-        found = hgcompat.read_markers(data)
-        for marker in found:
+        for marker in hgcompat.read_markers(data):
             if nullid in marker[1] or marker[2] & obsolete.usingsha256:
                 raise Refused('an obsolescence marker is not valid')
             _encoded(marker)
+            yield marker
     except (error.ProgrammingError, error.UnknownVersion) as exc:
         raise Refused('the obsolescence markers are of a format that is not supported') from exc
-    return found
 
 
 def pack(marker: Raw) -> Marker:

@@ -43,7 +43,7 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
     Their bookmarks move from the database to the repository with them. Raise `error.PushRaced`
     if a bookmark is not where the client expects it, `Refused`, and `errors.Temporary`.
     """
-    asked = dict(incoming.bookmarks)
+    asked = incoming.bookmarks
     result = Plan([], [], [], {})
     if not (asked or publishing):
         return result

@@ -89,7 +89,7 @@ class Hooks:
             return
         own = hgcompat.bookmarks(push.repo)
         by_key = {args['key'] for args in push.keys if args['namespace'] == b'bookmarks'}
-        for name, node in push.bookmarks:
+        for name, node in push.bookmarks.items():
             if name not in by_key:
                 old = push.expected.get(name, (own.get(name),))[0]
                 yield {

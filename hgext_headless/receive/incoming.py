@@ -17,13 +17,18 @@ from ..bundles.overlay import FOLDER_PREFIX, Layer
 from ..errors import Refused
 from ..timings import Stages
 
+#: How much memory the parts of a push may take, in bytes, apart from its changegroup.
+_MAX_MEMORY = 128 * 1024 * 1024
+#: What one node, string or tuple takes at least, in bytes: on the wire it can be two bytes.
+SMALL = 64
+
 
 class Incoming:
     """One push while it is received.
 
     ``layer`` is the changegroup's file, and ``entries`` are its changelog entries, in order.
-    ``public_heads`` are nodes that the client names public. ``bookmarks`` are pairs of name
-    and node (None deletes); ``expected`` maps a bookmark's name to nodes: the client expects it
+    ``public_heads`` are nodes that the client names public. ``bookmarks`` maps names to nodes
+    (None deletes); ``expected`` maps a bookmark's name to nodes: the client expects it
     at one of them. ``checks`` are the client's assumptions about public history: callables that
     take a bundle2 operation which holds the lock, and raise `error.PushRaced`. ``markers`` are
     obsolescence markers. ``keys`` came as ``pushkey``: the arguments of its hooks. ``hookargs``
@@ -45,12 +50,28 @@ class Incoming:
         self.layer: Layer | None = None
         self.size = 0
         self.public_heads: list[bytes] = []
-        self.bookmarks: list[tuple[bytes, bytes | None]] = []
+        self.bookmarks: dict[bytes, bytes | None] = {}
         self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
         self.checks: list[Callable[[Any], None]] = []
         self.markers: list[Raw] = []
         self.keys: list[dict[str, bytes]] = []
         self.hookargs: dict[bytes, bytes] = {}
+        self._memory_left = _MAX_MEMORY
+
+    def keep(self, size: int) -> None:
+        """Count ``size`` bytes of memory. Raise `Refused` if the whole push takes too much."""
+        self._memory_left -= size
+        if self._memory_left < 0:
+            raise Refused(
+                'the phases, bookmarks and markers of the push take more than '
+                f'{_MAX_MEMORY >> 20} MB of memory'
+            )
+
+    def add_bookmark(self, name: bytes, node: bytes | None) -> None:
+        """Move a bookmark, or delete it if ``node`` is None. Raise `Refused` the second time."""
+        if name in self.bookmarks:
+            raise Refused(f"bookmark '{hgcompat.escaped(name)}' is twice in the push")
+        self.bookmarks[name] = node
 
     def receive(self, stream: Any, version: bytes) -> None:
         """Write the changegroup to a file. Raise `Refused` if it is not acceptable."""

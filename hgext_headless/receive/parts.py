@@ -17,11 +17,12 @@ from mercurial.node import bin, nullid
 from .. import hgcompat
 from ..bundles import markers
 from ..errors import Refused
-from .incoming import Incoming
+from .incoming import SMALL, Incoming
 from .stream import Body
 
-#: Maximum size in bytes of a part that is kept in memory.
-_MAX_SMALL_PART = 16 * 1024 * 1024
+#: What a part takes with its answer, in bytes.
+_PART = 1024
+_CHUNK = 64 * 1024
 #: Maximum size in bytes of a client's capabilities; hg's have less than 1 KB.
 _MAX_CAPABILITIES = 64 * 1024
 
@@ -52,6 +53,9 @@ def receive(push: Incoming, op: Any, part: Any) -> None:
     Raise `Refused` if it is not acceptable. As in Mercurial, an advisory part that nobody knows
     is ignored.
     """
+    push.keep(_PART)
+    for name, value in part.params.items():
+        push.keep(2 * SMALL + len(name) + len(value))
     known = _KNOWN.get(part.type)
     if known is None:
         if part.mandatory or part.type in bundle2.parthandlermapping:
@@ -83,21 +87,24 @@ def take_key(push: Incoming, namespace: bytes, key: bytes, old: bytes, new: byte
         push.public_heads.append(bin(key))
     elif namespace == b'bookmarks':
         target = bin(new) or None
-        push.bookmarks.append((key, target))
+        push.add_bookmark(key, target)
         push.expected[key] = (bin(old) or None, target)
     elif namespace == b'obsolete' and key.startswith(b'dump') and not old:
         if not push.repo.obsstore.readonly:
-            push.markers += markers.read(util.b85decode(new))
+            _add_markers(push, util.b85decode(new))
     else:
         return False
     push.keys.append({'namespace': namespace, 'key': key, 'old': old, 'new': new})
     return True
 
 
-def _small(part: Any, limit: int = _MAX_SMALL_PART) -> bytes:
-    data: bytes = part.read(limit)
-    if part.read(1):
-        raise Refused(f'part {hgcompat.escaped(part.type)} is too large')
+def _read(push: Incoming, part: Any) -> io.BytesIO:
+    """Return the payload of a part, and count it."""
+    data = io.BytesIO()
+    while chunk := part.read(_CHUNK):
+        push.keep(len(chunk))
+        data.write(chunk)
+    data.seek(0)
     return data
 
 
@@ -120,8 +127,9 @@ def _changegroup(push: Incoming, op: Any, part: Any) -> None:
 
 @_part(b'phase-heads')
 def _phase_heads(push: Incoming, op: Any, part: Any) -> None:
-    heads = phases.binarydecode(io.BytesIO(_small(part)))
+    heads = phases.binarydecode(_read(push, part))
     for phase, nodes in heads.items():
+        push.keep(len(nodes) * SMALL)
         if nodes and phase not in (phases.public, phases.draft):
             name = hgcompat.to_str(phases.phasenames[phase])
             raise Refused(f'changeset {nodes[0].hex()[:12]} is {name}: it may not be pushed')
@@ -130,28 +138,29 @@ def _phase_heads(push: Incoming, op: Any, part: Any) -> None:
 
 @_part(b'check:heads', b'check:updated-heads')
 def _check_heads(push: Incoming, op: Any, part: Any) -> None:
-    data = _small(part)
+    data = _read(push, part).getvalue()
     # Mercurial's check needs the lock, so it runs in `apply`. Drafts add no head: for
     # them it does not matter whether another push changed public history.
     check = bundle2.parthandlermapping[part.type]
     push.checks.append(lambda locked: check(locked, io.BytesIO(data)))
 
 
-@_part(b'check:phases')
-def _check_phases(push: Incoming, op: Any, part: Any) -> None:
-    # The client repeats the draft roots that `wire.phase_roots` named.
-    _small(part)
-
-
 @_part(b'check:bookmarks')
 def _check_bookmarks(push: Incoming, op: Any, part: Any) -> None:
-    for name, node in bookmarks.binarydecode(op.repo, io.BytesIO(_small(part))):
+    for name, node in _read_bookmarks(push, op, part):
         push.expected[name] = (node,)
 
 
 @_part(b'bookmarks')
 def _bookmarks(push: Incoming, op: Any, part: Any) -> None:
-    push.bookmarks += bookmarks.binarydecode(op.repo, io.BytesIO(_small(part)))
+    for name, node in _read_bookmarks(push, op, part):
+        push.add_bookmark(name, node)
+
+
+def _read_bookmarks(push: Incoming, op: Any, part: Any) -> list[tuple[bytes, bytes | None]]:
+    moves: list[tuple[bytes, bytes | None]] = bookmarks.binarydecode(op.repo, _read(push, part))
+    push.keep(len(moves) * 4 * SMALL)
+    return moves
 
 
 @_part(b'pushkey', params=(b'namespace', b'key', b'old', b'new'))
@@ -168,14 +177,23 @@ def _pushkey(push: Incoming, op: Any, part: Any) -> None:
 @_part(b'obsmarkers')
 def _obsmarkers(push: Incoming, op: Any, part: Any) -> None:
     if not op.repo.obsstore.readonly:
-        push.markers += markers.read(_small(part))
+        _add_markers(push, _read(push, part).getvalue())
+
+
+def _add_markers(push: Incoming, data: bytes) -> None:
+    for marker in markers.read(data):
+        _predecessor, successors, _flags, metadata, _date, parents = marker
+        push.keep((8 + len(successors) + 2 * len(metadata) + len(parents or ())) * SMALL)
+        push.markers.append(marker)
 
 
 @_part(b'replycaps')
 def _reply_capabilities(push: Incoming, op: Any, part: Any) -> None:
-    capabilities = bundle2.decodecaps(_small(part, _MAX_CAPABILITIES))
+    data = part.read(_MAX_CAPABILITIES)
+    if part.read(1):
+        raise Refused('the capabilities of the client are too many')
     if op.reply is None:
-        op.reply = bundle2.bundle20(op.ui, capabilities)
+        op.reply = bundle2.bundle20(op.ui, bundle2.decodecaps(data))
 
 
 @_part(b'pushvars')
@@ -183,6 +201,9 @@ def _push_variables(push: Incoming, op: Any, part: Any) -> None:
     bundle2.parthandlermapping[part.type](op, part)  # it reads only parameters
 
 
-@_part(b'output', b'cache:rev-branch-cache')
+@_part(b'check:phases', b'output', b'cache:rev-branch-cache')
 def _ignore(push: Incoming, op: Any, part: Any) -> None:
-    """Leave unread a part that is of no use here."""
+    """Leave unread a part that is of no use here.
+
+    With ``check:phases`` the client repeats the draft roots that `wire.phase_roots` named.
+    """

@@ -256,6 +256,53 @@ def test_compressed(server, forged, compression):
     assert int(peak.split()[1]) < 300 * 1024, peak
 
 
+def _bookmarks(*pairs):
+    return b''.join(struct.pack('>20sH', node, len(name)) + name for name, node in pairs)
+
+
+def _markers(count):
+    """Markers of version 1 with much metadata: two bytes are a pair of strings."""
+    head = struct.pack('>IdhHBBB', 19 + 20 + 20 + 510, 0, 0, 0, 1, 3, 255) + NULL
+    return b'\1' + b''.join(
+        head + struct.pack('>I', number) + b'\1' * 16 + bytes(510) for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    'parts',
+    [
+        [(b'phase-heads', struct.pack('>i20s', 1, b'\1' * 20) * 600_000, {})] * 8,
+        [(b'bookmarks', _bookmarks(*((b'%d' % n, NULL) for n in range(600_000))), {})],
+        [(b'check:heads', b'\1' * (14 << 20), {})] * 10,
+        [(b'obsmarkers', _markers(25_000), {})] * 4,
+        [(b'output', b'', {})] * 200_000,
+        [(b'pushvars', b'', {b'%d' % n: b'x' * 200 for n in range(200)})] * 3000,
+    ],
+    ids=['phases', 'bookmarks', 'heads', 'markers', 'parts', 'variables'],
+)
+def test_memory_of_parts(make_server, parts):
+    """It is limited for the whole push, whatever the bytes become."""
+    server = make_server('embedded', '[experimental]\nevolution = all\n')
+    url = server.start()
+    with open(f'/proc/{server.pid}/status') as file:
+        before = int(next(line for line in file if line.startswith('VmHWM')).split()[1])
+    forged = Forged(server.root)
+    assert 'of the push take more than 128 MB' in post(url, forged.bundle(parts=parts))
+    with open(f'/proc/{server.pid}/status') as file:
+        peak = int(next(line for line in file if line.startswith('VmHWM')).split()[1])
+    assert peak - before < 256 * 1024
+
+
+def test_bookmark_twice(server, forged):
+    node = bytes.fromhex(forged.head)
+    data = _bookmarks((b'same', node), (b'other', node), (b'same', node))
+    refuse(server, forged, "bookmark 'same' is twice in the push", parts=[(b'bookmarks', data, {})])
+    key = {b'namespace': b'bookmarks', b'key': b'same', b'old': b'', b'new': forged.head.encode()}
+    one: tuple[bytes, bytes, dict[bytes, bytes]] = (b'bookmarks', _bookmarks((b'same', node)), {})
+    for other in (one, (b'pushkey', b'', key)):
+        refuse(server, forged, "bookmark 'same' is twice in the push", parts=[one, other])
+
+
 @pytest.mark.parametrize(
     'body', [b'', b'x', b'this is no bundle', b'HG20', b'HG10XX', b'HG20\0\0\0\0']
 )
