@@ -93,6 +93,18 @@ def clear_errors() -> Iterator[None]:
         raise _abort(exc) from exc
 
 
+def answer_bundle1(ui: Any, source: bytes, exc: error.Abort) -> int:
+    """Tell a client that does not speak bundle2 why its push failed; return the push's result.
+
+    Mercurial would write the text to the server's own stderr, so that over http the client would
+    not see it. A push by path has no wire: the error is raised.
+    """
+    if source != b'serve':
+        raise exc
+    ui.write_err(exc.format())
+    return 0
+
+
 @contextlib.contextmanager
 def no_traceback(
     ui: Any, during: str, passing: tuple[type[Exception], ...] = ()

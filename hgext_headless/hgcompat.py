@@ -125,6 +125,14 @@ def stream_of(unpacker: Any) -> Any:
     return unpacker._fp
 
 
+def changegroup_stream(unpacker: Any) -> Any:
+    """Return the stream, decompressed, that the unpacker of a changegroup reads from.
+
+    Return None unless it is plain or a zlib stream, which one read makes at most 64 MB larger.
+    """
+    return unpacker._stream if unpacker._type in (b'UN', b'GZ') else None
+
+
 def replace_stream(unpacker: Any, stream: Any) -> None:
     """Let one of bundle2's readers read from another stream."""
     unpacker._fp = stream

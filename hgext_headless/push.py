@@ -29,7 +29,6 @@ from mercurial import (
 from . import backend, both, config, errors, hgcompat, lazy, requirement
 from .admin import commands
 from .bundles import overlay
-from .errors import Refused
 from .history import append
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 
@@ -94,8 +93,6 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'experimental', b'changegroup5', False),
         # The push is written to a file anyway: do not write another copy.
         (b'server', b'streamunbundle', True),
-        (b'server', b'bundle1.push', False),
-        (b'server', b'bundle1gd.push', False),
         (b'hooks', hooks.SPLIT, b'python:hgext_headless.push.split'),
         (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
     ):
@@ -116,8 +113,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
 def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
     if config.participates(repo):
         if not isinstance(bundle, bundle2.unbundle20):
-            with errors.clear_errors():
-                raise Refused('this server takes bundle2 only: upgrade Mercurial')
+            return flow.process_changegroup(repo, bundle, source, url)
         stream.bound(repo.ui, bundle, config.settings(repo).max_push_size, source, url)
         # 1 is success, for clients that accept no reply bundle.
         return orig(repo, bundle, heads, source, url) or 1

@@ -12,16 +12,17 @@ from .errors import Refused
 _PUSH = 'hgext_headless.push'
 
 
-def unbundle(orig: Any, repo: Any, bundle: Any, *args: Any, **kwargs: Any) -> Any:
+def unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
     """Wrap `exchange.unbundle`: refuse a push, because its drafts would enter the repository."""
     if not config.participates(repo) or takes_pushes(repo):
-        return orig(repo, bundle, *args, **kwargs)
+        return orig(repo, bundle, heads, source, url)
     try:
         with errors.clear_errors():
             raise Refused(f'this server takes no pushes: {_PUSH} is not loaded')
     except error.Abort as exc:
-        # Mercurial then sends clients with bundle2 the error as a part.
-        exc.duringunbundle2 = isinstance(bundle, bundle2.unbundle20)
+        if not isinstance(bundle, bundle2.unbundle20):
+            return errors.answer_bundle1(repo.ui, source, exc)
+        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
         raise
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from mercurial import bundle2
+from mercurial import bundle2, error
 from mercurial.i18n import _
 from mercurial.node import hex
 
@@ -50,6 +50,23 @@ def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
         with _captured(op):
             push.hookargs = dict(op.hookargs or {})
             take(push)
+
+
+def process_changegroup(repo: Any, unpacker: Any, source: bytes, url: bytes) -> int:
+    """Process a push that is a bare changegroup (bundle1): drafts, whose phases come as keys.
+
+    Return 1, or 0 if it failed and the client was told so.
+    """
+    opened = incomings.opened(repo, source, url)
+    try:
+        with errors.no_traceback(repo.ui, 'the push'), opened as push:
+            with push.stages.stage('receive'), stream.readable():
+                body = stream.of_changegroup(unpacker, push.backend.settings.max_push_size)
+                push.receive(body, b'01')
+            take(push)
+    except error.Abort as exc:
+        return errors.answer_bundle1(repo.ui, source, exc)
+    return 1
 
 
 @contextlib.contextmanager

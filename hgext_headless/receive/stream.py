@@ -1,7 +1,7 @@
-"""The body of a push: a bundle2 stream that is not trusted.
+"""The body of a push: a bundle2 stream, or a bare changegroup, that is not trusted.
 
-Its bytes are counted, and a single read is limited. A compressed stream is refused: no client
-compresses a push, and 58 KB of zstd can become 1.8 GB.
+Its bytes are counted, and a single read is limited. A compressed bundle2 stream is refused: no
+client sends one, and 58 KB of zstd can become 1.8 GB.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from mercurial import error
 
 from .. import errors, hgcompat
 from ..backend import Backend
+from ..bundles import changegroups
 from ..errors import HeadlessError, Refused, Temporary
 
 #: Maximum size of one read in bytes. hg's payload chunks have 32 KB.
 MAX_READ = 64 * 1024 * 1024
 #: Maximum size of the stream's parameters in bytes. hg sends none with a push.
 _MAX_PARAMETERS = 64 * 1024
-#: The first bytes of a body (``hg help internals.bundles``).
+#: The first bytes of a body (``hg help internals.bundles``). Over ssh a bare changegroup has no
+#: header: it begins with the size of its first chunk.
 _BUNDLE2 = b'HG20'
-_BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ')
+_BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ', b'\0')
 _MAGIC = 6
 
 
@@ -80,10 +82,6 @@ def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
     imports, the other waits for the client, and then for the first.
     """
     with _in_the_reply(repo.ui):
-        limit = backend.settings.max_push_size
-        announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
-        if announced.isdigit() and int(announced) > limit + _MAGIC:
-            raise too_large(limit)
         thread = threading.Thread(target=backend.warm_up, daemon=True)
         thread.start()
         try:
@@ -93,8 +91,13 @@ def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
                 beginning += more
         finally:
             thread.join()
-        if not beginning.startswith(_BUNDLE2) and beginning[: _MAGIC] not in _BUNDLES1:
-            raise Refused('what was sent is no bundle')
+        if not beginning.startswith((_BUNDLE2, *_BUNDLES1)):
+            raise Refused('what was sent is not a bundle')
+        if beginning.startswith(_BUNDLE2):
+            limit = backend.settings.max_push_size
+            announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
+            if announced.isdigit() and int(announced) > limit + len(_BUNDLE2):
+                raise too_large(limit)
         yield beginning
         yield from chunks
 
@@ -107,6 +110,16 @@ def bound(ui: Any, bundle: Any, limit: int, source: bytes, url: bytes) -> None:
         if b'Compression' in bundle.params:
             raise Refused('a push may not be compressed')
         body.largest = MAX_READ
+
+
+def of_changegroup(unpacker: Any, limit: int) -> Body:
+    """Return the body of a push that is a bare changegroup."""
+    found = hgcompat.changegroup_stream(unpacker)
+    if found is None:
+        raise Refused('a push may not be compressed by bzip2')
+    body = Body(found, limit, b'', b'')
+    body.largest = changegroups.MAX_ENTRY
+    return body
 
 
 @contextlib.contextmanager

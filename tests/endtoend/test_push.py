@@ -116,13 +116,41 @@ def test_bookmark_of_a_draft(world, make_server, transport):
     assert bob.log('draft()') == [f'{tip} draft']
 
 
-def test_bundle1_is_refused(world, make_server):
+BUNDLE1 = ('--config', 'devel.legacy.exchange=bundle1')
+
+
+def test_bundle1(world, make_server, transport):
+    """A bare changegroup: drafts stay drafts, and phases come as keys after it."""
     server = make_server('embedded')
-    alice = world.clone(server.url('http'), 'alice')
-    alice.commit('a')
-    out = alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=255)
-    assert 'bundle2' in out
+    alice = world.clone(server.url(transport), 'alice')
+    nodes = [alice.commit('a'), alice.commit('b')]
+    out = alice.hg('push', *BUNDLE1)
+    assert 'headless: stored 2 changesets as push 1' in out
     assert server.changesets() == 3
+    assert alice.log('draft()', '{node}\n') == nodes
+    bob = world.clone(server.url(transport), 'bob', '-r', nodes[1])
+    bob.verified()
+    assert bob.log('draft()', '{node}\n') == nodes
+    alice.hg('phase', '--public', nodes[0])
+    assert 'pushed before' in alice.hg('push', *BUNDLE1)
+    assert server.log('tip') == [f'{nodes[0]} public']
+    assert alice.log('draft()', '{node}\n') == nodes[1:]
+
+
+def test_bundle1_that_is_refused(world, make_server, transport):
+    """The client is told why, in words that it understands."""
+    server = make_server('embedded', 'max-push-size = 1 MB\n')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write('[hooks]\npretxnchangegroup.no = echo said by the hook; false\n')
+    alice = world.clone(server.url(transport), 'alice')
+    alice.commit('a')
+    code = 255 if transport == 'path' else 1  # stock's, where an "unbundle" fails
+    out = alice.hg('push', *BUNDLE1, code=code)
+    assert 'said by the hook' in out and 'pretxnchangegroup.no hook exited with status 1' in out
+    alice.commit('b', b'0' * 2_000_000)
+    out = alice.hg('push', *BUNDLE1, code=code)
+    assert out.count('headless: refused: the push has more than headless.max-push-size') == 1
+    assert server.changesets() == 3 and objects(server) == []
 
 
 def test_what_is_sent_again_costs_little(world, make_server):

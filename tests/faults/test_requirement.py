@@ -285,7 +285,8 @@ def test_replica_takes_no_pushes(world, make_server, transport):
         for args in ((), ('-B', 'mine'), ('--config', 'devel.legacy.exchange=phases,bookmarks')):
             assert alice.hg('push', *args, code=255).count(NO_PUSHES) == 1
         code = 255 if transport == 'path' else 1  # stock's, where an "unbundle" fails
-        alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=code)
+        out = alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=code)
+        assert out.count(NO_PUSHES) == 1
     assert alice.log('draft()') == [f'{draft} draft']
     # It gets public history by a pull.
     public = server.commit('public3')

@@ -118,7 +118,7 @@ class Forged:
         for kind, data, parameters in parts:
             part = bundler.newpart(kind, data=data)
             for name, value in parameters.items():
-                part.addparam(name, value)
+                part.addparam(name, value, mandatory=kind != b'pushvars')
         return b''.join(bundler.getchunks())
 
 

@@ -74,11 +74,13 @@ def test_hgweb():
 def test_private_attributes():
     """Those that `hgcompat` reads and sets."""
 
-    assert parameters(obsolete._readmarkers) == 'data off stop'
+    assert callable(obsolete._readmarkers)
     assert parameters(obsolete._readmarkerversion) == 'data'
     assert parameters(obsolete._fm1purereadmarkers) == 'data off stop'
     assert obsolete._fm1version == 1
     assert changegroup._CHANGEGROUPV2_DELTA_HEADER.size == 100
     stream = io.BytesIO()
+    unpacker = changegroup.cg1unpacker(stream, b'UN')
+    assert (unpacker._stream, unpacker._type) == (stream, b'UN')
     assert bundle2.unbundle20(uis.ui(), stream)._fp is stream
     assert bundle2.interrupthandler(uis.ui(), stream)._fp is stream
