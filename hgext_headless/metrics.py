@@ -59,6 +59,7 @@ class _Collector(NamedTuple):
             pushed = statistics.pushed(session, memory.get('pushed'))
             last_runs = runs.last(session)
             cursors = announcements.cursors(session).values()
+            behind = [announcements.behind(session, cursor, last) for cursor in cursors]
             lag = None
             if append.is_kept(self.backend.settings):
                 lag = places.lag(self.repo, session)
@@ -87,7 +88,7 @@ class _Collector(NamedTuple):
         yield self._gauge(
             'announcements_pending',
             'Pushes that a target is still to be told of',
-            *((max(0, last - cursor.push_id), cursor.target) for cursor in cursors),
+            *((number, cursor.target) for number, cursor in zip(behind, cursors)),
             label='target',
         )
         yield self._gauge(

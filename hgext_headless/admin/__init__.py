@@ -5,7 +5,7 @@ when it runs, because most need the database.
 
 - `init`, `stats`, `audit`, `doctor`
 - `gc`, `expire`, ``verify``, and `housekeeping`, which runs these; `obliterate`, `rebuild`
-- `follow`, ``announce``: what runs all the time
+- `follow`, `announce`: what runs all the time
 - `drop`: the end of a repository
 - `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; `export`
 - `cli`: ages, numbers, progress; `parallel`: several processes; `revsets`: drafts by name

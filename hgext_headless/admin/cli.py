@@ -88,7 +88,7 @@ def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
     return ui.makeprogress(topic, unit=unit, total=total)
 
 
-def watch(ui: Any, backend: Backend, look: Callable[[], None]) -> None:
+def watch(ui: Any, backend: Backend, look: Callable[[], object]) -> None:
     """Call ``look`` for ever: when the database tells of something new, and from time to time.
 
     Go on after `Temporary`.

@@ -353,12 +353,13 @@ def headless_stats(ui: Any, repo: Any, **opts: Any) -> int:
     [
         (b'', b'watch', None, b'keep running, and announce new pushes'),
         (b'', b'list', None, b'list the targets, and how far each is behind'),
+        (b'', b'from', b'', b'announce again from this push on', b'ID'),
         *_FORMATTER,
     ],
-    b'hg admin::headless-announce [--watch | --list]',
+    b'hg admin::headless-announce [--watch | --list] [--from ID] [TARGET]...',
     helpcategory=_CATEGORY,
 )
-def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
+def headless_announce(ui: Any, repo: Any, *names: bytes, **opts: Any) -> int:
     """tell other programs of pushes, so that they need not poll
 
     The targets are in the section ``headless-announce``::
@@ -376,16 +377,19 @@ def headless_announce(ui: Any, repo: Any, **opts: Any) -> int:
     for each push on its standard input; exit code 0 means that it has accepted all of them.
 
     A push that a target does not accept is sent again, after 1 second at first, and after 5
-    minutes at most. Other targets do not wait for it. A new target is told of pushes from then
-    on.
+    minutes at most. Others are told meanwhile, but wait while a target is being asked: for 10
+    seconds at most by a webhook, 5 minutes by a command. A new target is told of pushes from
+    then on. With --from, a target is told of all pushes from that one on, again or for the
+    first time.
 
-    With --watch, keep running: on Postgres, a push is announced as soon as it is recorded. Run
-    this on one server; if it runs on several, only one at a time tells a target. The database
-    role must be able to write to the table ``announcements``.
+    With --watch, keep running: on Postgres, a push is announced as soon as it is recorded. All
+    targets are told, or those that are named: a slow one can have a process of its own. If this
+    runs on several servers, only one at a time tells a target. The database role must be able to
+    write to the tables ``announcements`` and ``leases``.
 
     Returns 0 on success, 1 if a target did not accept a push.
     """
-    return _run('announce.command', ui, repo, **opts)
+    return _run('announce', ui, repo, *names, **opts)
 
 
 @eh.command(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import select
+import sqlalchemy
+from sqlalchemy import func, select
 
 from .batching import clock, ensure_repository, upsert
-from .schema import announcements
+from .engine import Lock
+from .schema import announcements, pushes
 from .session import Session
 
 
@@ -41,17 +43,43 @@ def cursors(session: Session) -> dict[str, Cursor]:
     }
 
 
-def delivered(session: Session, target: str, push_id: int) -> None:
-    """Note that a target was told of all pushes up to ``push_id``."""
-    _write(session, target, push_id=push_id, failures=0, error='', retry=0)
+def behind(session: Session, cursor: Cursor, upto: int) -> int:
+    """Return the number of pushes after a cursor, up to the id ``upto``."""
+    query = select(func.count()).where(
+        pushes.c.repository_id == session.repository_id,
+        pushes.c.push_id > cursor.push_id,
+        pushes.c.push_id <= upto,
+    )
+    return session.scalar(query) or 0
 
 
-def failed(session: Session, cursor: Cursor, error: str, pause: int) -> None:
-    """Note that the push after a cursor could not be delivered: wait ``pause`` seconds."""
+def begin(session: Session, target: str, push_id: int) -> None:
+    """Let a target be told of pushes after ``push_id``, whatever it was told of."""
+    _write(session, target, sqlalchemy.true(), push_id=push_id, failures=0, error='', retry=0)
+
+
+def delivered(session: Session, lock: Lock, target: str, push_id: int) -> None:
+    """Note that a target was told of all pushes up to ``push_id``.
+
+    ``lock`` is the lease of who told it; raise `Temporary`, and write nothing, if another process
+    has it by now.
+    """
+    lock(session.connection)
+    is_news = announcements.c.push_id < push_id
+    _write(session, target, is_news, push_id=push_id, failures=0, error='', retry=0)
+
+
+def failed(session: Session, lock: Lock, cursor: Cursor, error: str, pause: int) -> None:
+    """Note that the push after a cursor could not be delivered: wait ``pause`` seconds.
+
+    ``lock`` is that of `delivered`.
+    """
+    lock(session.connection)
     retry = clock(session.connection) + pause
     _write(
         session,
         cursor.target,
+        announcements.c.push_id == cursor.push_id,
         push_id=cursor.push_id,
         failures=cursor.failures + 1,
         error=error,
@@ -59,13 +87,17 @@ def failed(session: Session, cursor: Cursor, error: str, pause: int) -> None:
     )
 
 
-def _write(session: Session, target: str, **values: object) -> None:
+def _write(
+    session: Session, target: str, if_: sqlalchemy.ColumnElement[bool], **values: object
+) -> None:
     owner = ensure_repository(session.connection, session.repository)
     statement = upsert(session.connection, announcements).values(
         repository_id=owner, target=target, **values
     )
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=[announcements.c.repository_id, announcements.c.target], set_=values
+            index_elements=[announcements.c.repository_id, announcements.c.target],
+            set_=values,
+            where=if_,
         )
     )

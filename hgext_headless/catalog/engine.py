@@ -11,8 +11,8 @@ import re
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy
 from sqlalchemy import event, exc
@@ -35,8 +35,13 @@ class NoSchema(Misconfigured):
     """The database has no schema."""
 
 
-#: The lock holder calls it before a step that needs the lock. Raises `Temporary` if it is lost.
-Lock = Callable[[], None]
+class Lock(Protocol):
+    """The lock holder calls it before a step that needs the lock. Raises `Temporary` if it is lost.
+
+    With a connection, the lock cannot be lost until the transaction of this ends.
+    """
+
+    def __call__(self, connection: sqlalchemy.Connection | None = None) -> None: ...
 
 
 class Unreachable(Temporary):
@@ -190,7 +195,7 @@ def file_lock(path: str) -> Iterator[Lock | None]:
         except OSError:
             yield None
             return
-        yield lambda: None
+        yield lambda connection=None: None
 
 
 @functools.cache

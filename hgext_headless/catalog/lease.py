@@ -38,9 +38,10 @@ def exclusive(database: Database, name: str) -> Iterator[Lock | None]:
         yield None
         return
 
-    def renew() -> None:
-        with database.writing() as connection:
-            mine = (leases.c.name == name) & (leases.c.owner == owner)
+    def renew(connection: sqlalchemy.Connection | None = None) -> None:
+        mine = (leases.c.name == name) & (leases.c.owner == owner)
+        with contextlib.ExitStack() as stack:
+            connection = connection or stack.enter_context(database.writing())
             until = clock(connection) + LENGTH
             if not connection.execute(update(leases).where(mine).values(until=until)).rowcount:
                 raise Temporary(f'another process has taken over what this one did ({name})')

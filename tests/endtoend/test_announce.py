@@ -9,7 +9,9 @@ import subprocess
 import time
 
 import pytest
+import sqlalchemy
 from helpers.consumer import Consumer
+from helpers.old_pushlog import write
 from helpers.web import fetch_json
 from helpers.world import HG
 
@@ -75,12 +77,80 @@ def test_who_does_not_take_it(world, server, consumer, tmp_path):
     assert found['ci']['push'] == 0 and found['ci']['behind'] == 2
     assert found['ci']['failures'] == 2 and found['ci']['error'] == 'it answered 302'
     assert found['log']['behind'] == 0
-    assert 'ci: told of push 0, 2 to come; failed 2 times' in server.hg(ANNOUNCE, '--list')
+    assert 'ci: 2 pushes after push 0 to come; failed 2 times: ' in server.hg(ANNOUNCE, '--list')
     consumer.status = 200
     time.sleep(1.1)
     server.hg(ANNOUNCE)
     assert consumer.order == [1, 2]
     assert listed(server)['ci']['failures'] == 0
+
+
+def test_list_counts_pushes(world, make_server, consumer):
+    """Ids have gaps where an older pushlog had them, and nobody was told before the first run."""
+    server = make_server('embedded')
+    announce_to(server, f'ci = {consumer.url}\nci:secret = a key\n')
+    assert server.hg(ANNOUNCE, '--list') == 'ci: new; the first run begins with the next push\n'
+    server.hg(ANNOUNCE)
+    write(world.folder / 'older.db', [(5_000_000, b'alice', 1_500_000_000, ['ab' * 20])])
+    server.hg('admin::headless-import-pushlog', world.folder / 'older.db')
+    push(world, server, 'a')
+    assert server.hg(ANNOUNCE, '--list') == 'ci: 2 pushes after push 0 to come\n'
+    assert listed(server)['ci']['behind'] == 2
+    server.hg(ANNOUNCE)
+    assert consumer.order == [5_000_000, 5_000_001]
+
+
+def test_from(world, server, consumer, tmp_path):
+    """A consumer that has lost what it was told is told again, and nobody else is."""
+    push(world, server, 'a', 'b', 'c')
+    server.hg(ANNOUNCE)
+    server.hg(ANNOUNCE, '--from', '2', 'ci')
+    assert consumer.order == [1, 2, 3, 2, 3]
+    assert (tmp_path / 'lines').read_text().count('\n') == 3
+    for args, words in (
+        (('--from', '2'), '--from needs the name of a target'),
+        (('--from', 'x', 'ci'), '--from takes the id of a push'),
+        (('other',), 'no target "other" in [headless-announce]'),
+    ):
+        assert words in server.hg(ANNOUNCE, *args, code=255)
+
+
+def test_an_announcer_that_stalled(world, make_server, consumer):
+    """It wakes after another one has taken over: it stops, and moves no cursor back."""
+    server = make_server('services')
+    announce_to(server, f'ci = {consumer.url}\nci:secret = a key\n')
+    server.hg(ANNOUNCE)
+    push(world, server, 'a', 'b', 'c', 'd')
+    consumer.hold.set()
+    stalled = subprocess.Popen(
+        [HG, '-R', server.root, ANNOUNCE],
+        env=server.world.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert consumer.held.wait(60)
+        stalled.send_signal(signal.SIGSTOP)
+        # As if a minute had passed, and this announcer were on another machine.
+        engine = sqlalchemy.create_engine(server.configured('database'))
+        with engine.begin() as connection:
+            taken = sqlalchemy.text("UPDATE leases SET until = 0, owner = 'elsewhere 1 x'")
+            assert connection.execute(taken).rowcount == 1
+        engine.dispose()
+        consumer.hold.clear()
+        server.hg(ANNOUNCE)
+        assert listed(server)['ci']['push'] == 4
+        stalled.send_signal(signal.SIGCONT)
+        out = stalled.communicate(timeout=60)[0]
+    finally:
+        stalled.kill()
+        stalled.wait()
+    assert 'another process has taken over' in out
+    assert stalled.returncode == 1
+    # The one that it was telling when it stalled was told twice, and none after it.
+    assert consumer.order == [1, 1, 2, 3, 4]
+    assert listed(server)['ci']['push'] == 4
 
 
 def test_command_that_fails(world, make_server, tmp_path):
@@ -100,7 +170,7 @@ def test_command_that_fails(world, make_server, tmp_path):
 @pytest.mark.parametrize(
     ('lines', 'text'),
     [
-        ('', 'the section [headless-announce] is empty'),
+        ('', 'no targets in [headless-announce]'),
         ('x = ftp://example.com/\n', 'headless-announce.x is neither an http or https URL'),
         ('x = |\n', 'headless-announce.x is neither'),
         ('x = http://e/\nx:sekret = y\n', 'headless-announce.x:sekret is unknown'),

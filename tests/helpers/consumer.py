@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,12 +14,14 @@ from typing import Any
 class Consumer:
     """Serves on localhost; ``pushes`` are those that it has taken, by id, in order.
 
-    ``status`` is what it answers next. What it answers with an error, it has not taken.
+    ``status`` is what it answers next. What it answers with an error, it has not taken. While
+    ``hold`` is set, it does not answer what it has taken, and sets ``held``.
     """
 
     def __init__(self, secret: bytes = b'') -> None:
         self.secret = secret
         self.status = 200
+        self.hold, self.held = threading.Event(), threading.Event()
         self.pushes: dict[int, Any] = {}
         self.order: list[int] = []
         self.wrong: list[str] = []
@@ -28,6 +31,9 @@ class Consumer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers['Content-Length']))
                 status = consumer.take(body, dict(self.headers))
+                while consumer.hold.is_set():
+                    consumer.held.set()
+                    time.sleep(0.05)
                 self.send_response(status)
                 if status == 302:
                     self.send_header('Location', 'http://127.0.0.1:1/')

@@ -1,0 +1,283 @@
+"""``admin::headless-announce``: tell others of pushes, at least once, in order.
+
+The targets are in the section ``[headless-announce]``: webhooks, and commands. The signature of a
+webhook is in the header ``X-Hub-Signature-256``, as WebSub and GitHub have it: ``sha256=`` and the
+HMAC-SHA256 of the body with the secret, hexadecimal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from .. import hgcompat
+from ..backend import Backend
+from ..catalog import announcements, pushlog
+from ..catalog.announcements import Cursor
+from ..catalog.engine import Lock
+from ..errors import HeadlessError, Misconfigured, Refused
+from ..hgweb.pushlog import json_format, visibility
+from ..hgweb.pushlog.query import Query
+from ..model import Entry, Selection
+from . import cli
+
+_SECTION = b'headless-announce'
+#: Maximum number of pushes that are read at a time, and size in bytes after which a command gets
+#: no more of them at once.
+_BATCH, _BYTES = 100, 16 * 1024 * 1024
+#: Seconds until an undelivered push is tried again, at first and at most; doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1, 300
+#: Seconds to wait for a target.
+_WEBHOOK_TIMEOUT, _COMMAND_TIMEOUT = 10, 300
+
+
+def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int:
+    targets = _configured(ui, names)
+    if opts['list']:
+        return _list(ui, repo, backend, targets, opts)
+    if not targets:
+        raise Refused('no targets in [headless-announce]')
+    if opts['from']:
+        if not names:
+            raise Refused('--from needs the name of a target')
+        [first] = cli.push_ids('from', [opts['from']])
+        for target in targets:
+            with backend.catalog.exclusive(f'announce {target.name}') as lock:
+                if lock is None:
+                    raise Refused(f'{target.name} is being told by another process: stop it first')
+                backend.catalog.write(announcements.begin, target.name, max(0, first - 1))
+    announcer = _Announcer(ui, repo.unfiltered(), backend, targets)
+    if opts['watch']:
+        cli.watch(ui, backend, announcer.tell_all)
+    return 0 if announcer.tell_all() else 1
+
+
+class Target(NamedTuple):
+    """Either ``url``, of a webhook, or ``command``, for a shell, is set.
+
+    ``secret`` is the key of the webhook's signatures, or None.
+    """
+
+    name: str
+    url: str | None
+    command: str | None
+    secret: bytes | None
+
+
+def _configured(ui: Any, wanted: Sequence[bytes]) -> list[Target]:
+    """Return the targets named ``wanted``, or all, sorted by name.
+
+    Raise `Misconfigured` for an item that is not one, and `Refused` if there is no such target.
+    """
+    names = sorted(name for name, _value in ui.configitems(_SECTION) if b':' not in name)
+    for name in wanted:
+        if name not in names:
+            raise Refused(f'no target "{hgcompat.escaped(name)}" in [headless-announce]')
+    return [_target(ui, name) for name in names if not wanted or name in wanted]
+
+
+def _target(ui: Any, name: bytes) -> Target:
+    value, options = ui.configsuboptions(_SECTION, name)
+    shown = hgcompat.escaped(name)
+    unknown = sorted(set(options) - {b'secret'})
+    if unknown:
+        raise Misconfigured(f'headless-announce.{shown}:{hgcompat.escaped(unknown[0])} is unknown')
+    if not re.fullmatch(rb'[A-Za-z0-9._-]{1,100}', name):
+        raise Misconfigured(f'headless-announce.{shown}: the name may have letters, digits, ".-_"')
+    text = hgcompat.to_str(value or b'').strip()
+    if text.startswith('|') and text[1:].strip():
+        return Target(hgcompat.to_str(name), None, text[1:].strip(), None)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as exc:
+        raise Misconfigured(f'headless-announce.{shown} is not a URL: {exc}') from exc
+    if parts.scheme not in ('http', 'https') or not parts.hostname:
+        raise Misconfigured(
+            f'headless-announce.{shown} is neither an http or https URL nor "| COMMAND"'
+        )
+    return Target(hgcompat.to_str(name), text, None, options.get(b'secret') or None)
+
+
+class _Announcer:
+    def __init__(self, ui: Any, repo: Any, backend: Backend, targets: Sequence[Target]) -> None:
+        self._ui = ui
+        self._repo = repo
+        self._backend = backend
+        self._targets = targets
+
+    def tell_all(self) -> bool:
+        """Tell the targets in turn, until they know all; return whether they do.
+
+        A target that does not take a push is left out, until the push is tried again.
+        """
+        self._repo.invalidateall()
+        has_failed = False
+        ready = list(self._targets)
+        while ready:
+            for target in list(ready):
+                try:
+                    more = self._tell_some(target)
+                except HeadlessError as exc:
+                    self._warn(exc.line())
+                    more, has_failed = False, True
+                except _Undelivered:
+                    more, has_failed = False, True
+                if not more:
+                    ready.remove(target)
+        return not has_failed
+
+    def _tell_some(self, target: Target) -> bool:
+        """Deliver the next pushes; return whether there may be more. Raise `_Undelivered`."""
+        with self._backend.catalog.exclusive(f'announce {target.name}') as lock:
+            if lock is None:  # another process tells it
+                return False
+            cursor, entries, last = self._next(lock, target)
+            if entries and cursor.waits:
+                raise _Undelivered('it is not time to try again')
+            left = list(entries)
+            while left:
+                messages = [self._message(left.pop(0), last)]
+                # A command takes as many as there are, a webhook one.
+                while target.command and left and sum(len(m.body) for m in messages) < _BYTES:
+                    messages.append(self._message(left.pop(0), last))
+                try:
+                    _deliver(target, self._backend.settings.repository, messages)
+                except _Undelivered as exc:
+                    self._note_failure(lock, cursor, messages[0].push_id, str(exc))
+                    raise
+                told = messages[-1].push_id
+                self._backend.catalog.write(announcements.delivered, lock, target.name, told)
+                cursor = cursor._replace(push_id=told, failures=0)
+        return len(entries) == _BATCH
+
+    def _next(self, lock: Lock, target: Target) -> tuple[Cursor, list[Entry], int]:
+        """Return the cursor, the next pushes that this server can serve, and the last one."""
+        backend = self._backend
+        with backend.reader.reading() as session:
+            last = visibility.last_shown(backend, session, self._repo)
+        cursor = backend.catalog.read(announcements.cursors).get(target.name)
+        if cursor is None:  # a new target is told of what comes
+            backend.catalog.write(announcements.delivered, lock, target.name, last)
+            cursor = Cursor(target.name, last, 0, '', 0)
+        selection = Selection(after=cursor.push_id, upto=last)
+        return cursor, backend.reader.read(pushlog.entries, selection, False, _BATCH), last
+
+    def _message(self, entry: Entry, last: int) -> _Message:
+        query = Query(Selection(), None, (), True, False, 2, False)
+        chunks = json_format.answer(self._backend, self._repo, query, [entry], last)
+        return _Message(entry.push_id, b''.join(chunks))
+
+    def _note_failure(self, lock: Lock, cursor: Cursor, push_id: int, why: str) -> None:
+        pause = min(_FIRST_PAUSE << min(cursor.failures, 16), _LONGEST_PAUSE)
+        self._backend.catalog.write(announcements.failed, lock, cursor, why[:500], pause)
+        self._warn(
+            f'{cursor.target}: push {push_id} was not delivered: {why}; '
+            f'trying again in {cli.number(pause, "second").decode("ascii")}'
+        )
+
+    def _warn(self, line: str) -> None:
+        self._ui.warn(b'%s\n' % hgcompat.to_bytes(line))
+        self._ui.flush()
+
+
+class _Message(NamedTuple):
+    """A push: ``body`` is JSON, as ``json-pushes`` has it."""
+
+    push_id: int
+    body: bytes
+
+
+class _Undelivered(Exception):
+    """A target did not take a message. The text says why, and has no secret."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """urllib would follow a redirect with GET and without the body."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
+def _deliver(target: Target, repository: str, messages: Sequence[_Message]) -> None:
+    """Deliver messages: one to a webhook, any number to a command. Raise `_Undelivered`."""
+    if target.url is not None:
+        [message] = messages
+        _post(target.url, target.secret, repository, message)
+    elif target.command is not None:
+        _pipe(target.command, messages)
+
+
+def _post(url: str, secret: bytes | None, repository: str, message: _Message) -> None:
+    headers = {
+        'Content-Type': 'application/json',
+        'User-Agent': 'hgext-headless',
+        'X-Headless-Repository': repository,
+        'X-Headless-Push': str(message.push_id),
+    }
+    if secret is not None:
+        digest = hmac.new(secret, message.body, hashlib.sha256).hexdigest()
+        headers['X-Hub-Signature-256'] = f'sha256={digest}'
+    request = urllib.request.Request(url, data=message.body, headers=headers)
+    try:
+        with _opener.open(request, timeout=_WEBHOOK_TIMEOUT) as response:
+            response.read(1 << 16)
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise _Undelivered(f'it answered {exc.code}') from exc
+    except (OSError, http.client.HTTPException) as exc:
+        reason = getattr(exc, 'reason', None) or exc
+        raise _Undelivered(f'it cannot be reached: {reason}') from exc
+
+
+def _pipe(command: str, messages: Sequence[_Message]) -> None:
+    lines = b''.join(message.body + b'\n' for message in messages)
+    try:
+        done = subprocess.run(command, shell=True, input=lines, timeout=_COMMAND_TIMEOUT)
+    except subprocess.TimeoutExpired as exc:
+        raise _Undelivered(f'it did not end within {_COMMAND_TIMEOUT} seconds') from exc
+    except OSError as exc:
+        raise _Undelivered(f'it cannot be started: {exc.strerror}') from exc
+    if done.returncode:
+        raise _Undelivered(f'it ended with exit code {done.returncode}')
+
+
+def _list(
+    ui: Any, repo: Any, backend: Backend, targets: Sequence[Target], opts: dict[str, Any]
+) -> int:
+    names = {target.name for target in targets}
+    with backend.reader.reading() as session:
+        last = visibility.last_shown(backend, session, repo)
+    with backend.catalog.reading() as session:
+        cursors = announcements.cursors(session)
+        behind = {
+            name: announcements.behind(session, cursor, last) for name, cursor in cursors.items()
+        }
+    with ui.formatter(b'headless-announce', hgcompat.formatter_options(opts)) as fm:
+        for name in sorted(names | cursors.keys()):
+            fm.startitem()
+            fm.write(b'target', b'%s: ', hgcompat.to_bytes(name))
+            cursor = cursors.get(name)
+            if cursor is None:
+                fm.data(push=None, behind=None, failures=0, error=b'')
+                fm.plain(b'new; the first run begins with the next push\n')
+                continue
+            to_come = cli.number(behind[name], 'push')
+            error = hgcompat.to_bytes(cursor.error)
+            fm.data(push=cursor.push_id, behind=behind[name], failures=cursor.failures, error=error)
+            fm.plain(b'%s after push %d to come' % (to_come, cursor.push_id))
+            if cursor.failures:
+                fm.plain(b'; failed %s: %s' % (cli.number(cursor.failures, 'time'), error))
+            fm.plain(b'\n' if name in names else b'; no longer configured\n')
+    return 0
