@@ -148,12 +148,12 @@ def _embedded(tmp_path_factory) -> Iterator[tuple[Path, list[str]]]:
     server = Server(world)
     alice = world.clone(str(server.root), 'alice')
     nodes = [alice.commit('a')]
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     nodes.append(alice.commit('b'))
     alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'bob'})
-    alice.hg('update', '-q', '0')
+    alice.hg_fast('update', '-q', '0')
     nodes += [alice.commit('c'), alice.commit('d')]
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     # Whoever has the database open may have written what is in its journal alone.
     server.sql('PRAGMA wal_checkpoint(TRUNCATE)')
     yield world.folder, nodes

@@ -49,7 +49,7 @@ def push(world, server, *names: str) -> None:
     clone = world.clone(server.url('path'), f'clone-{names[0]}')
     for name in names:
         clone.commit(name)
-        clone.hg('push')
+        clone.hg_fast('push')
 
 
 def test_told_as_json_pushes_has_it(world, server, consumer, tmp_path):
@@ -92,7 +92,7 @@ def test_list_counts_pushes(world, make_server, consumer):
     assert server.hg(ANNOUNCE, '--list') == 'ci: new; the first run begins with the next push\n'
     server.hg(ANNOUNCE)
     write(world.folder / 'older.db', [(5_000_000, b'alice', 1_500_000_000, ['ab' * 20])])
-    server.hg('admin::headless-import-pushlog', world.folder / 'older.db')
+    server.hg_fast('admin::headless-import-pushlog', world.folder / 'older.db')
     push(world, server, 'a')
     assert server.hg(ANNOUNCE, '--list') == 'ci: 2 pushes after push 0 to come\n'
     assert listed(server)['ci']['behind'] == 2

@@ -7,7 +7,7 @@ from helpers.world import HG
 
 
 def listed(alice, url: str) -> dict[str, str]:
-    lines = alice.hg('debugpushkey', url, 'bookmarks').splitlines()
+    lines = alice.hg_fast('debugpushkey', url, 'bookmarks').splitlines()
     return dict(line.split('\t') for line in lines)
 
 
@@ -20,36 +20,36 @@ def test_life_of_a_bookmark(world, make_server, transport):
     alice = world.clone(url, 'alice')
     bob = world.clone(url, 'bob')
     first = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    out = alice.hg('push', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    out = alice.hg_fast('push', '-B', 'mine')
     assert 'exporting bookmark mine' in out
     assert listed(alice, url) == {'mine': first}
-    assert 'adding remote bookmark mine' in bob.hg('pull', '-B', 'mine')
+    assert 'adding remote bookmark mine' in bob.hg_fast('pull', '-B', 'mine')
     assert bob.log('mine') == [f'{first} draft']
 
     second = alice.commit('b')
-    assert 'updating bookmark mine' in alice.hg('push', '-B', 'mine')
-    assert 'updating bookmark mine' in bob.hg('pull', '-r', 'mine')
+    assert 'updating bookmark mine' in alice.hg_fast('push', '-B', 'mine')
+    assert 'updating bookmark mine' in bob.hg_fast('pull', '-r', 'mine')
     assert bob.log('mine') == [f'{second} draft']
 
-    alice.hg('update', '-q', '-r', 'public()')
+    alice.hg_fast('update', '-q', '-r', 'public()')
     other = alice.commit('c')
-    alice.hg('bookmark', '-f', 'mine')
-    assert 'updating bookmark mine' in alice.hg('push', '-f', '-B', 'mine')
+    alice.hg_fast('bookmark', '-f', 'mine')
+    assert 'updating bookmark mine' in alice.hg_fast('push', '-f', '-B', 'mine')
     assert listed(alice, url) == {'mine': other}
-    assert 'importing bookmark mine' in bob.hg('pull', '-B', 'mine')
+    assert 'importing bookmark mine' in bob.hg_fast('pull', '-B', 'mine')
     assert bob.log('mine') == [f'{other} draft']
 
     # To a draft that is stored already, with no changeset in the push.
-    alice.hg('bookmark', '-f', '-r', first, 'mine')
-    alice.hg('push', '-B', 'mine')
+    alice.hg_fast('bookmark', '-f', '-r', first, 'mine')
+    alice.hg_fast('push', '-B', 'mine')
     assert listed(alice, url) == {'mine': first}
 
-    alice.hg('bookmark', '-d', 'mine')
-    assert 'deleting remote bookmark mine' in alice.hg('push', '-B', 'mine', code=1)
+    alice.hg_fast('bookmark', '-d', 'mine')
+    assert 'deleting remote bookmark mine' in alice.hg_fast('push', '-B', 'mine', code=1)
     assert listed(alice, url) == {}
-    assert 'remote bookmark mine not found' in bob.hg('pull', '-B', 'mine', code=255)
-    assert server.hg('bookmarks').startswith('no bookmarks')
+    assert 'remote bookmark mine not found' in bob.hg_fast('pull', '-B', 'mine', code=255)
+    assert server.hg_fast('bookmarks').startswith('no bookmarks')
     assert server.changesets() == 3
 
 
@@ -58,29 +58,29 @@ def test_to_public_and_back(world, make_server):
     url = server.url('path')
     alice = world.clone(url, 'alice')
     draft = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     public = alice.node('last(public())')
 
-    alice.hg('bookmark', '-f', '-r', public, 'mine')
-    alice.hg('push', '-q', '-B', 'mine', code=1)
+    alice.hg_fast('bookmark', '-f', '-r', public, 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine', code=1)
     assert server.log('bookmark()', '{node} {bookmarks}\n') == [f'{public} mine']
     assert listed(alice, url) == {'mine': public}
 
-    alice.hg('bookmark', '-f', '-r', draft, 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', '-f', '-r', draft, 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     assert server.log('bookmark()') == []
     assert listed(alice, url) == {'mine': draft}
 
     # The draft becomes public, and takes its bookmark with it.
-    alice.hg('phase', '--public', draft)
-    alice.hg('push', '-q')
+    alice.hg_fast('phase', '--public', draft)
+    alice.hg_fast('push', '-q')
     assert server.log('bookmark()', '{node} {bookmarks}\n') == [f'{draft} mine']
     assert listed(alice, url) == {'mine': draft}
     bob = world.clone(url, 'bob')
     assert bob.log('mine') == [f'{draft} public']
-    bob.hg('bookmark', '-d', 'mine')
-    bob.hg('push', '-q', '-B', 'mine', code=1)
+    bob.hg_fast('bookmark', '-d', 'mine')
+    bob.hg_fast('push', '-q', '-B', 'mine', code=1)
     assert listed(alice, url) == {}
 
 
@@ -122,10 +122,10 @@ def test_race(world, make_server):
     alice = world.clone(url, 'alice')
     bob = world.clone(url, 'bob')
     first = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
-    bob.hg('pull', '-q', '-B', 'mine')
-    bob.hg('update', '-q', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
+    bob.hg_fast('pull', '-q', '-B', 'mine')
+    bob.hg_fast('update', '-q', 'mine')
     theirs = bob.commit('b')
     alice.commit('c')
     # Between the check and the transaction somebody else moves it.
@@ -140,11 +140,11 @@ def test_race_of_a_public_bookmark(world, make_server, phase):
     url = server.url('path')
     alice = world.clone(url, 'alice')
     first = alice.publish('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     bob = world.clone(url, 'bob')
     theirs = bob.publish('b')
-    bob.hg('bookmark', '-f', '-r', theirs, 'mine')
+    bob.hg_fast('bookmark', '-f', '-r', theirs, 'mine')
     alice.publish('c') if phase == 'public' else alice.commit('c')
     let_others_in(world, server)
     check_loser(alice, bob, url, first, theirs)
@@ -174,11 +174,11 @@ def test_pushkey(world, make_server, transport):
     alice = world.clone(url, 'alice')
     first = alice.commit('a')
     second = alice.commit('b')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
 
     def push(*args: str, code: int = 0) -> str:
-        return alice.hg('debugpushkey', url, 'bookmarks', *args, code=code)
+        return alice.hg_fast('debugpushkey', url, 'bookmarks', *args, code=code)
 
     assert 'False' in push('mine', first, '', code=1)
     assert 'False' in push('mine', '', first, code=1)
@@ -199,13 +199,13 @@ def test_legacy_exchange(world, make_server):
     legacy = ('--config', 'devel.legacy.exchange=bookmarks')
     alice = world.clone(url, 'alice')
     first = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine', *legacy)
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine', *legacy)
     second = alice.commit('b')
-    alice.hg('push', '-q', *legacy)
+    alice.hg_fast('push', '-q', *legacy)
     assert listed(alice, url) == {'mine': second} != {'mine': first}
-    alice.hg('bookmark', '-d', 'mine')
-    alice.hg('push', '-q', '-B', 'mine', *legacy, code=1)
+    alice.hg_fast('bookmark', '-d', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine', *legacy, code=1)
     assert listed(alice, url) == {}
 
 
@@ -216,10 +216,10 @@ def test_few_are_listed(world, make_server):
     alice = world.clone(url, 'alice')
     alice.commit('a')
     names = [f'b{number}' for number in range(4)]
-    alice.hg('bookmark', *names)
-    alice.hg('push', '-q', *(arg for name in names for arg in ('-B', name)))
+    alice.hg_fast('bookmark', *names)
+    alice.hg_fast('push', '-q', *(arg for name in names for arg in ('-B', name)))
     assert sorted(listed(alice, url)) == ['b0', 'b1']
     bob = world.clone(url, 'bob')
-    assert 'remote bookmark b3 not found' in bob.hg('pull', '-B', 'b3', code=255)
-    bob.hg('pull', '-q', '-r', 'b3')
+    assert 'remote bookmark b3 not found' in bob.hg_fast('pull', '-B', 'b3', code=255)
+    bob.hg_fast('pull', '-q', '-r', 'b3')
     assert bob.log('draft()') == alice.log('draft()')

@@ -51,9 +51,9 @@ def test_pushlog(world, make_server, style):
         hgrc.write(f'[web]\nstyle = {style}\nname = try\n')
     alice = world.clone(str(server.root), 'alice')
     for number in range(11):
-        alice.hg('update', '-q', 'last(public())')
+        alice.hg_fast('update', '-q', 'last(public())')
         node = alice.commit(f'n{number}', '', '-m', f'draft <b>{number}</b>', '-u', 'Ann <a@b>')
-        alice.hg('push', '-q', '-f', '-r', '.')
+        alice.hg_fast('push', '-q', '-f', '-r', '.')
     base = server.start()
     shot = f'--screenshot={world.folder / "pushlog.png"}'
     page = browse(base + 'pushloghtml', world.folder, '--window-size=1100,800', shot)

@@ -56,7 +56,7 @@ def test_hgweb_reads_only(world, make_server, services, databases):
     secret = {'AWS_SECRET_ACCESS_KEY': running.SECRET_KEY}
     push = make_server(settings=f'database = {writer}\n{common}', name='push')
     world.env.update(secret, AWS_ACCESS_KEY_ID=running.ACCESS_KEY)
-    push.hg('admin::headless-init')
+    push.hg_fast('admin::headless-init')
     web = make_server(
         settings=f'database = {reader}\n{common}', name='web', extensions=('web',)
     )
@@ -69,10 +69,10 @@ def test_hgweb_reads_only(world, make_server, services, databases):
     alice = world.clone(str(push.root), 'alice')
     alice.commit('a')
     tip = alice.commit('b')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     bob = world.clone(base, 'bob')
-    bob.hg('pull', '-q', '-r', 'mine')
+    bob.hg_fast('pull', '-q', '-r', 'mine')
     assert bob.node('tip') == tip
     assert 'b' in bob.hg('incoming', '-R', world.clone(base, 'carol').root, '-r', tip, base)
     for page in (f'rev/{tip}', f'raw-rev/{tip}', f'file/{tip}/b', 'pushlog', 'pushloghtml'):
@@ -82,7 +82,7 @@ def test_hgweb_reads_only(world, make_server, services, databases):
     # And no more than that: to write words for search, too, is for others.
     execute(writer, 'DELETE FROM changeset_words')
     assert 'wrote the words' not in web.hg('admin::headless-init', *push_too, env=web.extra_env)
-    assert 'wrote the words of 2 changesets' in push.hg('admin::headless-init')
+    assert 'wrote the words of 2 changesets' in push.hg_fast('admin::headless-init')
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         execute(reader, 'DELETE FROM bundles')
     (web.root / '.hg' / 'hgrc').write_text(
@@ -142,7 +142,7 @@ def test_wsgi(world, make_server):
         world.wait_for(url)
         alice = world.clone(url, 'alice')
         tip = alice.commit('a')
-        assert f'see {url}pushloghtml?changeset={tip}' in alice.hg('push')
+        assert f'see {url}pushloghtml?changeset={tip}' in alice.hg_fast('push')
         world.clone(url, 'bob', '-r', tip).verified()
         assert fetch(f'{url}rev/{tip}')[0] == 200
         assert '1' in fetch_json(f'{url}json-pushes')
@@ -159,10 +159,10 @@ def test_move_in_keep_house_move_out(world, services):
     srv.mkdir()
     old = world.init('srv/old')
     old.commit('public')
-    old.hg('phase', '--public', '.')
+    old.hg_fast('phase', '--public', '.')
     drafts = []
     for number in range(3):
-        old.hg('update', '-q', '0')
+        old.hg_fast('update', '-q', '0')
         drafts.append(old.commit(f'draft{number}'))
     pushlog2 = old.root / '.hg' / 'pushlog2.db'
     make_pushlog2(pushlog2, [old.node('0'), *drafts])
@@ -205,10 +205,10 @@ def test_move_in_keep_house_move_out(world, services):
     assert (world.folder / 'headless.prom').read_text().startswith('# HELP headless_')
     bob = world.clone(str(srv / 'try'), 'bob')
     assert len(bob.log()) == 1
-    bob.hg('pull', '-q', '-r', drafts[1])
-    bob.hg('update', '-q', 'tip')
+    bob.hg_fast('pull', '-q', '-r', drafts[1])
+    bob.hg_fast('update', '-q', 'tip')
     bob.commit('new')
-    assert 'as push 5' in bob.hg('push', '-f', '-r', '.')
+    assert 'as push 5' in bob.hg_fast('push', '-f', '-r', '.')
 
     sh(block('follow'))
     # The tests' Postgres has no fsync, which is a problem.
@@ -229,7 +229,7 @@ def test_move_in_keep_house_move_out(world, services):
     execute(values['database'], block('skip-ids'))
     assert 'all is well' in sh(block('restored'))
     bob.commit('newer')
-    assert 'as push 5000001' in bob.hg('push', '-f', '-r', '.')
+    assert 'as push 5000001' in bob.hg_fast('push', '-f', '-r', '.')
     assert 'removed the requirement' in sh(block('remove-requirement'))
     (srv / 'try' / '.hg' / 'hgrc').unlink()
     world.hg('-R', srv / 'try', 'verify', '-q')

@@ -17,7 +17,7 @@ DOCTOR = 'admin::headless-doctor'
 @pytest.fixture
 def server(world, settings):
     made = Server(world, 'server', settings)
-    made.hg('admin::headless-init')
+    made.hg_fast('admin::headless-init')
     (made.root / '.hg' / 'hgrc').chmod(0o600)
     yield made
     made.stop()
@@ -101,7 +101,7 @@ def test_what_was_not_done(server, settings, world):
     replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)
     alice = world.clone(server.url('http'), 'alice')
     alice.publish('public')
-    alice.hg('push')
+    alice.hg_fast('push')
     with sqlalchemy.create_engine(server.configured('database')).begin() as connection:
         connection.execute(sqlalchemy.text(f'UPDATE last_runs SET ended = ended - {9 * 86400}'))
         connection.execute(sqlalchemy.text('UPDATE public_log SET logged = logged - 1000'))
@@ -117,7 +117,7 @@ def test_another_store(server, settings, world):
     """A replica's store is the wrong one if it lacks the newest object."""
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('draft')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     other = re.sub('store = .*', f'store = file://{world.folder}/other', settings)
     replica = Server(world, 'replica', other, extensions=('web',), copied=server.root)
     assert examined(replica, code=1)['store'] == [
@@ -141,7 +141,7 @@ def test_what_a_reader_may(world, settings, server, services):
     out = server.hg(DOCTOR, code=1)
     assert 'problem: store: headless: temporary: this server cannot write objects' in out
     assert 's3:PutObject' in out
-    assert 's3:PutObject' in server.hg('admin::headless-init', code=255)
+    assert 's3:PutObject' in server.hg_fast('admin::headless-init', code=255)
 
 
 def test_replica(world, settings, server):
@@ -149,8 +149,8 @@ def test_replica(world, settings, server):
     replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('public')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     found = examined(replica, code=1)
     assert 'takes no pushes' in found['configuration'][0][1]
     assert found['public history'] == [
@@ -173,8 +173,8 @@ def test_ready(world, settings, server):
     }
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('public')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     replica.restart()
     found = fetch_json(replica.start() + 'headless-ready')
     assert found['ready'] and found['public_history']['entries'] == 1
@@ -202,8 +202,8 @@ def test_metrics(world, settings, server, tmp_path):
     for transport in ('http', 'ssh'):
         clone = world.clone(server.url(transport), transport)
         clone.commit(transport)
-        assert '"event"' not in clone.hg('push', '-f')
-    server.hg('admin::headless-gc')
+        assert '"event"' not in clone.hg_fast('push', '-f')
+    server.hg_fast('admin::headless-gc')
     code, body, headers = fetch(server.url('http') + 'headless-metrics')
     assert code == 200 and headers['Content-Type'].startswith('text/plain')
     text = body.decode('ascii')
@@ -216,13 +216,13 @@ def test_metrics(world, settings, server, tmp_path):
     ):
         assert line in text
     assert 'headless_command_timestamp_seconds{command="gc",repository="try"} 1' in text
-    server.hg('admin::headless-stats', '--prometheus', str(tmp_path / 'stats.prom'))
+    server.hg_fast('admin::headless-stats', '--prometheus', str(tmp_path / 'stats.prom'))
     written = (tmp_path / 'stats.prom').read_text()
     assert [line for line in text.splitlines() if line not in written] == []
     assert 'headless_drafts{repository="try"} 2.0' in written
     # What was counted is not counted again, and a database that is restored begins again.
     clone.commit('more')
-    clone.hg('push', '-f')
+    clone.hg_fast('push', '-f')
     size = 'headless_pushes_size_bytes_total{repository="try"} '
     before, after = (
         float(shown.partition(size)[2].split()[0])

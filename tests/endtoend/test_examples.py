@@ -50,7 +50,7 @@ def test_commands_of_units(unit, make_server):
         return
     server = make_server('embedded')
     options = [word.split('=')[0] for word in command if word.startswith('--')]
-    shown = server.hg('help', '-v', command[3])
+    shown = server.hg_fast('help', '-v', command[3])
     assert all(option in shown for option in options), (options, shown)
 
 
@@ -118,9 +118,9 @@ def test_entrypoint(world, services, tmp_path):
             world.wait_for(f'http://127.0.0.1:{port}/')
         alice = world.clone(push, 'alice')
         alice.publish('public')
-        alice.hg('push', '-q')
+        alice.hg_fast('push', '-q')
         draft = alice.commit('draft')
-        assert 'as push 2' in alice.hg('push')
+        assert 'as push 2' in alice.hg_fast('push')
         deadline = time.monotonic() + 30
         while not fetch_json(f'http://127.0.0.1:{hgweb_port}/json-pushes'):
             assert time.monotonic() < deadline
@@ -148,7 +148,7 @@ def test_gunicorn(make_server, world, tmp_path):
         world.wait_for(url)
         clone = world.clone(url, 'clone')
         clone.commit('a')
-        clone.hg('push')
+        clone.hg_fast('push')
         assert fetch_json(url + 'json-pushes')['1']['user'] == 'anonymous'
         headers = {'Host': 'hg.example.com', 'X-Forwarded-Proto': 'https'}
         page = fetch(url + 'pushlog', **headers)[1].decode()
@@ -199,11 +199,11 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
         alice = world.clone(url, 'alice')
         (alice.root / 'large').write_bytes(os.urandom(3_000_000))
         draft = alice.commit('draft')
-        assert 'authorization required' in alice.hg('push', code=255)
-        assert 'authorization failed' in alice.hg('push', *wrong, code=255)
-        assert f'see {url}pushloghtml?changeset={draft}' in alice.hg('push', *right)
+        assert 'authorization required' in alice.hg_fast('push', code=255)
+        assert 'authorization failed' in alice.hg_fast('push', *wrong, code=255)
+        assert f'see {url}pushloghtml?changeset={draft}' in alice.hg_fast('push', *right)
         alice.publish('public')
-        assert 'as push 2' in alice.hg('push', *right)
+        assert 'as push 2' in alice.hg_fast('push', *right)
         pushes = fetch_json(f'{url}json-pushes')
         assert [push['user'] for push in pushes.values()] == ['alice', 'alice']
         feed = fetch(f'{url}pushlog')[1]

@@ -37,20 +37,20 @@ def pushed(world: World, url: str, count: int) -> Clone:
 
     def commit(name: str) -> None:
         (alice.root / name).write_text(name)
-        alice.hg('commit', '-q', '-A', '-m', name)
+        alice.hg_fast('commit', '-q', '-A', '-m', name)
 
     for number in range(1, count + 1):
         if number % 2 and number > 1:
-            alice.hg('update', '-q', '-C', 'last(public())')
+            alice.hg_fast('update', '-q', '-C', 'last(public())')
         if number < 3:
             commit(f'a{number}')
         commit(f'b{number}')
         if number == 3:
-            alice.hg('phase', '--public', '.')
+            alice.hg_fast('phase', '--public', '.')
         if number == 4:
-            alice.hg('bookmark', 'marked')
+            alice.hg_fast('bookmark', 'marked')
         marks = ('-B', 'marked') if number == 4 else ()
-        alice.hg('push', '-q', '-f', '-r', '.', *marks)
+        alice.hg_fast('push', '-q', '-f', '-r', '.', *marks)
     return alice
 
 
@@ -73,7 +73,7 @@ def server(world: World, original) -> Server:
 
 
 def exported(server: Clone, *args: str | Path, code: int = 0) -> dict[str, int]:
-    items = json.loads(server.hg('admin::headless-export', '-T', 'json', *args, code=code))
+    items = json.loads(server.hg_fast('admin::headless-export', '-T', 'json', *args, code=code))
     return items[-1]
 
 
@@ -97,7 +97,7 @@ def test_full_circle(world, make_server):
     # What nobody has any more, or comes again.
     more = alice.commit('more')
     write(world.folder / 'older.db', [(9, b'old\xff', 1_400_000_000, ['ab' * 20, more])])
-    server.hg('admin::headless-import-pushlog', world.folder / 'older.db')
+    server.hg_fast('admin::headless-import-pushlog', world.folder / 'older.db')
     ordinary = world.init('ordinary')
     (ordinary.root / '.hg' / 'hgrc').write_text('[hooks]\nincoming = false\n')
 
@@ -116,7 +116,7 @@ def test_full_circle(world, make_server):
     } == {int(i): (p['user'], p['date'], p['changesets']) for i, p in shown.items()}
 
     # Once more, with one more push: what is there is not fetched again.
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     again = exported(server, ordinary.root)
     assert (again['bundles'], again['there'], again['pushes']) == (1, 3, 6)
     assert ordinary.node('tip') == more
@@ -151,7 +151,7 @@ def test_some(world, server, alice):
         ((server.root,), 'is a headless repository itself'),
         ((world.folder / 'none',), 'is not a repository: make one with "hg init"'),
     ):
-        out = server.hg('admin::headless-export', *args, code=255)
+        out = server.hg_fast('admin::headless-export', *args, code=255)
         assert re.match('abort: headless: refused: ', out) and words in out, out
         assert len(out.splitlines()) == 1
     unrelated = world.init('unrelated')
@@ -179,7 +179,7 @@ def test_lost_and_spoiled_objects(world, server, alice):
 
 def test_killed(world, server, alice):
     write(world.folder / 'older.db', [(i, b'old', i, []) for i in range(10, 30_000)])
-    server.hg('admin::headless-import-pushlog', world.folder / 'older.db')
+    server.hg_fast('admin::headless-import-pushlog', world.folder / 'older.db')
     ordinary = world.init('ordinary')
     hgrc = ordinary.root / '.hg' / 'hgrc'
     hgrc.write_text(

@@ -26,7 +26,7 @@ class Fleet:
     def __init__(self, world, settings: str) -> None:
         self.world = world
         self.a = Server(world, 'a', settings)
-        self.a.hg('admin::headless-init')
+        self.a.hg_fast('admin::headless-init')
         self.settings = settings
         self.b = Server(world, 'b', settings, copied=self.a.root)
         self.replica = self.add_replica('replica')
@@ -68,7 +68,7 @@ def test_push_reaches_all(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     node = alice.publish('one')
     draft = alice.commit('draft')
-    alice.hg('push')
+    alice.hg_fast('push')
     fleet.replica.start()
     shown = fleet.replica.start() + 'json-pushes'
     assert fetch_json(shown) == {}
@@ -84,21 +84,21 @@ def test_push_says_nothing_of_the_object(fleet, world):
     """Mercurial counts the changesets of a bundle that it writes: to the user, on most roads."""
     alice = world.clone(str(fleet.a.root), 'alice')
     alice.publish('mine')
-    assert 'changesets found' not in alice.hg('push')
+    assert 'changesets found' not in alice.hg_fast('push')
     alice.publish('yours')
-    assert 'changesets found' not in alice.hg('push', fleet.a.url('ssh'))
+    assert 'changesets found' not in alice.hg_fast('push', fleet.a.url('ssh'))
 
 
 def test_any_server_takes_the_next_push(fleet, world):
     """On public changesets that another one got a second ago."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     first = alice.publish('one')
-    alice.hg('push')
+    alice.hg_fast('push')
     second = alice.publish('two')
     third = alice.commit('three')
-    alice.hg('push', fleet.b.url('http'))
+    alice.hg_fast('push', fleet.b.url('http'))
     fourth = alice.commit('four')
-    alice.hg('push', fleet.a.url('http'))
+    alice.hg_fast('push', fleet.a.url('http'))
     assert alice.log('draft()', '{node}\n') == [third, fourth]
     fleet.follow()
     fleet.check_equal()
@@ -115,19 +115,19 @@ def test_two_heads_meet(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     bob = world.clone(fleet.b.url('http'), 'bob')
     alice.publish('alice')
-    bob.hg('branch', '-q', 'other')
+    bob.hg_fast('branch', '-q', 'other')
     bob.publish('bob')
-    alice.hg('push')
-    bob.hg('push', '--new-branch')
+    alice.hg_fast('push')
+    bob.hg_fast('push', '--new-branch')
     fleet.follow()
     fleet.check_equal()
     assert len(fleet.a.log('heads(all())')) == 2
     # One server alone joins them.
-    alice.hg('pull')
-    alice.hg('merge', '-r', 'branch(other)')
-    alice.hg('commit', '-m', 'merged')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('pull')
+    alice.hg_fast('merge', '-r', 'branch(other)')
+    alice.hg_fast('commit', '-m', 'merged')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     fleet.follow()
     fleet.check_equal()
     assert len(fleet.replica.log('heads(all())')) == 1
@@ -163,7 +163,7 @@ def test_what_is_pulled_while_the_database_is_down(fleet, world):
         if way == 'push':
             alice = world.clone(fleet.a.url('path'), 'alice')
             alice.commit('draft')
-            alice.hg('push')
+            alice.hg_fast('push')
         else:
             assert 'logged what the log of public history lacked: 1 bundles' in fleet.a.hg(FOLLOW)
         fleet.replica.hg(FOLLOW)
@@ -181,7 +181,7 @@ def test_push_that_died(fleet, world):
     hgrc = (fleet.a.root / '.hg' / 'hgrc').read_text()
     with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
         file.write('[hooks]\ntxnclose.die = kill -9 $PPID\n')
-    alice.hg('push', code=255)
+    alice.hg_fast('push', code=255)
     (fleet.a.root / '.hg' / 'hgrc').write_text(hgrc)
     assert fleet.a.log('tip') == [f'{node} public']
     fleet.follow()
@@ -190,7 +190,7 @@ def test_push_that_died(fleet, world):
     shown = fleet.replica.start() + 'json-pushes'
     pushes = fetch_json(shown)
     assert pushes['1']['changesets'] == [node] and pushes['1']['user'] == 'alice'
-    assert 'as push 2' in alice.hg('push')
+    assert 'as push 2' in alice.hg_fast('push')
     assert not list((fleet.a.root / '.hg' / 'store' / 'headless-unrecorded').iterdir())
 
 
@@ -204,15 +204,15 @@ def test_push_whose_database_failed(make_server, world):
             'CREATE TRIGGER broken BEFORE INSERT ON pushes BEGIN SELECT RAISE(ABORT, "x"); END'
         )
         connection.commit()
-        assert 'headless: temporary' in alice.hg('push', code=255)
+        assert 'headless: temporary' in alice.hg_fast('push', code=255)
         connection.execute('DROP TRIGGER broken')
         connection.commit()
     assert server.changesets() == 4
     draft = alice.commit('draft')
-    assert 'as push 2' in alice.hg('push')
+    assert 'as push 2' in alice.hg_fast('push')
     pushes = fetch_json(server.url('http') + 'json-pushes')
     assert [push['changesets'] for push in pushes.values()] == [[node], [draft]]
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_note_that_cannot_be_recorded(make_server, world):
@@ -220,7 +220,7 @@ def test_note_that_cannot_be_recorded(make_server, world):
     server = make_server('embedded')
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('one')
-    assert 'as push 1' in alice.hg('push')
+    assert 'as push 1' in alice.hg_fast('push')
     public = server.node('2')
     note = {'process': 'x', 'user': 'alice', 'date': 1, 'nodes': [public]}
     folder = server.root / '.hg' / 'store' / 'headless-unrecorded'
@@ -231,9 +231,9 @@ def test_note_that_cannot_be_recorded(make_server, world):
         f"VALUES (1, 1, x'61', 'forget', x'{public}', x'')"
     )
     alice.commit('two')
-    assert 'as push 2' in alice.hg('push')
+    assert 'as push 2' in alice.hg_fast('push')
     assert not list(folder.iterdir())
-    assert 'all is well' in server.hg('admin::headless-verify')
+    assert 'all is well' in server.hg_fast('admin::headless-verify')
 
 
 def test_note_of_another_host(make_server, world):
@@ -246,11 +246,11 @@ def test_note_of_another_host(make_server, world):
     note = {'process': 'gone:1', 'user': 'bob', 'date': 1, 'nodes': [public]}
     (folder / 'note').write_text(json.dumps(note))
     alice.commit('one')
-    assert 'as push 1' in alice.hg('push')
+    assert 'as push 1' in alice.hg_fast('push')
     assert list(folder.iterdir())
     os.utime(folder / 'note', (0, time.time() - 90000))
     alice.commit('two')
-    assert 'as push 3' in alice.hg('push')
+    assert 'as push 3' in alice.hg_fast('push')
     assert not list(folder.iterdir())
     pushes = fetch_json(server.url('http') + 'json-pushes')
     assert (pushes['2']['changesets'], pushes['2']['user']) == ([public], 'bob')
@@ -258,7 +258,7 @@ def test_note_of_another_host(make_server, world):
 
 def catalog_of(server) -> str:
     """The embedded database, made if it is missing."""
-    server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
     return str(server.root / '.hg' / 'headless' / 'catalog.sqlite')
 
 
@@ -266,31 +266,31 @@ def test_bookmarks(fleet, world):
     """Of public changesets: set, moved and deleted on either server; those of drafts stay away."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     one = alice.publish('one')
-    alice.hg('bookmark', '-r', '.', 'stable', 'old')
-    alice.hg('push', '-B', 'stable', '-B', 'old')
+    alice.hg_fast('bookmark', '-r', '.', 'stable', 'old')
+    alice.hg_fast('push', '-B', 'stable', '-B', 'old')
     fleet.follow()
     fleet.check_equal()
     assert fleet.replica.log('bookmark()', '{node} {bookmarks}') == [f'{one} old stable']
 
     two = alice.publish('two')
-    alice.hg('bookmark', '-f', '-r', '.', 'stable')
-    alice.hg('push', '-B', 'stable', fleet.b.url('http'))
-    alice.hg('bookmark', '-d', 'old')
-    alice.hg('push', '-B', 'old', fleet.b.url('http'), code=1)
+    alice.hg_fast('bookmark', '-f', '-r', '.', 'stable')
+    alice.hg_fast('push', '-B', 'stable', fleet.b.url('http'))
+    alice.hg_fast('bookmark', '-d', 'old')
+    alice.hg_fast('push', '-B', 'old', fleet.b.url('http'), code=1)
     fleet.follow()
     fleet.check_equal()
     assert fleet.a.log('bookmark()', '{node} {bookmarks}') == [f'{two} stable']
 
     alice.commit('draft')
-    alice.hg('bookmark', '-f', '-r', '.', 'stable')
-    alice.hg('push', '-B', 'stable', fleet.b.url('http'))
+    alice.hg_fast('bookmark', '-f', '-r', '.', 'stable')
+    alice.hg_fast('push', '-B', 'stable', fleet.b.url('http'))
     fleet.follow()
     fleet.check_equal()
     assert fleet.replica.log('bookmark()') == []
 
 
 def test_bookmarks_of_an_operator(fleet, world):
-    fleet.a.hg('bookmark', '-r', '1', 'mark')
+    fleet.a.hg_fast('bookmark', '-r', '1', 'mark')
     fleet.replica.hg(FOLLOW)
     assert fleet.replica.log('bookmark(mark)', '{rev}') == ['1']
     # Where the hook could not run:
@@ -309,13 +309,13 @@ def test_watch(fleet, world):
     try:
         for name in ('one', 'two'):
             node = alice.publish(name)
-            alice.hg('push')
+            alice.hg_fast('push')
             wait_for(fleet.replica, node)
             process.send_signal(signal.SIGKILL)
             process.wait()
             process = watching(fleet.replica)
         node = alice.publish('three')
-        alice.hg('push')
+        alice.hg_fast('push')
         wait_for(fleet.replica, node)
         process.terminate()
         assert process.wait(timeout=20) == 255  # as each hg command
@@ -332,7 +332,7 @@ def watching(server: Server) -> subprocess.Popen[bytes]:
 
 def wait_for(server: Server, node: str) -> None:
     deadline = time.monotonic() + 60
-    while server.hg('log', '-r', node, '-T', '{phase}', code=None) != 'public':
+    while server.hg_fast('log', '-r', node, '-T', '{phase}', code=None) != 'public':
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -341,7 +341,7 @@ def test_killed_in_its_transaction(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two'):
         alice.publish(name)
-        alice.hg('push')
+        alice.hg_fast('push')
     hgrc = (fleet.replica.root / '.hg' / 'hgrc').read_text()
     with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
         file.write('[hooks]\npretxnclose.die = kill -9 $PPID\n')
@@ -359,7 +359,7 @@ def test_new_replica(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two', 'three'):
         alice.publish(name)
-        alice.hg('push')
+        alice.hg_fast('push')
         if name == 'one':
             world.hg('clone', '-q', '-U', str(fleet.a.root), 'clone')
     made = world.folder / 'clone'
@@ -387,17 +387,17 @@ def test_verify_and_gc(fleet, world, services):
     """gc keeps the objects; a lost one is found, and stored again from the repository."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     alice.publish('one')
-    alice.hg('push')
-    assert 'all is well' in fleet.a.hg('admin::headless-verify', '--full')
-    fleet.a.hg('admin::headless-gc', '--grace', '0s', '--force')
-    assert 'lacks 1 entries' in fleet.b.hg('admin::headless-verify', code=1)
+    alice.hg_fast('push')
+    assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
+    fleet.a.hg_fast('admin::headless-gc', '--grace', '0s', '--force')
+    assert 'lacks 1 entries' in fleet.b.hg_fast('admin::headless-verify', code=1)
     fleet.b.hg(FOLLOW)
     lose_objects(fleet, services)
     assert 'headless: corrupt' in fleet.replica.hg(FOLLOW, code=255)
-    out = fleet.b.hg('admin::headless-verify', '--full', code=1)
+    out = fleet.b.hg_fast('admin::headless-verify', '--full', code=1)
     assert 'the object of public history is not in the store' in out
-    assert '(repaired)' in fleet.b.hg('admin::headless-verify', '--repair')
-    assert 'all is well' in fleet.b.hg('admin::headless-verify', '--full')
+    assert '(repaired)' in fleet.b.hg_fast('admin::headless-verify', '--repair')
+    assert 'all is well' in fleet.b.hg_fast('admin::headless-verify', '--full')
     fleet.replica.hg(FOLLOW)
     fleet.check_equal()
 
@@ -426,7 +426,7 @@ def test_hooks_of_a_follower(fleet, world):
         file.write('[hooks]\nincoming = echo incoming $HG_SOURCE $HG_NODE\n')
     alice = world.clone(fleet.a.url('http'), 'alice')
     node = alice.publish('one')
-    alice.hg('push')
+    alice.hg_fast('push')
     out = fleet.replica.hg(FOLLOW)
     assert out.count(f'incoming pull {node}') == 1
 
@@ -435,8 +435,8 @@ def test_history_without_the_requirement(fleet, world):
     """Stock's verify is content with what was applied."""
     alice = world.clone(fleet.a.url('http'), 'alice')
     alice.publish('one')
-    alice.hg('push')
+    alice.hg_fast('push')
     fleet.replica.hg(FOLLOW)
     unrequire(fleet.replica.root)
     os.unlink(fleet.replica.root / '.hg' / 'hgrc')
-    fleet.replica.hg('verify', '-q')
+    fleet.replica.hg_fast('verify', '-q')

@@ -58,7 +58,7 @@ def test_push(world, make_server, git, transport):
         assert f'headless: stored 1 changeset as push {number}' in out
     assert server.changesets() == 3
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-r', 'topic')
+    bob.hg_fast('pull', '-q', '-r', 'topic')
     bob.verified()
     assert bob.log('draft()', '{desc}\n') == ['from git 1', 'from git 2']
     stored = objects(server)

@@ -97,13 +97,13 @@ def test_main_road(world, servers, base):
         server = servers[path]
         alice = world.clone(url, f'alice{number}')
         nodes = [alice.commit(f'a{number}')]
-        out = alice.hg('push')
+        out = alice.hg_fast('push')
         assert f'headless: see {url}/pushloghtml?changeset={nodes[0]}' in out
         nodes.append(alice.commit('b'))
-        alice.hg('bookmark', 'mark')
-        assert 'as push 2' in alice.hg('push', '-B', 'mark')
+        alice.hg_fast('bookmark', 'mark')
+        assert 'as push 2' in alice.hg_fast('push', '-B', 'mark')
         bob = world.clone(url, f'bob{number}')
-        bob.hg('pull', '-r', nodes[1])
+        bob.hg_fast('pull', '-r', nodes[1])
         # By links, below the repository's own path, and not inline.
         wait_for(world.folder / 'web.log', rf'GET \S*/{path}/headless-bundle/\S+ HTTP/1.1" 200')
         assert bob.log('draft()', '{node}\n') == nodes

@@ -43,11 +43,11 @@ def push_beside_stock(world, transport, kind):
             clone = world.clone(server.url(transport), f'{name}-{transport}')
             clone.commit('a', None, '-d', '0 0')
             if kind != 'draft':
-                clone.hg('phase', '--public', '.')
+                clone.hg_fast('phase', '--public', '.')
             if kind != 'public':
                 clone.commit('b', None, '-d', '0 0')
-            clone.hg('bookmark', 'mark')
-            clone.hg('push', '-B', 'mark', '--pushvars', 'WHY=test')
+            clone.hg_fast('bookmark', 'mark')
+            clone.hg_fast('push', '-B', 'mark', '--pushvars', 'WHY=test')
         finally:
             server.stop()
         text = re.sub('TXN:[0-9a-f]+', 'TXN', out.read_text().replace(str(server.root), 'ROOT'))
@@ -92,16 +92,17 @@ def test_bookmark_that_a_hook_refuses(world, make_server, transport):
     server.configure('', '[hooks]\nprepushkey = test $HG_KEY != bad\n')
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('a')
-    alice.hg('bookmark', 'bad')
-    out = alice.hg('push', '-B', 'bad', code=255)
+    alice.hg_fast('bookmark', 'bad')
+    out = alice.hg_fast('push', '-B', 'bad', code=255)
     assert 'prepushkey hook exited with status 1' in out
     assert server.sql('SELECT count(*) FROM pushes') == [(0,)]
-    alice.hg('bookmark', '-m', 'bad', 'good')
-    alice.hg('push', '-B', 'good')
+    alice.hg_fast('bookmark', '-m', 'bad', 'good')
+    alice.hg_fast('push', '-B', 'good')
     # Alone, and as an old client sends it.
-    alice.hg('bookmark', 'bad')
-    out = alice.hg('push', '-B', 'bad', code=255)
+    alice.hg_fast('bookmark', 'bad')
+    out = alice.hg_fast('push', '-B', 'bad', code=255)
     assert 'prepushkey' in out
-    out = alice.hg('push', '-B', 'bad', '--config', 'devel.legacy.exchange=bookmarks', code=255)
+    legacy = ('--config', 'devel.legacy.exchange=bookmarks')
+    out = alice.hg_fast('push', '-B', 'bad', *legacy, code=255)
     assert 'prepushkey' in out
     assert server.sql('SELECT count(*) FROM bookmarks') == [(1,)]

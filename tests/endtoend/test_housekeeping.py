@@ -27,10 +27,10 @@ def known(server: Server, clone, *nodes: str) -> list[bool]:
 
 def test_verify_all_is_well(embedded):
     server, _alice, _nodes = embedded
-    assert '3 bundles and 3 pushes checked, all is well' in server.hg('admin::headless-verify')
-    assert 'all is well' in server.hg('admin::headless-verify', '--full', '--since', '1d')
-    assert json.loads(server.hg('admin::headless-verify', '-Tjson')) == []
-    assert 'takes a date' in server.hg('admin::headless-verify', '--since', 'soon', code=255)
+    assert '3 bundles and 3 pushes checked, all is well' in server.hg_fast('admin::headless-verify')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full', '--since', '1d')
+    assert json.loads(server.hg_fast('admin::headless-verify', '-Tjson')) == []
+    assert 'takes a date' in server.hg_fast('admin::headless-verify', '--since', 'soon', code=255)
 
 
 def test_verify_and_repair(embedded):
@@ -45,23 +45,24 @@ def test_verify_and_repair(embedded):
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     server.sql('UPDATE repositories SET last_push_id = 2')
     server.sql('DELETE FROM push_branches WHERE push_id = 1')
-    out = server.hg('admin::headless-verify', code=1)
+    out = server.hg_fast('admin::headless-verify', code=1)
     assert f'object: {lost}: the object is not in the store\n  holds draft {b}\n' in out
     assert 'counter: 2: is below the highest push id, 3' in out
     assert 'branch: default: is not listed for push 1' in out
     assert f'object: {spoiled}: object {spoiled} is not what its name says' in out
-    found = json.loads(server.hg('admin::headless-verify', '--full', '-Tjson', code=1))
+    found = json.loads(server.hg_fast('admin::headless-verify', '--full', '-Tjson', code=1))
     assert {(f['kind'], f['repaired']) for f in found} == {
         ('object', False),
         ('counter', False),
         ('branch', False),
     }
     assert sum(f['item'] == spoiled for f in found) == 1
-    assert '4 problems, 4 repaired' in server.hg('admin::headless-verify', '--full', '--repair')
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    out = server.hg_fast('admin::headless-verify', '--full', '--repair')
+    assert '4 problems, 4 repaired' in out
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     # What another bundle holds is still there; the rest can be pushed again.
     assert known(server, alice, a, b, c, d) == [True, False, False, False]
-    assert 'as push 4' in alice.hg('push', '-f', '-r', b)
+    assert 'as push 4' in alice.hg_fast('push', '-f', '-r', b)
     assert known(server, alice, a, b) == [True, True]
 
 
@@ -73,11 +74,11 @@ def test_verify_goes_on_past_a_strange_object(embedded):
     strange.symlink_to(strange.name)
     altered.write_bytes(b'x' * altered.stat().st_size)
     for args in [(), ('--full',)]:
-        out = server.hg('admin::headless-verify', *args, code=1)
+        out = server.hg_fast('admin::headless-verify', *args, code=1)
         assert f'{strange.name}: the file store failed: Too many levels of symbolic links' in out
         assert f'{altered.name} is not what ' in out
         assert '2 problems, 0 repaired' in out
-    out = server.hg('admin::headless-verify', '--repair', code=1)
+    out = server.hg_fast('admin::headless-verify', '--repair', code=1)
     assert '2 problems, 1 repaired' in out
     assert strange.is_symlink()
 
@@ -87,24 +88,24 @@ def test_verify_says_what_it_has_not_looked_at(embedded):
     server, _alice, _nodes = embedded
     for table in ('bundle_changesets', 'bundles'):
         server.sql(f'DELETE FROM {table}')
-    out = server.hg('admin::headless-verify', '--full', code=1)
+    out = server.hg_fast('admin::headless-verify', '--full', code=1)
     assert '3 objects without a row were not looked at: they are younger than 10 minutes' in out
     for path in objects(server):
         os.utime(path, (time.time() - 700, time.time() - 700))
-    out = server.hg('admin::headless-verify', '--full', '--repair', code=1)
+    out = server.hg_fast('admin::headless-verify', '--full', '--repair', code=1)
     assert out.count('no row points at it: run headless-rebuild') == 3
     assert 'not looked at' not in out
     assert '(repaired)' not in out
-    assert 'rebuilt 3 bundles' in server.hg('admin::headless-rebuild')
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'rebuilt 3 bundles' in server.hg_fast('admin::headless-rebuild')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_verify_what_cannot_be_repaired(embedded):
     server, alice, (a, *_rest) = embedded
-    alice.hg('phase', '--public', a)
-    alice.hg('push', '-q', '-f', '-r', a)
+    alice.hg_fast('phase', '--public', a)
+    alice.hg_fast('push', '-q', '-f', '-r', a)
     assert server.changesets() == 4
-    assert 'all is well' in server.hg('admin::headless-verify')
+    assert 'all is well' in server.hg_fast('admin::headless-verify')
     server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', 'tip')
     server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', '0')
     server.sql('DELETE FROM push_changesets WHERE push_id = 3')
@@ -115,7 +116,7 @@ def test_verify_what_cannot_be_repaired(embedded):
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b'x')
     make_old(server)
-    out = server.hg('admin::headless-verify', '--repair', code=1)
+    out = server.hg_fast('admin::headless-verify', '--repair', code=1)
     assert 'which it builds on, is not in the repository' in out
     assert 'push: 3: there is no push with this id' in out
     assert f'orphan: try/00/{orphan.name}: no row points at it' in out
@@ -128,11 +129,11 @@ def test_verify_finds_a_row_that_names_other_bases_or_another_head(embedded):
         [(key, before)] = server.sql(f'SELECT "key", hex({column}) FROM bundles WHERE id = 1')
         assert before.lower() != node
         server.sql(f"UPDATE bundles SET {column} = x'{node}' WHERE id = 1")
-        out = server.hg('admin::headless-verify', '--full', code=1)
+        out = server.hg_fast('admin::headless-verify', '--full', code=1)
         assert f'bundle: {key}: its row names another head, or other bases, than it has\n' in out
         assert '1 problems, 0 repaired' in out
         server.sql(f"UPDATE bundles SET {column} = x'{before}' WHERE id = 1")
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_verify_does_not_repair_against_another_store(embedded):
@@ -155,10 +156,10 @@ def test_gc_does_not_remove_what_another_database_knows(embedded):
         name = f'{number:02x}' * 32
         (store_of(server) / 'try' / name[:2]).mkdir(exist_ok=True)
         (store_of(server) / 'try' / name[:2] / f'{name}.hg').write_bytes(b'x')
-    out = server.hg('admin::headless-gc', '--grace', '0s', code=255)
+    out = server.hg_fast('admin::headless-gc', '--grace', '0s', code=255)
     assert 'headless: refused: this database knows nothing of 25 of the 28 objects' in out
     assert len(objects(server)) == 28
-    server.hg('admin::headless-gc', '--grace', '0s', '--force')
+    server.hg_fast('admin::headless-gc', '--grace', '0s', '--force')
     assert len(objects(server)) == 3
 
 
@@ -167,9 +168,9 @@ def test_not_in_the_repository_that_was_moved_from(world, embedded):
     server, alice, nodes = embedded
     (alice.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
     server.hg('pull', '-q', '-f', str(alice.root))
-    out = server.hg('admin::headless-expire', '--user', 'bob', code=255)
+    out = server.hg_fast('admin::headless-expire', '--user', 'bob', code=255)
     assert 'headless: refused: this repository has drafts in itself' in out
-    out = server.hg('admin::headless-obliterate', nodes[0], '--reason', 'x', code=255)
+    out = server.hg_fast('admin::headless-obliterate', nodes[0], '--reason', 'x', code=255)
     assert 'headless: refused: this repository has drafts in itself' in out
     assert len(objects(server)) == 3
 
@@ -178,10 +179,10 @@ def test_expire_goes_on_past_a_lost_object(embedded):
     server, alice, (a, b, c, d) = embedded
     ((lost,),) = server.sql(f"SELECT key FROM bundles WHERE head = x'{b}'")
     (store_of(server) / lost).unlink()
-    server.hg('admin::headless-expire', '--push', '1')
+    server.hg_fast('admin::headless-expire', '--push', '1')
     server.sql(f"DELETE FROM bundles WHERE head = x'{a}'")
     # What is left of push 1 would have to be stored anew.
-    out = server.hg(
+    out = server.hg_fast(
         'admin::headless-expire',
         '--user',
         'bob',
@@ -201,14 +202,14 @@ def test_expire_goes_on_past_a_lost_object(embedded):
 def test_expire_by_age(world, embedded):
     server, alice, nodes = embedded
     make_old(server)
-    alice.hg('update', '-q', nodes[1])
+    alice.hg_fast('update', '-q', nodes[1])
     young = alice.commit('young')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     base = server.start()
-    would = server.hg('admin::headless-expire', '--older-than', '9d', '--dry-run')
+    would = server.hg_fast('admin::headless-expire', '--older-than', '9d', '--dry-run')
     assert would.startswith('would expire 2 drafts, and 3 bundles')
     assert len(objects(server)) == 4
-    out = server.hg('admin::headless-expire', '--older-than', '9d', '-Tjson')
+    out = server.hg_fast('admin::headless-expire', '--older-than', '9d', '-Tjson')
     assert sorted(item['node'] for item in json.loads(out)) == sorted(nodes[2:])
     # What the young one builds on stays.
     assert known(server, alice, *nodes, young) == [True, True, False, False, True]
@@ -220,8 +221,8 @@ def test_expire_by_age(world, embedded):
             assert b'is gone' in body
     assert fetch(f'{base}rev/{nodes[0]}')[0] == 200
     bob = world.clone(base, 'bob')
-    assert 'unknown revision' in bob.hg('pull', '-r', nodes[3], code=255)
-    bob.hg('pull', '-q', '-r', young)
+    assert 'unknown revision' in bob.hg_fast('pull', '-r', nodes[3], code=255)
+    bob.hg_fast('pull', '-q', '-r', young)
     bob.verified()
     # The push is still told, by name.
     pushes = fetch_json(f'{base}json-pushes?startID=2&endID=3')
@@ -230,10 +231,10 @@ def test_expire_by_age(world, embedded):
     (push,) = full['pushes'].values()
     assert push['changesets'] == []
     assert fetch(f'{base}pushloghtml')[0] == 200
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     # Pushed again it is new.
-    alice.hg('update', '-q', nodes[3])
-    assert 'stored 2 changesets as push 5' in alice.hg('push', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', nodes[3])
+    assert 'stored 2 changesets as push 5' in alice.hg_fast('push', '-f', '-r', '.')
     assert fetch(f'{base}rev/{nodes[3]}')[0] == 200
     found = fetch_json(f'{base}json-pushes?changeset={nodes[3]}')
     assert list(found) == ['5']
@@ -241,36 +242,36 @@ def test_expire_by_age(world, embedded):
 
 def test_expire_by_user_push_and_revset(embedded):
     server, alice, (a, b, c, d) = embedded
-    assert 'nothing is chosen' in server.hg('admin::headless-expire', code=255)
-    assert 'takes an age' in server.hg('admin::headless-expire', '--older-than', '9', code=255)
-    out = server.hg('admin::headless-expire', '-r', 'deadbeef', code=255)
+    assert 'nothing is chosen' in server.hg_fast('admin::headless-expire', code=255)
+    assert 'takes an age' in server.hg_fast('admin::headless-expire', '--older-than', '9', code=255)
+    out = server.hg_fast('admin::headless-expire', '-r', 'deadbeef', code=255)
     assert 'no stored draft is named' in out
     # Numbers and short words are what they are in a revset.
     for revset in ('limit(draft(), 1)', 'desc("5") or user(a)', '-1', '2'):
-        out = server.hg('admin::headless-expire', '--push', '3', '-n', '-r', revset, code=None)
+        out = server.hg_fast('admin::headless-expire', '--push', '3', '-n', '-r', revset, code=None)
         assert 'ambiguous' not in out
         assert 'temporary' not in out
-    out = server.hg('admin::headless-expire', '--push', '3', '-r', 'wdir()', code=255)
+    out = server.hg_fast('admin::headless-expire', '--push', '3', '-r', 'wdir()', code=255)
     assert 'headless: refused: the working directory' in out
     # c is only in the bundle of d: it is stored anew.
-    out = server.hg('admin::headless-expire', '-r', f'{d[:12]} and desc("d")')
+    out = server.hg_fast('admin::headless-expire', '-r', f'{d[:12]} and desc("d")')
     assert out.startswith('expired 1 drafts, and 1 bundles')
     assert known(server, alice, a, b, c, d) == [True, True, True, False]
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
-    server.hg('admin::headless-expire', '--user', 'bob')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
+    server.hg_fast('admin::headless-expire', '--user', 'bob')
     assert known(server, alice, a, b, c) == [True, False, True]
-    server.hg('admin::headless-expire', '--push', '1', '--push', '2')
+    server.hg_fast('admin::headless-expire', '--push', '1', '--push', '2')
     assert known(server, alice, a, c) == [False, True]
-    server.hg('admin::headless-expire', '--push', '3', '-r', 'desc("nothing")')
+    server.hg_fast('admin::headless-expire', '--push', '3', '-r', 'desc("nothing")')
     assert known(server, alice, c) == [True]
 
 
 def test_published_drafts_stay_in_the_pushlog(embedded):
     server, alice, (a, *_rest) = embedded
-    alice.hg('phase', '--public', a)
-    alice.hg('push', '-f', '-r', a)
+    alice.hg_fast('phase', '--public', a)
+    alice.hg_fast('push', '-f', '-r', a)
     make_old(server)
-    server.hg('admin::headless-expire', '--older-than', '1d')
+    server.hg_fast('admin::headless-expire', '--older-than', '1d')
     assert objects(server) == []
     assert (
         fetch_json(f'{server.start()}json-pushes?changeset={a}&full=1')['1']['changesets'][0][
@@ -278,23 +279,23 @@ def test_published_drafts_stay_in_the_pushlog(embedded):
         ]
         == 'a'
     )
-    assert 'all is well' in server.hg('admin::headless-verify')
+    assert 'all is well' in server.hg_fast('admin::headless-verify')
 
 
 def test_forget(world, embedded):
     server, alice, (a, b, c, d) = embedded
-    assert '--reason is required' in server.hg('admin::headless-obliterate', c, code=255)
-    assert 'and not by "nonsense"' in server.hg(
+    assert '--reason is required' in server.hg_fast('admin::headless-obliterate', c, code=255)
+    assert 'and not by "nonsense"' in server.hg_fast(
         'admin::headless-obliterate', 'nonsense', '--reason', 'x', code=255
     )
-    assert 'is public' in server.hg(
+    assert 'is public' in server.hg_fast(
         'admin::headless-obliterate', alice.node('0'), '--reason', 'x', code=255
     )
     assert (
-        server.hg('admin::headless-obliterate', '-n', b, '--reason', 'x')
+        server.hg_fast('admin::headless-obliterate', '-n', b, '--reason', 'x')
         == f'would obliterate {b}\n'
     )
-    out = server.hg('admin::headless-obliterate', b[:12], '--reason', 'court order 17')
+    out = server.hg_fast('admin::headless-obliterate', b[:12], '--reason', 'court order 17')
     assert out == f'obliterated {b}\n'
     assert known(server, alice, a, b, c, d) == [True, False, True, True]
     assert len(objects(server)) == 2
@@ -303,20 +304,20 @@ def test_forget(world, embedded):
     assert server.sql(f"SELECT * FROM changesets WHERE node = x'{b}'") == []
     assert fetch(f'{server.start()}rev/{b}')[0] == 410
     # It does not come back, nor below another draft.
-    alice.hg('update', '-q', b)
+    alice.hg_fast('update', '-q', b)
     alice.commit('on it')
-    out = alice.hg('push', '-f', '-r', '.', code=255)
+    out = alice.hg_fast('push', '-f', '-r', '.', code=255)
     assert f'headless: refused: changeset {b[:12]} was removed' in out
     # Nor as public history.
-    alice.hg('phase', '--public', b)
-    out = alice.hg('push', '-f', '-r', b, code=255)
+    alice.hg_fast('phase', '--public', b)
+    out = alice.hg_fast('push', '-f', '-r', b, code=255)
     assert f'headless: refused: changeset {b[:12]} was removed' in out
     assert server.changesets() == 3
     # What builds on it goes with it, what it builds on stays.
-    out = server.hg('admin::headless-obliterate', c, '--reason', 'again', '-Tjson')
+    out = server.hg_fast('admin::headless-obliterate', c, '--reason', 'again', '-Tjson')
     assert {item['node'] for item in json.loads(out)} == {c, d}
     assert known(server, alice, a, c, d) == [True, False, False]
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_gc(world, embedded):
@@ -353,14 +354,14 @@ def test_gc(world, embedded):
     assert [folder.exists() for folder in folders] == [False, True]
     assert list(cached.iterdir()) == []
     assert known(server, alice, *nodes) == [True] * 4
-    assert 'takes an age' in server.hg('admin::headless-gc', '--grace', 'x', code=255)
+    assert 'takes an age' in server.hg_fast('admin::headless-gc', '--grace', 'x', code=255)
 
 
 def test_one_gc_at_a_time(world, make_server, backend):
     server = make_server(backend)
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     (world.folder / 'holds.py').write_text(
         'from mercurial import registrar\n'
         'cmdtable = {}\n'
@@ -380,16 +381,16 @@ def test_one_gc_at_a_time(world, make_server, backend):
     )
     try:
         assert holder.stdout.readline() == b'locked 1\n'
-        assert server.hg('admin::headless-gc', code=1) == ''
-        out = server.hg('admin::headless-expire', '--older-than', '1d', code=255)
+        assert server.hg_fast('admin::headless-gc', code=1) == ''
+        out = server.hg_fast('admin::headless-expire', '--older-than', '1d', code=255)
         assert 'headless: temporary: another gc' in out
     finally:
         holder.send_signal(signal.SIGKILL)  # the lock ends with its process
         holder.wait()
     deadline = time.monotonic() + 10
-    while server.hg('admin::headless-gc', code=None).code and time.monotonic() < deadline:
+    while server.hg_fast('admin::headless-gc', code=None).code and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert server.hg('admin::headless-gc') == ''
+    assert server.hg_fast('admin::headless-gc') == ''
 
 
 @pytest.mark.parametrize('backend', EITHER)
@@ -398,13 +399,13 @@ def test_gc_beside_a_push(world, make_server, backend):
     server = make_server(backend)
     alice = world.clone(str(server.root), 'alice')
     alice.commit('first')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     tip = alice.commit('a')
     # The object is in the store, without a row: the database failed after it.
     hgrc = (server.root / '.hg' / 'hgrc').read_text()
     with open(server.root / '.hg' / 'hgrc', 'a') as out:
         out.write(f'[extensions]\nfails = {failing(world)}\n')
-    out = alice.hg('push', '-f', '-r', '.', code=255)
+    out = alice.hg_fast('push', '-f', '-r', '.', code=255)
     assert 'headless: temporary: no database today' in out
     (server.root / '.hg' / 'hgrc').write_text(hgrc)
     gc = f'{HG} -R {server.root} admin::headless-gc --grace 0s -v >> {world.folder}/gc.out 2>&1'
@@ -423,10 +424,10 @@ def test_gc_beside_a_push(world, make_server, backend):
     )
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write(f'[extensions]\nslow = {world.folder}/slow.py\n')
-    assert 'as push 2' in alice.hg('push', '-f', '-r', '.')
+    assert 'as push 2' in alice.hg_fast('push', '-f', '-r', '.')
     text = (world.folder / 'gc.out').read_text()
     assert len(re.findall(r'/[0-9a-f]{64}\.hg', text)) == 2, text
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     bob = world.clone(str(server.root), 'bob')
     bob.hg('pull', '-q', '-r', tip, str(server.root))
     assert bob.log('tip') == [f'{tip} draft']
@@ -480,19 +481,19 @@ def test_killed_expire(world, embedded, place, before):
     server, alice, (a, b, c, d) = embedded
     dies = killer(world, place, before)
     server.hg('admin::headless-expire', '-r', d, *dies, code=-signal.SIGKILL)
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     assert known(server, alice, a, b, c) == [True, True, True]
     if known(server, alice, d) == [True]:
-        server.hg('admin::headless-expire', '-r', d)
+        server.hg_fast('admin::headless-expire', '-r', d)
     else:
         # Its object may be gone, and must not be taken for one that stays.
-        out = alice.hg('push', '-f', '-r', d, code=255)
+        out = alice.hg_fast('push', '-f', '-r', d, code=255)
         assert 'headless: temporary: the store is deleting an object' in out
-    server.hg('admin::headless-gc', '--grace', '0s')
+    server.hg_fast('admin::headless-gc', '--grace', '0s')
     assert len(objects(server)) == 3
-    assert 'as push 4' in alice.hg('push', '-f', '-r', d)
+    assert 'as push 4' in alice.hg_fast('push', '-f', '-r', d)
     assert known(server, alice, a, b, c, d) == [True] * 4
-    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_killed_forget(world, embedded):
@@ -502,9 +503,9 @@ def test_killed_forget(world, embedded):
     forget = ('admin::headless-obliterate', b, '--reason', 'x')
     server.hg(*forget, *dies, code=-signal.SIGKILL)
     assert known(server, alice, b) == [True]
-    alice.hg('update', '-q', b)
+    alice.hg_fast('update', '-q', b)
     alice.commit('on it')
-    assert f'changeset {b[:12]} was removed' in alice.hg('push', '-f', '-r', '.', code=255)
+    assert f'changeset {b[:12]} was removed' in alice.hg_fast('push', '-f', '-r', '.', code=255)
     assert server.hg(*forget) == f'obliterated {b}\n'
     assert known(server, alice, b) == [False]
     assert len(objects(server)) == 2

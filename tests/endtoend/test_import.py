@@ -40,7 +40,7 @@ def built(world: World, dag: str, name: str = 'old') -> Clone:
     """An ordinary repository with ``dag``, whose changesets are public up to ``pub``."""
     old = world.init(name)
     old.hg('debugbuilddag', '-q', '-n', dag)
-    old.hg('phase', '--public', '-r', 'pub')
+    old.hg_fast('phase', '--public', '-r', 'pub')
     return old
 
 
@@ -52,7 +52,7 @@ def configured(old: Clone, settings: str = '', name: str = 'try') -> None:
 
 
 def moved(old: Clone, *args: str, code: int = 0) -> dict[str, float]:
-    out = old.hg('admin::headless-import', '-T', 'json', *args, code=code)
+    out = old.hg_fast('admin::headless-import', '-T', 'json', *args, code=code)
     [facts] = json.loads(out)
     return facts
 
@@ -70,18 +70,18 @@ def contents(root: Path) -> dict[str, bytes]:
 def test_a_repository_moves_in(world, backend, request) -> None:
     old = built(world, SHAPES)
     # A graft has the file revision of its origin.
-    old.hg('update', '-q', 'pub')
-    old.hg('graft', '-q', '-r', 'd', '--config', 'ui.merge=:local')
-    old.hg('bookmark', '-q', '-r', 'm', 'on-a-draft')
-    old.hg('bookmark', '-q', '-r', 'pub', 'on-public')
-    old.hg('phase', '-q', '--secret', '--force', '-r', 's')
+    old.hg_fast('update', '-q', 'pub')
+    old.hg_fast('graft', '-q', '-r', 'd', '--config', 'ui.merge=:local')
+    old.hg_fast('bookmark', '-q', '-r', 'm', 'on-a-draft')
+    old.hg_fast('bookmark', '-q', '-r', 'pub', 'on-public')
+    old.hg_fast('phase', '-q', '--secret', '--force', '-r', 's')
     clone_of_old = world.clone(str(old.root), 'clone-of-old', '--pull', '-U')
     settings = ''
     if backend == 'services':
         settings = fresh(world, request.getfixturevalue('services'))
     configured(old, settings)
     if backend == 'services':
-        old.hg('admin::headless-init')
+        old.hg_fast('admin::headless-init')
     before = contents(old.root)
     into = ('--into', str(world.folder / 'new'))
 
@@ -95,34 +95,34 @@ def test_a_repository_moves_in(world, backend, request) -> None:
     new = Moved(world, world.folder / 'new')
     assert (new.root / '.hg' / 'hgrc').stat().st_mode & 0o777 == 0o600
     assert new.changesets() == 5 and new.log('not public()') == []
-    assert 'on-public' in new.hg('bookmarks') and 'on-a-draft' not in new.hg('bookmarks')
+    assert 'on-public' in new.hg_fast('bookmarks') and 'on-a-draft' not in new.hg_fast('bookmarks')
     new.verified()
     url = new.start()
     try:
         drafts = old.log('heads(draft())', '{node}\n')
         clone = world.clone(url, 'clone')
         for head in drafts:
-            clone.hg('pull', '-q', '-r', head)
+            clone.hg_fast('pull', '-q', '-r', head)
         assert clone.facts('all()') == clone_of_old.facts('all()')
         assert clone.log('draft()', '{node}\n') != []
         clone.verified()
         marked = world.hg('identify', '--id', '-r', 'on-a-draft', url).strip()
         assert marked == old.node('m')[:12]
         secret = old.node('s')
-        assert 'unknown revision' in clone.hg('pull', '-r', secret, code=255)
+        assert 'unknown revision' in clone.hg_fast('pull', '-r', secret, code=255)
     finally:
         new.stop()
     assert 'Traceback' not in new.errors()
 
     again = moved(old, *into)
     assert (again['bundles'], again['stored']) == (0, 5)
-    out = old.hg('admin::headless-import', *into)
+    out = old.hg_fast('admin::headless-import', *into)
     assert 'nothing to import: 5 draft heads are stored already' in out
     # What came since then: a draft on public history that is new itself.
     (old.root / '.hg' / 'hgrc').rename(world.folder / 'old.hgrc')
-    old.hg('update', '-q', '-C', 'pub')
+    old.hg_fast('update', '-q', '-C', 'pub')
     old.commit('more')
-    old.hg('phase', '--public', '-r', '.')
+    old.hg_fast('phase', '--public', '-r', '.')
     late = old.commit('late')
     (world.folder / 'old.hgrc').rename(old.root / '.hg' / 'hgrc')
     # As a run leaves the clone that is killed while it pulls.
@@ -130,7 +130,7 @@ def test_a_repository_moves_in(world, backend, request) -> None:
     assert moved(old, *into)['bundles'] == 1
     assert new.changesets() == 6
     other = world.clone(f'ssh://localhost/{new.root}', 'other')
-    other.hg('pull', '-q', '-r', late)
+    other.hg_fast('pull', '-q', '-r', late)
     other.verified()
 
 
@@ -140,13 +140,13 @@ def test_into_its_own_settings_and_some_of_them(world) -> None:
     home = world.folder / 'home'
     home.mkdir()
     configured(old, f'database = sqlite:///{home}/db\nstore = file://{home}/store\n')
-    old.hg('admin::headless-init')
+    old.hg_fast('admin::headless-init')
     assert moved(old, '-r', 'a')['changesets'] == 2
-    out = old.hg('admin::headless-import', '--dry-run')
+    out = old.hg_fast('admin::headless-import', '--dry-run')
     assert '2 draft heads with 3 changesets; 1 heads are stored already, 1 would be' in out
     assert moved(old)['changesets'] == 1
     assert len(list(home.rglob('*.hg'))) == 2
-    assert 'unknown revision' in old.hg('admin::headless-import', '-r', 'nobody', code=255)
+    assert 'unknown revision' in old.hg_fast('admin::headless-import', '-r', 'nobody', code=255)
 
 
 def test_nothing_to_move(world) -> None:
@@ -154,8 +154,8 @@ def test_nothing_to_move(world) -> None:
     configured(old)
     done = moved(old, '--into', str(world.folder / 'new'))
     assert (done['heads'], done['bundles']) == (0, 0)
-    assert 'nothing' in old.hg('admin::headless-import', '--into', str(world.folder / 'new'))
-    assert Clone(world, world.folder / 'new').hg('log') == ''
+    assert 'nothing' in old.hg_fast('admin::headless-import', '--into', str(world.folder / 'new'))
+    assert Clone(world, world.folder / 'new').hg_fast('log') == ''
 
 
 def test_clashes(world) -> None:
@@ -166,7 +166,7 @@ def test_clashes(world) -> None:
     (folder / 'file').write_text('')
     other = world.init('other')
     other.commit('file')
-    other.hg('phase', '--public', '-r', '.')
+    other.hg_fast('phase', '--public', '-r', '.')
     world.clone(str(old.root), 'with-drafts', '-U')
     world.clone(str(old.root), 'plain', '-U', '-r', 'pub')
     for target, why in (
@@ -178,7 +178,7 @@ def test_clashes(world) -> None:
         ('nowhere/new', 'the folder to make it in does not exist'),
     ):
         before = contents(world.folder)
-        out = old.hg('admin::headless-import', '--into', str(world.folder / target), code=255)
+        out = old.hg_fast('admin::headless-import', '--into', str(world.folder / target), code=255)
         assert why in out and len(out.splitlines()) == 1, out
         assert contents(world.folder) == before
 
@@ -191,7 +191,7 @@ def test_damaged_drafts_stay_out(world) -> None:
     data[-3] ^= 1
     damaged.write_bytes(data)
     into = ('--into', str(world.folder / 'new'))
-    out = old.hg('admin::headless-import', *into, code=255)
+    out = old.hg_fast('admin::headless-import', *into, code=255)
     assert f'headless: corrupt: draft {old.node("a")}' in out and 'Traceback' not in out
     assert moved(old, '-r', 'b', *into)['bundles'] == 1
 
@@ -243,7 +243,7 @@ def test_killed_in_the_middle(world) -> None:
     url = f'ssh://localhost/{new}'
     some = everything.log('heads(all())', '{node}\n')[::40]
     clone = world.clone(url, 'clone')
-    clone.hg('pull', '-q', *(word for head in some for word in ('-r', head)))
+    clone.hg_fast('pull', '-q', *(word for head in some for word in ('-r', head)))
     revs = '+'.join(some)
     assert clone.facts('::(' + revs + ')') == everything.facts('::(' + revs + ')')
     Clone(world, new).verified()
@@ -311,17 +311,17 @@ def test_markers_move_in(world) -> None:
     with open(world.env['HGRCPATH'], 'a') as hgrc:
         hgrc.write('[experimental]\nevolution = all\n')
     old = built(world, '+2:pub')
-    old.hg('update', '-q', 'pub')
+    old.hg_fast('update', '-q', 'pub')
     before = old.commit('draft')
     bob = world.clone(str(old.root), 'bob')
-    bob.hg('phase', '-q', '--draft', '--force', '-r', before)
-    bob.hg('update', '-q', 'null')
-    old.hg('phase', '-q', '--draft', '--force', '-r', before)
-    old.hg('commit', '-q', '--amend', '-m', 'amended')
+    bob.hg_fast('phase', '-q', '--draft', '--force', '-r', before)
+    bob.hg_fast('update', '-q', 'null')
+    old.hg_fast('phase', '-q', '--draft', '--force', '-r', before)
+    old.hg_fast('commit', '-q', '--amend', '-m', 'amended')
     after = old.node('.')
     configured(old)
     assert moved(old, '--into', str(world.folder / 'new'))['changesets'] == 1
-    bob.hg('pull', '-q', '-r', after, str(world.folder / 'new'))
+    bob.hg_fast('pull', '-q', '-r', after, str(world.folder / 'new'))
     assert bob.log('draft()', '{node}\n') == [after]  # and the other one is hidden
 
 
@@ -334,12 +334,12 @@ def test_pushes_on_what_moved_in(world) -> None:
     moved(old, *into)
     new = Moved(world, world.folder / 'new')
     alice = world.clone(str(new.root), 'alice', '-r', old.node('a'))
-    alice.hg('update', '-q', 'tip')
+    alice.hg_fast('update', '-q', 'tip')
     child = alice.commit('child')
-    alice.hg('push', '-q', '-f', '-r', '.')
-    alice.hg('update', '-q', '2')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', '2')
     other = alice.commit('other')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     with open(new.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write('[web]\npush_ssl = no\nallow-push = *\n')
     try:
@@ -349,18 +349,18 @@ def test_pushes_on_what_moved_in(world) -> None:
         # As if it had moved in from there.
         (old.root / '.hg' / 'hgrc').unlink()
         old.hg('pull', '-q', '-f', str(alice.root), '--config', 'phases.publish=no')
-        old.hg('phase', '-q', '--draft', '--force', '-r', other)
+        old.hg_fast('phase', '-q', '--draft', '--force', '-r', other)
         configured(old)
-        new.hg('admin::headless-expire', '--push', '2')
+        new.hg_fast('admin::headless-expire', '--push', '2')
         full = f'{new.start()}json-pushes?changeset={other}&full=1'
         assert fetch_json(full)['2']['changesets'] == []
         assert moved(old, *into)['bundles'] == 1
         assert fetch_json(full)['2']['changesets'][0]['desc'] == 'other'
-        out = new.hg('admin::headless-expire', '--push', '2', '-n')
+        out = new.hg_fast('admin::headless-expire', '--push', '2', '-n')
         assert out.startswith('would expire 1 drafts')
         # What was removed for good does not come back.
-        new.hg('admin::headless-obliterate', other, '--reason', 'x')
-        assert f'left out {other}' in old.hg('admin::headless-import', *into)
-        assert 'all is well' in new.hg('admin::headless-verify')
+        new.hg_fast('admin::headless-obliterate', other, '--reason', 'x')
+        assert f'left out {other}' in old.hg_fast('admin::headless-import', *into)
+        assert 'all is well' in new.hg_fast('admin::headless-verify')
     finally:
         new.stop()

@@ -49,8 +49,8 @@ def test_import(world, make_server, backend):
     public = server.log('all()', '{node}\n')
     alice = world.clone(url, 'alice')
     live = alice.commit('live')
-    alice.hg('push', '-q')
-    alice.hg('update', '-q', '.^')
+    alice.hg_fast('push', '-q')
+    alice.hg_fast('update', '-q', '.^')
     late = alice.commit('late', 'late', '-m', 'late')
     gone = ['ab' * 20, 'cd' * 20]
     older = [
@@ -65,12 +65,12 @@ def test_import(world, make_server, backend):
 
     before = tables(server)
     dry = json.loads(
-        server.hg('admin::headless-import-pushlog', '--dry-run', '-T', 'json', code=1)
+        server.hg_fast('admin::headless-import-pushlog', '--dry-run', '-T', 'json', code=1)
     )
     assert dry[-1]['recorded'] == 4 and dry[-1]['unknown'] == 3 and dry[-1]['dryrun']
     assert tables(server) == before
 
-    out = server.hg('admin::headless-import-pushlog', code=1)
+    out = server.hg_fast('admin::headless-import-pushlog', code=1)
     recorded = f'push 1 conflicts: recorded is anonymous .*{live[:12]}.*; the file says '
     assert re.search(recorded, out)
     assert f'push 12 conflicts: recorded is {live} came with push 1; the file says dave' in out
@@ -93,22 +93,22 @@ def test_import(world, make_server, backend):
     assert [row[:3] for row in rows['push_changesets'] if row[1] == 4] == [(1, 4, 1)]
     assert [row[2:] for row in rows['repositories']] == [(12, 12, 0, 5)]
 
-    again = json.loads(server.hg('admin::headless-import-pushlog', '-T', 'json', code=1))
+    again = json.loads(server.hg_fast('admin::headless-import-pushlog', '-T', 'json', code=1))
     assert [item['push'] for item in again if item['kind'] == 'conflict'] == [1, 12]
     assert (again[-1]['recorded'], again[-1]['there']) == (0, 4)
     assert tables(server) == rows
 
     # The next push has the next id, of whatever the file knew the name.
-    assert 'stored 1 changeset as push 13' in alice.hg('push', '-f', '-r', '.')
+    assert 'stored 1 changeset as push 13' in alice.hg_fast('push', '-f', '-r', '.')
 
 
 def test_hidden_and_secret_are_names(world, make_server):
     """A server waits until it can serve what is more than a name."""
     server = make_server('embedded')
-    server.hg('update', '-q', 'tip')
+    server.hg_fast('update', '-q', 'tip')
     draft = server.commit('draft')
     secret = server.commit('secret')
-    server.hg('phase', '--force', '--secret', '.')
+    server.hg_fast('phase', '--force', '--secret', '.')
     write(server.root / 'older.db', [(1, b'alice', 1, [draft, secret])])
     server.hg('admin::headless-import-pushlog', server.root / 'older.db')
     assert [row[3].hex() for row in tables(server)['tombstones']] == [secret]
@@ -139,9 +139,9 @@ def test_bad_files(world, make_server):
         assert words in complaint(write(folder / f'{number}.db', [push]))
 
     server = make_server('embedded')
-    out = server.hg('admin::headless-import-pushlog', folder / 'none', code=255)
+    out = server.hg_fast('admin::headless-import-pushlog', folder / 'none', code=255)
     assert out == f'abort: headless: refused: there is no file {folder}/none\n'
-    out = server.hg('admin::headless-import-pushlog', folder / '4.db', code=255)
+    out = server.hg_fast('admin::headless-import-pushlog', folder / '4.db', code=255)
     assert len(out.splitlines()) == 1
     assert not (server.root / '.hg' / 'headless').exists()
 
@@ -180,7 +180,7 @@ def test_killed(world, make_server):
     # Who polls now is shown no id above what is recorded.
     assert fetch_json(f'{server.start()}json-pushes?version=2')['lastpushid'] == recorded
     server.stop()
-    out = server.hg('admin::headless-import-pushlog', path)
+    out = server.hg_fast('admin::headless-import-pushlog', path)
     assert f'recorded {count - recorded} pushes; {recorded} were there already' in out
     rows = tables(server)
     assert [row[1:4] for row in rows['pushes']] == [(i, user, date) for i, user, date, _ in older]

@@ -42,29 +42,29 @@ def test_no_imports_without_drafts(world, make_server):
     server = make_server('embedded')
     imported = Imported(world, server)
     alice = world.clone(server.url('ssh'), 'alice')
-    alice.hg('pull')
-    alice.hg('incoming', code=1)
-    alice.hg('identify', '--id', 'default')
+    alice.hg_fast('pull')
+    alice.hg_fast('incoming', code=1)
+    alice.hg_fast('identify', '--id', 'default')
     seen = imported.since()
     assert 'mercurial.wireprotoserver' in seen
     assert seen & {'sqlalchemy', 'boto3', 'botocore', 'alembic', 'psycopg2'} == set()
     # Clients ask for the list of bookmarks first, whatever they push.
-    alice.hg('push', code=1)
+    alice.hg_fast('push', code=1)
     assert 'sqlalchemy' in imported.since()
     server.configure('listed-bookmarks = 0\n')
     imported.watch(server)
-    alice.hg('push', code=1)
+    alice.hg_fast('push', code=1)
     assert 'sqlalchemy' not in imported.since()
     alice.commit('a')
-    alice.hg('push')
+    alice.hg_fast('push')
     assert 'sqlalchemy' in imported.since()
 
 
 def test_the_command_server_of_chg_imports_for_its_children(world, make_server):
     server = make_server('services')
-    server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
     imported = Imported(world, server)
-    server.hg('identify')
+    server.hg_fast('identify')
     assert 'sqlalchemy' not in imported.since()
     server.hg('identify', env={'CHGINTERNALMARK': ''})
     assert {'sqlalchemy', 'psycopg2', 'boto3'} <= imported.since()
@@ -73,7 +73,7 @@ def test_the_command_server_of_chg_imports_for_its_children(world, make_server):
 @pytest.mark.skipif(shutil.which('chg') is None, reason='chg is not installed')
 def test_push_through_chg(world, make_server):
     server = make_server('services')
-    server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
     with tempfile.TemporaryDirectory() as folder:  # the path of a socket has to be short
         chg = world.folder / 'chg'
         chg.write_text(f'#!/bin/sh\nCHGHG={HG} CHGSOCKNAME={folder}/s exec chg "$@"\n')
@@ -81,9 +81,9 @@ def test_push_through_chg(world, make_server):
         alice = world.clone(server.url('ssh'), 'alice')
         for name in ('a', 'b', 'c'):
             node = alice.commit(name)
-            out = alice.hg('push', '--remotecmd', chg)
+            out = alice.hg_fast('push', '--remotecmd', chg)
             assert 'stored 1 changeset' in out
         bob = world.clone(server.url('ssh'), 'bob')
-        bob.hg('pull', '-r', node, '--remotecmd', chg)
+        bob.hg_fast('pull', '-r', node, '--remotecmd', chg)
         assert len(bob.log('draft()')) == 3
         subprocess.run([chg, '--kill-chg-daemon'], env=world.env, check=True)

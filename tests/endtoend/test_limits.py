@@ -77,7 +77,7 @@ def test_stored_drafts(pushing):
     push('alice', 'a', 'b')
     out = push('alice', 'c', 'd', code=255)
     assert 'alice may have 3 drafts stored at a time (headless.limit-drafts)' in out
-    push.server.hg('admin::headless-expire', '--push', '1')
+    push.server.hg_fast('admin::headless-expire', '--push', '1')
     assert 'headless: refused' in push('alice', code=255)  # four, with those that are gone
     push('bob', 'e', 'f', 'g')
 
@@ -85,4 +85,4 @@ def test_stored_drafts(pushing):
 @pytest.mark.parametrize('item', ['pushes', 'burst', 'bytes', 'drafts'])
 def test_wrong_items(pushing, item):
     server = pushing(f'limit-{item} = -1\n').server
-    assert f'headless.limit-{item} must not be less than 0' in server.hg('log', code=255)
+    assert f'headless.limit-{item} must not be less than 0' in server.hg_fast('log', code=255)

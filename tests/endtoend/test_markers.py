@@ -33,7 +33,7 @@ def evolving(world: World, make_server):
 
 
 def amended(clone: Clone, message: str = 'amended') -> str:
-    clone.hg('commit', '-q', '--amend', '-m', message)
+    clone.hg_fast('commit', '-q', '--amend', '-m', message)
     return clone.node()
 
 
@@ -53,17 +53,17 @@ def test_amended_draft(world, evolving, backend, transport):
     server, url, alice = evolving(backend, transport)
     bob = world.clone(url, 'bob')
     first = alice.commit('a')
-    alice.hg('push', '-q', '-r', '.')
-    bob.hg('pull', '-q', '-r', first)
+    alice.hg_fast('push', '-q', '-r', '.')
+    bob.hg_fast('pull', '-q', '-r', first)
     second = amended(alice)
     third = amended(alice, 'again')
-    out = alice.hg('push', '-f', '-r', '.')
+    out = alice.hg_fast('push', '-f', '-r', '.')
     assert '2 new obsolescence markers' in out
     assert 'headless: stored 1 changeset' in out
     chain = sorted([f'{first} {second} ', f'{second} {third} '])
     assert markers(alice) == chain
 
-    assert '2 new obsolescence markers' in bob.hg('pull', '-r', third)
+    assert '2 new obsolescence markers' in bob.hg_fast('pull', '-r', third)
     assert bob.log('draft()') == [f'{third} draft']
     assert markers(bob) == chain
     assert obsstore(server) == 0
@@ -80,16 +80,16 @@ def test_markers_alone(world, evolving):
     server, url, alice = evolving('embedded')
     first = alice.commit('a')
     old = alice.commit('b')
-    alice.hg('push', '-q')
-    alice.hg('update', '-q', first)
+    alice.hg_fast('push', '-q')
+    alice.hg_fast('update', '-q', first)
     other = alice.commit('c')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     alice.hg('debugobsolete', old, other)
     lock = server.root / '.hg' / 'store' / 'lock'
     lock.symlink_to('elsewhere:1')
     timeout = ('--config', 'ui.timeout=1')
-    assert '1 new obsolescence markers' in alice.hg('push', '-r', '.', *timeout)
-    assert 'new obsolescence' not in alice.hg('push', '-r', '.', *timeout)
+    assert '1 new obsolescence markers' in alice.hg_fast('push', '-r', '.', *timeout)
+    assert 'new obsolescence' not in alice.hg_fast('push', '-r', '.', *timeout)
     bob = world.clone(url, 'bob', '-r', other)
     assert markers(bob) == markers(alice) != []
     lock.unlink()
@@ -102,20 +102,20 @@ def test_pruned_draft(world, evolving):
     bob = world.clone(url, 'bob')
     base = alice.commit('a')
     pruned = alice.commit('b')
-    alice.hg('push', '-q')
-    bob.hg('pull', '-q', '-r', pruned)
+    alice.hg_fast('push', '-q')
+    bob.hg_fast('pull', '-q', '-r', pruned)
     alice.hg('debugobsolete', '--record-parents', pruned)
-    alice.hg('update', '-q', base)
-    assert '1 new obsolescence markers' in alice.hg('push')
+    alice.hg_fast('update', '-q', base)
+    assert '1 new obsolescence markers' in alice.hg_fast('push')
     assert obsstore(server) == 0
-    bob.hg('pull', '-q', '-r', base)
+    bob.hg_fast('pull', '-q', '-r', base)
     assert bob.log('draft()') == [f'{base} draft']
     # That parent is public now: everyone who pulls public history gets it.
-    alice.hg('update', '-q', 'last(public())')
+    alice.hg_fast('update', '-q', 'last(public())')
     alice.hg('debugobsolete', '--record-parents', base)
-    alice.hg('push', '-q', code=1)
+    alice.hg_fast('push', '-q', code=1)
     assert obsstore(server) > 0
-    bob.hg('pull', '-q')
+    bob.hg_fast('pull', '-q')
     assert bob.log('draft()') == []
 
 
@@ -125,16 +125,16 @@ def test_draft_becomes_public(world, evolving):
     first = alice.commit('a')
     second = amended(alice)
     third = amended(alice, 'again')
-    alice.hg('push', '-q')
-    alice.hg('update', '-q', 'last(public())')
+    alice.hg_fast('push', '-q')
+    alice.hg_fast('update', '-q', 'last(public())')
     alice.commit('other')
     amended(alice)
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     assert obsstore(server) == 0
     # Somebody who has no markers publishes it.
     bob = world.clone(url, 'bob', '-r', third, '--config', 'experimental.evolution=')
-    bob.hg('phase', '--public', third)
-    bob.hg('push', '-q', '--config', 'experimental.evolution=')
+    bob.hg_fast('phase', '--public', third)
+    bob.hg_fast('push', '-q', '--config', 'experimental.evolution=')
     assert server.log('tip') == [f'{third} public']
     chain = sorted([f'{first} {second} ', f'{second} {third} '])
     assert markers(server) == chain
@@ -144,9 +144,9 @@ def test_draft_becomes_public(world, evolving):
 def test_pushlog(world, evolving):
     _server, url, alice = evolving('services', 'http')
     first = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     second = amended(alice)
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
 
     def pushes(query: str = '') -> dict:
         with urllib.request.urlopen(f'{url}json-pushes?{query}') as answer:
@@ -166,11 +166,11 @@ def test_forget(world, evolving):
     server, url, alice = evolving('embedded')
     first = alice.commit('a')
     left = amended(alice)
-    alice.hg('update', '-q', '.^')
+    alice.hg_fast('update', '-q', '.^')
     right = alice.commit('c')
     alice.hg('debugobsolete', first, right)
     alice.hg('debugobsolete', first, left, right)
-    alice.hg('push', '-q', '-f', '-r', f'{left}+{right}')
+    alice.hg_fast('push', '-q', '-f', '-r', f'{left}+{right}')
     opened = catalog.open_catalog(f'sqlite:///{server.root}/.hg/headless/catalog.sqlite', 'try')
     with_both, with_right = f'{first} {left} {right} ', f'{first} {right} '
 
@@ -188,7 +188,7 @@ def test_forget(world, evolving):
 
     assert forget(left) == 2
     assert markers(world.clone(url, 'bob', '-r', left)) == []
-    alice.hg('push', '-q', '-r', left)
+    alice.hg_fast('push', '-q', '-r', left)
     assert len(markers(world.clone(url, 'carol', '-r', left))) == 2
     assert forget(left) == 2
     found = markers(world.clone(url, 'dave', '-r', right))

@@ -49,7 +49,7 @@ def test_nothing_of_an_overlay_survives(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     heads(alice, 4, '1', 'draft')
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     nodes = alice.log('draft()', '{node}\n')
     subprocess.run(
         [sys.executable, '-c', SURVIVORS, server.root, *nodes], env=world.env, check=True
@@ -92,9 +92,9 @@ def test_memory_of_pages(world, make_server):
         (alice.root / 'many' / f'{number:0180}').touch()
     alice.commit('large')
     base = alice.commit('small')
-    alice.hg('phase', '--public', base)
+    alice.hg_fast('phase', '--public', base)
     heads(alice, 45, base, 'draft')
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     nodes = alice.log('draft()', '{node}\n')
     grown = subprocess.run(
         [sys.executable, '-c', PAGES, server.root, *nodes],
@@ -110,7 +110,7 @@ def test_threads_while_public_history_grows(world, make_server):
     url = server.start()
     alice = world.clone(url, 'alice')
     heads(alice, 12, '1', 'draft')
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     nodes = alice.log('draft()', '{node}\n')
     described = {node: alice.log(node, '{desc}\n')[0] for node in nodes}
     wrong: list[object] = []
@@ -136,8 +136,8 @@ def test_threads_while_public_history_grows(world, make_server):
     bob = world.clone(url, 'bob')
     for number in range(8):
         public = bob.commit(f'grown{number}')
-        bob.hg('phase', '--public', '.')
-        bob.hg('push', '-q')
+        bob.hg_fast('phase', '--public', '.')
+        bob.hg_fast('push', '-q')
         assert fetch_json(url + f'json-rev/{public}')['phase'] == 'public'
         assert fetch_json(url + 'json-rev/tip')['node'] == public
     done.set()

@@ -38,17 +38,18 @@ def _as_stock(body: bytes) -> bytes:
 def _stack(alice: Clone) -> list[str]:
     """Drafts of all shapes, in one push."""
     nodes = [alice.commit('d/f', 'one\ntwo\nthree\n')]
-    alice.hg('mv', 'd/f', 'd/g')
+    alice.hg_fast('mv', 'd/f', 'd/g')
     (alice.root / 'd' / 'g').write_text('one\n2\nthree\nfour <b>&amp;\n')
-    alice.hg('commit', '-m', 'moved & <b>changed</b> {node}\n\nbody é', '-u', 'Zoë "<x>" <z@e>')
+    message = 'moved & <b>changed</b> {node}\n\nbody é'
+    alice.hg_fast('commit', '-m', message, '-u', 'Zoë "<x>" <z@e>')
     nodes.append(alice.node())
-    alice.hg('cp', 'd/g', 'copy')
+    alice.hg_fast('cp', 'd/g', 'copy')
     nodes.append(alice.commit('bin.dat', bytes(range(256))))
-    alice.hg('update', '-q', '.^')
-    alice.hg('rm', 'public0')
+    alice.hg_fast('update', '-q', '.^')
+    alice.hg_fast('rm', 'public0')
     nodes.append(alice.commit('x', 'x'))
-    alice.hg('branch', '-q', 'feature')
-    alice.hg('merge', '-q', nodes[2])
+    alice.hg_fast('branch', '-q', 'feature')
+    alice.hg_fast('merge', '-q', nodes[2])
     nodes.append(alice.commit('run.sh', '#!/bin/sh\n', '-m', 'merge'))
     return nodes
 
@@ -65,11 +66,11 @@ def _twins(world, make_server, **kwargs) -> tuple[Server, Server, list[str]]:
     plain.hg('pull', '-q', headless.root)
     alice = world.clone(str(headless.root), 'alice')
     nodes = _stack(alice)
-    alice.hg('update', '-q', 'public()')
+    alice.hg_fast('update', '-q', 'public()')
     # So that none of the others is tip, or the tip of its branch.
-    alice.hg('branch', '-q', '-f', 'feature')
+    alice.hg_fast('branch', '-q', '-f', 'feature')
     alice.commit('later')
-    alice.hg('branch', '-q', '-f', 'default')
+    alice.hg_fast('branch', '-q', '-f', 'default')
     alice.commit('last')
     for server in (headless, plain):
         alice.hg('push', '-q', '-f', '-r', nodes[-1], server.root)
@@ -169,13 +170,13 @@ def test_unknown_and_ambiguous(world, make_server):
     alice = world.clone(str(server.root), 'alice')
     nodes = {}
     for content in ('1', '10', '7', '24'):
-        alice.hg('update', '-q', 'null')
+        alice.hg_fast('update', '-q', 'null')
         nodes[content] = alice.commit('n', content, '-m', 'n', '-d', '0 0', '-u', 't')
         if content == '1':
-            alice.hg('phase', '--public', '.')
+            alice.hg_fast('phase', '--public', '.')
     # The public one and a draft begin alike, and two drafts.
     assert [node[:2] for node in nodes.values()] == ['ca', 'ca', 'd0', 'd3']
-    alice.hg('push', '-q', '-f', '-r', 'all()')
+    alice.hg_fast('push', '-q', '-f', '-r', 'all()')
     base = server.start()
     for prefix in ('ca', 'd', 'c'):
         assert 'ambiguous' in fetch_json(base + f'json-rev/{prefix}', 404)['error']
@@ -193,8 +194,8 @@ def test_draft_bookmark(world, make_server):
     server = make_server()
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     base = server.start()
     assert fetch_json(base + 'json-rev/mine')['node'] == node
     assert fetch_page(base + 'raw-file/mine/a') == 'a'
@@ -204,9 +205,9 @@ def test_children_of_a_growing_stack(world, make_server):
     server = make_server()
     alice = world.clone(str(server.root), 'alice')
     one = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     two = alice.commit('b')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     assert fetch_json(server.start() + f'json-rev/{one}')['children'] == [two]
 
 
@@ -229,7 +230,7 @@ def test_third_party_command(world, make_server):
     server.configure('', f'[extensions]\nthird = {extension}\n')
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     assert fetch_page(server.start() + f'size/{node[:12]}') == f'{node} has 1 files'
 
 
@@ -250,8 +251,8 @@ def test_class_of_another_extension(world, make_server):
     own.write_text(f'[extensions]\nderived = {world.folder / "derived.py"}\n' + hgrc)
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
-    answer = server.hg('debugextensions')
+    alice.hg_fast('push', '-q')
+    answer = server.hg_fast('debugextensions')
     assert 'hgext_headless.web' in answer and 'failed' not in answer
     page = fetch_page(server.start() + f'raw-rev/{node[:12]}')
     assert node in page
@@ -280,7 +281,7 @@ def test_the_second_page_needs_one_question(world, make_server):
     ).group(1)
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a', 'content')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     assert fetch_page(server.start() + f'raw-file/{node}/a') == 'content'
     log = world.folder / 'begins'
     extension = world.folder / 'counter.py'
@@ -311,7 +312,7 @@ def test_services_down(world, make_server):
     hgrc = (server.root / '.hg' / 'hgrc').read_text()
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     for item, wrong in (
         ('s3-endpoint-url', 'http://127.0.0.1:1'),
         ('database', 'postgresql+psycopg2://x@127.0.0.1:1/x'),
@@ -334,9 +335,9 @@ def test_many_threads_and_processes(world, make_server):
     alice = world.clone(str(server.root), 'alice')
     wanted = {}
     for number in range(12):
-        alice.hg('update', '-q', 'public()')
+        alice.hg_fast('update', '-q', 'public()')
         wanted[alice.commit('n', f'content {number}\n' * 9)] = f'content {number}\n' * 9
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     bases = [server.start_another() for _number in range(3)]
     asked = [(base, node) for node in wanted for base in bases] * 3
     # Not more at once than the socket of one lets wait.
@@ -356,9 +357,9 @@ def test_escaping(world, make_server):
     evil = '<script>alert("1")</script>\'{node}&amp;'
     name = 'f<img src=x>"\'&{rev}'
     (alice.root / name).write_text(evil)
-    alice.hg('add', name)
-    alice.hg('branch', '-q', 'b<i>"\'')
-    alice.hg('commit', '-m', f'{evil}\r\nSet-Cookie: x', '-u', f'{evil} <a@b>')
+    alice.hg_fast('add', name)
+    alice.hg_fast('branch', '-q', 'b<i>"\'')
+    alice.hg_fast('commit', '-m', f'{evil}\r\nSet-Cookie: x', '-u', f'{evil} <a@b>')
     node = alice.node()
     alice.hg('push', '-q', '-f', '--new-branch', env={'USER': evil})
     base = server.start()
@@ -373,7 +374,7 @@ def test_escaping(world, make_server):
     # Mercurial's templates of some pages do not escape the names of files.
     name = '"><svg onload=alert(1)>'
     named = alice.commit(name)
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal', 'atom', 'rss'):
         for page in ('log', 'file', 'annotate', 'diff', 'comparison'):
             shown = fetch(f'{base}{page}/{named}/{quote(name)}?style={style}')[1]
@@ -381,7 +382,7 @@ def test_escaping(world, make_server):
     # Mercurial's own templates escape no author without an address.
     author = '<img src=x onerror=alert(1)>'
     nameless = alice.commit('x', None, '-u', author)
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         for page in ('shortlog', 'graph', f'log/{nameless}/x', f'annotate/{nameless}/x'):
             path = page if '/' in page else f'{page}/{nameless}'

@@ -17,7 +17,7 @@ def drafts(clone, revs='draft()'):
 
 def stays(clone, expected, *args):
     """A push that leaves the client's drafts as they are."""
-    out = clone.hg('push', *args)
+    out = clone.hg_fast('push', *args)
     assert sorted(drafts(clone)) == sorted(expected), out
     return out
 
@@ -34,17 +34,17 @@ def test_each_push_leaves_drafts_drafts(world, make_server, transport):
         nodes.append(alice.commit(f'grown{number}'))
         assert f'stored 1 changeset as push {number + 2}' in stays(alice, nodes)
     # Its first part becomes public, together with a new draft: the roots are those after.
-    alice.hg('phase', '--public', '-r', nodes[0])
+    alice.hg_fast('phase', '--public', '-r', nodes[0])
     nodes.append(alice.commit('after'))
     stays(alice, nodes[1:])
     assert server.log('tip') == [f'{nodes[0]} public']
     # Phases alone.
-    alice.hg('phase', '--public', '-r', nodes[1])
+    alice.hg_fast('phase', '--public', '-r', nodes[1])
     stays(alice, nodes[2:])
     assert server.log('tip') == [f'{nodes[1]} public']
     assert server.changesets() == 5
     stays(alice, nodes[2:])
-    alice.hg('pull')
+    alice.hg_fast('pull')
     assert drafts(alice) == sorted(nodes[2:])
 
 
@@ -54,15 +54,15 @@ def test_heads_merges_and_roots(world, make_server, transport):
     alice = world.clone(url, 'alice')
     nodes = []
     for name in ('left', 'right'):
-        alice.hg('update', '-q', 'public()')
+        alice.hg_fast('update', '-q', 'public()')
         nodes += [alice.commit(f'{name}0'), alice.commit(f'{name}1')]
-    alice.hg('push', '-q', '-f', '-r', nodes[1])
+    alice.hg_fast('push', '-q', '-f', '-r', nodes[1])
     stays(alice, nodes, '-f')
-    alice.hg('merge', '-q', '-r', nodes[1])
-    alice.hg('commit', '-m', 'merged')
+    alice.hg_fast('merge', '-q', '-r', nodes[1])
+    alice.hg_fast('commit', '-m', 'merged')
     nodes.append(alice.node())
     assert 'stored 1 changeset' in stays(alice, nodes)  # a merge of stored drafts, plainly
-    alice.hg('update', '-q', 'null')
+    alice.hg_fast('update', '-q', 'null')
     nodes.append(alice.commit('own root'))
     stays(alice, nodes, '-f')
 
@@ -84,17 +84,17 @@ def test_landing_needs_no_force(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     alice.commit('a')
-    alice.hg('push')
+    alice.hg_fast('push')
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-u', '-r', alice.node())
+    bob.hg_fast('pull', '-q', '-u', '-r', alice.node())
     alice.commit('landed')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     assert server.log('tip') == [f'{alice.node()} public']
     # Who had the draft learns it with the next pull; who lands beside it is told.
     bob.commit('beside')
-    bob.hg('phase', '--public', '.')
-    assert 'push creates new remote head' in bob.hg('push', code=255)
+    bob.hg_fast('phase', '--public', '.')
+    assert 'push creates new remote head' in bob.hg_fast('push', code=255)
     assert server.changesets() == 5
 
 
@@ -102,8 +102,8 @@ def test_publish_is_learned_at_once(world, make_server, transport):
     server = make_server('embedded')
     alice = world.clone(server.url(transport), 'alice')
     node = alice.commit('a')
-    alice.hg('push')
-    alice.hg('push', '--publish')
+    alice.hg_fast('push')
+    alice.hg_fast('push', '--publish')
     assert server.log('tip') == [f'{node} public']
     assert alice.log('tip') == [f'{node} public']
 
@@ -113,26 +113,26 @@ def test_published_by_somebody_else(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     nodes = [alice.commit(name) for name in 'abc']
-    alice.hg('push')
+    alice.hg_fast('push')
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-r', nodes[0])
-    bob.hg('phase', '--public', '-r', nodes[0])
-    bob.hg('push')
+    bob.hg_fast('pull', '-q', '-r', nodes[0])
+    bob.hg_fast('phase', '--public', '-r', nodes[0])
+    bob.hg_fast('push')
     assert server.log('tip') == [f'{nodes[0]} public']
     # Its root is public by now: its child has to be named, and it must not.
     stays(alice, nodes[1:])
-    alice.hg('pull')
+    alice.hg_fast('pull')
     assert drafts(alice) == sorted(nodes[1:])
 
 
 def test_a_branch_of_drafts_needs_new_branch_each_time(world, make_server, transport):
     server = make_server('embedded')
     alice = world.clone(server.url(transport), 'alice')
-    alice.hg('branch', '-q', 'topic')
+    alice.hg_fast('branch', '-q', 'topic')
     nodes = []
     for name in 'ab':
         nodes.append(alice.commit(name))
-        assert 'push creates new remote branches: topic' in alice.hg('push', code=255)
+        assert 'push creates new remote branches: topic' in alice.hg_fast('push', code=255)
         stays(alice, nodes, '--new-branch')
 
 
@@ -149,7 +149,7 @@ def test_two_server_processes(world, make_server):
             stays(alice, nodes, url)
             nodes.append(alice.commit('c'))
             stays(alice, nodes, url)
-            alice.hg('phase', '--public', '-r', nodes[0])
+            alice.hg_fast('phase', '--public', '-r', nodes[0])
             stays(alice, nodes[1:], url)
             stays(alice, nodes[1:], url)
             server.hg('debugstrip', '--no-backup', nodes[0], '--config', 'extensions.strip=')
@@ -174,7 +174,7 @@ def test_database_fails_after_the_push(world, make_server, services):
     with balanced(server.start(), before=before) as url:
         alice = world.clone(url, 'alice')
         node = alice.commit('a')
-        out = alice.hg('push', code=255)
+        out = alice.hg_fast('push', code=255)
         assert 'as push 1' in out
         assert 'headless: temporary: the database' in out
         assert drafts(alice) == [node]
@@ -192,7 +192,7 @@ def test_more_roots_than_are_named(world, make_server):
     heads(alice, 20, '2', 'new')
     expected = drafts(alice)
     stays(alice, expected, '-f')
-    listed = alice.hg('debugpushkey', url, 'phases').split('\n')
+    listed = alice.hg_fast('debugpushkey', url, 'phases').split('\n')
     assert len(listed) == 302  # and the last line's end
     assert f'{alice.node("2")}\t1' in listed
     bob = world.clone(url, 'bob')
@@ -200,11 +200,11 @@ def test_more_roots_than_are_named(world, make_server):
     stays(bob, [node])
     # One of its own below all that is left out: the null revision is the last resort.
     carol = world.clone(url, 'carol')
-    carol.hg('update', '-q', 'null')
+    carol.hg_fast('update', '-q', 'null')
     heads(carol, 301, 'null', 'root')
     expected = drafts(carol)
     stays(carol, expected, '-f')
-    assert f'{"0" * 40}\t1' in carol.hg('debugpushkey', url, 'phases')
+    assert f'{"0" * 40}\t1' in carol.hg_fast('debugpushkey', url, 'phases')
 
 
 @pytest.mark.slow
@@ -235,12 +235,12 @@ def test_incoming_tells_the_phases(world, make_server, transport):
     bob = world.clone(url, 'bob')
     alice = world.clone(url, 'alice')
     public = alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     draft = alice.commit('draft')
-    alice.hg('push')
-    out = bob.hg('incoming', '-q', '-r', draft, '-T', '{node} {phase}\n')
+    alice.hg_fast('push')
+    out = bob.hg_fast('incoming', '-q', '-r', draft, '-T', '{node} {phase}\n')
     assert out.splitlines() == [f'{public} public', f'{draft} draft']
-    assert bob.hg('incoming', '-q', '-T', '{phase}\n') == 'public\n'
+    assert bob.hg_fast('incoming', '-q', '-T', '{phase}\n') == 'public\n'
 
 
 def test_pull_by_bundle1(world, make_server, transport):
@@ -250,17 +250,17 @@ def test_pull_by_bundle1(world, make_server, transport):
     legacy = ('--config', 'devel.legacy.exchange=bundle1')
     alice = world.clone(url, 'alice')
     alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     node = alice.commit('draft')
-    alice.hg('push')
+    alice.hg_fast('push')
     bob = world.clone(url, 'bob', '-r', '0')
-    bob.hg('pull', '-q', *legacy)
+    bob.hg_fast('pull', '-q', *legacy)
     assert bob.log('all()', '{phase}\n') == ['public'] * 4
-    bob.hg('pull', '-q', '-r', node, *legacy)
+    bob.hg_fast('pull', '-q', '-r', node, *legacy)
     assert drafts(bob) == [node]
     server.sql('DELETE FROM draft_roots')
     carol = world.clone(url, 'carol')
-    out = carol.hg('pull', '-r', node, *legacy, code=255)
+    out = carol.hg_fast('pull', '-r', node, *legacy, code=255)
     assert 'headless: refused: a client without bundle2' in out
     assert drafts(carol) == []
     assert len(carol.log('all()')) == 4
@@ -271,12 +271,12 @@ def test_clone_of_a_draft_brings_its_bookmarks(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     node = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-q', '-B', 'mine')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-q', '-B', 'mine')
     bob = world.clone(url, 'bob', '-r', node)
     assert bob.log('mine', '{node}\n') == [node]
     carol = world.clone(url, 'carol')
-    carol.hg('pull', '-q', '-r', node)
+    carol.hg_fast('pull', '-q', '-r', node)
     assert carol.log('mine', '{node}\n') == [node]
     dave = world.clone(url, 'dave')
-    assert 'no bookmarks set' in dave.hg('bookmarks')
+    assert 'no bookmarks set' in dave.hg_fast('bookmarks')

@@ -17,7 +17,7 @@ from hgext_headless.wire import signed_links
 
 def pushed(world, server, transport='http'):
     alice = world.clone(server.url(transport), 'alice')
-    return alice, alice.commit('a'), alice.hg('push')
+    return alice, alice.commit('a'), alice.hg_fast('push')
 
 
 def links(server) -> list[str]:
@@ -27,7 +27,7 @@ def links(server) -> list[str]:
 
 def pull(world, server, tip, name, transport='http', *args):
     other = world.clone(server.url(transport), name)
-    other.hg('pull', '-q', '-r', tip, *args)
+    other.hg_fast('pull', '-q', '-r', tip, *args)
     assert other.log('draft()') == [f'{tip} draft']
     other.verified()
     return other
@@ -119,7 +119,7 @@ def test_inline_never(world, make_server):
     pull(world, server, tip, 'bob')
     carol = world.clone(server.url('http'), 'carol')
     # Stock writes the reply to a file, and looks for no error in it.
-    assert tip[:12] not in carol.hg('incoming', '-r', tip, code=255)
+    assert tip[:12] not in carol.hg_fast('incoming', '-r', tip, code=255)
     assert carol.log('draft()') == []
 
 
@@ -129,7 +129,7 @@ def test_client_that_follows_no_link(world, make_server):
     alice = world.clone(server.url('http'), 'alice')
     middle = alice.commit('a')
     alice.commit('b')
-    alice.hg('push')
+    alice.hg_fast('push')
     pull(world, server, middle, 'bob')
     assert links(server) == []
 
@@ -159,7 +159,7 @@ def test_bundle_url(world, make_server, transport):
         server.configure(f'bundle-url = http://127.0.0.1:{cdn.server_port}\n')
         server.stop()
         other = world.clone(server.url(transport), 'bob')
-        other.hg('pull', '-r', tip)
+        other.hg_fast('pull', '-r', tip)
         assert cdn.asked == [f'/{path.relative_to(store)}']
         assert other.log('draft()') == [f'{tip} draft']
         cdn.shutdown()
@@ -181,13 +181,13 @@ def test_base_that_is_configured(world, make_server):
     path = url.split('/', 3)[3]
     alice = world.clone(url, 'alice')
     tip = alice.commit('a')
-    assert f'see http://hg.example.com:81/{path}pushloghtml?' in alice.hg('push', '-r', '.')
+    assert f'see http://hg.example.com:81/{path}pushloghtml?' in alice.hg_fast('push', '-r', '.')
     for page in ('pushlog', 'atom-log'):
         body = fetch(url + page, Host='localhost')[1]
         assert b'"http://hg.example.com:81/' in body and b'localhost' not in body
     # The link goes there too: by a proxy that is not there, and that loopback needs not.
     bob = world.clone(url, 'bob')
-    out = bob.hg('pull', '-r', tip, '--config', 'http_proxy.host=127.0.0.1:1', code=255)
+    out = bob.hg_fast('pull', '-r', tip, '--config', 'http_proxy.host=127.0.0.1:1', code=255)
     assert 'Connection refused' in out
 
 
@@ -205,10 +205,10 @@ def test_corrupt_object(world, make_server, backend, by):
     server = make_server(backend, settings='link-base = http://127.0.0.1:9/\n')
     alice = world.clone(server.url('http'), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     corrupt(world, server)
     server.restart()
-    out = world.clone(str(server.root), 'bob').hg('pull', '-r', node, server.url(by), code=255)
+    out = world.clone(str(server.root), 'bob').hg_fast('pull', '-r', node, server.url(by), code=255)
     assert out.count('headless: corrupt: object ') == 1, out
     code, body, _headers = fetch(f'{server.start()}rev/{node}')
     assert code == 503 and b'headless: corrupt: object ' in body
@@ -244,7 +244,7 @@ def test_narrow_clone(world, make_server):
         hgrc.write('[extensions]\nnarrow =\n')
     alice = world.clone(server.start(), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     narrow = ('--config', 'extensions.narrow=')
     bob = world.folder / 'bob'
     world.hg('clone', '-q', '--narrow', '--include', 'b', server.start(), bob, *narrow)

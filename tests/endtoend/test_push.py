@@ -23,9 +23,9 @@ def test_drafts_take_no_lock(world, make_server, transport):
     lock = server.root / '.hg' / 'store' / 'lock'
     os.symlink(f'{socket.gethostname()}:{os.getpid()}', lock)
     try:
-        assert 'as push 1' in alice.hg('push')
-        alice.hg('phase', '--public', '.')
-        out = alice.hg('push', code=255)  # public changesets do wait for it
+        assert 'as push 1' in alice.hg_fast('push')
+        alice.hg_fast('phase', '--public', '.')
+        out = alice.hg_fast('push', code=255)  # public changesets do wait for it
         assert 'lock' in out
         assert server.changesets() == 3
     finally:
@@ -60,7 +60,7 @@ def test_ten_pushes_at_once(world, make_server, backend):
     assert sorted(ids) == list(range(1, 11)), [out for out in outputs if 'as push' not in out]
     assert server.changesets() == 3
     for clone in clones:
-        first.hg('identify', '-r', clone.node(), urls[0])
+        first.hg_fast('identify', '-r', clone.node(), urls[0])
 
 
 def test_site_hooks_see_the_whole_push(world, make_server, transport):
@@ -77,12 +77,12 @@ def test_site_hooks_see_the_whole_push(world, make_server, transport):
             f'>> {world.folder}/shell.out\n'
             f'pretxnchangegroup.python = python:{world.folder}/sitehook.py:seen\n'
         )
-    assert 'pretxnchangegroup.headless' in server.hg('config', 'hooks')
+    assert 'pretxnchangegroup.headless' in server.hg_fast('config', 'hooks')
     alice = world.clone(server.url(transport), 'alice')
     public = alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     nodes = [public, alice.commit('a'), alice.commit('b')]
-    alice.hg('push')
+    alice.hg_fast('push')
     assert (world.folder / 'shell.out').read_text().split() == nodes
     assert (world.folder / 'python.out').read_text().split() == nodes
 
@@ -93,13 +93,14 @@ def test_failing_hook_leaves_nothing(world, make_server, transport):
         hgrc.write('[hooks]\npretxnchangegroup.no = false\n')
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     tip = alice.commit('a')
-    out = alice.hg('push', code=255)
+    out = alice.hg_fast('push', code=255)
     assert 'pretxnchangegroup.no hook' in out
     assert server.changesets() == 3
     assert objects(server) == []
-    assert 'unknown revision' in alice.hg('identify', '-r', tip, server.url(transport), code=255)
+    out = alice.hg_fast('identify', '-r', tip, server.url(transport), code=255)
+    assert 'unknown revision' in out
     assert alice.log('draft()') == [f'{tip} draft']
 
 
@@ -108,11 +109,11 @@ def test_bookmark_of_a_draft(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     tip = alice.commit('a')
-    alice.hg('bookmark', 'mine')
-    alice.hg('push', '-B', 'mine')
-    assert server.hg('bookmarks').startswith('no bookmarks')
+    alice.hg_fast('bookmark', 'mine')
+    alice.hg_fast('push', '-B', 'mine')
+    assert server.hg_fast('bookmarks').startswith('no bookmarks')
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-r', 'mine')
+    bob.hg_fast('pull', '-q', '-r', 'mine')
     assert bob.log('draft()') == [f'{tip} draft']
 
 
@@ -124,15 +125,15 @@ def test_bundle1(world, make_server, transport):
     server = make_server('embedded')
     alice = world.clone(server.url(transport), 'alice')
     nodes = [alice.commit('a'), alice.commit('b')]
-    out = alice.hg('push', *BUNDLE1)
+    out = alice.hg_fast('push', *BUNDLE1)
     assert 'headless: stored 2 changesets as push 1' in out
     assert server.changesets() == 3
     assert alice.log('draft()', '{node}\n') == nodes
     bob = world.clone(server.url(transport), 'bob', '-r', nodes[1])
     bob.verified()
     assert bob.log('draft()', '{node}\n') == nodes
-    alice.hg('phase', '--public', nodes[0])
-    assert 'pushed before' in alice.hg('push', *BUNDLE1)
+    alice.hg_fast('phase', '--public', nodes[0])
+    assert 'pushed before' in alice.hg_fast('push', *BUNDLE1)
     assert server.log('tip') == [f'{nodes[0]} public']
     assert alice.log('draft()', '{node}\n') == nodes[1:]
 
@@ -145,10 +146,10 @@ def test_bundle1_that_is_refused(world, make_server, transport):
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('a')
     code = 255 if transport == 'path' else 1  # stock's, where an "unbundle" fails
-    out = alice.hg('push', *BUNDLE1, code=code)
+    out = alice.hg_fast('push', *BUNDLE1, code=code)
     assert 'said by the hook' in out and 'pretxnchangegroup.no hook exited with status 1' in out
     alice.commit('b', b'0' * 2_000_000)
-    out = alice.hg('push', *BUNDLE1, code=code)
+    out = alice.hg_fast('push', *BUNDLE1, code=code)
     assert out.count('headless: refused: the push has more than headless.max-push-size') == 1
     assert server.changesets() == 3 and objects(server) == []
 
@@ -159,13 +160,13 @@ def test_what_is_sent_again_costs_little(world, make_server):
     url = server.url('http')
     alice = world.clone(url, 'alice')
     stack(alice, 200)
-    alice.hg('push')
+    alice.hg_fast('push')
     before = counts(server)
-    assert 'all changesets had been pushed before' in alice.hg('push')
+    assert 'all changesets had been pushed before' in alice.hg_fast('push')
     assert counts(server) == before
-    alice.hg('update', '-q')
+    alice.hg_fast('update', '-q')
     tip = alice.commit('one more')
-    assert 'stored 1 changeset as push 2' in alice.hg('push')
+    assert 'stored 1 changeset as push 2' in alice.hg_fast('push')
     grown = {table: number - before[table] for table, number in counts(server).items()}
     assert grown == {'objects': 1, 'bundles': 1, 'changesets': 1, 'pushes': 1}
     bob = world.clone(url, 'bob', '-r', tip)
@@ -189,6 +190,6 @@ def test_incoming_hooks_run_for_what_is_new(world, make_server, transport):
     nodes = []
     for name in 'abc':
         nodes.append(alice.commit(name))
-        alice.hg('push')
-        alice.hg('push')
+        alice.hg_fast('push')
+        alice.hg_fast('push')
     assert seen.read_text().split() == nodes

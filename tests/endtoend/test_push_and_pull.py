@@ -28,22 +28,22 @@ def test_push_and_pull(world, make_server, backend, transport):
     alice = world.clone(url, 'alice')
     alice.commit('a')
     tip = alice.commit('b', 'text\n' * 100)
-    out = alice.hg('push')
+    out = alice.hg_fast('push')
     assert 'headless: stored 2 changesets as push 1' in out
     assert f'pushloghtml?changeset={tip}' in out
     assert alice.log('draft()', '{phase}\n') == ['draft', 'draft']
     drafts_stay(server, alice)
-    assert 'all changesets had been pushed before' in alice.hg('push')
+    assert 'all changesets had been pushed before' in alice.hg_fast('push')
     assert alice.log('draft()', '{phase}\n') == ['draft', 'draft']
-    assert 'no changes found' in alice.hg('pull')
-    assert 'no changes found' in alice.hg('incoming', code=1)
+    assert 'no changes found' in alice.hg_fast('pull')
+    assert 'no changes found' in alice.hg_fast('incoming', code=1)
 
     bob = world.clone(url, 'bob')
     assert len(bob.log()) == 3
-    assert bob.hg('identify', '-r', tip[:10], url).startswith(tip[:12])
-    incoming = bob.hg('incoming', '-q', '-r', tip, '--bundle', 'in.hg')
+    assert bob.hg_fast('identify', '-r', tip[:10], url).startswith(tip[:12])
+    incoming = bob.hg_fast('incoming', '-q', '-r', tip, '--bundle', 'in.hg')
     assert tip[:12] in incoming
-    bob.hg('pull', '-r', tip[:10])
+    bob.hg_fast('pull', '-r', tip[:10])
     bob.verified()
     assert bob.log('draft()', '{phase}\n') == ['draft', 'draft']
     assert bob.facts('draft()') == alice.facts('draft()')
@@ -65,12 +65,12 @@ def test_growing_stack(world, make_server, transport):
     alice = world.clone(url, 'alice')
     for number in range(3):
         alice.commit(f'a{number}')
-        out = alice.hg('push')
+        out = alice.hg_fast('push')
         assert f'headless: stored 1 changeset as push {number + 1}' in out
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-u', '-r', alice.node())
+    bob.hg_fast('pull', '-q', '-u', '-r', alice.node())
     tip = bob.commit('b')
-    assert 'stored 1 changeset as push 4' in bob.hg('push')
+    assert 'stored 1 changeset as push 4' in bob.hg_fast('push')
     carol = world.clone(url, 'carol', '-r', tip)
     carol.verified()
     assert carol.facts('draft()') == bob.facts('draft()')
@@ -83,43 +83,43 @@ def test_shapes(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     alice.commit('first', 'one\n' * 50)
-    alice.hg('mv', 'first', 'second')
-    alice.hg('cp', 'public0', 'copied')
-    alice.hg('rm', 'public1')
+    alice.hg_fast('mv', 'first', 'second')
+    alice.hg_fast('cp', 'public0', 'copied')
+    alice.hg_fast('rm', 'public1')
     alice.commit('bin', bytes(range(256)) * 100, '-m', 'renamed')
     alice.commit('empty', b'')
     alice.commit('sp ace/ümlaut %41 & "q" \'s\'.txt', 'odd')
     (alice.root / 'latin').write_bytes(b'caf\xe9')
-    alice.hg('add', 'latin')
-    alice.hg(
+    alice.hg_fast('add', 'latin')
+    alice.hg_fast(
         'commit', '-m', b'caf\xe9 latin', '-u', b'Ren\xe9 <r@example.com>', '--encoding', 'latin-1'
     )
     left = alice.node()
-    alice.hg('update', '-q', '0')
+    alice.hg_fast('update', '-q', '0')
     alice.commit('side')
-    alice.hg('branch', '-q', 'topic')
+    alice.hg_fast('branch', '-q', 'topic')
     alice.commit('branched')
-    alice.hg('commit', '-q', '--close-branch', '-m', 'closed')
+    alice.hg_fast('commit', '-q', '--close-branch', '-m', 'closed')
     closed = alice.node()
-    alice.hg('update', '-q', '0')
+    alice.hg_fast('update', '-q', '0')
     alice.commit('other')
-    alice.hg('merge', '-q', '-r', left)
-    alice.hg('commit', '-m', 'draft merge')
-    alice.hg('merge', '-q', '-r', closed)
-    alice.hg('commit', '-m', 'merge of branches')
+    alice.hg_fast('merge', '-q', '-r', left)
+    alice.hg_fast('commit', '-m', 'draft merge')
+    alice.hg_fast('merge', '-q', '-r', closed)
+    alice.hg_fast('commit', '-m', 'merge of branches')
     merged = alice.node()
-    alice.hg('update', '-q', 'null')
+    alice.hg_fast('update', '-q', 'null')
     rooted = alice.commit('own root', 'x')
-    out = alice.hg('push', '-f')
+    out = alice.hg_fast('push', '-f')
     assert 'headless: stored 12 changesets as push 1' in out
     drafts_stay(server, alice)
-    assert 'all changesets had been pushed before' in alice.hg('push', '-f')
+    assert 'all changesets had been pushed before' in alice.hg_fast('push', '-f')
     for number, node in enumerate((merged, rooted, closed, left)):
         other = world.clone(url, f'clone{number}', '-r', node[:14])
         other.verified()
         assert other.facts(f'::{node}') == alice.facts(f'::{node}')
     both = world.clone(url, 'both')
-    both.hg('pull', '-f', '-q', '-r', merged, '-r', rooted)
+    both.hg_fast('pull', '-f', '-q', '-r', merged, '-r', rooted)
     both.verified()
     assert both.facts('draft()') == alice.facts('draft()')
 
@@ -129,12 +129,12 @@ def test_empty_repository(world, make_server, transport):
     url = server.url(transport)
     alice = world.init('alice')
     tip = alice.commit('a')
-    assert 'as push 1' in alice.hg('push', url)
+    assert 'as push 1' in alice.hg_fast('push', url)
     drafts_stay(server, alice, public=0)
-    assert 'all changesets had been pushed before' in alice.hg('push', url)
+    assert 'all changesets had been pushed before' in alice.hg_fast('push', url)
     bob = world.clone(url, 'bob')
     assert bob.log() == []
-    bob.hg('pull', '-q', '-r', tip, url)
+    bob.hg_fast('pull', '-q', '-r', tip, url)
     assert bob.facts('all()') == alice.facts('all()')
 
 
@@ -155,12 +155,12 @@ def test_many_changesets(world, make_server):
             + f'+{number}\n'
         )
     (alice.root / 'patches').write_text('\n'.join(stream))
-    alice.hg('import', '-q', 'patches')
-    out = alice.hg('push')
+    alice.hg_fast('import', '-q', 'patches')
+    out = alice.hg_fast('push')
     assert 'headless: stored 600 changesets as push 1' in out
     tip = alice.node('tip')
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-r', tip)
+    bob.hg_fast('pull', '-q', '-r', tip)
     bob.verified()
     assert bob.log('draft()') == alice.log('draft()')
     drafts_stay(server, bob)
@@ -171,9 +171,9 @@ def test_public_under_drafts(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     public = alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     alice.commit('draft')
-    assert 'stored 2 changesets as push 1' in alice.hg('push')
+    assert 'stored 2 changesets as push 1' in alice.hg_fast('push')
     assert server.log('tip') == [f'{public} public']
     drafts_stay(server, alice, public=4)
 
@@ -182,9 +182,10 @@ def test_public_rejected(world, make_server, transport):
     server = make_server('embedded', settings='public = reject\n')
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('public3')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     alice.commit('draft')
-    assert 'headless: refused: this server takes no public changesets' in alice.hg('push', code=255)
+    out = alice.hg_fast('push', code=255)
+    assert 'headless: refused: this server takes no public changesets' in out
     drafts_stay(server, alice)
 
 
@@ -195,15 +196,15 @@ def test_draft_becomes_public(world, make_server, transport):
     alice = world.clone(url, 'alice')
     alice.commit('a')
     first = alice.commit('b')
-    alice.hg('push')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('push')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     assert server.log('tip') == [f'{first} public']
     alice.commit('c')
-    alice.hg('push')
+    alice.hg_fast('push')
     alice.commit('d')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push')
     assert server.log('tip') == [f'{alice.node()} public']
     assert server.changesets() == 7
     server.verified()
@@ -218,10 +219,10 @@ def test_draft_becomes_public_by_pushkey(world, make_server, transport):
     alice = world.clone(url, 'alice')
     alice.commit('a')
     tip = alice.commit('b')
-    alice.hg('push')
+    alice.hg_fast('push')
     assert server.changesets() == 3
-    alice.hg('phase', '--public', '.')
-    alice.hg('push', '--config', 'devel.legacy.exchange=phases')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push', '--config', 'devel.legacy.exchange=phases')
     assert server.log('tip') == [f'{tip} public']
     assert server.changesets() == 5
     server.verified()
@@ -233,14 +234,14 @@ def test_siblings_share_revisions(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     alice.commit('a', 'content\n')
-    alice.hg('push')
+    alice.hg_fast('push')
     alice.hg('commit', '--amend', '-m', 'another message', '--config', 'extensions.rebase=')
     amended = alice.node()
-    alice.hg('push', '-f', '-r', '.')
-    alice.hg('update', '-q', '0')
-    alice.hg('graft', '-q', '-r', amended)
+    alice.hg_fast('push', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', '0')
+    alice.hg_fast('graft', '-q', '-r', amended)
     grafted = alice.node()
-    alice.hg('push', '-f', '-r', '.')
+    alice.hg_fast('push', '-f', '-r', '.')
     for number, node in enumerate((amended, grafted)):
         other = world.clone(url, f'clone{number}', '-r', node)
         other.verified()
@@ -255,7 +256,7 @@ def test_names(world, make_server, transport):
     seen = {}
     pair = None
     for number in range(40):
-        alice.hg('update', '-q', '0')
+        alice.hg_fast('update', '-q', '0')
         node = alice.commit('same', f'{number}')
         if not node[0].isalpha():  # a digit would be a revision's number
             continue
@@ -264,31 +265,31 @@ def test_names(world, make_server, transport):
             break
         seen[node[0]] = node
     assert pair is not None
-    alice.hg('push', '-f')
+    alice.hg_fast('push', '-f')
     bob = world.clone(url, 'bob')
-    assert 'unknown revision' in bob.hg('pull', '-r', '0123456789ab', code=255)
-    assert 'ambiguous identifier' in bob.hg('pull', '-r', pair, code=255)
+    assert 'unknown revision' in bob.hg_fast('pull', '-r', '0123456789ab', code=255)
+    assert 'ambiguous identifier' in bob.hg_fast('pull', '-r', pair, code=255)
 
 
 def test_branch_of_drafts(world, make_server):
     """Its name is that of its newest draft, as with stock; public branches go before."""
     server = make_server('embedded')
     alice = world.clone(server.start(), 'alice')
-    alice.hg('branch', '-q', 'topic')
+    alice.hg_fast('branch', '-q', 'topic')
     alice.commit('a')
-    alice.hg('push', '--new-branch')
-    alice.hg('update', '-q', '0')
-    alice.hg('branch', '-q', '-f', 'topic')
+    alice.hg_fast('push', '--new-branch')
+    alice.hg_fast('update', '-q', '0')
+    alice.hg_fast('branch', '-q', '-f', 'topic')
     newest = alice.commit('b')
-    alice.hg('push', '-f', '--new-branch')
-    alice.hg('update', '-q', 'public()')
+    alice.hg_fast('push', '-f', '--new-branch')
+    alice.hg_fast('update', '-q', 'public()')
     on_default = alice.commit('c')
-    alice.hg('push', '-r', '.')
+    alice.hg_fast('push', '-r', '.')
     bob = world.clone(server.start(), 'bob')
-    assert bob.hg('identify', '--id', '-r', 'topic', server.start()).strip() == newest[:12]
-    bob.hg('pull', '-r', 'topic')
+    assert bob.hg_fast('identify', '--id', '-r', 'topic', server.start()).strip() == newest[:12]
+    bob.hg_fast('pull', '-r', 'topic')
     assert bob.log('draft()') == [f'{newest} draft']
-    out = bob.hg('identify', '--id', '-r', 'default', server.start())
+    out = bob.hg_fast('identify', '--id', '-r', 'default', server.start())
     assert out.strip() != on_default[:12]
 
 
@@ -297,18 +298,18 @@ def test_plain_commands_bring_no_draft(world, make_server, transport):
     url = server.url(transport)
     alice = world.clone(url, 'alice')
     alice.commit('a')
-    alice.hg('push')
+    alice.hg_fast('push')
     bob = world.clone(url, 'bob')
     server_tip = bob.node('tip')
     public = world.clone(url, 'publisher')
     public.commit('news')
-    public.hg('phase', '--public', '.')
-    public.hg('push')
-    bob.hg('pull')
+    public.hg_fast('phase', '--public', '.')
+    public.hg_fast('push')
+    bob.hg_fast('pull')
     assert bob.log('draft()') == []
     assert bob.node('tip') != server_tip
     # With a stored draft of one's own, too.
-    alice.hg('pull')
+    alice.hg_fast('pull')
     assert len(alice.log('draft()')) == 1
     assert len(alice.log('public()')) == 4
 
@@ -317,7 +318,7 @@ def test_report_over_ssh_has_the_link_base(world, make_server):
     server = make_server('embedded', settings='link-base = https://hg.example.com/try\n')
     alice = world.clone(server.url('ssh'), 'alice')
     tip = alice.commit('a')
-    out = alice.hg('push')
+    out = alice.hg_fast('push')
     assert re.search(
         rf'remote: headless: see https://hg.example.com/try/pushloghtml\?changeset={tip}', out
     )
@@ -328,8 +329,8 @@ def test_large_file(world, make_server):
     url = server.url('http')
     alice = world.clone(url, 'alice')
     tip = alice.commit('large', b'0123456789abcdef' * (100 * 1024 * 1024 // 16))
-    alice.hg('push')
+    alice.hg_fast('push')
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-u', '-r', tip)
+    bob.hg_fast('pull', '-q', '-u', '-r', tip)
     assert (bob.root / 'large').stat().st_size == 100 * 1024 * 1024
     drafts_stay(server, alice)

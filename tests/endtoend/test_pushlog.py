@@ -53,22 +53,22 @@ def log(tmp_path_factory):
 
     def commit(name: str, *args: str) -> None:
         (alice.root / name).write_text(name)
-        alice.hg('commit', '-q', '-A', *args)
+        alice.hg_fast('commit', '-q', '-A', *args)
 
     for number in range(1, 13):
-        alice.hg('update', '-q', '-C', 'last(public())')
+        alice.hg_fast('update', '-q', '-C', 'last(public())')
         if number == 7:
-            alice.hg('branch', '-q', 'feature')
+            alice.hg_fast('branch', '-q', 'feature')
         for i in range(2):
             commit(f'p{number}.{i}', '-m', f'push {number} first\n\nbody {i}')
         if number == 5:
-            alice.hg('phase', '--public', '.')
+            alice.hg_fast('phase', '--public', '.')
         if number == 9:
-            alice.hg('update', '-q', '.^')
+            alice.hg_fast('update', '-q', '.^')
             commit('side', '-m', 'side')
-            alice.hg('merge', '-q', 'children(.^) - .')
+            alice.hg_fast('merge', '-q', 'children(.^) - .')
             commit('merged', '-m', 'a merge')
-        alice.hg('push', '-q', '-f', '--new-branch', '-r', '.')
+        alice.hg_fast('push', '-q', '-f', '--new-branch', '-r', '.')
         nodes[number] = alice.log(f'sort(only(., {seen}), rev)', '{node}\n')
         seen = nodes[5][1] if number == 5 else seen
     server.sql(f'UPDATE pushes SET date = {START} + {HOUR} * push_id')
@@ -222,11 +222,11 @@ def test_automationrelevance_of_a_growing_stack(world, make_server):
     server = make_server()
     alice = world.clone(str(server.root), 'alice')
     one = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     two = alice.commit('b')
-    alice.hg('update', '-q', one)
+    alice.hg_fast('update', '-q', one)
     three = alice.commit('c')
-    alice.hg('push', '-q', '-f')
+    alice.hg_fast('push', '-q', '-f')
     found = fetch_json(server.start() + f'json-automationrelevance/{three}')['changesets']
     assert [c['node'] for c in found] == [one, two, three]
     assert [c['pushid'] for c in found] == [1, 2, 2]
@@ -251,10 +251,10 @@ def test_keywords_and_revsets(log):
     ]
     server = log.server
     template = '{pushid} {pushuser} {pushdate|hgdate} {pushbasenode|short} {pushheadnode|short}\n'
-    shown = server.hg('log', '-r', 'tip', '-T', template).split()
+    shown = server.hg_fast('log', '-r', 'tip', '-T', template).split()
     head = log.nodes[5][1]
     assert shown == ['5', 'alice', str(START + 5 * HOUR), '0', log.nodes[5][0][:12], head[:12]]
-    assert server.hg('log', '-r', 'wdir()', '-T', '[{pushid}]') == '[]'
+    assert server.hg_fast('log', '-r', 'wdir()', '-T', '[{pushid}]') == '[]'
     for revset, wanted in {
         'pushhead()': [head],
         'pushid(5)': log.nodes[5],
@@ -501,7 +501,7 @@ def test_an_answer_is_not_kept_by_the_browser(world, make_server):
     base = server.start()
     tag = fetch(base + 'shortlog')[2]['ETag']
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     for page in ('json-pushes', 'pushloghtml', 'pushlog'):
         status, _body, headers = fetch(base + page, **{'If-None-Match': tag})
         assert status == 200
@@ -513,7 +513,7 @@ def test_lagging_replica(world, make_server):
     server = make_server()
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     home = server.root / '.hg' / 'headless'
     replica = Server(world, 'replica', public=0)
     replica.configure(
@@ -525,15 +525,15 @@ def test_lagging_replica(world, make_server):
     assert fetch_json(base + 'json-pushes?version=2')['lastpushid'] == 1
     old = alice.node('0')
     # Public history that reaches the push server alone, by a push and without one.
-    alice.hg('update', '-q', 'last(public())')
+    alice.hg_fast('update', '-q', 'last(public())')
     alice.commit('b')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     draft = alice.commit('c')
-    alice.hg('push', '-q', '-f', '-r', '.')
-    alice.hg('update', '-q', old)
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', old)
     alice.commit('d')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     assert fetch_json(server.start() + 'json-pushes?version=2')['lastpushid'] == 4
     shown = fetch_json(base + 'json-pushes?version=2&startID=0')
     assert (shown['lastpushid'], list(shown['pushes'])) == (1, ['1'])
@@ -551,7 +551,7 @@ def test_pollers_during_concurrent_pushes(world, make_server, pushes):
     base = server.start()
     alice = world.clone(str(server.root), 'alice')
     for number in range(pushes):
-        alice.hg('update', '-q', 'public()')
+        alice.hg_fast('update', '-q', 'public()')
         alice.commit('n', str(number))
     nodes = alice.log('draft()', '{node}\n')
     waiting = list(nodes)
@@ -587,12 +587,12 @@ def test_bytes_that_are_no_text(world, make_server):
     alice.hg('branch', '-q', b'caf\xe9', env=latin)
     alice.hg('commit', '-q', '-A', '-m', b'caf\xe9', env=latin)
     node = alice.node()
-    assert 'as push 1' in alice.hg('push', '--new-branch', '-f')
+    assert 'as push 1' in alice.hg_fast('push', '--new-branch', '-f')
     for page in (f'json-info?node={node}', f'json-automationrelevance/{node}', f'json-rev/{node}'):
         fetch_json(server.start() + page)
     assert fetch_json(f'{server.start()}json-pushes?full=1')['1']['changesets'][0]['node'] == node
-    alice.hg('phase', '--public', node)
-    alice.hg('push', '-q', '-f', '--new-branch')
+    alice.hg_fast('phase', '--public', node)
+    alice.hg_fast('push', '-q', '-f', '--new-branch')
     for page in (f'json-info?node={node}', f'json-automationrelevance/{node}'):
         fetch_json(server.start() + page)
 
@@ -601,7 +601,7 @@ def test_feed_by_style(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.start(), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     code, body, _headers = fetch(f'{server.start()}pushloghtml?style=atom')
     assert code == 200 and b'<entry>' in body
     assert b'<entry>' in fetch(f'{server.start()}atom-pushloghtml')[1]
@@ -614,7 +614,7 @@ def test_what_descriptions_say(world, make_server):
     bad = alice.commit('bad', None, '-m', 'Bug 12345 - break it; r=romulus,remus')
     alice.commit('more')
     out = alice.commit('back', None, '-m', f'Backed out changeset {bad[:12]} (bug 12345)')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     base = server.start()
     answer = fetch_json(f'{base}json-automationrelevance/{out}')
     assert answer['visible'] is True
@@ -656,8 +656,8 @@ def test_what_is_gone(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     first, second = alice.commit('a'), alice.commit('b')
-    alice.hg('push', '-q')
-    server.hg('admin::headless-obliterate', '--reason', 'x', second)
+    alice.hg_fast('push', '-q')
+    server.hg_fast('admin::headless-obliterate', '--reason', 'x', second)
     base = server.start()
     page = fetch_page(f'{base}pushloghtml')
     assert f'rev/{first[:12]}' in page and f'rev/{second[:12]}' not in page
@@ -683,10 +683,10 @@ def test_over_the_wire(world, make_server):
     alice = world.clone(str(server.root), 'alice')
     nodes = []
     for name in ('a', 'b', 'c', 'draft', 'e'):
-        alice.hg('update', '-q', 'last(public())')
+        alice.hg_fast('update', '-q', 'last(public())')
         nodes.append(alice.commit(name))
         if name != 'draft':
-            alice.hg('phase', '--public', '.')
+            alice.hg_fast('phase', '--public', '.')
         alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'alice b'})
     base = server.start()
     capabilities = fetch(f'{base}?cmd=capabilities')[1].decode().split()
@@ -717,12 +717,12 @@ def test_over_the_wire_what_became_public(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     base = server.start()
     for _time in range(2):
         assert post(base, b'', 'pushlog-stream', firstpush='1') == 'ok\n'
-    alice.hg('phase', '--public', '.')
-    alice.hg('push', '-q')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push', '-q')
     for _time in range(2):
         assert node in post(base, b'', 'pushlog-stream', firstpush='1')
 
@@ -732,7 +732,7 @@ def test_over_the_wire_without_the_database(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     alice.publish('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     database = server.root / '.hg' / 'headless' / 'catalog.sqlite'
     database.rename(database.with_name('away'))
     database.mkdir()
@@ -872,7 +872,7 @@ def test_one_connection_is_enough(world, make_server):
     base = server.start()
     alice = world.clone(base, 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     for page in (
         f'json-automationrelevance/{node[:12]}',
         f'json-pushchangedfiles/{node[:12]}',

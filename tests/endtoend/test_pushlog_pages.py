@@ -61,32 +61,32 @@ def seen(tmp_path_factory):
     def push(*args: str, user: str = 'alice') -> str:
         alice.hg('push', '-q', '-f', '-r', '.', *args, env={'USER': user})
         node = alice.node()
-        alice.hg('update', '-q', 'last(public())')
+        alice.hg_fast('update', '-q', 'last(public())')
         return node
 
     patches = (_PATCH.format(f's{number}') for number in range(25))
     (world.folder / 'patches').write_text(''.join(patches))
-    alice.hg('import', '-q', world.folder / 'patches')
+    alice.hg_fast('import', '-q', world.folder / 'patches')
     stack = alice.log('draft()', '{node}\n')
     push()
     message = 'Bug 12345 - <b>fix</b> it; r=romulus,remus\n\nDifferential: D77'
     alice.commit('bug', None, '-m', message, '-u', 'Ann <a@b>')
     bug = push(user='bob & "co"')
     alice.commit('public')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     public = push()
     alice.commit('removed')
     removed = push()
     alice.commit('expired')
     expired = push()
-    alice.hg('update', '-q', public)
+    alice.hg_fast('update', '-q', public)
     old = alice.commit('old')
     push()
-    alice.hg('update', '-q', old)
-    alice.hg('commit', '-q', '--amend', '-m', 'new')
+    alice.hg_fast('update', '-q', old)
+    alice.hg_fast('commit', '-q', '--amend', '-m', 'new')
     new = push()
-    server.hg('admin::headless-obliterate', '--reason', 'a secret', removed)
-    server.hg('admin::headless-expire', '-q', '--push', '5')
+    server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', removed)
+    server.hg_fast('admin::headless-expire', '-q', '--push', '5')
     yield Seen(server, server.start(), stack, bug, public, removed, expired, old, new)
     server.stop()
     world.stop()
@@ -245,5 +245,5 @@ def test_beside_others(seen, tmp_path):
         (f'extensions.hgmo={tmp_path}/stub.py', 'the extension "hgmo" needs the pushlog'),
         ('headless-links.x=nonsense', 'headless: misconfigured: headless-links.x has no URL'),
     ):
-        out = seen.server.hg('log', '--config', config, code=255)
+        out = seen.server.hg_fast('log', '--config', config, code=255)
         assert said in out and len(out.splitlines()) == 1

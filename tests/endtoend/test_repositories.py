@@ -13,7 +13,7 @@ from hgext_headless.catalog import engine, repositories
 @pytest.fixture
 def try_(world, settings):
     made = Server(world, 'try', settings)
-    made.hg('admin::headless-init')
+    made.hg_fast('admin::headless-init')
     yield made
     made.stop()
 
@@ -23,7 +23,7 @@ def other(world, settings, try_):
     made = Server(world, 'other', settings)
     hgrc = made.root / '.hg' / 'hgrc'
     hgrc.write_text(hgrc.read_text().replace('repository = try', 'repository = other'))
-    made.hg('admin::headless-init')
+    made.hg_fast('admin::headless-init')
     yield made
     made.stop()
 
@@ -32,24 +32,24 @@ def push(world, server, name: str) -> str:
     """A public changeset with a bookmark, and a draft with another, with a marker."""
     clone = world.clone(server.url('path'), f'{name}-clone')
     clone.commit(f'{name}-public')
-    clone.hg('phase', '--public', '.')
-    clone.hg('bookmark', f'{name}-b')
+    clone.hg_fast('phase', '--public', '.')
+    clone.hg_fast('bookmark', f'{name}-b')
     draft = clone.commit(f'{name}-draft')
-    clone.hg('push', '-B', f'{name}-b')
+    clone.hg_fast('push', '-B', f'{name}-b')
     return draft
 
 
 def listed(server) -> dict[str, tuple[int, int]]:
+    (stats,) = json.loads(server.hg_fast('admin::headless-stats', '-T', 'json'))
     return {
-        found['name']: (found['last_push_id'], found['bundles'])
-        for found in json.loads(server.hg('admin::headless-stats', '-T', 'json'))[0]['repositories']
+        found['name']: (found['last_push_id'], found['bundles']) for found in stats['repositories']
     }
 
 
 def test_list(world, try_, other):
     push(world, try_, 'a')
     assert listed(other) == {'try': (1, 2), 'other': (0, 0)}
-    out = try_.hg('admin::headless-stats')
+    out = try_.hg_fast('admin::headless-stats')
     _head, _title, table = out.partition('repositories of the database:\n')
     _columns, first, second = table.splitlines()
     assert first.split()[:3] == ['other', '0', 'never']
@@ -61,7 +61,8 @@ def test_housekeeping(world, try_, other):
     push(world, other, 'b')
     out = try_.hg('admin::headless-housekeeping', '--older-than', '0s', try_.root, other.root)
     assert out.count('expired 1 drafts') == 2 and out.count('all is well') == 2
-    assert 'the database has a repository "other" too' in try_.hg('admin::headless-housekeeping')
+    out = try_.hg_fast('admin::headless-housekeeping')
+    assert 'the database has a repository "other" too' in out
     out = try_.hg('admin::headless-housekeeping', '/nowhere', try_.root, code=1)
     assert 'repository /nowhere not found' in out and 'all is well' in out
 
@@ -70,9 +71,9 @@ def test_drop(world, try_, other, monkeypatch):
     """Nothing of it is left, the other one is whole; killed half way it goes on."""
     push(world, try_, 'a')
     draft = push(world, other, 'b')
-    assert 'within the last day' in other.hg('admin::headless-drop', 'try', code=255)
-    assert 'no repository "nothing"' in other.hg('admin::headless-drop', 'nothing', code=255)
-    assert 'would drop "try": 1 pushes, 2 bundles' in other.hg(
+    assert 'within the last day' in other.hg_fast('admin::headless-drop', 'try', code=255)
+    assert 'no repository "nothing"' in other.hg_fast('admin::headless-drop', 'nothing', code=255)
+    assert 'would drop "try": 1 pushes, 2 bundles' in other.hg_fast(
         'admin::headless-drop', 'try', '--force', '-n'
     )
     monkeypatch.setattr(repositories, '_ROWS', 1)
@@ -83,8 +84,8 @@ def test_drop(world, try_, other, monkeypatch):
         with database.writing() as connection:
             assert repositories.drop_rows(Session(connection, 'try')) == 1
     database._engine.dispose()
-    assert 'dropped "try"' in other.hg('admin::headless-drop', 'try', '--force')
+    assert 'dropped "try"' in other.hg_fast('admin::headless-drop', 'try', '--force')
     assert list(listed(other)) == ['other']
-    assert 'all is well' in other.hg('admin::headless-verify', '--full')
+    assert 'all is well' in other.hg_fast('admin::headless-verify', '--full')
     bob = world.clone(other.url('path'), 'bob')
-    bob.hg('pull', '-r', draft)
+    bob.hg_fast('pull', '-r', draft)

@@ -40,7 +40,7 @@ def log(world, make_server, backend):
     server = make_server(backend)
     alice = world.clone(str(server.root), 'alice')
     for number, (text, author) in enumerate(PUSHES):
-        alice.hg('update', '-q', 'last(public())')
+        alice.hg_fast('update', '-q', 'last(public())')
         alice.commit(f'file{number}', None, '-m', text, '-u', author)
         user = 'bob' if number == 3 else 'alice'
         alice.hg('push', '-q', '-f', '-r', '.', env={'USER': user})
@@ -123,7 +123,7 @@ def test_pages(world, make_server):
     alice = world.clone(str(server.root), 'alice')
     for number in range(23):
         alice.commit(f'file{number}', None, '-m', 'even' if number % 2 else 'odd')
-        alice.hg('push', '-q')
+        alice.hg_fast('push', '-q')
     log = Log(server, alice, server.start())
     assert log.ids('search=odd') == list(range(5, 24, 2))
     assert log.ids('search=odd', 'json-pushes/2') == [1, 3]
@@ -142,10 +142,10 @@ def test_pages(world, make_server):
 def test_what_is_gone(log):
     alice, server = log.alice, log.server
     gone = alice.node("keyword('build')")
-    server.hg('admin::headless-obliterate', gone, '--reason', 'a secret')
+    server.hg_fast('admin::headless-obliterate', gone, '--reason', 'a secret')
     assert log.ids('search=mend') == [1]
     assert log.ids('author=bob') == []
-    server.hg('admin::headless-verify', '--full')
+    server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_public_and_imported(world, make_server):
@@ -153,8 +153,8 @@ def test_public_and_imported(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a', None, '-m', 'published words')
-    alice.hg('phase', '--public', '.')
-    alice.hg('push', '-q')
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push', '-q')
     assert fetch_json(server.start() + 'json-pushes?search=published').keys() == {'1'}
     old = world.clone(str(server.root), 'old')
     old.commit('b', None, '-m', 'imported words')
@@ -163,7 +163,7 @@ def test_public_and_imported(world, make_server):
         f'database = sqlite:///{server.root}/.hg/headless/catalog.sqlite\n'
         f'store = file://{server.root}/.hg/headless/store\nlink-secret = s\n'
     )
-    old.hg('admin::headless-import')
+    old.hg_fast('admin::headless-import')
     assert [words for (words,) in server.sql('SELECT words FROM changeset_words')] == [
         ' 1:published 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
         ' 1:imported 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
@@ -178,13 +178,13 @@ def test_init_writes_what_lacks(world, make_server, backend):
     alice = world.clone(str(server.root), 'alice')
     for name in 'abc':
         alice.commit(name)
-        alice.hg('push', '-q')
+        alice.hg_fast('push', '-q')
     base = server.start()
     sql(server, 'DELETE FROM changeset_words')
     assert fetch_json(base + 'json-pushes?search=a') == {}
-    assert 'wrote the words of 3 changesets, for search' in server.hg('admin::headless-init')
+    assert 'wrote the words of 3 changesets, for search' in server.hg_fast('admin::headless-init')
     assert fetch_json(base + 'json-pushes?search=a').keys() == {'1'}
-    assert 'wrote the words' not in server.hg('admin::headless-init')
+    assert 'wrote the words' not in server.hg_fast('admin::headless-init')
 
 
 def test_search_of_hgweb(world, make_server):
@@ -192,7 +192,7 @@ def test_search_of_hgweb(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     draft = alice.commit('a', None, '-m', 'some words & more')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     base = server.start()
     hint = 'A draft is found by its hash'
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):

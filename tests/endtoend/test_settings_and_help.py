@@ -25,17 +25,18 @@ def test_help(world, make_server):
     from hgext_headless import config
 
     server = make_server('embedded')
-    assert 'Headless Repositories' in server.hg('help', 'headless')
-    text = server.hg('help', 'config.headless')
+    assert 'Headless Repositories' in server.hg_fast('help', 'headless')
+    text = server.hg_fast('help', 'config.headless')
     for item, _default in config.ITEMS:
         assert f'"{item.decode()}"' in text
-    assert 'headless-init' in server.hg('help', 'admin::headless-init')
+    assert 'headless-init' in server.hg_fast('help', 'admin::headless-init')
 
 
 @pytest.mark.parametrize('extensions', [('push', 'web'), ('web', 'push'), ('push',), ('web',)])
 def test_no_warnings(world, make_server, extensions):
     server = make_server('embedded', extensions=extensions)
-    assert server.hg('log', '-r', 'null', '-T', 'x', '--config', 'devel.all-warnings=yes') == 'x'
+    warnings = ('--config', 'devel.all-warnings=yes')
+    assert server.hg_fast('log', '-r', 'null', '-T', 'x', *warnings) == 'x'
 
 
 def test_ordinary_repository(world):
@@ -44,28 +45,28 @@ def test_ordinary_repository(world):
         hgrc.write('[extensions]\nhgext_headless.push =\nhgext_headless.web =\n')
     server = world.init('server')
     server.commit('a')
-    server.hg('phase', '--public', '.')
+    server.hg_fast('phase', '--public', '.')
     alice = world.clone(str(server.root), 'alice')
     (server.root / '.hg' / 'hgrc').write_text('[phases]\npublish = no\n')
     tip = alice.commit('b')
-    alice.hg('push')
+    alice.hg_fast('push')
     assert server.log('tip') == [f'{tip} draft']
-    assert 'no changes found' in alice.hg('push', code=1)
+    assert 'no changes found' in alice.hg_fast('push', code=1)
     assert not (server.root / '.hg' / 'headless').exists()
-    assert 'no [headless] settings' in server.hg('admin::headless-init', code=255)
+    assert 'no [headless] settings' in server.hg_fast('admin::headless-init', code=255)
 
 
 def test_removed_settings(world, make_server):
     """They are told of once, and not to clients; pushes go on."""
     server = make_server('embedded', 'metrics-dir = /nowhere\n')
-    lines = server.hg('admin::headless-doctor', code=None).splitlines()
+    lines = server.hg_fast('admin::headless-doctor', code=None).splitlines()
     [line] = [line for line in lines if 'metrics-dir' in line]
     assert line.startswith('warning: headless.metrics-dir was removed: ')
     clone = world.clone(server.url('ssh'), 'clone')
     clone.commit('draft')
-    assert 'was removed' not in clone.hg('push')
+    assert 'was removed' not in clone.hg_fast('push')
     server.configure('metrics-dir =\n')
-    assert 'metrics-dir' not in server.hg('admin::headless-stats')
+    assert 'metrics-dir' not in server.hg_fast('admin::headless-stats')
 
 
 def test_removed_guards(world, make_server, monkeypatch):
@@ -81,8 +82,8 @@ def test_removed_guards(world, make_server, monkeypatch):
     clone.commit('draft')
     refusal = 'headless: misconfigured: headless.closed was removed: set it elsewhere'
     for out in (
-        server.hg('admin::headless-stats', code=255),
-        clone.hg('push', '-f', server.url('ssh'), code=255),
+        server.hg_fast('admin::headless-stats', code=255),
+        clone.hg_fast('push', '-f', server.url('ssh'), code=255),
     ):
         assert refusal in out
     assert not (server.root / '.hg' / 'headless').exists()

@@ -42,22 +42,22 @@ def seconds(line: dict[str, str], *stages: str) -> float:
 
 def test_stats(world, make_server, backend):
     server = make_server(backend)
-    empty = json.loads(server.hg('admin::headless-stats', '-Tjson'))[0]
+    empty = json.loads(server.hg_fast('admin::headless-stats', '-Tjson'))[0]
     assert set(empty['totals'].values()) == {0, None}
     assert (empty['days'], empty['users']) == ([], [])
-    assert 'drafts stored' in server.hg('admin::headless-stats')
+    assert 'drafts stored' in server.hg_fast('admin::headless-stats')
 
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     alice.commit('b')
     alice.commit('c')
     alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'bob\njones'})
-    alice.hg('update', '-q', '0')
+    alice.hg_fast('update', '-q', '0')
     alice.commit('d')
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     prom = world.folder / 'headless.prom'
-    stats = json.loads(server.hg('admin::headless-stats', '-Tjson', '--prometheus', prom))[0]
+    stats = json.loads(server.hg_fast('admin::headless-stats', '-Tjson', '--prometheus', prom))[0]
     totals = stats['totals']
     assert {k: v for k, v in totals.items() if 'push' not in k or k.endswith('id')} == {
         'changesets': 4,
@@ -101,15 +101,15 @@ def test_stats(world, make_server, backend):
     # As if the first push had been a hundred days ago, and its bundle were let go.
     for table, column, row in (('pushes', 'date', 'push_id'), ('bundles', 'created', 'id')):
         server.sql(f'UPDATE {table} SET {column} = {column} - 8640000 WHERE {row} = 1')
-    stats = json.loads(server.hg('admin::headless-stats', '-Tjson', '--days', '101'))[0]
+    stats = json.loads(server.hg_fast('admin::headless-stats', '-Tjson', '--days', '101'))[0]
     first, *later = (day['pushes'] for day in stats['days'])
     assert (first, sum(later)) == (1, 2)
     assert [(a['older_than'], a['bundles']) for a in stats['ages'] if a['bundles']] == [
         (None, 2),
         ('90d', 1),
     ]
-    server.hg('admin::headless-expire', '-q', '-u', 'bob\njones')
-    out = server.hg('admin::headless-stats')
+    server.hg_fast('admin::headless-expire', '-q', '-u', 'bob\njones')
+    out = server.hg_fast('admin::headless-stats')
     assert re.search(r'^changesets pushed +4\nof them gone +2\ndrafts stored +2\n', out, re.M)
     assert re.search(r'^first push +\d{4}-\d\d-\d\d, 100 days ago$', out, re.M)
     listed = re.findall(r'^\d{4}-\d\d-\d\d +(\d+) +(\d+) +(\d+) +\d+ bytes$', out, re.M)
@@ -120,12 +120,12 @@ def test_stats(world, make_server, backend):
 def test_prometheus_problems(world, make_server):
     server = make_server('embedded', public=0)
     missing = world.folder / 'nowhere' / 'headless.prom'
-    out = server.hg('admin::headless-stats', '--prometheus', missing, code=255)
+    out = server.hg_fast('admin::headless-stats', '--prometheus', missing, code=255)
     assert out == (
         f'abort: headless: refused: --prometheus: {missing} cannot be written: '
         'No such file or directory\n'
     )
-    assert 'from 1 to' in server.hg('admin::headless-stats', '--days', '0', code=255)
+    assert 'from 1 to' in server.hg_fast('admin::headless-stats', '--days', '0', code=255)
     (world.folder / 'hide.py').write_text('import sys\nsys.modules["prometheus_client"] = None\n')
     out = server.hg(
         'admin::headless-stats',
@@ -171,7 +171,7 @@ def test_log_of_pushes(world, logging):
     alice.commit('b')
     refuse = Path(f'{hook}.refuse')
     refuse.touch()
-    alice.hg('push', '-f', code=255)
+    alice.hg_fast('push', '-f', code=255)
     (line,) = new_lines(server)
     assert (line['outcome'], line['error'], line['user']) == ('aborted', 'HookAbort', 'alice')
     assert 'push' not in line
@@ -179,7 +179,7 @@ def test_log_of_pushes(world, logging):
     refuse.unlink()
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write('[headless]\nmax-push-size = 100\n')
-    alice.hg('push', '-f', code=255)
+    alice.hg_fast('push', '-f', code=255)
     (line,) = new_lines(server)
     assert line['outcome'] == 'refused'
     assert 'max-push-size' in line['error']
@@ -191,11 +191,11 @@ def test_log_of_answers(world, logging):
     url = server.start()
     alice = world.clone(url, 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     new_lines(server)
 
     bob = world.clone(url, 'bob')
-    bob.hg('pull', '-q', '-r', node)
+    bob.hg_fast('pull', '-q', '-r', node)
     getbundle, link = new_lines(server)
     assert (getbundle['event'], getbundle['outcome'], getbundle['by']) == (
         'getbundle',

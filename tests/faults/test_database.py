@@ -40,10 +40,10 @@ def test_commit_that_nobody_is_told_of(world, behind, transport):
     alice = world.clone(server.url(transport), 'alice')
     node = alice.commit('a')
     database.cut_commits = 1
-    out = alice.hg('push', code=255)
+    out = alice.hg_fast('push', code=255)
     assert out.count('headless: ') == 1 and 'headless: temporary: ' in out, out
     assert alice.log('tip')[0].endswith('draft')
-    assert 'all changesets had been pushed before' in alice.hg('push')
+    assert 'all changesets had been pushed before' in alice.hg_fast('push')
     assert alice.log(node) == [f'{node} draft']
     bob = world.clone(server.url(transport), 'bob', '-r', node)
     bob.verified()
@@ -60,7 +60,7 @@ def test_public_pages_while_it_hangs(world, behind):
     url = server.start()
     alice = world.clone(url, 'alice')
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     public = alice.node('public() and tip^')
     assert fetch(f'{url}rev/{public}')[0] == 200
     database.hangs = True
@@ -71,7 +71,7 @@ def test_public_pages_while_it_hangs(world, behind):
     with ThreadPoolExecutor(4) as threads:
         codes = list(threads.map(lambda page: fetch(url + page)[0], pages))
     assert codes == [200] * 20
-    world.clone(url, 'bob').hg('pull')
+    world.clone(url, 'bob').hg_fast('pull')
     # What asks in the background does so once a second; whoever asks waits.
     background = 2 + (time.monotonic() - started) / engine.Breaker.INTERVAL
     assert database.unanswered - before <= background
@@ -82,7 +82,7 @@ def test_public_pages_while_it_hangs(world, behind):
         time.sleep(0.2)
     assert fetch(f'{url}rev/{node}')[0] == 200
     alice.commit('b')
-    assert 'as push 2' in alice.hg('push')
+    assert 'as push 2' in alice.hg_fast('push')
 
 
 def test_what_the_server_says(world, make_server, services):
@@ -93,7 +93,7 @@ def test_what_the_server_says(world, make_server, services):
     )
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    out = alice.hg('push', code=255)
+    out = alice.hg_fast('push', code=255)
     assert 'headless: temporary: the database is not reachable or too slow (' in out
     assert 'no_such_thing' in out
 
@@ -212,13 +212,13 @@ def test_pgbouncer(world, make_server, mode):
         os.chmod(folder, 0o755)
         with bouncer(Path(folder), url, mode) as through:
             hgrc.write_text(hgrc.read_text().replace(url, through))
-            server.hg('admin::headless-init')
+            server.hg_fast('admin::headless-init')
             alice = world.clone(server.start(), 'alice')
             for number in range(3):
                 node = alice.commit(f'file{number}')
-                assert f'as push {number + 1}' in alice.hg('push')
+                assert f'as push {number + 1}' in alice.hg_fast('push')
             world.clone(server.start(), 'bob', '-r', node).verified()
-            server.hg('admin::headless-gc', '--grace', '0s')
-            assert 'expired 1 drafts' in server.hg('admin::headless-expire', '--push', '3')
-            assert 'all is well' in server.hg('admin::headless-verify', '--full')
+            server.hg_fast('admin::headless-gc', '--grace', '0s')
+            assert 'expired 1 drafts' in server.hg_fast('admin::headless-expire', '--push', '3')
+            assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
             server.stop()

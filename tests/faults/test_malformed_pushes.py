@@ -149,17 +149,17 @@ def test_names_of_bookmarks(world, alice, name):
     data = bookmarks.binaryencode(None, [(name, node)])
     refuse(server, forged, 'bookmark', parts=[(b'bookmarks', data, {})])
     # Nor does one that is there already stand in anybody's way.
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     server.sql(
         'INSERT INTO bookmarks (repository_id, name, node, updated) '
         f"VALUES (1, X'{name.hex()}', X'{node.hex()}', 0)"
     )
     alice.commit('b')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     bob = world.clone(server.start(), 'bob')
-    bob.hg('pull', '-q', '-r', node.hex())
-    bob.hg('identify', '--id', server.start())
-    bob.hg('incoming', '-r', alice.node(), '--bookmarks', code=1)
+    bob.hg_fast('pull', '-q', '-r', node.hex())
+    bob.hg_fast('identify', '--id', server.start())
+    bob.hg_fast('incoming', '-r', alice.node(), '--bookmarks', code=1)
     assert 'Traceback' not in server.errors()
 
 
@@ -321,7 +321,7 @@ def test_too_large_by_its_own_words(make_server, world):
 def test_keys_over_http(alice):
     server = alice.server
     node = alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     answer = post(
         server.start(), b'', 'pushkey', namespace='bookmarks', key='tip', old='', new=node
     )
@@ -339,37 +339,37 @@ def test_honest_but_unusual(world, alice, public):
     base = alice.node()
     alice.commit('f', 'one')
     alice.commit('f', 'two')
-    alice.hg('rm', 'f')
-    alice.hg('commit', '-qm', 'gone')
+    alice.hg_fast('rm', 'f')
+    alice.hg_fast('commit', '-qm', 'gone')
     alice.commit('f', 'one')  # the same revision again
     first = alice.node()
-    alice.hg('update', '-q', base)
+    alice.hg_fast('update', '-q', base)
     alice.commit('f', 'one')  # and in another stack
-    alice.hg('cp', 'f', 'copy')
-    alice.hg('commit', '-qm', 'copied')
-    alice.hg('merge', '-q', '-t', ':local', first)
-    alice.hg('commit', '-qm', 'merged')
-    alice.hg('update', '-q', base)
-    alice.hg('branch', '-q', 'other')
-    alice.hg('commit', '-qm', 'empty')
-    alice.hg('rm', '-A', code=1)
+    alice.hg_fast('cp', 'f', 'copy')
+    alice.hg_fast('commit', '-qm', 'copied')
+    alice.hg_fast('merge', '-q', '-t', ':local', first)
+    alice.hg_fast('commit', '-qm', 'merged')
+    alice.hg_fast('update', '-q', base)
+    alice.hg_fast('branch', '-q', 'other')
+    alice.hg_fast('commit', '-qm', 'empty')
+    alice.hg_fast('rm', '-A', code=1)
     if public:
-        alice.hg('phase', '--public', '-r', 'all()')
-    alice.hg('push', '-q', '-f', '--new-branch')
-    server.hg('verify', '-q')
+        alice.hg_fast('phase', '--public', '-r', 'all()')
+    alice.hg_fast('push', '-q', '-f', '--new-branch')
+    server.hg_fast('verify', '-q')
     for head in alice.log('head() and not public() or head()', '{node}\n'):
         bob = world.clone(server.start(), f'bob-{head}', '-r', head)
         bob.verified()
         assert bob.facts(f'::{head}') == alice.facts(f'::{head}')
     if not public:
-        server.hg('admin::headless-verify', '--full')
+        server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_old_conversion(world, alice):
     """A changeset that brings back a file's old revision, and does not list it."""
     alice.commit('f', 'one')
-    alice.hg('rm', 'f')
-    alice.hg('commit', '-qm', 'gone')
+    alice.hg_fast('rm', 'f')
+    alice.hg_fast('commit', '-qm', 'gone')
     alice.commit('f', 'one')
     forged = Forged(alice.root)
     forged.change_changeset(lambda text: text.replace(b'\nf\n\n', b'\n\n', 1))
@@ -507,5 +507,5 @@ def test_truncated_and_changed(world, make_server):
     answer = post(server.start(), changed)
     assert 'headless: refused: a revision does not fit its hash' in answer
     assert server.changesets() == 3
-    assert 'unknown revision' in alice.hg('identify', '-r', tip, server.start(), code=255)
+    assert 'unknown revision' in alice.hg_fast('identify', '-r', tip, server.start(), code=255)
     assert 'as push 1' in post(server.start(), body)

@@ -16,16 +16,16 @@ def test_missing_schema(world, make_server):
     alice.commit('a')
     line = failed_push(server, alice, 'misconfigured')
     assert 'hg admin::headless-init' in line
-    server.hg('admin::headless-init')
-    assert 'as push 1' in alice.hg('push')
-    assert 'up to date' in server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
+    assert 'as push 1' in alice.hg_fast('push')
+    assert 'up to date' in server.hg_fast('admin::headless-init')
 
 
 def test_newer_schema(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('ssh'), 'alice')
     alice.commit('a')
-    alice.hg('push')
+    alice.hg_fast('push')
     server.sql("UPDATE alembic_version SET version_num = '9999'")
     alice.commit('b')
     assert 'newer (9999)' in failed_push(server, alice, 'misconfigured')
@@ -65,9 +65,9 @@ def test_wrong_item(world, make_server):
     alice.commit('a')
     for item, value in WRONG:
         server.configure(f'{item} = {value}\n')
-        (line,) = server.hg('log', code=255).splitlines()
+        (line,) = server.hg_fast('log', code=255).splitlines()
         assert f'headless.{item}' in line
-        assert item in alice.hg('push', code=255)
+        assert item in alice.hg_fast('push', code=255)
     server.configure('')
     assert server.changesets() == 3
 
@@ -79,7 +79,7 @@ def test_repositories_that_cannot_be(world, make_server, requirement):
         requires.write(f'{requirement}\n')
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write('[extensions]\nlfs =\n')
-    out = server.hg('log', code=255)
+    out = server.hg_fast('log', code=255)
     assert f'requirement "{requirement}"' in out
 
 
@@ -103,7 +103,7 @@ def test_repositories_that_cannot_be(world, make_server, requirement):
 def test_urls(world, make_server, item, url):
     """A setting that cannot work is told at once, by its name."""
     server = make_server('embedded', settings=f'{item} = {url}\n')
-    out = server.hg('log', '-r', 'tip', code=255)
+    out = server.hg_fast('log', '-r', 'tip', code=255)
     assert out.count('\n') == 1 and f'headless: misconfigured: headless.{item} ' in out, out
     assert 'geheim' not in out
 

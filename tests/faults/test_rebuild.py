@@ -13,7 +13,7 @@ from helpers.web import fetch_json
 
 
 def problems(server, *args) -> list[str]:
-    out = server.hg('admin::headless-verify', *args, '-T', 'json', code=None)
+    out = server.hg_fast('admin::headless-verify', *args, '-T', 'json', code=None)
     found = sorted(f'{p["kind"]} {p["problem"]}' for p in json.loads(out))
     assert out.code == (1 if found else 0)
     return found
@@ -31,11 +31,11 @@ def test_rows_that_were_changed(embedded):
 @pytest.mark.slow
 def test_public_rows_that_were_changed(world, embedded):
     server, alice, nodes = embedded
-    alice.hg('phase', '--public', nodes[3])
-    alice.hg('push', '-q', '-r', nodes[3])
+    alice.hg_fast('phase', '--public', nodes[3])
+    alice.hg_fast('push', '-q', '-r', nodes[3])
     new = alice.commit('public')
-    alice.hg('phase', '--public', new)
-    alice.hg('push', '-q', '-f', '-r', new)
+    alice.hg_fast('phase', '--public', new)
+    alice.hg_fast('push', '-q', '-f', '-r', new)
     assert problems(server, '--full') == []
     server.sql(f"UPDATE changesets SET branch = X'62' WHERE node = X'{new}'")
     assert any('another branch than it has' in p for p in problems(server, '--full'))
@@ -54,7 +54,7 @@ def test_lost_rows_of_a_bundle(embedded):
     server.sql('DELETE FROM bundle_changesets WHERE bundle_id = 2 AND position = 0')
     (found,) = problems(server, '--full')
     assert 'its rows name 1 changesets, and not the 2 that it has' in found
-    server.hg('admin::headless-verify', '--full', '--repair', code=1)
+    server.hg_fast('admin::headless-verify', '--full', '--repair', code=1)
     assert len(objects(server)) == 3
 
 
@@ -88,12 +88,12 @@ def test_rebuild_lost_rows(embedded):
     server.sql('DELETE FROM bundle_changesets')
     server.sql('DELETE FROM bundles')
     is_unknown(server, nodes[0])
-    out = server.hg('admin::headless-rebuild', '-n')
+    out = server.hg_fast('admin::headless-rebuild', '-n')
     assert 'would rebuild 3 bundles with 5 changesets; 0 stay as they are' in out
     is_unknown(server, nodes[0])
-    out = server.hg('admin::headless-rebuild')
+    out = server.hg_fast('admin::headless-rebuild')
     assert 'rebuilt 3 bundles with 5 changesets; 0 stay as they are' in out
-    assert 'rebuilt 0 bundles' in server.hg('admin::headless-rebuild')
+    assert 'rebuilt 0 bundles' in server.hg_fast('admin::headless-rebuild')
     drafts_are_there(server, alice, nodes)
     assert fetch_json(server.start() + 'json-pushes?version=2&full=1') == pushes
     assert problems(server, '--full') == []
@@ -105,18 +105,18 @@ def test_restore_an_old_backup(embedded):
     database = server.root / '.hg' / 'headless' / 'catalog.sqlite'
     server.sql('PRAGMA wal_checkpoint(TRUNCATE)')
     shutil.copy(database, server.root / 'backup')
-    alice.hg('update', '-q', nodes[1])
+    alice.hg_fast('update', '-q', nodes[1])
     nodes.append(alice.commit('e'))
-    alice.hg('push', '-q', '-f', '-r', '.')
-    alice.hg('update', '-q', '0')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', '0')
     nodes.append(alice.commit('f'))
-    alice.hg('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
     server.world.restart()
     for journal in database.parent.glob('catalog.sqlite-*'):
         journal.unlink()
     shutil.copy(server.root / 'backup', database)
     is_unknown(server, nodes[-1])
-    found = json.loads(server.hg('admin::headless-rebuild', '-T', 'json'))
+    found = json.loads(server.hg_fast('admin::headless-rebuild', '-T', 'json'))
     assert [entry['push'] for entry in found] == [4, 5]
     pushes = fetch_json(server.start() + 'json-pushes?version=2')['pushes']
     assert {i: p['user'] for i, p in pushes.items()} == {
@@ -137,8 +137,8 @@ def test_rebuild_without_a_backup(embedded):
     server.world.restart()
     for path in (server.root / '.hg' / 'headless').glob('catalog*'):
         path.unlink()
-    server.hg('admin::headless-init')
-    server.hg('admin::headless-rebuild')
+    server.hg_fast('admin::headless-init')
+    server.hg_fast('admin::headless-rebuild')
     drafts_are_there(server, alice, nodes)
     assert problems(server, '--full') == []
 
@@ -152,13 +152,13 @@ def test_verify_rebuilds_single_ones(embedded):
     assert all(
         'run headless-rebuild' in problem for problem in problems(server) if 'row' in problem
     )
-    server.hg('admin::headless-verify', '--repair')
+    server.hg_fast('admin::headless-verify', '--repair')
     drafts_are_there(server, alice, nodes)
 
 
 def test_what_cannot_be_rebuilt(embedded):
     server, _alice, nodes = embedded
-    server.hg('admin::headless-obliterate', '--reason', 'secret', nodes[3])
+    server.hg_fast('admin::headless-obliterate', '--reason', 'secret', nodes[3])
     kept = {path: path.read_bytes() for path in objects(server)}
     server.sql('DELETE FROM bundle_changesets')
     server.sql('DELETE FROM bundles')
@@ -166,7 +166,7 @@ def test_what_cannot_be_rebuilt(embedded):
     damaged.write_bytes(damaged.read_bytes()[:-1] + b'x')
     foreign = damaged.with_name(damaged.name[:2] + 'f' * 62 + '.hg')
     foreign.write_text('no bundle')
-    out = server.hg('admin::headless-rebuild', code=1)
+    out = server.hg_fast('admin::headless-rebuild', code=1)
     assert out.count('headless: corrupt: object') == 2, out
     assert f'rebuilt {len(kept) - 1} bundles' in out
 
@@ -182,7 +182,7 @@ def test_objects_of_other_formats(embedded):
         path = first.parent.parent / digest[:2] / f'{digest}.hg'
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    out = server.hg('admin::headless-rebuild', code=1)
+    out = server.hg_fast('admin::headless-rebuild', code=1)
     assert out.count('is not a bundle of version HG10') == 1, out
     assert out.count(' is not a bundle\n') == 1, out
 
@@ -190,22 +190,22 @@ def test_objects_of_other_formats(embedded):
 def test_forgotten_stay_forgotten(embedded):
     server, _alice, nodes = embedded
     held = {path: path.read_bytes() for path in objects(server)}
-    server.hg('admin::headless-obliterate', '--reason', 'secret', nodes[3])
+    server.hg_fast('admin::headless-obliterate', '--reason', 'secret', nodes[3])
     for path, data in held.items():
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(data)
     server.sql('DELETE FROM pending_deletions')
-    out = server.hg('admin::headless-rebuild', code=1)
+    out = server.hg_fast('admin::headless-rebuild', code=1)
     assert 'was removed from this server for good' in out
     is_unknown(server, nodes[3])
 
 
 def test_audit(embedded):
     server, _alice, nodes = embedded
-    assert server.hg('admin::headless-audit') == ''
-    server.hg('admin::headless-obliterate', '--reason', 'a secret', nodes[3])
-    assert f'forget {nodes[3]}  a secret\n' in server.hg('admin::headless-audit')
-    (entry,) = json.loads(server.hg('admin::headless-audit', '-T', 'json'))
+    assert server.hg_fast('admin::headless-audit') == ''
+    server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', nodes[3])
+    assert f'forget {nodes[3]}  a secret\n' in server.hg_fast('admin::headless-audit')
+    (entry,) = json.loads(server.hg_fast('admin::headless-audit', '-T', 'json'))
     assert entry['subject'] == nodes[3] and entry['reason'] == 'a secret'
     (row,) = server.sql('SELECT repository, action, subject, reason FROM audit_log')
     assert row == ('try', 'forget', nodes[3], 'a secret')
@@ -215,11 +215,11 @@ def test_audit(embedded):
 def test_expire_says_before_what_it_does(world, embedded, step):
     """Also where drafts stand in bundles that go at different times."""
     server, alice, nodes = embedded
-    alice.hg('update', '-q', nodes[1])
+    alice.hg_fast('update', '-q', nodes[1])
     for number in range(5):
         alice.commit(f'e{number}')
-        alice.hg('push', '-q', '-f', '-r', '.')
-    alice.hg('update', '-q', nodes[1])
+        alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg_fast('update', '-q', nodes[1])
     alice.commit('stays')
     alice.hg('push', '-q', '-f', '-r', '.', env={'USER': 'carol'})
     (world.folder / 'step.py').write_text(
@@ -244,26 +244,26 @@ def test_expire_says_before_what_it_does(world, embedded, step):
 def test_public_history_without_a_row(world, make_server):
     """It is named, and never applied: nobody knows whether hooks let it in."""
     server = make_server('services')
-    server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
     older = world.folder / 'older'
     shutil.copytree(server.root / '.hg', older)
     alice = world.clone(server.url('path'), 'alice')
     public = alice.commit('public')
-    alice.hg('phase', '--public', '.')
+    alice.hg_fast('phase', '--public', '.')
     draft = alice.commit('draft')
-    alice.hg('push')
+    alice.hg_fast('push')
     server.lose_rows('bundle_changesets', 'public_log', 'bundles', 'public_history')
-    server.hg('admin::headless-verify', '--repair', code=None)
+    server.hg_fast('admin::headless-verify', '--repair', code=None)
     shutil.rmtree(server.root / '.hg')
     shutil.copytree(older, server.root / '.hg')
 
-    out = server.hg('admin::headless-rebuild', code=1)
+    out = server.hg_fast('admin::headless-rebuild', code=1)
     assert re.search(f'refused: it is public history, .* public .*, {public[:12]} first: pull', out)
     assert f'refused: revision {public[:12]} ' in out
     assert server.changesets() == 3
     server.hg('pull', '-q', '-r', public, alice.root)
-    server.hg('phase', '--public', public)
-    out = server.hg('admin::headless-rebuild')
+    server.hg_fast('phase', '--public', public)
+    out = server.hg_fast('admin::headless-rebuild')
     assert 'public history, which the repository has' in out
     bob = world.clone(server.url('http'), 'bob')
-    bob.hg('pull', '-r', draft)
+    bob.hg_fast('pull', '-r', draft)

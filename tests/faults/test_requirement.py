@@ -139,12 +139,12 @@ def refuses_all(world: World, server: Server, line: str, user: Any = None) -> No
     with unchanged(server):
         with serving(world, server, user=user) as url:
             if url is not None:
-                alice.hg('push', url, code=255)
+                alice.hg_fast('push', url, code=255)
         assert url is None
         log = (world.folder / 'serve.log').read_text()
         over_ssh = ssh_as(world, server, user)
-        pushed = alice.hg('push', *over_ssh, code=255)
-        pulled = alice.hg('pull', *over_ssh, code=255)
+        pushed = alice.hg_fast('push', *over_ssh, code=255)
+        pulled = alice.hg_fast('pull', *over_ssh, code=255)
     for text in (log, pushed, pulled):
         assert line in text
         assert 'Traceback' not in text
@@ -201,9 +201,9 @@ def test_trusted(open_world, nobody, transport):
     append(world.env['HGRCPATH'], WEB + block('trusted').replace('hg-admin', 'root'))
     if transport == 'http':
         with serving(world, server, user=nobody) as url:
-            out = alice.hg('push', url)
+            out = alice.hg_fast('push', url)
     else:
-        out = alice.hg('push', *(ssh_as(world, server, nobody) if transport == 'ssh' else ()))
+        out = alice.hg_fast('push', *(ssh_as(world, server, nobody) if transport == 'ssh' else ()))
     assert 'as push 1' in out
     assert server.changesets() == 3
 
@@ -245,9 +245,9 @@ def test_one_extension_of_two(world):
     alice.commit('a')
     with unchanged(server):
         with serving(world, server, NO_PUSH) as url:
-            assert NO_PUSHES in alice.hg('push', url, code=255)
+            assert NO_PUSHES in alice.hg_fast('push', url, code=255)
     with serving(world, server, NO_WEB) as url:
-        assert 'as push 1' in alice.hg('push', url)
+        assert 'as push 1' in alice.hg_fast('push', url)
 
 
 def test_a_directory_of_repositories(world):
@@ -266,9 +266,9 @@ def test_a_directory_of_repositories(world):
     try:
         alice = world.clone(f'{url}good', 'alice')
         alice.commit('a')
-        assert 'as push 1' in alice.hg('push')
+        assert 'as push 1' in alice.hg_fast('push')
         with unchanged(bad):
-            alice.hg('push', f'{url}bad', code=255)
+            alice.hg_fast('push', f'{url}bad', code=255)
         assert fetch(f'{url}bad/log')[0] in (404, 500)
     finally:
         os.kill(int((world.folder / 'pid').read_text()), 15)
@@ -280,17 +280,17 @@ def test_replica_takes_no_pushes(world, make_server, transport):
     replica = make_server('embedded', name='replica', extensions=('web',))
     alice = world.clone(replica.url(transport), 'alice')
     draft = alice.commit('a')
-    alice.hg('bookmark', 'mine')
+    alice.hg_fast('bookmark', 'mine')
     with unchanged(replica):
         for args in ((), ('-B', 'mine'), ('--config', 'devel.legacy.exchange=phases,bookmarks')):
-            assert alice.hg('push', *args, code=255).count(NO_PUSHES) == 1
+            assert alice.hg_fast('push', *args, code=255).count(NO_PUSHES) == 1
         code = 255 if transport == 'path' else 1  # stock's, where an "unbundle" fails
-        out = alice.hg('push', '--config', 'devel.legacy.exchange=bundle1', code=code)
+        out = alice.hg_fast('push', '--config', 'devel.legacy.exchange=bundle1', code=code)
         assert out.count(NO_PUSHES) == 1
     assert alice.log('draft()') == [f'{draft} draft']
     # It gets public history by a pull.
     public = server.commit('public3')
-    server.hg('phase', '--public', '.')
+    server.hg_fast('phase', '--public', '.')
     replica.hg('pull', '-q', server.root)
     assert replica.log('tip') == [f'{public} public']
 
@@ -300,50 +300,50 @@ def test_repository_of_before(world, make_server, transport, backend):
     """The first push marks it, and so does headless-init."""
     server = make_server(backend)
     unrequire(server.root)
-    assert 'wrote the requirement' in server.hg('admin::headless-init')
-    assert 'requirement' not in server.hg('admin::headless-init')
+    assert 'wrote the requirement' in server.hg_fast('admin::headless-init')
+    assert 'requirement' not in server.hg_fast('admin::headless-init')
     unrequire(server.root)
     alice = world.clone(server.url(transport), 'alice')
     assert not required(server.root)
     alice.commit('a')
-    assert 'as push 1' in alice.hg('push')
+    assert 'as push 1' in alice.hg_fast('push')
     assert required(server.root)
-    assert UNKNOWN in server.hg('log', *OFF, code=255)
+    assert UNKNOWN in server.hg_fast('log', *OFF, code=255)
     alice.commit('b')
-    assert 'as push 2' in alice.hg('push')
+    assert 'as push 2' in alice.hg_fast('push')
 
 
 def test_drafts_of_its_own(world):
     """A repository that is to move in is not marked."""
     old = world.init('old')
     old.commit('public')
-    old.hg('phase', '--public', '.')
+    old.hg_fast('phase', '--public', '.')
     old.commit('draft')
     append(old.root / '.hg' / 'hgrc', LOADED + '[headless]\nrepository = try\n')
-    out = old.hg('admin::headless-init')
+    out = old.hg_fast('admin::headless-init')
     assert 'the requirement was not written: this repository has drafts of its own' in out
     assert not required(old.root)
     alice = world.clone(str(old.root), 'alice')
     alice.commit('b')
-    assert 'as push 1' in alice.hg('push', '-f')
+    assert 'as push 1' in alice.hg_fast('push', '-f')
     assert not required(old.root)
     # What it moves in to is.
-    old.hg('admin::headless-import', '--into', world.folder / 'new')
+    old.hg_fast('admin::headless-import', '--into', world.folder / 'new')
     assert required(world.folder / 'new')
     assert not required(old.root)
     # And so is the clone that an import of before has made.
     unrequire(world.folder / 'new')
-    old.hg('admin::headless-import', '--into', world.folder / 'new')
+    old.hg_fast('admin::headless-import', '--into', world.folder / 'new')
     assert required(world.folder / 'new')
 
 
 def test_taking_it_out(world):
     server = Server(world)
-    server.hg('admin::headless-init')
-    assert 'removed the requirement' in server.hg(
+    server.hg_fast('admin::headless-init')
+    assert 'removed the requirement' in server.hg_fast(
         'admin::headless-init', '--remove-requirement'
     )
-    assert server.hg('admin::headless-init', '--remove-requirement') == ''
+    assert server.hg_fast('admin::headless-init', '--remove-requirement') == ''
     (server.root / '.hg' / 'hgrc').unlink()
     assert server.changesets() == 3
     server.verified()
@@ -354,14 +354,14 @@ def test_without_share_safe(world, make_server):
     append(world.env['HGRCPATH'], '[format]\nuse-share-safe = no\n')
     server = world.init('server')
     append(server.root / '.hg' / 'hgrc', LOADED + '[headless]\nrepository = try\n')
-    server.hg('admin::headless-init')
+    server.hg_fast('admin::headless-init')
     assert requirement.NAME in (server.root / '.hg' / 'requires').read_bytes().split()
     assert not (server.root / '.hg' / 'store' / 'requires').exists()
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     (server.root / '.hg' / 'hgrc').unlink()
-    assert UNKNOWN in server.hg('log', code=255)
+    assert UNKNOWN in server.hg_fast('log', code=255)
 
 
 CLONES = ((), ('--pull',), ('--stream',), ('-r', '1'))
@@ -383,15 +383,15 @@ def test_clones_are_ordinary(world, make_server, transport, loaded):
         assert not required(clone.root), args
         clone.verified()
         clone.commit('a')
-        clone.hg('push', '-q', '-f', '-r', '.')
+        clone.hg_fast('push', '-q', '-f', '-r', '.')
     assert len(world.clone(url, 'streamed', '--stream').log()) == 3
     assert server.changesets() == 3
 
 
 def test_stream_bundles(world, make_server):
     server = make_server('embedded')
-    server.hg('debugcreatestreamclonebundle', '../stream.hg')
-    server.hg('bundle', '-a', '-t', 'none-streamv2', '../v2.hg')
+    server.hg_fast('debugcreatestreamclonebundle', '../stream.hg')
+    server.hg_fast('bundle', '-a', '-t', 'none-streamv2', '../v2.hg')
     for name in ('stream.hg', 'v2.hg'):
         clone = world.init(f'from-{name}')
         spec = clone.hg('debugbundle', '--spec', f'../{name}')
@@ -405,8 +405,8 @@ def test_stream_bundles(world, make_server):
 def test_clone_bundle(world, make_server):
     """A stream clone by a manifest of clone bundles."""
     server = make_server('embedded')
-    server.hg('bundle', '-a', '-t', 'none-streamv2', world.folder / 'v2.hg')
-    spec = server.hg('debugbundle', '--spec', world.folder / 'v2.hg').strip()
+    server.hg_fast('bundle', '-a', '-t', 'none-streamv2', world.folder / 'v2.hg')
+    spec = server.hg_fast('debugbundle', '--spec', world.folder / 'v2.hg').strip()
     append(server.root / '.hg' / 'hgrc', '[extensions]\nclonebundles =\n')
     handler = functools.partial(SimpleHTTPRequestHandler, directory=world.folder)
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as cdn:
@@ -427,29 +427,29 @@ def test_share(world, make_server):
     share = Clone(world, world.folder / 'share')
     alice = world.clone(str(share.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     assert server.changesets() == 3
     (server.root / '.hg' / 'hgrc').unlink()
     assert UNKNOWN in world.hg('log', '-R', share.root, code=255)
-    assert UNKNOWN in alice.hg('push', code=255)
+    assert UNKNOWN in alice.hg_fast('push', code=255)
 
 
 def test_maintenance(world, make_server):
     """What operators do with any repository; the requirement stays."""
     server = make_server('embedded')
-    server.hg('verify')
+    server.hg_fast('verify')
     (server.root / '.hg' / 'store' / 'journal').write_bytes(b'')
-    server.hg('recover')
-    server.hg('debugupgraderepo', '--run', '--quiet', '--config', 'format.sparse-revlog=no')
+    server.hg_fast('recover')
+    server.hg_fast('debugupgraderepo', '--run', '--quiet', '--config', 'format.sparse-revlog=no')
     assert required(server.root)
     assert 'sparserevlog' not in (server.root / '.hg' / 'store' / 'requires').read_text()
-    server.hg('debugupgraderepo', '--run', '--quiet', '--optimize', 're-delta-all')
-    server.hg('debugupgraderepo', '--run', '--quiet', '--config', 'format.use-share-safe=no')
+    server.hg_fast('debugupgraderepo', '--run', '--quiet', '--optimize', 're-delta-all')
+    server.hg_fast('debugupgraderepo', '--run', '--quiet', '--config', 'format.use-share-safe=no')
     assert required(server.root)
     server.verified()
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('a')
-    assert 'as push 1' in alice.hg('push')
+    assert 'as push 1' in alice.hg_fast('push')
 
 
 def test_push_from_a_headless_repository(world, make_server):
@@ -465,8 +465,8 @@ def test_export_gives_an_ordinary_repository(world, make_server):
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
-    alice.hg('push', '-q')
+    alice.hg_fast('push', '-q')
     world.init('ordinary')
-    server.hg('admin::headless-export', world.folder / 'ordinary')
+    server.hg_fast('admin::headless-export', world.folder / 'ordinary')
     assert not required(world.folder / 'ordinary')
     assert len(Clone(world, world.folder / 'ordinary').log()) == 4

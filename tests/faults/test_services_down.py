@@ -48,7 +48,7 @@ def test_services_down(world, make_server, transport, broken):
     line = failed_push(server, alice, 'temporary')
     assert 'geheim' not in line
     bob = world.clone(server.url(transport), 'bob')
-    assert 'no changes found' in bob.hg('pull') and len(bob.log()) == 3
+    assert 'no changes found' in bob.hg_fast('pull') and len(bob.log()) == 3
 
 
 @pytest.mark.slow
@@ -80,11 +80,11 @@ def test_lost_object(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('http'), 'alice')
     tip = alice.commit('a')
-    alice.hg('push')
+    alice.hg_fast('push')
     for path in (server.root / '.hg' / 'headless' / 'store').rglob('*.hg'):
         path.unlink()
     bob = world.clone(server.url('http'), 'bob')
-    out = bob.hg('pull', '-r', tip, code=255)
+    out = bob.hg_fast('pull', '-r', tip, code=255)
     assert 'headless: corrupt' in out
     assert bob.log('draft()') == []
 
@@ -96,8 +96,8 @@ def test_killed_server(world, make_server):
     alice.commit('a')
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write('[hooks]\npretxnchangegroup.die = kill -9 $PPID\n')
-    alice.hg('push', code=255)
+    alice.hg_fast('push', code=255)
     server.configure('')
     assert server.changesets() == 3
-    assert 'no interrupted transaction available' in server.hg('recover', code=1)
-    assert 'as push 1' in alice.hg('push')
+    assert 'no interrupted transaction available' in server.hg_fast('recover', code=1)
+    assert 'as push 1' in alice.hg_fast('push')

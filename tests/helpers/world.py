@@ -23,13 +23,6 @@ from helpers.cmdserver import CommandServer
 from hgext_headless import requirement
 
 HG = os.path.join(os.path.dirname(sys.executable), 'hg')
-#: Commands that speak to no server.
-AT_HOME = (
-    'add', 'bookmark', 'bookmarks', 'branch', 'commit', 'cp', 'export', 'graft', 'import', 'log',
-    'merge', 'mv', 'phase', 'rm', 'update', 'verify',
-)
-#: Those that speak to one, which is another process over http and ssh.
-ABROAD = ('clone', 'debugpushkey', 'identify', 'incoming', 'outgoing', 'pull', 'push')
 #: Kinds of command servers.
 STOCK, HEADLESS = 'stock', 'headless'
 TRANSPORTS = ('path', 'http', 'ssh')
@@ -156,11 +149,11 @@ class World:
         )
         return _checked(args, code, done.returncode, done.stdout)
 
-    def hg_in_server(
-        self, kind: str, *args: str | bytes | Path, cwd: Path, code: int | None = 0
+    def hg_fast(
+        self, kind: str | None, args: tuple[str | bytes | Path, ...], cwd: Path, code: int | None
     ) -> Result:
-        """As `hg`, by a command server of a kind."""
-        server = self._command_server(kind)
+        """As `hg`, by a command server of a kind, if there is one that is free."""
+        server = self._command_server(kind) if kind else None
         if server is None or server.is_busy:  # another thread is
             return self.hg(*args, cwd=cwd, code=code)
         return _checked(args, code, *server.run(args, cwd))
@@ -200,7 +193,8 @@ class World:
                 time.sleep(0.05)
 
     def clone(self, source: str, name: str, *args: str) -> Clone:
-        Clone(self, self.folder).hg('clone', '-q', *args, source, name)
+        kind = _kind(Path(source)) if source.startswith('/') else STOCK
+        self.hg_fast(kind, ('clone', '-q', *args, source, name), self.folder, 0)
         return Clone(self, self.folder / name)
 
     def init(self, name: str) -> Clone:
@@ -216,11 +210,25 @@ class Clone:
         self.root = root
 
     def hg(self, *args: str | bytes | Path, **kwargs) -> Result:
-        is_killed = (kwargs.get('code') or 0) < 0
-        kind = None if is_killed or kwargs.keys() - {'code'} else _kind(self.root, args)
-        if kind is None:
-            return self.world.hg(*args, cwd=self.root, **kwargs)
-        return self.world.hg_in_server(kind, *args, cwd=self.root, **kwargs)
+        """Run hg in a process of its own: see `World.hg`."""
+        return self.world.hg(*args, cwd=self.root, **kwargs)
+
+    def hg_fast(self, *args: str | bytes | Path, code: int | None = 0) -> Result:
+        """As `hg`, by a command server: for commands that load nothing, and need no environment.
+
+        What a command loads stays loaded there. So a repository that loads other extensions
+        than ours still gets a process, and a clone by path another server than stock hg's.
+        """
+        remote = re.search('^default = (/.*)$', _hgrc(self.root), re.M)
+        kind = _kind(self.root, *([Path(remote.group(1))] if remote else []))
+        for word in map(str, args):
+            assert 'extensions.' not in word, 'this loads an extension: use hg()'
+            assert not word.startswith('/') or _kind(Path(word)) in (STOCK, kind), 'use hg()'
+        return self.world.hg_fast(kind, args, self.root, code)
+
+    def _at_home(self, *args: str | bytes) -> Result:
+        """What speaks to no other repository."""
+        return self.world.hg_fast(_kind(self.root), args, self.root, 0)
 
     def commit(self, name: str, content: str | bytes | None = None, *args: str | bytes) -> str:
         """Write a file, commit it with its name as description, return the node."""
@@ -230,87 +238,53 @@ class Clone:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         if '-m' not in args and '-l' not in args:
             args = (*args, '-m', name)
-        self.hg('commit', '-q', '-A', *args)
+        self._at_home('commit', '-q', '-A', *args)
         return self.node()
 
     def publish(self, name: str) -> str:
         """Commit, and make it public here; the node."""
         node = self.commit(name)
-        self.hg('phase', '--public', node)
+        self._at_home('phase', '--public', node)
         return node
 
     def node(self, rev: str = '.') -> str:
-        return self.hg('log', '-r', rev, '-T', '{node}')
+        return self._at_home('log', '-r', rev, '-T', '{node}')
 
     def log(self, revs: str = 'all()', template: str = '{node} {phase}\n') -> list[str]:
-        return self.hg('log', '-r', revs, '-T', template).splitlines()
+        return self._at_home('log', '-r', revs, '-T', template).splitlines()
 
     def verified(self) -> None:
-        self.hg('verify', '-q')
+        self._at_home('verify', '-q')
 
     def facts(self, revs: str) -> str:
         """All that makes a changeset: manifest, patch, extras."""
         template = '{node} {manifest.node}\n{extras}\n{author}\n{date|rfc3339date}\n{desc}\n'
         revs = f'sort({revs}, node)'
-        log = self.hg('log', '-r', revs, '--debug', '-T', template)
-        return log + self.hg('export', '--git', '-r', revs)
+        log = self._at_home('log', '-r', revs, '--debug', '-T', template)
+        return log + self._at_home('export', '--git', '-r', revs)
 
 
-def _kind(root: Path, args: tuple[str | bytes | Path, ...]) -> str | None:
-    """The kind of command server for a command; None where it needs a process of its own.
+def _kind(*roots: Path) -> str | None:
+    """The kind of command server for repositories; None for those that need a process.
 
-    What a command loads stays loaded: so none may load another extension than ours, and none
-    ours where stock hg is to do its work.
+    A server without the push extension has rules of its own, by what is loaded.
     """
-    words = [str(arg) for arg in args]
-    if 'serve' in words or any('extensions.' in word for word in words):
-        return None
-    settings = _settings(root)
-    own = _extensions(settings)
-    if own:
-        return HEADLESS if _is_ours(own) else None
-    if words[0] in AT_HOME:
-        return STOCK
-    if words[0] not in ABROAD:
-        return None
-    default = re.search('^default = (.*)$', settings, re.M)
-    named = [word for word in words[1:] if word[:1] == '/' and os.path.isdir(word)]
-    if named or not default:
-        remote = named
-    elif any(re.match('(http|ssh)://', word) for word in words):
-        remote = []
-    else:
-        remote = [default.group(1)]
-    kinds = {_kind_of_remote(one) for one in remote}
-    if any(word.startswith('file:') for word in words) or None in kinds:
-        return None
-    return HEADLESS if HEADLESS in kinds else STOCK
-
-
-def _kind_of_remote(place: str) -> str | None:
-    """What is loaded to speak to a repository."""
-    if re.match('(http|ssh)://', place):
-        return STOCK  # in another process
-    loaded = _extensions(_settings(Path(place)))
+    loaded = [line for root in roots for line in _extensions(root)]
     if not loaded:
         return STOCK
-    return HEADLESS if _is_ours(loaded) else None
+    return HEADLESS if OURS[0] in loaded and set(loaded) <= set(OURS) else None
 
 
-def _is_ours(loaded: list[str]) -> bool:
-    """A server without the push extension has rules of its own, by what is loaded."""
-    return OURS[0] in loaded and set(loaded) <= set(OURS)
-
-
-def _settings(root: Path) -> str:
-    hgrc = root / '.hg' / 'hgrc'
-    return hgrc.read_text() if hgrc.is_file() else ''
-
-
-def _extensions(settings: str) -> list[str]:
+def _extensions(root: Path) -> list[str]:
     """What an hgrc loads: all lines below ``[extensions]``, and hooks in Python."""
+    settings = _hgrc(root)
     sections = re.findall(r'^\[extensions\]\n([^\[]*)', settings, re.M)
     return [*''.join(sections).split('\n')[:-1], *re.findall('= *python:.*', settings)]
+
+
+def _hgrc(root: Path) -> str:
+    path = root / '.hg' / 'hgrc'
+    return path.read_text() if path.is_file() else ''
 
 
 @functools.cache

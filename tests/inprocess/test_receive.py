@@ -37,7 +37,7 @@ def pushed(tmp_path_factory) -> Iterator[tuple[Forged, object, dict[str, bytes]]
     (server.root / '.hg' / 'hgrc').unlink()
     alice = world.clone(str(server.root), 'alice')
     nodes = {name: alice.commit(name, name * 9, '-d', '7 0') for name in 'abc'}
-    alice.hg('update', '-q', nodes['a'])
+    alice.hg_fast('update', '-q', nodes['a'])
     nodes['d'] = alice.commit('d', 'd', '-d', '7 0')
     repo = hg.repository(uis.ui.load(), os.fsencode(server.root))
     named = {name: bytes.fromhex(node) for name, node in nodes.items()}
