@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial import error
@@ -38,11 +38,15 @@ Deletions = Mapping[str, int]
 
 
 class Vanished(Temporary):
-    """Objects were deleted from the store after a push had found them there."""
+    """Objects were deleted from the store after a push had found them there.
 
-    def __init__(self, deletions: Deletions) -> None:
+    The deletion of ``unfinished`` was interrupted, so that they may be there.
+    """
+
+    def __init__(self, deletions: Deletions, unfinished: Sequence[str] = ()) -> None:
         super().__init__('an object was deleted from the store meanwhile')
         self.deletions = deletions
+        self.unfinished = unfinished
 
 
 class Refused(HeadlessError):

@@ -13,6 +13,7 @@ from mercurial.utils import dateutil, procutil
 from .. import hgcompat
 from ..backend import Backend
 from ..errors import Refused, Temporary
+from ..lifecycle import deletion
 
 #: Mercurial's default format, with the rate added.
 _FORMAT = b'topic bar number speed estimate'
@@ -21,6 +22,9 @@ _FORMAT = b'topic bar number speed estimate'
 _NOTIFIED, _POLLING = 10, 1
 #: Seconds to wait after an error, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 30
+
+#: Number of objects that are named.
+_FEW = 20
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 
@@ -86,6 +90,20 @@ def show_rate(ui: Any) -> None:
 def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
     """Return Mercurial's progress bar, a context manager."""
     return ui.makeprogress(topic, unit=unit, total=total)
+
+
+def tell_undeleted(ui: Any, deleter: deletion.Deleter) -> bool:
+    """Warn of objects that the store has refused to delete; return whether there are any."""
+    undeleted = sorted(deleter.undeleted.values())
+    for each in undeleted[:_FEW]:
+        text = f'{each.key} stays in the store, which says {each.said}'
+        ui.warn(b'%s\n' % hgcompat.to_bytes(text))
+    if undeleted:
+        ui.warn(
+            b'%d objects could not be deleted; the next gc, expire or obliterate tries it again\n'
+            % len(undeleted)
+        )
+    return bool(undeleted)
 
 
 def watch(ui: Any, backend: Backend, look: Callable[[], object]) -> None:

@@ -62,6 +62,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if stay:
             text = b'%d that are chosen stay: others build on them\n' % len(stay)
             cli.summary(ui, fm, text)
+        if deleter is not None and cli.tell_undeleted(ui, deleter):
+            failed += 1
     return 1 if failed else 0
 
 

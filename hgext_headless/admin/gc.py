@@ -36,6 +36,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 _check_store(backend, before)
             if not dry_run:
                 deleter.finish()
+                deleter.try_again()
             kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             if not dry_run:
                 abandoned = now - upload.LONGEST_PUSH
@@ -48,8 +49,9 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                     b'entries of the cache', _collect_cache(backend, max(before, abandoned))
                 )
                 backend.catalog.write(deletions.purge, int(now - upload.LONGEST_PUSH))
+                _remove_probes(backend, abandoned)
                 backend.catalog.write(runs.record, 'gc', kept)
-    return 0
+    return 1 if cli.tell_undeleted(ui, deleter) else 0
 
 
 class _Listing:
@@ -119,6 +121,12 @@ def _remove_orphans(
             for key in old if dry_run else deleter.remove(old):
                 listing.object(there[key])
     return kept
+
+
+def _remove_probes(backend: Backend, before: float) -> None:
+    """Remove what servers tried to write, and may not delete."""
+    found = backend.store.objects(object_keys.probes(backend.settings.repository))
+    backend.store.delete([probe.key for probe in found if probe.modified < before])
 
 
 def _remove_temporary_folders(before: float) -> int:

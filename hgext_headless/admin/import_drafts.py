@@ -18,7 +18,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..bundles import markers, overlay as overlays
 from ..bundles.ancestry import Stack
-from ..bundles.write_checked import written
+from ..bundles.write import write_checked
 from ..catalog import bans, catalog, imports
 from ..catalog.batching import batches
 from ..errors import Deletions, Temporary
@@ -125,8 +125,7 @@ def _import(
     gc.freeze()  # so that each collection below looks at new objects only
     name = backend.settings.repository
     with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix=overlays.FOLDER_PREFIX)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(overlays.scratch())
         bar = stack.enter_context(cli.progress(ui, b'importing', b'heads', len(todo)))
 
         def pack(batch: Sequence[Stack]) -> _Packed:
@@ -160,7 +159,7 @@ def _packed(repo: Any, under: Any, name: str, batch: Sequence[Stack], folder: st
     changesets: dict[bytes, Changeset] = {}
     files: list[tuple[Bundle, str]] = []
     for number, stack in enumerate(batch, 1):
-        bundle, path, brought = written(repo, under, name, stack, folder)
+        bundle, path, brought = write_checked(repo, under, name, stack, folder)
         if number % _COLLECTED == 0:
             # Each overlay leaves the index of a changelog in a reference cycle. It has few
             # objects, so that hundreds would pile up before a collection.

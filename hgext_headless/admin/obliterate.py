@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import bans, drafts, expiry, names
 from ..catalog.expiry import Candidate
 from ..errors import Refused, Temporary
-from ..lifecycle import deletion, drop_drafts
+from ..lifecycle import deletion, drop_drafts, obliterated
 from . import cli
 
 
@@ -30,6 +30,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     with deletion.required(backend) as deleter:
         # Before anything is removed, so that no push brings it back meanwhile.
         now = int(time.time())
+        obliterated.note(backend, node)
         backend.catalog.write(bans.record, cli.operator(), [node], reason, now)
         candidates = backend.catalog.read(expiry.holding, [node])
         chosen = _with_descendants(backend, candidates, node)
@@ -37,14 +38,15 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
         if backend.catalog.read(drafts.known, [node]):
             raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
+        failed = cli.tell_undeleted(ui, deleter)
     with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
-        for obliterated in gone:
+        for each in gone:
             fm.startitem()
-            fm.write(b'node', b'obliterated %s\n', hex(obliterated))
+            fm.write(b'node', b'obliterated %s\n', hex(each))
         if not gone:
             text = b'no such draft is stored; a push that brings it will be refused\n'
             cli.summary(ui, fm, text)
-    return 0
+    return 1 if failed else 0
 
 
 def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
 
 from .. import hgcompat
 from ..backend import Backend
-from ..bundles import check_received, overlay as overlays, write
-from ..bundles.overlay import FOLDER_PREFIX, Layer
+from ..bundles import check, overlay as overlays, write
+from ..bundles.overlay import Layer
 from ..catalog import bans, bundle_rows, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..history import append, place as places
+from ..lifecycle import obliterated, upload
 from ..model import Bundle, Push, Recorded
 from ..store import Object, object_keys
 from . import cli
@@ -26,6 +25,11 @@ USER = 'rebuilt'
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
+    removed, _unnoted = obliterated.differences(backend)
+    if removed:
+        if not dry_run:
+            obliterated.record(backend, removed)
+        ui.status(b'%d drafts stay removed for good\n' % len(removed))
     found = _without_row(ui, backend)
     bundles = changesets = failed = 0
     with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
@@ -94,8 +98,7 @@ def rebuilt(
     changesets were removed for good, if the repository lacks a base, or if it lacks public
     history: whether that was ever accepted, the object alone does not tell.
     """
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
+    with overlays.scratch() as folder:
         path = os.path.join(folder, 'object')
         backend.store.get(found.key, path)
         bundle = _described(found.key, path)
@@ -104,14 +107,18 @@ def rebuilt(
             _check_public(repo, public)
             return None
         layer = overlays.uncompressed(ui, bundle, path)
-        bundle, changesets = _read(ui, repo, bundle, layer, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not record:
-        backend.catalog.read(bans.refuse, bundle.nodes)
-        return Rebuilt(bundle, Recorded())
-    push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
-    return Rebuilt(bundle, backend.catalog.write(catalog_record.record, push, {}))
+        bundle, changesets = _read(repo, bundle, layer, folder)
+        if not record:
+            backend.catalog.read(bans.refuse, bundle.nodes)
+            return Rebuilt(bundle, Recorded())
+        push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
+        # It may have been deleted once, and somebody has put it back.
+        recorded = upload.recorded(
+            backend,
+            [(bundle, path)],
+            lambda again: backend.catalog.write(catalog_record.record, push, again),
+        )
+        return Rebuilt(bundle, recorded)
 
 
 def _check_public(repo: Any, nodes: list[bytes]) -> None:
@@ -133,19 +140,13 @@ def _described(key: str, path: str) -> Bundle:
 
 
 def _read(
-    ui: Any, repo: Any, bundle: Bundle, layer: Layer, folder: str
+    repo: Any, bundle: Bundle, layer: Layer, folder: str
 ) -> tuple[Bundle, list[Any]]:
     """Return the bundle with its head, bases and changesets, and the facts about its changesets."""
     nodes = overlays.nodes(layer)
     has_node = repo.unfiltered().changelog.hasnode
-    combined = os.path.join(folder, 'overlay.hg')
-    overlays.write(ui, [layer], combined)
-    with check_received.misses():
-        overlay = overlays.lay(repo, combined)
-        try:
-            changesets = check_received.checked(overlay, layer, nodes).changesets
-        finally:
-            overlay.close()
+    with check.misses(), overlays.laid(repo, [layer], folder) as overlay:
+        changesets = check.checked(overlay, layer, nodes).changesets
     parents = {parent for c in changesets for parent in (c.p1, c.p2)} - {nullid}
     bases = sorted(parents.difference(nodes))
     lacking = [base for base in bases if not has_node(base)]

@@ -1,12 +1,12 @@
 """Bundles, as files and as repositories:
 
 - `ancestry`: which changesets a bundle holds
-- `write`: write the bundles that are stored; `check_written`: check one against its push;
-  `write_checked`: write one, for an import, and check that it needs nothing but public history
+- `write`: write the bundles that are stored
 - `changegroups`: normalize an incoming changegroup; splice several into one
 - `overlay`: the repository with bundles laid over it; `shared_index`: without reading its index
   again
-- `check_received`: check each revision of a push against its hash and its changeset
+- `check`: check each revision of a push against its hash and its changeset, and what is
+  written against the push
 - `facts`: what the catalog records of a changeset
 - `markers`: obsolescence markers, read and packed
 

@@ -112,23 +112,38 @@ def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
 
 
 @contextlib.contextmanager
+def scratch() -> Iterator[str]:
+    """Yield a temporary folder; `gc` removes those of processes that were killed."""
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def laid(repo: Any, layers: Sequence[Layer], folder: str) -> Iterator[Any]:
+    """Open the repository, unfiltered, with ``layers`` laid over it: see `lay` and `write`."""
+    path = os.path.join(folder, 'overlay.hg')
+    write(repo.ui, layers, path)
+    overlay = lay(repo, path)
+    try:
+        yield overlay
+    finally:
+        overlay.close()
+
+
+@contextlib.contextmanager
 def opened(repo: Any, store: Source, bundles: Sequence[Bundle]) -> Iterator[Any]:
     """Open the repository, unfiltered, with stored bundles laid over it.
 
     Raise what `check_bases` and `fetch` raise.
     """
     check_bases(repo, bundles)
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
-        path = os.path.join(folder, 'overlay.hg')
-        write(repo.ui, [fetch(repo.ui, store, bundle, folder) for bundle in bundles], path)
-        overlay = lay(repo, path)
-        try:
+    with scratch() as folder:
+        layers = [fetch(repo.ui, store, bundle, folder) for bundle in bundles]
+        with laid(repo, layers, folder) as overlay:
             yield overlay
-        finally:
-            overlay.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(ui: Any, layers: Sequence[Layer], path: str) -> None:

@@ -6,18 +6,21 @@ no other (``hg help internals.bundle2``).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from mercurial import bundle2, discovery
+from mercurial import bundle2, discovery, error
 from mercurial.node import nullid
 
 from .. import hgcompat
-from ..model import Bundle
+from ..errors import Corrupt, Refused
+from ..model import Bundle, Changeset
 from ..store import object_keys
-from . import ancestry
+from . import ancestry, check, overlay as overlays
+from .ancestry import Stack
 
 FORMAT = b'HG10GZ'
 
@@ -71,3 +74,45 @@ def digests(path: str) -> tuple[str, str]:
             name.update(chunk)
             check.update(chunk)
     return name.hexdigest(), check.hexdigest()
+
+
+def write_checked(
+    repo: Any, under: Any, repository: str, stack: Stack, folder: str
+) -> tuple[Bundle, str, list[Changeset]]:
+    """Write the bundle of ``stack`` into ``folder``, read it back and check it.
+
+    Return the bundle, its file's path, and the facts about its changesets. The bundle's key
+    begins with ``repository``. ``under`` is the repository over which the bundle is laid for
+    the check. If it has public history only, the check proves that each revision the bundle
+    uses is in the bundle or in ``under``. If it is ``repo`` itself, Mercurial reads revisions
+    that it has already from there: then only the bundle's list of changesets and its bytes are
+    checked.
+
+    Raise `errors.Corrupt`, and `errors.Refused` if a push of the bundle would be refused.
+    """
+    with _named(stack):
+        bundle, path = write(
+            repo.unfiltered(), repository, stack.head, stack.bases, folder
+        )
+        layer = overlays.uncompressed(repo.ui, bundle, path)
+        if overlays.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
+            raise Corrupt('its bundle does not hold the changesets that it should')
+        with overlays.laid(under, [layer], folder) as overlay:
+            changesets = check.checked(overlay, layer, stack.nodes).changesets
+        os.unlink(layer.path)
+    return bundle, path, changesets
+
+
+@contextlib.contextmanager
+def _named(stack: Stack) -> Iterator[None]:
+    """Add the draft's hash to the text of an error."""
+    draft = f'draft {stack.head.hex()}'
+    try:
+        with check.misses():
+            yield
+    except check.Unfit as exc:
+        raise Corrupt(f'{draft}: {exc}') from exc
+    except (Refused, Corrupt) as exc:
+        raise type(exc)(f'{draft}: {exc}') from exc
+    except (*hgcompat.UNREADABLE, error.Abort) as exc:
+        raise Corrupt(f'{draft} cannot be read ({type(exc).__name__})') from exc

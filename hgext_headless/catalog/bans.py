@@ -77,6 +77,14 @@ def refuse(session: Session, nodes: Iterable[bytes]) -> None:
         raise Refused(f'changeset {node.hex()[:12]} was removed from this server for good')
 
 
+def nodes(session: Session) -> set[bytes]:
+    """Return all drafts that were obliterated."""
+    query = select(audit.c.subject).where(
+        audit.c.repository_id == session.repository_id, audit.c.action == FORGET
+    )
+    return {bytes(node) for node in session.scalars(query)}
+
+
 def among(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that were obliterated."""
     found: set[bytes] = set()

@@ -4,6 +4,9 @@ A push that finds its object in the store already (a key is its content's digest
 it again, and records it later. So before an object without a row is deleted, it is marked,
 under the lock that recording a push takes at its end. A push that records the object later sees
 the mark, and stores the object again if it is gone. Marks are kept longer than any push takes.
+
+A store may refuse to delete an object. Its mark says so; it is tried again later, and is in
+nobody's way.
 """
 
 from __future__ import annotations
@@ -14,9 +17,13 @@ import sqlalchemy
 from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
-from .batching import batches, lock, upsert
+from .batching import batches, clock, lock, upsert
 from .schema import bundles, pending_deletions
 from .session import Session
+
+#: Seconds after which a deletion that is not finished was interrupted: no request to a store
+#: takes so long.
+ABANDONED = 900
 
 
 def check(
@@ -28,19 +35,22 @@ def check(
     """Check that no object of a push is marked for deletion.
 
     Called last before the commit, with the repository's row locked. Raise `Temporary` if an
-    object is being deleted. Raise `Vanished` if some were deleted, except by the deletions in
-    ``stored_again``, after which they were stored again.
+    object is being deleted. Raise `Vanished` if some were deleted, or were to be, except by the
+    deletions in ``stored_again``, after which they were stored again.
     """
     if not keys:
         return
     mine = (pending_deletions.c.repository_id == repository_id) & pending_deletions.c.key.in_(
         sorted(keys)
     )
-    found = list(connection.execute(select(pending_deletions).where(mine)))
-    if not all(row.deleted for row in found):
+    is_old = (pending_deletions.c.since < clock(connection) - ABANDONED).label('is_old')
+    found = list(connection.execute(select(pending_deletions, is_old).where(mine)))
+    unfinished = [row for row in found if not (row.deleted or row.refused)]
+    if not all(row.is_old for row in unfinished):
         raise Temporary('the store is deleting an object of the same content')
-    if any(stored_again.get(row.key) != row.since for row in found):
-        raise Vanished({row.key: row.since for row in found})
+    if unfinished or any(stored_again.get(row.key) != row.since for row in found):
+        raise Vanished({row.key: row.since for row in found}, [row.key for row in unfinished])
+    connection.execute(delete(pending_deletions).where(mine, pending_deletions.c.refused))
 
 
 def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
@@ -77,15 +87,30 @@ def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
                         else_=pending_deletions.c.since + 1,
                     ),
                     'deleted': False,
+                    'refused': False,
                 },
             ),
-            [{'repository_id': owner, 'key': key, 'since': now, 'deleted': False} for key in free],
+            [
+                {
+                    'repository_id': owner,
+                    'key': key,
+                    'since': now,
+                    'deleted': False,
+                    'refused': False,
+                }
+                for key in free
+            ],
         )
     return free
 
 
-def finish(session: Session, keys: Sequence[str]) -> None:
-    """Record that ``keys`` are no longer in the store."""
+def finish(session: Session, keys: Collection[str], refused: Collection[str] = ()) -> None:
+    """Record that ``keys`` are no longer in the store, but for those that it ``refused``."""
+    _set(session, sorted(set(keys).difference(refused)), deleted=True)
+    _set(session, sorted(refused), refused=True)
+
+
+def _set(session: Session, keys: Sequence[str], **values: bool) -> None:
     for batch in batches(keys):
         session.execute(
             update(pending_deletions)
@@ -93,14 +118,25 @@ def finish(session: Session, keys: Sequence[str]) -> None:
                 pending_deletions.c.repository_id == session.repository_id,
                 pending_deletions.c.key.in_(batch),
             )
-            .values(deleted=True)
+            .values(**values)
         )
 
 
 def pending(session: Session) -> list[str]:
     """Return the keys that are marked but not deleted: their deletion was interrupted."""
+    return _unfinished(session, ~pending_deletions.c.refused)
+
+
+def refused(session: Session) -> list[str]:
+    """Return the keys that the store has refused to delete."""
+    return _unfinished(session, pending_deletions.c.refused)
+
+
+def _unfinished(session: Session, condition: sqlalchemy.ColumnElement[bool]) -> list[str]:
     query = select(pending_deletions.c.key).where(
-        pending_deletions.c.repository_id == session.repository_id, ~pending_deletions.c.deleted
+        pending_deletions.c.repository_id == session.repository_id,
+        ~pending_deletions.c.deleted,
+        condition,
     )
     return list(session.scalars(query))
 

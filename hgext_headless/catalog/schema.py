@@ -262,6 +262,8 @@ pending_deletions = Table(
     Column('since', BigInteger, nullable=False),
     # False while a process may still be deleting it.
     Column('deleted', Boolean, nullable=False),
+    # The store has refused to: it is there.
+    Column('refused', Boolean, nullable=False),
 )
 
 # Names of tasks that only one process at a time may do: see `lease`.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 
 from sqlalchemy import select
 
 from ..model import Tombstone
 from .bans import FORGET
 from .drafts import prefix_range
-from .pushlog import LONG_PREFIX
+from .pushlog import LONG_PREFIX, imported_push_id
 from .schema import audit, pushes, tombstones
 from .session import Session
 
@@ -49,3 +50,20 @@ def named(session: Session, name: bytes) -> Tombstone | None:
     )
     row = session.execute(query).first()
     return row and Tombstone(bytes(row.node), row.push_id, row.date, row.gone, row.removed)
+
+
+def fate(session: Session, tombstone: Tombstone) -> str:
+    """Return in words which push brought a changeset that is gone, and when and how it went."""
+    if tombstone.removed is not None:
+        went = f'was removed on {_day(tombstone.removed)}'
+    elif tombstone.push_id <= imported_push_id(session):
+        went = 'is kept no longer'
+    elif tombstone.gone is not None:
+        went = f'expired on {_day(tombstone.gone)}'
+    else:
+        went = 'has expired'
+    return f'push {tombstone.push_id} brought it on {_day(tombstone.pushed)}, and it {went}'
+
+
+def _day(seconds: int) -> str:
+    return time.strftime('%Y-%m-%d', time.gmtime(seconds))

@@ -14,11 +14,15 @@ from mercurial import util
 
 from .. import hgcompat, timings
 from ..backend import Backend
-from ..errors import Corrupt, HeadlessError, Refused
+from ..errors import Corrupt, HeadlessError, Refused, Temporary
 from ..store import object_keys
+from ..store.files import open_plain
 from ..timings import Stages
 from ..wire import signed_links
 from .error_pages import RETRY
+
+#: Seconds in which a client follows the redirect. It does so at once.
+_REDIRECTED = 60
 
 _STATUS = {
     'refused': b'403 Forbidden',
@@ -66,7 +70,7 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
     key = object_keys.key(backend.settings.repository, digest)
     stages.note(bundle=key)
     with stages.stage('sign'):
-        url = backend.store.url(key, backend.settings.link_ttl)
+        url = backend.store.url(key, _REDIRECTED)
     stages.note(by='redirect' if url is not None else 'stream')
     if url is not None:
         res.status = b'302 Found'
@@ -76,12 +80,16 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
         res.setbodybytes(b'')
         return
     path = backend.store.local_path(key)
-    if path is None or not os.path.exists(path):
-        raise Corrupt('there is no such bundle')
-    file = util.posixfile(hgcompat.to_bytes(path), b'rb')
+    assert path is not None
+    try:
+        file = open_plain(path)
+    except FileNotFoundError as exc:
+        raise Corrupt('there is no such bundle') from exc
+    except OSError as exc:
+        raise Temporary(f'the bundle cannot be read: {exc.strerror}') from exc
     res.status = b'200 Script output follows'
     res.headers[b'Content-Type'] = b'application/octet-stream'
-    size = os.path.getsize(path)
+    size = os.fstat(file.fileno()).st_size
     stages.note(bytes=size)
     res.headers[b'Content-Length'] = b'%d' % size
     res.setbodygen(_chunks(file))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..catalog import pushlog, session as sessions, tombstones
+from ..catalog import session as sessions, tombstones
 from ..errors import HeadlessError
 from .pushlog import decorate
 
@@ -62,23 +61,8 @@ def gone(web: Any, session: sessions.Session, name: bytes) -> Exception:
             gonepush=tombstone.push_id,
             goneremoved=tombstone.removed is not None,
         )
-        line += b': push %d brought it on %s, and it ' % (
-            tombstone.push_id,
-            _day(tombstone.pushed),
-        )
-        if tombstone.removed is not None:
-            line += b'was removed on ' + _day(tombstone.removed)
-        elif tombstone.push_id <= pushlog.imported_push_id(session):
-            line += b'is kept no longer'
-        elif tombstone.gone is not None:
-            line += b'expired on ' + _day(tombstone.gone)
-        else:
-            line += b'has expired'
+        line += b': ' + hgcompat.to_bytes(tombstones.fate(session, tombstone))
     return common.ErrorResponse(_GONE, line)
-
-
-def _day(seconds: int) -> bytes:
-    return time.strftime('%Y-%m-%d', time.gmtime(seconds)).encode('ascii')
 
 
 def ambiguous(name: bytes) -> Exception:

@@ -10,26 +10,38 @@ from ..backend import Backend
 from ..catalog import deletions
 from ..catalog.engine import Lock
 from ..errors import Temporary
+from ..store import Undeleted
 
 #: Number of objects that are marked under one lock of the repository's row.
 BATCH = 500
 
 
 class Deleter:
-    """Deletes objects, under a lock that one process holds at a time."""
+    """Deletes objects, under a lock that one process holds at a time.
+
+    ``undeleted`` are those that the store refused to delete. They are in nobody's way.
+    """
 
     def __init__(self, backend: Backend, lock: Lock) -> None:
         self._backend = backend
         self._check_lock = lock
+        self.undeleted: dict[str, Undeleted] = {}
 
     def finish(self) -> None:
         """Delete all objects that are marked, by this process or by one that was killed."""
-        keys = self._backend.catalog.read(deletions.pending)
+        self.finish_these(self._backend.catalog.read(deletions.pending))
+
+    def finish_these(self, keys: Sequence[str]) -> None:
+        """Delete the objects ``keys``, which are marked."""
         for start in range(0, len(keys), BATCH):
             self._delete(keys[start : start + BATCH])
 
+    def try_again(self) -> None:
+        """Delete the objects that the store refused to delete earlier."""
+        self.remove(self._backend.catalog.read(deletions.refused))
+
     def remove(self, keys: Sequence[str]) -> list[str]:
-        """Delete those of the objects ``keys`` that have no row; return their keys.
+        """Delete those of the objects ``keys`` that have no row; return the keys that are gone.
 
         Raise what the store raises. The next `finish` deletes what is left then.
         """
@@ -37,16 +49,17 @@ class Deleter:
         for start in range(0, len(keys), BATCH):
             now = int(time.time())
             marked = self._backend.catalog.write(deletions.mark, keys[start : start + BATCH], now)
-            self._delete(marked)
-            removed += marked
+            removed += self._delete(marked)
         return removed
 
-    def _delete(self, keys: Sequence[str]) -> None:
-        """Delete the objects ``keys``, which are marked."""
-        if keys:
-            self._check_lock()
-            self._backend.store.delete(keys)
-            self._backend.catalog.write(deletions.finish, keys)
+    def _delete(self, keys: Sequence[str]) -> list[str]:
+        if not keys:
+            return []
+        self._check_lock()
+        refused = {each.key: each for each in self._backend.store.delete(keys)}
+        self._backend.catalog.write(deletions.finish, keys, list(refused))
+        self.undeleted.update(refused)
+        return [key for key in keys if key not in refused]
 
 
 @contextlib.contextmanager
@@ -66,4 +79,5 @@ def required(backend: Backend) -> Iterator[Deleter]:
         if deleter is None:
             raise Temporary('another gc, expire or obliterate is running in this repository')
         deleter.finish()
+        deleter.try_again()
         yield deleter

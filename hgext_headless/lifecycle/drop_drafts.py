@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
-from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import expiry
 from ..catalog.expiry import Candidate
 from ..errors import Deletions, Refused
@@ -94,8 +91,7 @@ def carry_out(
     If this is interrupted, either nothing has happened, or objects are left that are marked for
     deletion; the next `Deleter.finish` deletes them.
     """
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
+    with overlays.scratch() as folder:
         files = _written(repo, backend, candidates, planned.stays, folder)
 
         def record(stored_again: Deletions) -> list[bytes]:
@@ -110,8 +106,6 @@ def carry_out(
             )
 
         gone = upload.stored(backend, files, record)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     deleter.finish()
     for key in planned.keys:
         backend.cache.forget(key)

@@ -8,8 +8,9 @@ from typing import Callable, TypeVar
 
 from .. import lazy
 from ..backend import Backend
-from ..errors import Deletions, Vanished
+from ..errors import Deletions, Temporary, Vanished
 from ..model import Bundle
+from . import deletion
 
 T = TypeVar('T')
 
@@ -63,7 +64,17 @@ def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -
         try:
             return record(stored_again)
         except Vanished as exc:
+            if exc.unfinished:
+                _finish(backend, exc.unfinished)
             for key in exc.deletions:
                 backend.store.put(key, paths[key])
             stored_again = exc.deletions
     return record(stored_again)
+
+
+def _finish(backend: Backend, keys: Sequence[str]) -> None:
+    """Finish deletions that were interrupted. If this server may not delete, they are refused."""
+    with deletion.opened(backend) as deleter:
+        if deleter is None:
+            raise Temporary('the store is deleting an object of the same content')
+        deleter.finish_these(keys)

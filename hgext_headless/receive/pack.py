@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..bundles import check_written, write
+from ..bundles import check, write
 from ..history import append
 from ..history.place import Place
 from ..lifecycle import upload
@@ -32,7 +32,7 @@ def bundles(
             lambda node: node in newly_public or has_node(node),
             incoming.folder,
         )
-        check_written.check(quarantine.overlay, bundle, path, quarantine.checked)
+        check.check_written(quarantine.overlay, bundle, path, quarantine.checked)
         files.append((bundle, path))
     incoming.stages.note(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import hgcompat
-from ..bundles import check_received, overlay as overlays
+from ..bundles import check, overlay as overlays
 from ..bundles.overlay import Layer
 from ..catalog import drafts as catalog_drafts
 from ..errors import Refused
@@ -29,7 +29,7 @@ class Quarantine:
     ``checked`` what the push brought.
     """
 
-    def __init__(self, overlay: Any, path: str, checked: check_received.Checked) -> None:
+    def __init__(self, overlay: Any, path: str, checked: check.Checked) -> None:
         self.overlay = overlay
         self.path = path
         self.checked = checked
@@ -69,11 +69,11 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
     assert layer is not None
     _check_parents(incoming)
     path = os.path.join(incoming.folder, 'quarantine.hg')
-    with check_received.misses():
+    with check.misses():
         overlay = _laid(incoming, layer, path)
         try:
             nodes = [entry.node for entry in incoming.entries]
-            checked = check_received.checked(overlay, layer, nodes)
+            checked = check.checked(overlay, layer, nodes)
         except BaseException:
             overlay.close()
             raise
@@ -105,7 +105,7 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
     """
     repo = incoming.repo.unfiltered()
     drafts = [n for n in incoming.public_heads if not repo.changelog.hasnode(n)]
-    nothing = check_received.Checked([], {}, [])
+    nothing = check.Checked([], {}, [])
     if not drafts:
         yield Quarantine(repo, '', nothing)
         return

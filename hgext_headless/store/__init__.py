@@ -21,6 +21,17 @@ class Object(NamedTuple):
     modified: float
 
 
+class Undeleted(NamedTuple):
+    """An object that the store did not delete, with what it said.
+
+    ``is_denied``: this server may not delete it.
+    """
+
+    key: str
+    said: str
+    is_denied: bool = False
+
+
 class Source(Protocol):
     """What objects are read from: a store, or a cache in front of it."""
 
@@ -70,8 +81,11 @@ class Store(Source, Protocol):
         It must end with a slash.
         """
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects. Missing ones are ignored."""
+    def delete(self, keys: Sequence[str]) -> list[Undeleted]:
+        """Delete objects; return those that the store refused to delete, and surely keeps.
+
+        Missing ones are ignored. After an error, any of them may be deleted, now or later.
+        """
 
     def remove_abandoned(self, repository: str, before: float) -> int:
         """Remove files that dead writers left in the store; return their number.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from . import Source, object_keys
+from .files import open_plain
 
 _TEMPORARY = '.tmp-'
 #: Seconds after which no process writes to a temporary file any more.
@@ -66,12 +67,12 @@ class Cached:
         """Copy an entry to ``path``. Return False if it is missing or does not match its digest."""
         found = hashlib.sha256()
         try:
-            with open(entry, 'rb') as source, open(path, 'wb') as out:
+            with open_plain(entry) as source, open(path, 'wb') as out:
                 for chunk in iter(lambda: source.read(1 << 20), b''):
                     found.update(chunk)
                     out.write(chunk)
             if found.hexdigest() == digest:
-                os.utime(entry)  # the time of last use, for `_evict`
+                os.utime(entry, follow_symlinks=False)  # the time of last use, for `_evict`
                 return True
             os.unlink(entry)
         except OSError:
@@ -109,5 +110,5 @@ class Cached:
     def _entries(self) -> Iterator[tuple[float, int, str]]:
         for entry in os.scandir(self._folder):
             with contextlib.suppress(FileNotFoundError):
-                found = entry.stat()
+                found = entry.stat(follow_symlinks=False)
                 yield found.st_mtime, found.st_size, entry.path

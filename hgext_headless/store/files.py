@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from ..errors import Corrupt, Temporary
-from . import Object
+from . import Object, Undeleted
 
 _TEMPORARY = '.tmp-'
 
@@ -60,7 +63,7 @@ class FileStore:
         digest = hashlib.sha256()
         with _clear_errors():
             try:
-                with open(self._path(key), 'rb') as file:
+                with open_plain(self._path(key)) as file:
                     for chunk in iter(lambda: file.read(1 << 20), b''):
                         digest.update(chunk)
             except FileNotFoundError:
@@ -70,7 +73,8 @@ class FileStore:
     def get(self, key: str, path: str) -> None:
         with _clear_errors():
             try:
-                shutil.copyfile(self._path(key), path)
+                with open_plain(self._path(key)) as source, open(path, 'wb') as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
             except FileNotFoundError:
                 raise Corrupt(f'the store has no object {key}') from None
 
@@ -102,11 +106,19 @@ class FileStore:
             folders += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
             yield from (e for e in entries if e.is_file(follow_symlinks=False))
 
-    def delete(self, keys: Sequence[str]) -> None:
-        with _clear_errors():
-            for key in keys:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._path(key))
+    def delete(self, keys: Sequence[str]) -> list[Undeleted]:
+        undeleted = []
+        for key in keys:
+            try:
+                os.unlink(self._path(key))
+            except FileNotFoundError:
+                continue
+            except (PermissionError, IsADirectoryError) as error:
+                is_denied = isinstance(error, PermissionError)
+                undeleted.append(Undeleted(key, error.strerror or '', is_denied))
+            except OSError as error:
+                raise Temporary(f'the file store failed: {error.strerror}') from error
+        return undeleted
 
     def remove_abandoned(self, repository: str, before: float) -> int:
         removed = 0
@@ -122,6 +134,20 @@ class FileStore:
         with _clear_errors():
             _make_folders(self._root)
             tempfile.TemporaryFile(dir=self._root).close()
+
+
+def open_plain(path: str) -> BinaryIO:
+    """Open a file to read it, in a folder in which others may have put something else.
+
+    Raise OSError for a symbolic link, which could lead to any file of this user, and for what is
+    not a file.
+    """
+    # A named pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, 'Not a regular file', path)
+    return os.fdopen(descriptor, 'rb')
 
 
 def _make_folders(folder: str) -> None:

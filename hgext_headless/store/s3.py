@@ -8,10 +8,11 @@ import functools
 import hashlib
 import os
 import random
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from botocore.config import Config
 
 from ..config import MAX_S3_OBJECT
 from ..errors import Corrupt, Misconfigured, Refused, Temporary
-from . import Object
+from . import Object, Undeleted
 
 #: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
@@ -41,6 +42,20 @@ _EXISTS = {'409', '412', 'ConditionalRequestConflict', 'PreconditionFailed'}
 _ABSENT = {'404', 'NoSuchKey', 'NotFound'}
 #: Content encodings an object may have: clients that follow a link do not decode it.
 _PLAIN = {'', 'identity', 'aws-chunked'}
+#: Codes of errors that a setting causes, and what is wrong.
+_SETTINGS = {
+    'NoSuchBucket': 'the bucket of headless.store does not exist',
+    'RequestTimeTooSkewed': "this machine's clock is wrong",
+    'AuthorizationHeaderMalformed': 'headless.s3-region is not the region of the bucket',
+    'IllegalLocationConstraintException': 'headless.s3-region is not the region of the bucket',
+    'PermanentRedirect': 'headless.s3-region is not the region of the bucket',
+    '301': 'headless.s3-region is not the region of the bucket',
+}
+#: Codes of an answer to HEAD, which has no body, where that of a GET says what is wrong.
+_SILENT = {'301', '400', '403'}
+#: Codes with which a store may still delete an object.
+_UNSURE = {'InternalError', 'ServiceUnavailable', 'SlowDown'}
+_DENIED = {'403', 'AccessDenied'}
 _CREDENTIALS = {
     '401',
     '403',
@@ -60,11 +75,14 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix
 
+    def _clear_errors(self) -> contextlib.AbstractContextManager[None]:
+        return _clear_errors(self._client.meta.endpoint_url)
+
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key
 
     def put(self, key: str, path: str) -> None:
-        with open(path, 'rb') as body, _clear_errors():
+        with open(path, 'rb') as body, self._clear_errors():
             size = os.fstat(body.fileno()).st_size
             if size > MAX_S3_OBJECT:
                 raise Refused(f'a bundle has {size} bytes, and S3 takes {MAX_S3_OBJECT} at most')
@@ -88,6 +106,7 @@ class S3Store:
             try:
                 _retried(put)
             except exceptions.ClientError as error:
+                _check_can_put(error)
                 # It exists, or another process is writing it.
                 if _code(error) not in _EXISTS:
                     raise
@@ -115,14 +134,16 @@ class S3Store:
             )
 
     def _head(self, key: str) -> Any:
-        return _retried(
-            lambda: self._client.head_object(
-                Bucket=self._bucket, Key=self._key(key), ChecksumMode='ENABLED'
-            )
-        )
+        place = {'Bucket': self._bucket, 'Key': self._key(key)}
+        try:
+            return _retried(lambda: self._client.head_object(**place, ChecksumMode='ENABLED'))
+        except exceptions.ClientError as error:
+            if _code(error) in _SILENT:
+                self._client.get_object(**place, Range='bytes=0-0')['Body'].close()
+            raise
 
     def sha256(self, key: str) -> str:
-        with _clear_errors():
+        with self._clear_errors():
             try:
                 checksum = self._head(key).get('ChecksumSHA256', '')
             except exceptions.ClientError as error:
@@ -158,7 +179,7 @@ class S3Store:
             timer.cancel()
 
     def size(self, key: str) -> int | None:
-        with _clear_errors():
+        with self._clear_errors():
             try:
                 size: int = self._head(key)['ContentLength']
             except exceptions.ClientError as error:
@@ -168,11 +189,11 @@ class S3Store:
             return size
 
     def get(self, key: str, path: str) -> None:
-        with _clear_errors(), open(path, 'wb') as out:
+        with self._clear_errors(), open(path, 'wb') as out:
             out.writelines(self._chunks(key))
 
     def url(self, key: str, seconds: int) -> str | None:
-        with _clear_errors():
+        with self._clear_errors():
             url: str = self._client.generate_presigned_url(
                 'get_object',
                 Params={'Bucket': self._bucket, 'Key': self._key(key)},
@@ -184,7 +205,7 @@ class S3Store:
         return None
 
     def objects(self, prefix: str) -> Iterator[Object]:
-        with _clear_errors():
+        with self._clear_errors():
             pages = self._client.get_paginator('list_objects_v2').paginate(
                 Bucket=self._bucket, Prefix=self._key(prefix)
             )
@@ -193,26 +214,58 @@ class S3Store:
                     key = entry['Key'][len(self._key('')) :]
                     yield Object(key, entry['Size'], entry['LastModified'].timestamp())
 
-    def delete(self, keys: Sequence[str]) -> None:
+    def delete(self, keys: Sequence[str]) -> list[Undeleted]:
+        undeleted: list[Undeleted] = []
         for start in range(0, len(keys), _DELETED_AT_ONCE):
-            named = [{'Key': self._key(key)} for key in keys[start : start + _DELETED_AT_ONCE]]
-            with _clear_errors():
-                answer = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={'Objects': named, 'Quiet': True}
-                )
-            failed = answer.get('Errors', ())
-            if failed:
-                raise Temporary(
-                    f'the store did not delete {len(failed)} objects '
-                    f'({failed[0].get("Code", "unknown error")})'
-                )
+            batch = keys[start : start + _DELETED_AT_ONCE]
+            with self._clear_errors():
+                undeleted += self._delete_together(batch)
+        return undeleted
+
+    def _delete_together(self, keys: Sequence[str]) -> list[Undeleted]:
+        names = {self._key(key): key for key in keys}
+        try:
+            answer = self._client.delete_objects(
+                Bucket=self._bucket,
+                Delete={'Objects': [{'Key': name} for name in names], 'Quiet': True},
+            )
+        except exceptions.ClientError as error:
+            if not _is_about_keys(error):
+                raise
+            # Not every store has this request, or has it as boto3 sends it.
+            return [refused for key in keys for refused in self._delete_one(key)]
+        undeleted = []
+        for each in answer.get('Errors', ()):
+            code = str(each.get('Code', ''))
+            if code in _UNSURE:
+                raise Temporary(f'the store failed: {_said(each)}')
+            key = names.get(each.get('Key', ''), '')
+            undeleted.append(Undeleted(key, _said(each), code in _DENIED))
+        return undeleted
+
+    def _delete_one(self, key: str) -> list[Undeleted]:
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+        except exceptions.ClientError as error:
+            if _code(error) in _ABSENT:
+                return []
+            if not _is_about_keys(error):
+                raise
+            said = _said(error.response.get('Error', {}))
+            return [Undeleted(key, said, _code(error) in _DENIED)]
+        return []
 
     def remove_abandoned(self, repository: str, before: float) -> int:
         return 0  # a PUT is atomic
 
     def check(self) -> None:
-        with _clear_errors():
-            self._client.head_bucket(Bucket=self._bucket)
+        with self._clear_errors():
+            try:
+                self._client.head_bucket(Bucket=self._bucket)
+            except exceptions.ClientError as error:
+                if _code(error) in _SILENT:
+                    self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+                raise
 
 
 def open_s3(url: str, endpoint_url: str | None, region: str | None) -> S3Store:
@@ -228,19 +281,22 @@ def open_s3(url: str, endpoint_url: str | None, region: str | None) -> S3Store:
 @functools.cache
 def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
     # Creating a client takes 0.2 s. Threads may share one, forked processes may not.
-    with _clear_errors():
-        return boto3.session.Session().client(
-            's3',
-            endpoint_url=endpoint_url,
-            region_name=region,
-            config=Config(
-                signature_version='s3v4',
-                connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=READ_TIMEOUT,
-                retries={'total_max_attempts': 1},  # see `_retried`
-                max_pool_connections=20,
-            ),
-        )
+    with _clear_errors(endpoint_url or 'S3'):
+        try:
+            return boto3.session.Session().client(
+                's3',
+                endpoint_url=endpoint_url,
+                region_name=region,
+                config=Config(
+                    signature_version='s3v4',
+                    connect_timeout=CONNECT_TIMEOUT,
+                    read_timeout=READ_TIMEOUT,
+                    retries={'total_max_attempts': 1},  # see `_retried`
+                    max_pool_connections=20,
+                ),
+            )
+        except (exceptions.ProfileNotFound, ValueError) as error:
+            raise Misconfigured(f'the store cannot be used: {_public(error)}') from error
 
 
 def _retried(call: Callable[[], Any]) -> Any:
@@ -262,8 +318,14 @@ def _is_transient(error: Exception) -> bool:
         # No retry if the store is down, so that the client need not wait; nor if it hangs,
         # because the time is used up then.
         return isinstance(error, exceptions.ConnectionClosedError)
-    status = error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
-    return status >= 500 or status == 429 or _code(error) == 'RequestTimeout'
+    status = _status(error)
+    return (status >= 500 and status != 501) or status == 429 or _code(error) == 'RequestTimeout'
+
+
+def _is_about_keys(error: exceptions.ClientError) -> bool:
+    """Return whether the store has said that it does not do it, and would do something else."""
+    others = (_CREDENTIALS - _DENIED) | set(_SETTINGS)
+    return not _is_transient(error) and _status(error) >= 400 and _code(error) not in others
 
 
 def _shut_down(body: Any) -> None:
@@ -287,21 +349,66 @@ def _code(error: exceptions.ClientError) -> str:
     return str(error.response.get('Error', {}).get('Code', ''))
 
 
+def _status(error: exceptions.ClientError) -> int:
+    return int(error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0))
+
+
+def _said(answer: Mapping[str, Any]) -> str:
+    """Return code and message of an error that the store told, in one line."""
+    code, message = str(answer.get('Code') or 'unknown error'), str(answer.get('Message') or '')
+    return _public(f'{code}: {message}') if message and message != code else code
+
+
+def _public(text: object) -> str:
+    """Return a text in one line, without the user name and password of a URL in it."""
+    return re.sub('//[^/@ ]*@', '//', ' '.join(str(text).split()))
+
+
+def _check_can_put(error: exceptions.ClientError) -> None:
+    """Raise `Misconfigured` if the store does not know the headers of an upload."""
+    told = error.response.get('Error', {})
+    text = f'{told.get("Message", "")} {told.get("Header", "")}'.lower()
+    if _status(error) not in (400, 501) or _code(error) in _CREDENTIALS | set(_SETTINGS):
+        return
+    if 'checksum' in text or 'trailer' in text or 'aws-chunked' in text:
+        lacks = 'checksums (x-amz-checksum-sha256)'
+    elif _status(error) == 501 or 'none-match' in text or _code(error) == 'NotImplemented':
+        lacks = 'conditional writes (If-None-Match)'
+    else:
+        return
+    raise Misconfigured(f'this store has no {lacks}: it says {_said(told)}') from error
+
+
 @contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Convert boto3's errors to ours. Their text contains no credentials."""
+def _clear_errors(endpoint: str) -> Iterator[None]:
+    """Convert boto3's errors to ours, which tell what was said, and by whom; no credentials."""
+    at = f' ({_public(endpoint)})'
     try:
         yield
     except exceptions.ClientError as error:
-        code = _code(error)
+        code, said = _code(error), _said(error.response.get('Error', {})) + at
+        if code in _SETTINGS:
+            raise Misconfigured(f'{_SETTINGS[code]}: the store says {said}') from error
         if code in _CREDENTIALS:
-            raise Temporary('the store refuses the credentials of this server') from error
-        if code == 'NoSuchBucket':
-            raise Misconfigured('the bucket of headless.store does not exist') from error
-        raise Temporary(f'the store failed ({code or "unknown error"})') from error
+            raise Temporary(
+                f'the store refuses the credentials of this server: {said}'
+            ) from error
+        raise Temporary(f'the store failed: {said}') from error
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-        raise Misconfigured('this server has no credentials for the store') from error
+        raise Misconfigured(
+            f'this server has no credentials for the store: {_public(error)}'
+        ) from error
     except exceptions.NoRegionError as error:
         raise Misconfigured('headless.s3-region is not set') from error
-    except (exceptions.BotoCoreError, OSError, ValueError) as error:
-        raise Temporary('the store is not reachable or too slow') from error
+    except (
+        exceptions.ConnectionError,
+        exceptions.HTTPClientError,
+        exceptions.IncompleteReadError,
+    ) as error:
+        raise Temporary(
+            f'the store is not reachable or too slow: {_public(error)}{at}'
+        ) from error
+    except (exceptions.BotoCoreError, ValueError) as error:
+        raise Temporary(f'the store failed: {_public(error)}{at}') from error
+    except OSError as error:
+        raise Temporary(f'a file of this server failed: {error.strerror}') from error

@@ -14,7 +14,7 @@ from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..catalog import bookmarks, names, session as sessions
+from ..catalog import bookmarks, names, session as sessions, tombstones
 from ..errors import HeadlessError
 from . import phase_roots
 
@@ -55,6 +55,8 @@ def resolve(
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
         found = _named(repo, key, session)
+        if not found and session is None:
+            raise (_gone(repo, key) or exc) from None
         if not found:
             raise
         if len(found) > 1:
@@ -80,6 +82,16 @@ def _named(
     catalog = repo.headless.catalog
     with (catalog.impatient() if is_public else catalog).reading() as own:
         return names.named(own, key)
+
+
+def _gone(repo: Any, key: bytes) -> error.RepoLookupError | None:
+    """Return the error for a draft that expired or was removed, or None."""
+    with repo.headless.catalog.reading() as session:
+        tombstone = tombstones.named(session, key)
+        if tombstone is None:
+            return None
+        fate = hgcompat.to_bytes(tombstones.fate(session, tombstone))
+    return error.RepoLookupError(b'%s: %s' % (unknown(key), fate))
 
 
 def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:

@@ -25,6 +25,19 @@ def known(server: Server, clone, *nodes: str) -> list[bool]:
     return [one.code == 0 for one in found]
 
 
+def test_a_client_is_told_what_became_of_a_draft(embedded):
+    """As the page of the draft tells it."""
+    server, alice, nodes = embedded
+    server.hg_fast('admin::headless-expire', '-r', nodes[3])
+    server.hg_fast('admin::headless-obliterate', '--reason', 'secret', nodes[1])
+    for node, fate in ((nodes[3], 'expired on 20'), (nodes[1], 'was removed on 20')):
+        out = alice.hg_fast('pull', '-r', node[:20], server.url('ssh'), code=255)
+        assert f"unknown revision '{node[:20]}': push " in out
+        assert f', and it {fate}' in out
+    out = alice.hg_fast('pull', '-r', '1' * 40, server.url('ssh'), code=255)
+    assert out.endswith(f"unknown revision '{'1' * 40}'\n")
+
+
 def test_verify_all_is_well(embedded):
     server, _alice, _nodes = embedded
     assert '3 bundles and 3 pushes checked, all is well' in server.hg_fast('admin::headless-verify')

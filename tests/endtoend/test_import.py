@@ -18,7 +18,7 @@ from helpers.web import fetch_json
 from helpers.world import HG, Clone, Server, World
 from mercurial import localrepo, ui as uimod
 
-from hgext_headless.bundles import write_checked
+from hgext_headless.bundles import write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt
 
@@ -207,12 +207,12 @@ def test_a_bundle_that_needs_another_draft_is_found_out(world) -> None:
     base, *nodes = (repo.changelog.node(rev) for rev in (2, 3, 4))
     folder = str(world.folder)
     good = Stack(tuple(nodes), (base,))
-    assert len(write_checked.written(repo, public, 'try', good, folder)[2]) == 2
+    assert len(write.write_checked(repo, public, 'try', good, folder)[2]) == 2
     bad = Stack((nodes[1],), (nodes[0],))
     with pytest.raises(Corrupt, match='is missing'):
-        write_checked.written(repo, public, 'try', bad, folder)
+        write.write_checked(repo, public, 'try', bad, folder)
     with pytest.raises(Corrupt, match='does not hold the changesets'):
-        write_checked.written(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
+        write.write_checked(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
 
 
 def test_killed_in_the_middle(world) -> None:

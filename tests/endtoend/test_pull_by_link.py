@@ -41,6 +41,8 @@ def test_link(world, make_server, backend):
     status, body, headers = fetch(server.start() + link)
     if backend == 'services':
         assert status == 302
+        # A link used in its last second is not good for another hour.
+        assert 'X-Amz-Expires=60&' in headers['Location']
         status, body, _headers = fetch(headers['Location'])
     assert status == 200
     digest = re.search(r'[0-9a-f]{64}', link).group()
@@ -70,6 +72,15 @@ def test_forged_links(world, make_server):
         assert status in (403, 404), what
         assert b'Traceback' not in body
     assert fetch(base + link)[0] == 200
+    # Whoever may write to the store's folder has put something else there.
+    secret = server.root / 'secret'
+    secret.write_text('password')
+    [path] = (server.root / '.hg' / 'headless' / 'store').rglob(f'{digest}.hg')
+    path.unlink()
+    path.symlink_to(secret)
+    status, body, _headers = fetch(base + link)
+    assert status == 503
+    assert b'password' not in body
 
 
 def test_expired_link_and_missing_login(world, make_server):

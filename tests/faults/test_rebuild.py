@@ -32,7 +32,7 @@ def test_rows_that_were_changed(embedded):
 def test_public_rows_that_were_changed(world, embedded):
     server, alice, nodes = embedded
     alice.hg_fast('phase', '--public', nodes[3])
-    alice.hg_fast('push', '-q', '-r', nodes[3])
+    alice.hg_fast('push', '-q', '-f', '-r', nodes[3])  # beside the tip
     new = alice.commit('public')
     alice.hg_fast('phase', '--public', new)
     alice.hg_fast('push', '-q', '-f', '-r', new)
@@ -198,6 +198,51 @@ def test_forgotten_stay_forgotten(embedded):
     out = server.hg_fast('admin::headless-rebuild', code=1)
     assert 'was removed from this server for good' in out
     is_unknown(server, nodes[3])
+
+
+def test_obliterated_stay_obliterated_without_the_database(embedded):
+    """Or with one from before: the store knows it, too."""
+    server, alice, nodes = embedded
+    held = {path: path.read_bytes() for path in objects(server)}
+    server.hg_fast('admin::headless-obliterate', '--reason', 'secret', nodes[3])
+    server.sql('DELETE FROM audit')
+    assert problems(server) == [
+        'obliterated was removed for good, and the database does not know it: run headless-rebuild'
+    ]
+    server.world.restart()
+    for path in (server.root / '.hg' / 'headless').glob('catalog*'):
+        path.unlink()
+    server.hg_fast('admin::headless-init')
+    for path, data in held.items():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(data)
+    out = server.hg_fast('admin::headless-rebuild', code=1)
+    assert '1 drafts stay removed for good' in out
+    assert 'was removed from this server for good' in out
+    is_unknown(server, nodes[3])
+    assert 'was removed from this server for good' in alice.hg_fast(
+        'push', '-f', '-r', nodes[3], code=255
+    )
+    # And a database that knows more than the store.
+    for path in (server.root / '.hg' / 'headless' / 'store').rglob('obliterated/*'):
+        path.unlink()
+    assert 'obliterated was removed for good, and the store has no note of it' in problems(server)
+    server.hg_fast('admin::headless-verify', '--repair', code=None)
+    assert not any('note' in problem for problem in problems(server))
+
+
+def test_rebuild_of_what_was_put_back(embedded):
+    """From the bucket's versions, after a mistaken expiry."""
+    server, alice, nodes = embedded
+    held = {path: path.read_bytes() for path in objects(server)}
+    server.hg_fast('admin::headless-expire', '--user', 'alice')
+    is_unknown(server, nodes[0])
+    for path, data in held.items():
+        path.write_bytes(data)
+    assert '; 0 stay as they are' in server.hg_fast('admin::headless-rebuild')
+    drafts_are_there(server, alice, nodes)
+    server.hg_fast('admin::headless-gc')
+    assert problems(server, '--full') == []
 
 
 def test_audit(embedded):

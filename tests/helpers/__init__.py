@@ -5,6 +5,7 @@
 ``cmdserver``    one ``hg`` process for many commands
 ``services``     a real Postgres and a real S3 server
 ``pgproxy``      Postgres behind a proxy that fails on demand
+``s3proxy``      the S3 server behind a proxy that refuses on demand
 ``balancer``     several web servers behind one address
 ``web``          asking web servers
 ``consumer``     a webhook that receives announcements

@@ -7,10 +7,12 @@ two steps of the other.
 from __future__ import annotations
 
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
 from conftest import fresh
+from sqlalchemy import update
 
 from hgext_headless.catalog import (
     bans,
@@ -24,6 +26,7 @@ from hgext_headless.catalog import (
     record as catalog_record,
     roots,
 )
+from hgext_headless.catalog.schema import pending_deletions
 from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
 from hgext_headless.lifecycle import deletion, upload
 from hgext_headless.model import (
@@ -36,6 +39,7 @@ from hgext_headless.model import (
     Recorded,
     Selection,
 )
+from hgext_headless.store import Undeleted
 from hgext_headless.store.files import FileStore
 
 NULL = bytes(20)
@@ -243,14 +247,14 @@ def test_a_push_beside_a_deletion(catalog):
     record(catalog, stack(D))  # no object is deleted before the first push
     push = stack(A)
     key = bundle(A).key
-    catalog.write(deletions.mark, [key], 5)
+    catalog.write(deletions.mark, [key], 1 << 40)
     with pytest.raises(Temporary, match='is deleting an object'):
         record(catalog, push)
     catalog.write(deletions.finish, [key])
     with pytest.raises(Vanished) as first:
         record(catalog, push)
     # It is deleted once more before it is recorded, within the same second.
-    catalog.write(deletions.mark, [key], 5)
+    catalog.write(deletions.mark, [key], 1 << 40)
     catalog.write(deletions.finish, [key])
     with pytest.raises(Vanished) as second:
         record(catalog, push, first.value.deletions)
@@ -306,6 +310,68 @@ def test_an_interrupted_deletion(catalog, store, tmp_path):
         pass
     assert (store.size(bundle(A).key), store.size(bundle(B).key)) == (None, 1)
     assert catalog.read(deletions.pending) == []
+
+
+class Refusing(FileStore):
+    """Deletes nothing."""
+
+    def delete(self, keys):
+        return [Undeleted(key, 'AccessDenied', True) for key in keys]
+
+
+def test_a_refused_deletion(catalog, tmp_path):
+    """It is tried again, but is in nobody's way: neither of other objects nor of pushes."""
+    store = Refusing(str(tmp_path / 'refusing'))
+    backend = SimpleNamespace(catalog=catalog, store=store)
+    path = tmp_path / 'file'
+    path.write_bytes(b'x')
+    store.put(bundle(A).key, str(path))
+    record(catalog, stack(D))  # no object is deleted before the first push
+    with deletion.required(backend) as deleter:
+        assert deleter.remove([bundle(A).key]) == []
+        assert list(deleter.undeleted) == [bundle(A).key]
+    assert catalog.read(deletions.pending) == []
+    assert catalog.read(deletions.refused) == [bundle(A).key]
+    files = [(bundle(A), str(path))]
+    pushed = upload.recorded(backend, files, lambda again: record(catalog, stack(A), again))
+    assert pushed.push_id == 2
+    assert catalog.read(deletions.refused) == []
+    # Now it has a row, and nobody deletes it.
+    backend.store = FileStore(str(tmp_path / 'refusing'))
+    with deletion.required(backend) as deleter:
+        deleter.try_again()
+        assert deleter.remove([bundle(A).key]) == []
+    assert backend.store.size(bundle(A).key) == 1
+
+
+@pytest.mark.parametrize('store_type', [FileStore, Refusing])
+def test_a_push_after_an_interrupted_deletion(catalog, tmp_path, store_type):
+    """As soon as it is certain that nobody deletes, the push finishes it, and stores again."""
+    store = store_type(str(tmp_path / 'other'))
+    backend = SimpleNamespace(catalog=catalog, store=store)
+    path = tmp_path / 'file'
+    path.write_bytes(b'x')
+    store.put(bundle(A).key, str(path))
+    record(catalog, stack(D))
+    now = int(time.time())
+    files = [(bundle(A), str(path))]
+
+    def push():
+        return upload.recorded(backend, files, lambda again: record(catalog, stack(A), again))
+
+    catalog.write(deletions.mark, [bundle(A).key], now)  # and then it was killed
+    with pytest.raises(Temporary, match='is deleting an object'):
+        push()
+    before = now - deletions.ABANDONED - 5
+    catalog.write(lambda session: session.execute(update(pending_deletions).values(since=before)))
+    with deletion.opened(backend):  # or was it?
+        with pytest.raises(Temporary, match='is deleting an object'):
+            push()
+    assert push().push_id == 2
+    assert store.size(bundle(A).key) == 1
+    with deletion.required(backend):
+        pass
+    assert store.size(bundle(A).key) == 1
 
 
 def test_one_at_a_time(catalog, monkeypatch):

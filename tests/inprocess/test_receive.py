@@ -15,7 +15,7 @@ from helpers.world import Server, World
 from mercurial import changegroup, hg, ui as uis
 
 from hgext_headless import timings
-from hgext_headless.bundles import check_received, check_written, write_checked
+from hgext_headless.bundles import check, write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
 from hgext_headless.model import Bundle
@@ -258,9 +258,9 @@ def test_what_packing_leaves_out(received, forged, nodes, tmp_path, lost):
     path.write_bytes(b'HG10UN' + body + changegroup.closechunk())
     bundle = Bundle('', 0, '', nodes['d'], (nodes['public'],), stack)
     words = 'does not have the changesets' if lost == 'changeset' else 'is not in the bundle'
-    found = pytest.raises(check_received.Unfit, match=words) if lost else contextlib.nullcontext()
+    found = pytest.raises(check.Unfit, match=words) if lost else contextlib.nullcontext()
     with quarantine.opened(received(forged)) as opened, found:
-        check_written.check(opened.overlay, bundle, str(path), opened.checked)
+        check.check_written(opened.overlay, bundle, str(path), opened.checked)
 
 
 def test_a_second_changegroup(received, forged):
@@ -275,13 +275,13 @@ def test_written_alone(received, forged, nodes, pushed, tmp_path):
         folder = tmp_path / 'written'
         folder.mkdir()
         whole = Stack((nodes['a'], nodes['d']), (nodes['public'],))
-        bundle, _path, changesets = write_checked.written(
+        bundle, _path, changesets = write.write_checked(
             opened.overlay, repo, 'try', whole, str(folder)
         )
         assert bundle.nodes == whole.nodes and len(changesets) == 2
         part = Stack((nodes['d'],), (nodes['a'],))
         with pytest.raises(Corrupt, match=f'draft {nodes["d"].hex()}'):
-            write_checked.written(opened.overlay, repo, 'try', part, str(folder))
+            write.write_checked(opened.overlay, repo, 'try', part, str(folder))
         more = Stack((nodes['d'],), (nodes['public'],))
         with pytest.raises(Corrupt, match='does not hold the changesets that it should'):
-            write_checked.written(opened.overlay, repo, 'try', more, str(folder))
+            write.write_checked(opened.overlay, repo, 'try', more, str(folder))

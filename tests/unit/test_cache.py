@@ -58,6 +58,23 @@ class Used:
         return self.folder / object_keys.digest(key_of(content))
 
 
+def test_what_others_put_there(tmp_path):
+    """Neither a link to a file of this user is followed, nor a pipe waited for."""
+    used = Used(tmp_path)
+    used.get(CONTENTS[0])
+    copy = tmp_path / 'copy'
+    copy.write_bytes(CONTENTS[0])
+    entry = used.entry(CONTENTS[0])
+    for put in (lambda: entry.symlink_to(copy), lambda: os.mkfifo(entry)):
+        entry.unlink()
+        put()
+        used.store.asked.clear()
+        used.cached.get(key_of(CONTENTS[0]), str(used.out))
+        assert used.store.asked == [key_of(CONTENTS[0])]
+        assert used.out.read_bytes() == CONTENTS[0]
+        assert entry.is_file() and not entry.is_symlink()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(CONTENTS), max_size=25))
 def test_what_was_used_last_stays(wanted):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
-from hgext_headless.errors import Temporary
+from hgext_headless.errors import Misconfigured, Temporary
 from hgext_headless.lifecycle import store_rights
-from hgext_headless.store import object_keys
+from hgext_headless.store import Undeleted, object_keys
 from hgext_headless.store.files import FileStore
 
 
@@ -32,7 +33,7 @@ def backend(tmp_path):
 
 def objects(backend) -> list[str]:
     backend.store.refused = ()
-    return [o.key for o in backend.store.objects('try/') if object_keys.is_key(o.key)]
+    return [o.key for o in backend.store.objects('try/')]
 
 
 def test_all(backend):
@@ -52,9 +53,34 @@ def test_missing(backend, verb, right):
 
 
 def test_may_not_delete(backend):
-    """As a push server by its policy: no error, and gc finds the object."""
-    backend.store.refused = ('delete',)
+    """As a push server by its policy: no error. What is left has a place of its own."""
+    backend.store.delete = lambda keys: [Undeleted(key, 'AccessDenied', True) for key in keys]
     assert not store_rights.check(backend)
     [key] = objects(backend)
+    assert not object_keys.is_key(key) and not object_keys.is_foreign('try', key)
+    assert object_keys.is_foreign('try', 'try/README')
     shutil.rmtree(backend.store.local_path('try'))
-    assert key.startswith('try/')
+
+
+def test_what_a_refusal_to_delete_is(backend):
+    """Only a denial is a right that a push server does not need."""
+    backend.store.delete = lambda keys: [Undeleted(key, 'NotImplemented: no') for key in keys]
+    with pytest.raises(Misconfigured, match='does not delete objects: NotImplemented: no'):
+        store_rights.check(backend)
+    backend.store.refused = ('delete',)
+    with pytest.raises(Temporary, match='refuses the credentials'):
+        store_rights.check(backend)
+
+
+def test_overwriting_store(backend):
+    """It takes conditional writes, and does not look at the condition."""
+
+    def put(key, path):
+        target = backend.store._path(key)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(path, target)
+
+    backend.store.put = put
+    with pytest.raises(Misconfigured, match='ignores If-None-Match'):
+        store_rights.check(backend)
+    assert objects(backend) == []

@@ -22,7 +22,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     with ui.formatter(b'headless-verify', hgcompat.formatter_options(opts)) as fm:
         report = Report(fm, bool(opts['repair']))
         full, force = bool(opts['full']), bool(opts['force'])
-        bundles.check(ui, repo, backend, report, since, full, force)
+        bundles.check_all(ui, repo, backend, report, since, full, force)
         pushes.check(ui, repo, backend, report, since, full)
         public_history.check(ui, repo, backend, report, since, full)
         outcome = b'all is well'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import tempfile
 import time
@@ -14,12 +13,11 @@ from mercurial.node import hex
 
 from ... import hgcompat
 from ...backend import Backend
-from ...bundles import ancestry, check_received, facts, overlay as overlays
-from ...bundles.overlay import FOLDER_PREFIX
+from ...bundles import ancestry, check, facts, overlay as overlays
 from ...catalog import bundle_rows, consistency, expiry
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
-from ...lifecycle import deletion, drop_drafts, upload
+from ...lifecycle import deletion, drop_drafts, obliterated, upload
 from ...model import Bundle
 from ...store import Object, object_keys
 from .. import cli, parallel, rebuild
@@ -56,7 +54,7 @@ class Examined(NamedTuple):
     findings: list[Finding]
 
 
-def check(
+def check_all(
     ui: Any,
     repo: Any,
     backend: Backend,
@@ -73,7 +71,7 @@ def check(
     many = backend.catalog.read(bundle_rows.count, since) > _MANY
     count = min(_MOST, 2 * parallel.processes(ui)) if many else 1  # they wait for the store, too
     # Other processes may be killed: their folders are in this one.
-    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+    with overlays.scratch() as folder:
 
         def examine(prefix: str) -> Examined:
             return _Examiner(ui, repo, repo.headless, folder, since, full).under(prefix)
@@ -94,6 +92,7 @@ def check(
         else:
             for examined in found():
                 telling.tell(examined)
+    telling.tell_removed()
     if full and since is None:
         telling.tell_foreign()
 
@@ -158,7 +157,7 @@ class _Examiner:
         except _Missing:
             text = b'the object is not in the store'
             examined.broken.append(Broken(row, text, missing=True))
-        except (_Strange, check_received.Unfit) as exc:
+        except (_Strange, check.Unfit) as exc:
             text = hgcompat.to_bytes(str(exc))
             examined.findings.append(Finding(b'object', hgcompat.to_bytes(row.key), text))
         finally:
@@ -195,18 +194,12 @@ class _Examiner:
             # Dropping the bundle does not repair this: the object is intact.
             text = b'its rows name %d changesets, and not the %d that it has'
             return [Finding(b'bundle', key, text % (len(rows), len(held)))]
-        path = os.path.join(folder, 'overlay.hg')
-        overlays.write(self._ui, [layer], path)
-        with check_received.misses():
-            overlay = overlays.lay(self._repo, path)
-            try:
-                found = [
-                    differences(changeset, facts.of_changelog(overlay, changeset.node), key)
-                    for changeset in rows
-                ]
-                bases = ancestry.bases(overlay.changelog, held)
-            finally:
-                overlay.close()
+        with check.misses(), overlays.laid(self._repo, [layer], folder) as overlay:
+            found = [
+                differences(changeset, facts.of_changelog(overlay, changeset.node), key)
+                for changeset in rows
+            ]
+            bases = ancestry.bases(overlay.changelog, held)
         if ([row.head], sorted(row.bases)) != (held[-1:], bases):
             # By a link, clients would get the bundle without what it builds on.
             text = b'its row names another head, or other bases, than it has'
@@ -263,10 +256,37 @@ class _Telling:
         for finding in examined.findings:
             self._report.problem(*finding)
 
+    def tell_removed(self) -> None:
+        """Report drafts that were removed for good, and could come back."""
+        unrecorded, unnoted = obliterated.differences(self._backend)
+        for node in sorted(unrecorded):
+            self._report.problem(
+                b'obliterated',
+                hex(node),
+                b'was removed for good, and the database does not know it: run headless-rebuild',
+                functools.partial(self._record_removed, node),
+            )
+        for node in sorted(unnoted):
+            self._report.problem(
+                b'obliterated',
+                hex(node),
+                b'was removed for good, and the store has no note of it',
+                functools.partial(self._note_removed, node),
+            )
+
+    def _record_removed(self, node: bytes) -> bool:
+        obliterated.record(self._backend, {node})
+        return True
+
+    def _note_removed(self, node: bytes) -> bool:
+        obliterated.note(self._backend, node)
+        return True
+
     def tell_foreign(self) -> None:
         """Report objects with the repository's prefix whose keys are not those of bundles."""
-        for found in self._backend.store.objects(f'{self._backend.settings.repository}/'):
-            if not object_keys.is_key(found.key):
+        name = self._backend.settings.repository
+        for found in self._backend.store.objects(f'{name}/'):
+            if object_keys.is_foreign(name, found.key):
                 self._report.problem(
                     b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
                 )
@@ -278,6 +298,7 @@ class _Telling:
                 return True  # the object is there again
             candidates, planned = self._planned(row)
             drop_drafts.carry_out(self._repo, self._backend, deleter, candidates, planned)
+            cli.tell_undeleted(self._ui, deleter)
         return True
 
     def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop_drafts.Plan]:

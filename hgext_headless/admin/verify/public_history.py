@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 from ... import hgcompat
 from ...backend import Backend
 from ...bundles import overlay as overlays
-from ...bundles.overlay import FOLDER_PREFIX
 from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
 from ...history import append, place as places
@@ -83,7 +81,7 @@ def _content(backend: Backend, entry: LogEntry, full: bool) -> bytes:
         if not full:
             same = backend.store.sha256(key) == object_keys.digest(key)
             return b'' if same else b'the object is not what its name says'
-        with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+        with overlays.scratch() as folder:
             overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))
     except Corrupt as exc:
         return hgcompat.to_bytes(str(exc))

@@ -232,6 +232,7 @@ def upgrade() -> None:
         Column('key', String(255), nullable=False),
         Column('since', BigInteger, nullable=False),
         Column('deleted', Boolean, nullable=False),
+        Column('refused', Boolean, nullable=False),
         _of_repository('pending_deletions'),
         PrimaryKeyConstraint('repository_id', 'key', name='pk_pending_deletions'),
     )

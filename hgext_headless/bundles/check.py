@@ -1,4 +1,6 @@
-"""Check what a bundle brought, laid over the repository. Nothing its sender says is trusted.
+"""Check what a push brought, laid over the repository, and the bundles that are written for it.
+
+Nothing that its sender says is trusted.
 
 Packing relies on the files that changesets list, and on the changeset that each revision names
 (its linknode, ``hg help internals.changegroups``). If either is false, content is lost.
@@ -11,12 +13,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import error
+from mercurial import error, exchange
 from mercurial.node import nullid, nullrev
 
 from .. import hgcompat
 from ..errors import Refused
-from ..model import Changeset
+from ..model import Bundle, Changeset
 from . import changegroups, facts
 from .overlay import Layer
 
@@ -203,3 +205,29 @@ class _Check:
             elif entry.link != owner:
                 offset = hgcompat.link_offset(unpacker.tell(), entry)
                 self.misnamed.append(Misnamed(offset, owner))
+
+
+def check_written(overlay: Any, bundle: Bundle, path: str, checked: Checked) -> None:
+    """Raise `Unfit` if a bundle's file lacks a revision that its changesets introduced.
+
+    Revisions that came with ancestors of its bases may be absent.
+    """
+    with open(path, 'rb') as file:
+        unpacker = exchange.readbundle(overlay.ui, file, hgcompat.to_bytes(path))
+        unpacker.changelogheader()
+        if [entry.node for entry in hgcompat.deltas(unpacker)] != list(bundle.nodes):
+            raise Unfit('the bundle that was written does not have the changesets of the push')
+        unpacker.manifestheader()
+        there = {b'': {entry.node for entry in hgcompat.deltas(unpacker)}}
+        for name in changegroups.file_groups(unpacker):
+            there[name] = {entry.node for entry in hgcompat.deltas(unpacker)}
+    changelog = overlay.changelog
+    below = [changelog.rev(base) for base in bundle.bases]
+    for node in bundle.nodes:
+        for name, revision in checked.introduced[node].items():
+            if revision in there.get(name, ()):
+                continue
+            storage = overlay.file(name) if name else overlay.manifestlog.getstorage(b'')
+            origin = storage.linkrev(storage.rev(revision))
+            if not any(changelog.isancestorrev(origin, base) for base in below):
+                raise Unfit(f'revision {revision.hex()[:12]} is not in the bundle that was written')
