@@ -24,16 +24,7 @@ import sqlalchemy
 from mercurial import encoding as hgencoding
 from sqlalchemy import event
 
-from hgext_headless.catalog import (
-    encoding,
-    engine,
-    migrate,
-    names,
-    pushlog,
-    schema,
-    search,
-    words,
-)
+from hgext_headless.catalog import encoding, engine, migrate, names, pushlog, schema, search
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.model import Changeset, Selection
 
@@ -205,7 +196,7 @@ def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, A
     )
 
     def searched(text: str, author: str = '', page: int = 1, **kwargs: Any):
-        asked, by = (tuple(words.split(t.encode())) for t in (text, author))
+        asked, by = (tuple(search.split(t.encode())) for t in (text, author))
         selection = Selection(upto=pushes, words=asked, author=by, **kwargs)
         found = read(search.matching, selection, 10, 10 * (page - 1))
         return read(pushlog.nodes_of, [entry.push_id for entry in found])
@@ -231,7 +222,7 @@ def worst(catalog: Catalog, pushes: int) -> Iterator[tuple[str, Any]]:
     """What takes a time that grows with how many changesets have the words."""
 
     def searched(text: str, author: str = '', page: int = 1):
-        asked, by = (tuple(words.split(t.encode())) for t in (text, author))
+        asked, by = (tuple(search.split(t.encode())) for t in (text, author))
         selection = Selection(upto=pushes, words=asked, author=by)
         return catalog.read(search.matching, selection, 10, 10 * (page - 1))
 

@@ -1,15 +1,16 @@
 """The catalog: all SQL, for Postgres and for SQLite. One file for each subject:
 
 - `schema`, `migrate`, ``migrations``: the tables
-- `engine`: connections, deadlines, errors; `lease`: a lock that expires
+- `engine`: connections, deadlines, errors
+- `coordination`: a lock that expires; wake waiting processes
 - `batching`, `encoding`: many rows at once, lists in a column
 - `session`: a transaction about one repository; `catalog`: sessions for the other packages
 - `record`: write a push; `imports`, `pushlog_import`: write what is imported
 - `drafts`, `names`, `roots`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
-- `search`, `words`: pushes by the words of their changesets
+- `search`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
-- `public_log`: public history, for all servers; `notifications`: wake waiting processes
+- `public_log`: public history, for all servers
 - `usage`: what one user has pushed and stored, for limits
 - `expiry`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what
   is left of both

@@ -12,7 +12,7 @@ import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
 from ..errors import Temporary
-from . import engine, lease, notifications
+from . import coordination, engine
 from .session import Session
 
 P = ParamSpec('P')
@@ -68,14 +68,14 @@ class Catalog:
         if path is not None:
             locked = engine.file_lock(path)
         else:
-            locked = lease.exclusive(self._database, f'{self._repository} {name}')
+            locked = coordination.exclusive(self._database, f'{self._repository} {name}')
         with locked as lock:
             yield lock
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[notifications.Wait]:
-        """Do what `notifications.listening` does."""
-        with notifications.listening(self._database) as wait:
+    def listening(self) -> Iterator[coordination.Wait]:
+        """Do what `coordination.listening` does."""
+        with coordination.listening(self._database) as wait:
             yield wait
 
     def impatient(self) -> Catalog:

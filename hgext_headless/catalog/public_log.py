@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Published
-from . import bundle_rows, deletions, encoding, notifications
+from . import bundle_rows, coordination, deletions, encoding
 from .batching import batches, clock, ensure_repository, insert_new, lock, upsert
 from .schema import (
     PUBLIC,
@@ -179,7 +179,7 @@ def log(session: Session, published: Published, now: int, stored_again: Deletion
     lock(session.connection, owner)
     deletions.check(session.connection, owner, published.keys, stored_again)
     append(session, owner, published, now)
-    notifications.send(session)
+    coordination.send(session)
 
 
 def replace(

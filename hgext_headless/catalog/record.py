@@ -14,11 +14,11 @@ from . import (
     bans,
     bookmarks,
     bundle_rows,
+    coordination,
     deletions,
     drafts,
     encoding,
     markers,
-    notifications,
     public_log,
     roots,
     search,
@@ -66,7 +66,7 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
         raise Temporary('a draft of this push was let go at this very moment')
     roots.record(session.connection, repository_id, [ids[node] for node in push.roots])
     if recorded.push_id is not None or push.published is not None:
-        notifications.send(session)
+        coordination.send(session)
     return replace(recorded, markers=new_markers)
 
 

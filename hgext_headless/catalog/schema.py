@@ -266,7 +266,7 @@ pending_deletions = Table(
     Column('refused', Boolean, nullable=False),
 )
 
-# Names of tasks that only one process at a time may do: see `lease`.
+# Names of tasks that only one process at a time may do: see `coordination`.
 leases = Table(
     'leases',
     metadata,

@@ -1,4 +1,4 @@
-"""Search pushes by words in the descriptions and authors of their changesets: see `words`.
+"""Search pushes by words in the descriptions and authors of their changesets.
 
 Postgres has an array of words for each changeset, and a GIN index; SQLite has a full-text
 table whose ``rowid`` is the changeset's id. Neither index has the order of pushes. So words of
@@ -8,6 +8,8 @@ The database deletes the words of a changeset with its row.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +18,7 @@ import sqlalchemy
 from sqlalchemy import and_, func, insert, literal, select
 
 from ..model import Changeset, Entry, Selection
-from . import pushlog, words
+from . import pushlog
 from .batching import batches, insert_new
 from .schema import changeset_words, push_changesets, sqlite_changeset_words
 from .session import Session
@@ -27,6 +29,37 @@ _NEAR = 500
 _RARE = 5000
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
+
+
+#: Number of bytes of a description, or of an author, that are searched.
+MAX_TEXT = 16 * 1024
+#: Maximum length of a word in characters: Postgres limits the size of an index entry.
+_MAX_WORD = 64
+
+_WORD = re.compile(r'[^\W_]+')
+
+
+def split(text: bytes) -> list[str]:
+    """Return the words of ``text``, each once, in ASCII, for a database of any encoding."""
+    # Cut first: the time of normalization, and the length of its result, grow with the text.
+    decoded = text[:MAX_TEXT].decode('utf-8', 'replace')
+    folded = unicodedata.normalize('NFKC', decoded).casefold()
+    words = dict.fromkeys(word[:_MAX_WORD] for word in _WORD.findall(folded))
+    return [word.encode('ascii', 'backslashreplace').decode('ascii') for word in words]
+
+
+def terms(repository_id: int, words: Iterable[str], author: Iterable[str]) -> list[str]:
+    """Return the terms for ``words``, and for words of the author: ``7:word``, ``7@word``.
+
+    They have the repository's id, so that other repositories in the same database cost nothing.
+    """
+    return [f'{repository_id}:{w}' for w in words] + [f'{repository_id}@{w}' for w in author]
+
+
+def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[str]:
+    """Return all terms by which a changeset is found."""
+    names = split(author)
+    return terms(repository_id, dict.fromkeys([*split(description), *names]), names)
 
 
 def _is_postgres(connection: sqlalchemy.Connection) -> bool:
@@ -44,7 +77,7 @@ def record(
     connection: sqlalchemy.Connection, repository_id: int, brought: Iterable[tuple[int, Changeset]]
 ) -> None:
     """Write the words of changesets that were just inserted: pairs of id and changeset."""
-    found = {i: words.of_changeset(repository_id, c.author, c.description) for i, c in brought}
+    found = {i: of_changeset(repository_id, c.author, c.description) for i, c in brought}
     if not found:
         return
     if _is_postgres(connection):
@@ -74,7 +107,7 @@ def matching(session: Session, selection: Selection, limit: int, offset: int = 0
     owner = session.scalar(select(session.repository_id))
     if owner is None:
         return []
-    asked = words.terms(owner, selection.words, selection.author)
+    asked = terms(owner, selection.words, selection.author)
     needed = offset + limit
     found, is_all = _among_newest(session, selection, asked, _NEAR, needed)
     if len(found) < needed and not is_all:

@@ -18,7 +18,7 @@ import pytest
 from helpers.pgproxy import proxy
 from helpers.web import fetch
 
-from hgext_headless.catalog import catalog, engine, lease
+from hgext_headless.catalog import catalog, engine
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def two(make_server):
 
 
 def test_lease(two, monkeypatch):
-    monkeypatch.setattr(lease, 'LENGTH', 12)
+    monkeypatch.setattr(coordination, 'LENGTH', 12)
     one, other = two
 
     def until() -> int:

@@ -18,10 +18,10 @@ from hgext_headless.catalog import (
     bans,
     bookmarks,
     catalog as catalogs,
+    coordination,
     deletions,
     drafts,
     expiry,
-    lease,
     pushlog,
     record as catalog_record,
     roots,
@@ -385,4 +385,4 @@ def test_one_at_a_time(catalog, monkeypatch):
                 pass
     with deletion.opened(backend) as again:
         assert again is not None
-    assert lease.LENGTH > 30  # a process that sleeps no longer than this keeps it
+    assert coordination.LENGTH > 30  # a process that sleeps no longer than this keeps it

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from conftest import fresh
 
-from hgext_headless.catalog import engine, expiry, migrate, record, search, words
+from hgext_headless.catalog import engine, expiry, migrate, record, search
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.errors import Misconfigured
 from hgext_headless.model import Changeset, Push, Selection
@@ -47,7 +47,7 @@ def push(catalog: Catalog, *brought: Changeset, user: str = 'alice', date: int =
 
 def found(catalog: Catalog, text: bytes = b'', author: bytes = b'', limit: int = 10, **more):
     selection = Selection(
-        upto=10**9, words=tuple(words.split(text)), author=tuple(words.split(author)), **more
+        upto=10**9, words=tuple(search.split(text)), author=tuple(search.split(author)), **more
     )
     return [e.push_id for e in catalog.read(search.matching, selection, limit)]
 
@@ -79,8 +79,8 @@ def test_like_looking_at_all(database, monkeypatch):
             for push_id, texts in sorted(pushed.items(), reverse=True)
             if (user is None or users[push_id] == user)
             and any(
-                set(asked) <= {*words.split(text.encode()), *words.split(author)}
-                and set(names) <= set(words.split(author))
+                set(asked) <= {*search.split(text.encode()), *search.split(author)}
+                and set(names) <= set(search.split(author))
                 for text, author in texts
             )
         ]

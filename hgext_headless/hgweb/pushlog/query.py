@@ -13,7 +13,7 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import pushlog, search, session as sessions, words as wording
+from ...catalog import pushlog, search, session as sessions
 from ...model import Entry, Selection
 from ...wire import discovery
 from . import dates
@@ -186,7 +186,7 @@ def _words(params: Any, item: bytes) -> tuple[str, ...]:
     text = b' '.join(params.getall(item)).strip()
     if not text:
         return ()  # a form sends its empty fields too
-    found = tuple(wording.split(text))
+    found = tuple(search.split(text))
     if not found:
         raise _bad(b"%s has no word: '%s'", item, text)
     if len(found) > _MAX_WORDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hgext_headless.catalog import words
+from hgext_headless.catalog import search
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ from hgext_headless.catalog import words
     ],
 )
 def test_split(text, expected):
-    assert words.split(text) == expected
+    assert search.split(text) == expected
 
 
 def test_limits():
     """An index entry of Postgres is limited, and nobody reads the end of a long text."""
-    assert words.split(b'x' * 100_000) == ['x' * 64]
-    assert words.split('\U0001d538'.encode() * 100) == ['a' * 64]
+    assert search.split(b'x' * 100_000) == ['x' * 64]
+    assert search.split('\U0001d538'.encode() * 100) == ['a' * 64]
     many = b' '.join(b'w%d' % i for i in range(1_000_000))
-    assert len(words.split(many)) < 16_384
-    assert 'w0' in words.split(many)
+    assert len(search.split(many)) < 16_384
+    assert 'w0' in search.split(many)
 
 
 def test_of_changeset():
-    found = words.of_changeset(7, b'Al <al@x>', b'A fix by al')
+    found = search.of_changeset(7, b'Al <al@x>', b'A fix by al')
     assert found == ['7:a', '7:fix', '7:by', '7:al', '7:x', '7@al', '7@x']

@@ -1,7 +1,8 @@
-"""A lease on a name: a row that one process at a time has, on any number of servers.
+"""How processes on any number of servers agree: a lease on a name, and notifications.
 
-It is not an advisory lock of Postgres: behind PgBouncer's transaction pooling, a session of
-Postgres does not belong to one process.
+A lease is a row that one process at a time has. It is not an advisory lock of Postgres: behind
+PgBouncer's transaction pooling, a session of Postgres does not belong to one process.
+Notifications only wake: one may be lost, so whoever waits looks from time to time anyway.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from select import POLLIN, poll
 
 import sqlalchemy
 from sqlalchemy import delete, select, update
@@ -17,8 +20,9 @@ from sqlalchemy import delete, select, update
 from .. import hgcompat
 from ..errors import HeadlessError, Temporary
 from .batching import clock, upsert
-from .engine import Database, Lock
+from .engine import Database, Lock, clear_errors
 from .schema import leases
+from .session import Session
 
 #: Seconds after which the lease of a process that died on another machine is free.
 LENGTH = 60
@@ -77,3 +81,40 @@ def _take(connection: sqlalchemy.Connection, name: str, owner: str) -> bool:
         where=(leases.c.until < now) | (leases.c.owner == dead),
     )
     return connection.execute(statement.returning(leases.c.name)).first() is not None
+
+
+_CHANNEL = 'hgext_headless'
+
+#: Waits for a notification, at most the given number of seconds.
+Wait = Callable[[float], None]
+
+
+def send(session: Session) -> None:
+    """Wake the others once this transaction is committed."""
+    if session.connection.dialect.name == 'postgresql':
+        session.execute(sqlalchemy.select(sqlalchemy.func.pg_notify(_CHANNEL, session.repository)))
+
+
+@contextlib.contextmanager
+def listening(database: Database) -> Iterator[Wait]:
+    """Listen, on a separate connection. Raise `errors.Temporary` if that is lost."""
+    with clear_errors(), database.alone() as connection:
+        if connection.dialect.name != 'postgresql':
+            yield time.sleep
+            return
+        connection.exec_driver_sql(f'LISTEN {_CHANNEL}')
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+
+        def wait(seconds: float) -> None:
+            with clear_errors():
+                poller = poll()
+                poller.register(driver.fileno(), POLLIN)
+                if poller.poll(seconds * 1000):
+                    try:
+                        driver.poll()
+                    except driver.OperationalError as error:
+                        raise sqlalchemy.exc.OperationalError('LISTEN', None, error) from error
+                    driver.notifies.clear()
+
+        yield wait
