@@ -18,7 +18,7 @@ import pytest
 from helpers.pgproxy import proxy
 from helpers.web import fetch
 
-from hgext_headless.catalog import catalog, engine
+from hgext_headless.catalog import catalog, coordination, engine
 
 
 @pytest.fixture
