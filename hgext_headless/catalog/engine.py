@@ -27,8 +27,8 @@ _DURABLE = (
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 _HINT = 'run "hg admin::headless-init"'
-#: The message of the server, without the address that libpq puts before it.
-_SAID = re.compile(r'(?:FATAL|ERROR|PANIC):\s+([ -~]+)')
+#: Maximum length of what the database said: an error has 255 bytes.
+_LONGEST_SAID = 150
 
 
 class NoSchema(Misconfigured):
@@ -251,28 +251,76 @@ def schema_revision(connection: sqlalchemy.Connection) -> str | None:
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Convert the driver's errors to our own, without passwords."""
+    """Convert the driver's errors to our own, with what it said, which has no password."""
     try:
         yield
     except HeadlessError:
         raise
-    except (exc.OperationalError, exc.InterfaceError) as error:
-        text = str(error.orig).strip()
-        if any(sign in text for sign in ('password', 'role "', 'authentication', 'pg_hba')):
-            raise Temporary('the database refuses the credentials of this server') from error
-        if 'does not exist' in text:
-            raise Misconfigured('the database does not exist') from error
+    except exc.DBAPIError as error:
         code = getattr(error.orig, 'pgcode', None)
-        found = _SAID.search(text if code is None else f'ERROR: {text}')
-        said = f' ({found.group(1)[:200]})' if found else ''
-        kind = Unreachable if code is None or code.startswith('57P') else Temporary
-        raise kind(f'the database is not reachable or too slow{said}') from error
-    except exc.ProgrammingError as error:
-        if 'permission denied' in str(error.orig):
-            raise Misconfigured('the database role lacks a right on a table') from error
-        raise Misconfigured('the schema of the database does not fit this code') from error
+        kind, text = _failure(code, error)
+        said = _said(error.orig)
+        raise kind(f'{text} ({said})' if said else text) from error
     except exc.SQLAlchemyError as error:
         raise Temporary(f'the database failed ({type(error).__name__})') from error
+
+
+#: The beginnings of SQLSTATE codes, the longer ones first: kind, and what it means.
+_STATES: tuple[tuple[str, type[HeadlessError], str], ...] = (
+    ('25006', Temporary, 'the database is read-only'),
+    ('42501', Misconfigured, 'the database role lacks a right on a table'),
+    ('3D', Misconfigured, 'the database does not exist'),
+    ('28', Temporary, 'the database refuses the credentials of this server'),
+    ('42', Misconfigured, 'the schema of the database does not fit this code'),
+    ('57P', Unreachable, 'the database is not reachable or too slow'),
+    ('53', Temporary, 'the database is full'),
+    ('08', Unreachable, 'the database is not reachable or too slow'),
+    ('40', Temporary, 'the database is not reachable or too slow'),
+    ('55', Temporary, 'the database is not reachable or too slow'),
+    ('57', Temporary, 'the database is not reachable or too slow'),
+)
+#: Parts of what libpq, and SQLite, say where there is no SQLSTATE.
+_SIGNS: tuple[tuple[str, type[HeadlessError], str], ...] = (
+    (r'FATAL:  database ".*" does not exist', *_STATES[2][1:]),
+    (
+        r'authentication failed|no password supplied|FATAL:  role ".*" (does not exist|is not)'
+        r'|pg_hba\.conf',
+        *_STATES[3][1:],
+    ),
+    (
+        r'certificate|SSL was required|does not support SSL|definition of service|^invalid '
+        r'|sslmode',
+        Misconfigured,
+        'the database cannot be reached with these settings',
+    ),
+    (r'no such (table|column)', *_STATES[4][1:]),
+    (r'readonly database', *_STATES[0][1:]),
+    (r'disk is full', *_STATES[6][1:]),
+)
+
+
+def _failure(code: str | None, error: exc.DBAPIError) -> tuple[type[HeadlessError], str]:
+    """Return the kind of an error of the driver, and its text without what was said."""
+    if code is not None:
+        for state, kind, text in _STATES:
+            if code.startswith(state):
+                return kind, text
+        return Temporary, f'the database failed ({type(error.orig).__name__})'
+    for sign, kind, text in _SIGNS:
+        if re.search(sign, str(error.orig)):
+            return kind, text
+    if isinstance(error, (exc.OperationalError, exc.InterfaceError)):
+        return Unreachable, 'the database is not reachable or too slow'
+    return Temporary, f'the database failed ({type(error.orig).__name__})'
+
+
+def _said(error: object) -> str:
+    """Return what libpq or the server said, on one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    # What follows an empty line, a hint or a detail is for a terminal.
+    first = [line for line in lines if line and not re.match(r'(LINE|HINT|DETAIL|\^|Is the)', line)]
+    text = '; '.join(first).encode('ascii', 'replace').decode('ascii')
+    return text if len(text) <= _LONGEST_SAID else f'{text[: _LONGEST_SAID - 3]}...'
 
 
 def open_database(url: str, options: Options = DEFAULT_OPTIONS) -> Database:
@@ -327,7 +375,33 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql(f'{timeouts}; {_DURABLE}' if writes else timeouts)
 
+    # A server that was demoted keeps its connections: the next one may lead to its successor.
+    @event.listens_for(engine, 'handle_error')
+    def handle_error(context: sqlalchemy.ExceptionContext) -> None:
+        if getattr(context.original_exception, 'pgcode', None) == '25006':
+            context.is_disconnect = True
+
+    event.listen(engine, 'do_connect', _connect_in_turn)
     return engine
+
+
+def _connect_in_turn(dialect: Any, record: Any, args: Any, params: dict[str, Any]) -> Any:
+    """Try the hosts one after the other, each with a deadline of its own; an error names them.
+
+    libpq does so itself only where no callback waits. Return None for what is left to it.
+    """
+    hosts = str(params.get('host') or '').split(',')
+    if hosts == [''] or params.get('target_session_attrs') == 'prefer-standby':
+        return None
+    ports = str(params.get('port') or '').split(',')
+    said = []
+    for host, port in zip(hosts, ports * len(hosts) if len(ports) == 1 else ports):
+        try:
+            return dialect.connect(*args, **{**params, 'host': host, 'port': port or None})
+        except dialect.loaded_dbapi.OperationalError as error:
+            text = str(error).strip()
+            said.append(text if host in text else f'{host}: {text}')
+    raise dialect.loaded_dbapi.OperationalError('\n'.join(said))
 
 
 def _wait(connection: Any) -> None:

@@ -6,13 +6,16 @@ import gc
 import os
 import re
 import resource
+import socket
 import time
+from typing import Any
 
 import pytest
+import sqlalchemy
 from conftest import fresh
 
 from hgext_headless.catalog import engine
-from hgext_headless.errors import Temporary
+from hgext_headless.errors import HeadlessError, Temporary
 
 
 @pytest.fixture
@@ -46,6 +49,102 @@ def test_high_descriptor(database, many_files):
     with database.reading() as connection:
         assert connection.connection.dbapi_connection.fileno() >= 1024
         assert connection.exec_driver_sql('SELECT 1').scalar() == 1
+
+
+def said(url: str, *statements: str) -> str:
+    """The line of the error of connecting, or of one of the statements."""
+    database = engine.open_database(url, engine.Options(connect_timeout=2))
+    with pytest.raises(HeadlessError) as raised, database.writing() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    database._engine.dispose()
+    return raised.value.line()
+
+
+def test_what_was_said(world, services):
+    """What SQLSTATE or libpq says decides, and is passed on, without a password."""
+    url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
+    whole = sqlalchemy.make_url(url)
+
+    def with_(**parts: str) -> str:
+        changed = whole.set(password='s3cret', **parts)
+        return changed.render_as_string(hide_password=False)
+
+    with sqlalchemy.create_engine(url).connect() as connection:
+        connection.exec_driver_sql('DROP ROLE IF EXISTS headless_limited')
+        connection.exec_driver_sql('CREATE ROLE headless_limited LOGIN CONNECTION LIMIT 0')
+        connection.commit()
+    for line, start, words in (
+        (said(with_(username='nobody')), 'temporary: the database refuses the cred', '"nobody"'),
+        (said(with_(database='none')), 'misconfigured: the database does not exist', '"none"'),
+        (
+            said(with_(username='headless_limited')),
+            'temporary: the database is not reachable or too slow',
+            'too many connections for role "headless_limited"',
+        ),
+        (
+            said('postgresql+psycopg2://x:s3cret@none.invalid/y'),
+            'temporary: the database is not reachable',
+            'none.invalid',
+        ),
+        (
+            said('postgresql+psycopg2://x:s3cret@127.0.0.1:1/y'),
+            'temporary: the database is not reachable',
+            '127.0.0.1: Connection refused',
+        ),
+        (
+            said('postgresql+psycopg2://x:s3cret@/y?service=none'),
+            'misconfigured: the database cannot be reached with these settings',
+            'definition of service "none" not found',
+        ),
+        (
+            said(url, 'SET TRANSACTION READ ONLY', "INSERT INTO leases VALUES ('a', 'b', 1)"),
+            'temporary: the database is read-only',
+            'cannot execute INSERT in a read-only transaction',
+        ),
+        (
+            said(url, 'SET LOCAL ROLE headless_limited', 'SELECT * FROM pushes'),
+            'misconfigured: the database role lacks a right on a table',
+            'permission denied for table pushes',
+        ),
+        (
+            said(url, 'SELECT * FROM none'),
+            'misconfigured: the schema of the database does not fit this code',
+            'relation "none" does not exist',
+        ),
+    ):
+        assert line.startswith(f'headless: {start}') and words in line, line
+        assert 's3cret' not in line and len(line) <= 255
+
+
+def test_a_read_only_answer_ends_the_connection(database):
+    """A server that was demoted keeps its connections; the next one finds its successor."""
+    with database.writing() as connection:
+        first = connection.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+    with pytest.raises(Temporary, match='read-only'), database.writing() as connection:
+        assert connection.exec_driver_sql('SELECT pg_backend_pid()').scalar() == first
+        connection.exec_driver_sql('SET TRANSACTION READ ONLY')
+        connection.exec_driver_sql("INSERT INTO leases VALUES ('a', 'b', 1)")
+    with database.writing() as connection:
+        assert connection.exec_driver_sql('SELECT pg_backend_pid()').scalar() != first
+
+
+def test_a_host_that_is_dead(world, services):
+    """One that says nothing is passed, after its own deadline."""
+    url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
+    whole = sqlalchemy.make_url(url)
+    alive = whole.query.get('host') or f'{whole.host}:{whole.port or 5432}'
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        silent_port = silent.getsockname()[1]
+        hosts = (f'127.0.0.1:{silent_port}', str(alive))
+        query: dict[str, Any] = {**whole.query, 'host': hosts}
+        both = whole.set(host=None, port=None, query=query)
+        database = engine.open_database(
+            both.render_as_string(hide_password=False), engine.Options(connect_timeout=1)
+        )
+        with database.reading() as connection:
+            assert connection.exec_driver_sql('SELECT 1').scalar() == 1
+        database._engine.dispose()
 
 
 def test_deadline(world, services):
