@@ -29,7 +29,7 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b's3-region', None),
     (b'public', b'accept'),
     (b'max-push-size', b'1 GB'),
-    (b'user-variable', b'USER'),
+    (b'user-variable', [b'USER']),
     (b'bundle-url', None),
     (b'link-secret', None),
     (b'link-ttl', 3600),
@@ -119,7 +119,7 @@ class Settings:
     s3_region: str | None
     accept_public: bool
     max_push_size: int
-    user_variable: bytes
+    user_variables: tuple[bytes, ...]
     bundle_url: str | None
     link_secret: str | None
     link_ttl: int
@@ -180,7 +180,7 @@ def settings(repo: Any) -> Settings:
         s3_region=read.text(b's3-region'),
         accept_public=read.choice(b'public', ('accept', 'reject')) == 'accept',
         max_push_size=max_push_size,
-        user_variable=to_bytes(read.text(b'user-variable') or 'USER'),
+        user_variables=tuple(repo.ui.configlist(SECTION, b'user-variable')) or (b'USER',),
         bundle_url=read.url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH),
         link_secret=read.text(b'link-secret'),
         link_ttl=read.number(b'link-ttl', LINK_TTL),
@@ -364,12 +364,14 @@ def check_repository(repo: Any) -> None:
 def pusher(repo: Any, settings: Settings) -> str:
     """Return the name of the pushing user.
 
-    This is REMOTE_USER over http, otherwise the value of ``user-variable``.
+    This is REMOTE_USER over http, otherwise the value of the first variable of
+    ``user-variable`` that is set.
     """
     environ = repo.ui.environ
     if b'REQUEST_METHOD' in environ:
         return to_str(environ.get(b'REMOTE_USER') or b'anonymous')
-    return to_str(encoding.environ.get(settings.user_variable) or b'anonymous')
+    values = map(encoding.environ.get, settings.user_variables)
+    return to_str(next(filter(None, values), b'anonymous'))
 
 
 def wrong(item: bytes, why: str) -> Misconfigured:

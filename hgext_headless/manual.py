@@ -157,8 +157,9 @@ or ``store`` set.
     Maximum size of a push, decompressed. (default: ``1 GB``)
 
 ``user-variable``
-    Environment variable with the name of the pushing user, over ssh and by path.
-    Over http it is REMOTE_USER. (default: ``USER``)
+    Environment variables with the name of the pushing user, over ssh and by path:
+    the first that is set. Only the server may set them: sshd's AcceptEnv must name
+    none. Over http it is REMOTE_USER. (default: ``USER``)
 
 ``bundle-url``
     URL from which clients fetch bundles without a signature: a public bucket or a
