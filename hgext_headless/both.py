@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from mercurial import localrepo, wireprotoserver, wireprotov1server
+from mercurial import extensions, localrepo, wireprotoserver, wireprotov1server
 
 from . import hgcompat, manual, requirement
+from .errors import Misconfigured
 from .wire import discovery
+
+#: Server extensions of hg.mozilla.org that do harm in a headless repository, and which.
+_HARMFUL = {
+    'pushlog': 'would record pushes a second time, and has the same pages',
+    'vcsreplicator': 'would announce drafts to mirrors, which have none',
+}
 
 
 def setup_features(ui: Any, features: set[bytes]) -> None:
@@ -25,3 +32,15 @@ def install() -> None:
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
+
+
+def check_extensions(repo: Any) -> None:
+    """Raise `Misconfigured` if an extension is loaded that does harm in a headless repository."""
+    for name, _module in extensions.extensions(repo.ui):
+        key = hgcompat.to_str(name)
+        harm = _HARMFUL.get(key.rsplit('.', 1)[-1])
+        if harm is not None:
+            raise Misconfigured(
+                f'the extension {key} {harm}: write "{key} = !" below [extensions] in '
+                f'{hgcompat.to_str(repo.vfs.join(b"hgrc"))}'
+            )

@@ -96,6 +96,11 @@ def is_loaded(extension: bytes) -> bool:
     return True
 
 
+def is_enabled(ui: Any, extension: bytes) -> bool:
+    """Return whether an extension is loaded, and not disabled for the repository of ``ui``."""
+    return any(name == extension for name, _module in extensions.extensions(ui))
+
+
 def is_chg_server() -> bool:
     """Return whether this process is starting as the command server of chg (``chg(1)``).
 

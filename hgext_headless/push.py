@@ -28,7 +28,6 @@ from mercurial import (
 
 from . import backend, both, config, errors, hgcompat, lazy, requirement
 from .admin import commands
-from .bundles import overlay
 from .history import append
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 
@@ -83,6 +82,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if not config.participates(repo):
         return
     with errors.clear_errors():
+        both.check_extensions(repo)
         config.check_repository(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)
@@ -102,12 +102,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
             repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
     if hgcompat.is_chg_server():
         repo.headless.preload()  # it forks a process for each push
-    # A shell hook of the site may have started this hg, to look at the push.
-    path = quarantine.path_from_environment(
-        repo.root, encoding.environ.get(quarantine.VARIABLE, b'')
-    )
-    if path is not None:
-        overlay.become(repo, path)
+    quarantine.enter(repo, encoding.environ)
 
 
 def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:

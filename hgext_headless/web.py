@@ -100,6 +100,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if not config.participates(repo):
         return
     with errors.clear_errors():
+        both.check_extensions(repo)
         config.check_repository(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)

@@ -14,6 +14,7 @@ from ..catalog import diagnosis, public_log, runs, schema
 from ..errors import HeadlessError
 from ..history import append, place as places
 from ..lifecycle import store_rights
+from ..receive import hooks
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
 _CLOCK = 5
@@ -30,6 +31,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         doctor = _Doctor(repo, backend, fm)
         for check in (
             doctor.configuration,
+            doctor.serving,
+            doctor.hooks,
             doctor.hgrc,
             doctor.requirement,
             doctor.database,
@@ -76,6 +79,46 @@ class _Doctor:
         self._say(_OK, b'repository "%s", which %s' % (name, role))
         if self._settings.embedded_database:
             self._say(_WARNING, b'the embedded database is for one server: set headless.database')
+
+    def serving(self) -> None:
+        """What pushers and pullers of a push server may miss, over ssh above all."""
+        if not self._takes_pushes:
+            return
+        if not hgcompat.is_enabled(self._repo.ui, b'hgext_headless.web'):
+            self._say(
+                _WARNING,
+                b'a pull from this server finds no drafts: load hgext_headless.web too, unless '
+                b'people pull from another one',
+            )
+        elif self._settings.link_base is None:
+            self._say(
+                _WARNING,
+                b'headless.link-base is not set: over ssh, pushes are not told the URL of their '
+                b'page, and pulls get drafts inline',
+            )
+
+    def hooks(self) -> None:
+        """What a push of drafts cannot give hooks: it opens no transaction."""
+        if not self._takes_pushes:
+            return
+        ui = self._repo.ui
+        for name, command in ui.configitems(b'hooks'):
+            if name in hooks.OWN or name.split(b'.')[0] not in hooks.NAMES:
+                continue
+            if hooks.is_python(command):
+                if b'txn' in name.split(b'.')[0]:
+                    self._say(
+                        _WARNING, b'%s: repo.currenttransaction() is None in a push' % name
+                    )
+            elif b'HG_PENDING' in command:
+                self._say(
+                    _WARNING,
+                    b'%s: HG_PENDING is not set; an hg that loads the extensions sees the push '
+                    b'by HG_HEADLESS_QUARANTINE' % name,
+                )
+        for item in (b'hook-track-tags', b'single-head-per-branch'):
+            if ui.configbool(b'experimental', item):
+                self._say(_WARNING, b'experimental.%s has no effect on drafts' % item)
 
     def hgrc(self) -> None:
         """Whoever can read it knows the password of the database and the key of the links."""

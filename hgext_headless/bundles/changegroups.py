@@ -7,10 +7,11 @@ concatenated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
-from mercurial import changegroup, error, pathutil
+from mercurial import changegroup, error, mdiff, pathutil
+from mercurial.node import nullid
 
 from .. import hgcompat
 from ..errors import Refused
@@ -130,6 +131,25 @@ def spliced(layers: Iterable[Any]) -> Iterator[bytes]:
         yield from _file_header(name)
         yield from _merged_group(_at_offsets(offsets[name]))
     yield changegroup.closechunk()
+
+
+def reordered(
+    file: BinaryIO, changesets: Iterable[hgcompat.Delta], text: Callable[[bytes], bytes]
+) -> Iterator[bytes]:
+    """Yield the chunks of the changegroup 02 in ``file``, its changelog in another order.
+
+    ``changesets`` are the entries of its changelog, parents first; ``text`` returns the text of
+    one by its node. Each is written whole, because its delta base may come after it.
+    """
+    for entry in changesets:
+        content = text(entry.node)
+        delta = mdiff.trivialdiffheader(len(content)) + content
+        yield from entry._replace(base=nullid, delta=delta).chunks()
+    yield changegroup.closechunk()
+    unpacker = unpack(file, b'02')
+    unpacker.changelogheader()
+    hgcompat.skip_group(unpacker)
+    yield from iter(lambda: file.read(1 << 20), b'')
 
 
 def _at_offsets(offsets: Iterable[tuple[Any, int]]) -> Iterator[Any]:

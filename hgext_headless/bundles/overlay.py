@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -17,14 +18,17 @@ from mercurial import (
     changegroup,
     error,
     exchange,
+    extensions,
     localrepo,
     manifest,
+    phases,
     ui as uimod,
     util,
+    vfs as vfsmod,
 )
 
 from .. import hgcompat
-from ..errors import Corrupt, Temporary
+from ..errors import Corrupt, Misconfigured, Temporary
 from ..model import Bundle
 from ..store import Source, object_keys
 from . import changegroups, shared_index
@@ -185,7 +189,31 @@ class _Manifests(manifest.manifestlog):  # type: ignore[misc]
         return super().get(tree, node, verify)
 
 
-class _Overlay(bundlerepo.bundlerepository):  # type: ignore[misc]
+class _Unwritable(vfsmod.readonlyvfs):  # type: ignore[misc]
+    """The caches of the repository below an overlay: its revisions are not theirs.
+
+    `vfs.readonlyvfs` raises an error that not all writers of caches expect.
+    """
+
+    def __call__(self, path: bytes, mode: bytes = b'rb', *args: Any, **kwargs: Any) -> Any:
+        if mode not in (b'r', b'rb'):
+            raise PermissionError(errno.EACCES, 'an overlay is read-only', path)
+        return super().__call__(path, mode, *args, **kwargs)
+
+
+class _ReadOnly(bundlerepo.bundlerepository):  # type: ignore[misc]
+    """A bundle repository that changes nothing in the repository below it, and cannot lock it."""
+
+    def lock(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise error.LockUnavailable(errno.EACCES, 'an overlay is read-only', self.root, b'')
+
+    wlock = lock
+
+    def transaction(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise error.Abort(b'a push is not in the repository yet, and cannot be changed')
+
+
+class _Overlay(_ReadOnly):
     """A bundle repository that looks nodes up in the indexes of ``public``.
 
     ``public`` is another object for the same repository. `changelog` and `manifestlog` do what
@@ -274,6 +302,34 @@ def lay(repo: Any, path: str) -> Any:
     return overlay
 
 
+def set_up(overlay: Any, repo: Any) -> None:
+    """Let other extensions set up an overlay, as `hg.repository` does, for hooks in Python.
+
+    Also let it have what hooks have left on ``repo``, the repository itself. Raise
+    `errors.Misconfigured` if an extension cannot do it.
+    """
+    for name, module in extensions.extensions(overlay.ui):
+        setup = getattr(module, 'reposetup', None)
+        if setup is None or module.__name__.startswith('hgext_headless.'):
+            continue
+        try:
+            setup(overlay.ui, overlay)
+        except Exception as exc:
+            raise Misconfigured(
+                f'the extension {hgcompat.to_str(name)} cannot set up the quarantine of a push: '
+                f'{type(exc).__name__}: {exc}'
+            ) from exc
+    for name, value in vars(repo.unfiltered()).items():
+        # What a class has by the same name is a cache of what was read.
+        if not hasattr(type(overlay), name):
+            vars(overlay).setdefault(name, value)
+
+
+def publish(overlay: Any, nodes: Sequence[bytes]) -> None:
+    """Let ``nodes`` and their ancestors be public in an overlay. Nothing is written."""
+    phases.advanceboundary(overlay.unfiltered(), None, phases.public, nodes)
+
+
 def name_public_history(overlay: Any, public: Any) -> None:
     """Take tags, branch heads and ``tip`` of ``overlay`` from ``public``."""
     overlay.named_after = public
@@ -292,10 +348,12 @@ def become(repo: Any, path: bytes) -> None:
 
     This is what `bundlerepo.makebundlerepository` does with the repository that it opens.
     """
-    repo.__class__ = _class(bundlerepo.bundlerepository, repo.__class__)
+    repo.__class__ = _class(_ReadOnly, repo.__class__)
     _initialize(repo, path)
 
 
 def _initialize(repo: Any, path: bytes) -> None:
     url = b'bundle:%s+%s' % (util.expandpath(repo.root), path)
     bundlerepo.bundlerepository.__init__(repo, path, url, None)
+    repo.cachevfs = _Unwritable(repo.cachevfs)
+    repo.wcachevfs = _Unwritable(repo.wcachevfs)

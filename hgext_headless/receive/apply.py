@@ -11,13 +11,11 @@ from mercurial import bundle2, changegroup, discovery, phases
 from .. import hgcompat
 from ..bundles.markers import Raw
 from ..history import append
-from . import bookmarks
+from . import bookmarks, hooks
 from .incoming import Incoming
 from .partition import Divided
 
 _HOOKS = b'hooks'
-#: Hooks that `receive.hooks` runs, once for the whole push.
-_OURS = (b'prechangegroup', b'pretxnchangegroup', b'changegroup', b'incoming')
 
 
 @contextlib.contextmanager
@@ -32,7 +30,7 @@ def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
         return
     silenced = append.silenced()
     for name, _command in repo.ui.configitems(_HOOKS):
-        if name.split(b'.')[0] in _OURS:
+        if name.split(b'.')[0] in hooks.NAMES:
             silenced[_HOOKS, name] = b''
     with repo.ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
         yield repo

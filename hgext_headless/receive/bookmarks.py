@@ -28,13 +28,15 @@ class Plan(NamedTuple):
     ``stored`` are changes to the database. ``applied`` are changes to the repository (None
     deletes), made before the database's. ``leaving`` are names to remove from the repository
     after the database's changes, so that no crash loses a bookmark. ``seen`` is what the
-    repository had for all names of the plan.
+    repository had for all names of the plan. ``changed`` is what users see of it: where a
+    bookmark was (None: nowhere), and where it is.
     """
 
     stored: list[BookmarkMove]
     applied: list[tuple[bytes, bytes | None]]
     leaving: list[bytes]
     seen: dict[bytes, bytes | None]
+    changed: dict[bytes, tuple[bytes | None, bytes | None]]
 
 
 def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
@@ -44,7 +46,7 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
     if a bookmark is not where the client expects it, `Refused`, and `errors.Temporary`.
     """
     asked = incoming.bookmarks
-    result = Plan([], [], [], {})
+    result = Plan([], [], [], {}, {})
     if not (asked or publishing):
         return result
     own = hgcompat.bookmarks(incoming.repo)
@@ -61,6 +63,8 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
         _check_name(incoming, name, node)
         result.seen[name] = own.get(name)
         old = rows.get(name)
+        if (was := own.get(name) or old) != node:
+            result.changed[name] = (was, node)
         if node is None or node in newly_public or has_node(node):
             if own.get(name) != node:
                 result.applied.append((name, node))

@@ -16,7 +16,7 @@ from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..catalog import bans, drafts, record as catalog_record, session as sessions
+from ..catalog import bans, drafts, record as catalog_record
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..history import append, place as places, unrecorded
 from ..history.place import Place
@@ -48,7 +48,7 @@ def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
                 for part in received:
                     parts.receive(push, op, part)
         with _captured(op):
-            push.hookargs = dict(op.hookargs or {})
+            push.hookargs = {b'bundle2': b'1', **(op.hookargs or {})}
             take(push)
 
 
@@ -92,33 +92,40 @@ def take(push: Incoming) -> None:
     changesets were added, they are in the repository.
     """
     stage = push.stages.stage
-    hooks = Hooks(push)
+    changes_anything = _changes_anything(push)
+    known = None
     if push.entries:
         unrecorded.record(push.repo, push.backend)
-        hooks.before()
+        known = _known(push, [entry.node for entry in push.entries])
+        quarantines.sort(push, known.stored)
         opened = quarantines.opened(push)
-    elif _changes_anything(push):
+    elif changes_anything:
         opened = quarantines.without_changesets(push)
     else:
         return
-    with push.stages.entering('quarantine', opened) as quarantine:
-        if push.entries:
-            hooks.enter_quarantine(quarantine.overlay, quarantine.url(), quarantine.nodes)
-            hooks.check()
-        hooks.before_keys()
-
+    hooks = Hooks(push)
+    with hooks.transaction(), push.stages.entering('quarantine', opened) as quarantine:
+        hooks.enter_quarantine(quarantine)
         divided = partition.divide(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
         divided_markers = markers.divide(push, divided.public)
+        hooks.before_close(divided, moves, divided_markers)
+
         changes_public = bool(divided.public or moves.applied or moves.leaving)
         to_log = append.is_kept(push.backend.settings) and changes_public
         to_record = to_log or bool(
             quarantine.changesets or moves.stored or moves.leaving or divided_markers.stored
         )
-        known = _known(push, quarantine, divided, to_log) if to_record else Known(set(), None)
+        if known is None:
+            known = _known(push, divided.public) if to_record else Known(set(), None)
+        place = None if isinstance(known.place, Temporary) else known.place
+        if to_log and isinstance(known.place, Temporary):
+            raise known.place
+        _check_limits(push, quarantine, divided, known)
+        held = known.stored.intersection(divided.draft_heads)
         with stage('pack'):
-            files = pack.bundles(push, quarantine, divided, known.held)
-            published, public_files = pack.public(push, quarantine, divided, moves, known.place)
+            files = pack.bundles(push, quarantine, divided, held)
+            published, public_files = pack.public(push, quarantine, divided, moves, place)
 
         with stage('store'):
             upload.put(push.backend, [*files, *public_files])
@@ -130,7 +137,7 @@ def take(push: Incoming) -> None:
             bookmarks=tuple(moves.stored),
             markers=tuple(divided_markers.stored),
             roots=tuple(divided.draft_roots),
-            held=tuple(sorted(known.held)),
+            held=tuple(sorted(held)),
             published=published,
             size=push.size,
         )
@@ -140,12 +147,12 @@ def take(push: Incoming) -> None:
         with unrecorded.noted(push.repo, divided.public, row.user, row.date), holding:
             with stage('repository'):
                 apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
+            hooks.applied(divided.public)
             if to_record:
                 recorded = _recorded(push, row, [*files, *public_files], moves)
 
-        report(push, recorded)
-        hooks.after_keys()
-        hooks.after(recorded.nodes)
+        report(push, recorded, bool(divided.drafts))
+        hooks.after(recorded.nodes, recorded.markers + len(divided_markers.applied))
 
 
 def _changes_anything(push: Incoming) -> bool:
@@ -155,49 +162,46 @@ def _changes_anything(push: Incoming) -> bool:
     return bool(push.public_heads or push.bookmarks or push.markers)
 
 
-def _check_limits(
-    push: Incoming, session: sessions.Session, quarantine: Quarantine, divided: partition.Divided
-) -> None:
-    settings = push.backend.settings
-    if settings.has_limits and quarantine.changesets:
-        new = len(divided.drafts) - len(drafts.known(session, divided.drafts))
-        if new or divided.public:
-            user = config.pusher(push.repo, settings)
-            user_limits.check(session, settings, user, push.size, new)
-
-
 class Known(NamedTuple):
     """What the database knows before a push is stored.
 
-    ``held`` are the draft heads that are in a stored bundle already. ``place`` is where the
-    repository stands in the log of public history; None if that is not needed.
+    ``stored`` are those of its changesets that are stored drafts. ``place`` is where the
+    repository stands in the log of public history; None if that has not begun, or is not
+    needed; an error that matters only if the push changes public history.
     """
 
-    held: Collection[bytes]
-    place: Place | None
+    stored: set[bytes]
+    place: Place | Temporary | None
 
 
-def _known(
-    push: Incoming, quarantine: Quarantine, divided: partition.Divided, to_log: bool
-) -> Known:
-    """Ask the database before anything is stored: a push that cannot be recorded stores nothing.
+def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
+    """Ask the database about ``nodes``, the changesets of a push, before any hook is run.
 
-    ``to_log`` tells whether the push changes public history.
+    A push that cannot be recorded stores nothing.
     """
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
-        bans.refuse(session, {*quarantine.nodes, *divided.public})
+        bans.refuse(session, nodes)
         # A bundle has all draft ancestors of its changesets.
-        held = drafts.known(session, divided.draft_heads)
-        _check_limits(push, session, quarantine, divided)
+        stored = drafts.known(session, nodes)
+        place: Place | Temporary | None = None
         try:
             # Drafts too: what is missing in the log is added with the next push.
-            logged = append.is_kept(push.backend.settings)
-            place = places.find(push.repo, session) if logged else None
-        except Temporary:
-            if to_log:
-                raise
-            place = None
-    return Known(held, place)
+            if append.is_kept(push.backend.settings):
+                place = places.find(push.repo, session)
+        except Temporary as exc:
+            place = exc
+    return Known(stored, place)
+
+
+def _check_limits(
+    push: Incoming, quarantine: Quarantine, divided: partition.Divided, known: Known
+) -> None:
+    settings = push.backend.settings
+    new = len(set(divided.drafts) - known.stored)
+    if settings.has_limits and quarantine.changesets and (new or divided.public):
+        user = config.pusher(push.repo, settings)
+        with push.stages.stage('database'), push.backend.catalog.reading() as session:
+            user_limits.check(session, settings, user, push.size, new)
 
 
 def _recorded(
@@ -213,8 +217,8 @@ def _recorded(
         raise bookmarks.raced(exc) from exc
 
 
-def report(push: Incoming, recorded: Recorded) -> None:
-    """Tell the client what was stored, the push id, and the URL of its page."""
+def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
+    """Tell the client what was stored, the push id, and the URL of its page, if it is known."""
     status = push.ui.status
     if recorded.markers:
         # Mercurial's text.
@@ -229,8 +233,11 @@ def report(push: Incoming, recorded: Recorded) -> None:
     plural = b'changeset' if number == 1 else b'changesets'
     status(b'headless: stored %d %s as push %d\n' % (number, plural, recorded.push_id))
     base = hgcompat.request_base(push.ui) or push.backend.settings.link_base
-    page = b'pushloghtml?changeset=%s' % hex(recorded.nodes[-1])
-    status(b'headless: see %s\n' % (b'%s/%s' % (base.encode('utf-8'), page) if base else page))
+    if base:
+        page = b'pushloghtml?changeset=%s' % hex(recorded.nodes[-1])
+        status(b'headless: see %s/%s\n' % (hgcompat.to_bytes(base), page))
+    elif has_drafts and not hgcompat.is_enabled(push.ui, b'hgext_headless.web'):
+        status(b'headless: drafts cannot be pulled from here (hgext_headless.web is not loaded)\n')
 
 
 def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:

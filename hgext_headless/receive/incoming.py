@@ -27,6 +27,8 @@ class Incoming:
     """One push while it is received.
 
     ``layer`` is the changegroup's file, and ``entries`` are its changelog entries, in order.
+    `quarantine.sort` puts them in another one: ``is_sorted`` tells whether the file has it, and
+    ``new`` are the nodes of those that are new to this server, the last ones.
     ``public_heads`` are nodes that the client names public. ``bookmarks`` maps names to nodes
     (None deletes); ``expected`` maps a bookmark's name to nodes: the client expects it
     at one of them. ``checks`` are the client's assumptions about public history: callables that
@@ -47,6 +49,8 @@ class Incoming:
         self.folder = folder
         self.stages = stages
         self.entries: list[hgcompat.Delta] = []
+        self.new: list[bytes] = []
+        self.is_sorted = True
         self.layer: Layer | None = None
         self.size = 0
         self.public_heads: list[bytes] = []

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from mercurial.node import bin
+
 from .. import hgcompat
-from ..bundles import check, overlay as overlays
+from ..bundles import changegroups, check, overlay as overlays
 from ..bundles.overlay import Layer
 from ..catalog import drafts as catalog_drafts
 from ..errors import Refused
@@ -20,19 +22,30 @@ from .incoming import Incoming
 
 #: The environment variable by which an hg that a shell hook starts finds the push.
 VARIABLE = b'HG_HEADLESS_QUARANTINE'
+#: That by which it knows which heads the push makes public.
+_PUBLIC = b'HG_HEADLESS_PUBLIC'
 
 
 class Quarantine:
     """The quarantine of a push.
 
-    ``overlay`` is the repository with the push laid over it, ``path`` the file of its bundle,
-    ``checked`` what the push brought.
+    ``overlay`` is the repository with the push laid over it, ``path`` the file of its bundle (empty
+    if there is none), ``checked`` what the push brought. ``new`` are those of its changesets
+    that this server does not have, neither in public history nor as stored drafts; they are the
+    last ones of the overlay.
     """
 
-    def __init__(self, overlay: Any, path: str, checked: check.Checked) -> None:
+    def __init__(
+        self,
+        overlay: Any,
+        path: str,
+        checked: check.Checked,
+        new: Sequence[bytes] = (),
+    ) -> None:
         self.overlay = overlay
         self.path = path
         self.checked = checked
+        self.new = new
 
     @property
     def changesets(self) -> list[Changeset]:
@@ -44,18 +57,55 @@ class Quarantine:
         """The nodes of `changesets`."""
         return [changeset.node for changeset in self.changesets]
 
-    def url(self) -> bytes:
-        """Return the URL of the quarantine, in Mercurial's form for bundle repositories."""
+    def url(self) -> bytes | None:
+        """Return the URL of the quarantine, in Mercurial's form for bundle repositories.
+
+        Return None if it has no file of its own.
+        """
+        if not self.path:
+            return None
         return b'bundle:%s+%s' % (self.overlay.root, hgcompat.to_bytes(self.path))
 
 
-def path_from_environment(root: bytes, variable: bytes) -> bytes | None:
-    """Return the path of the bundle to lay over the repository at ``root``, or None.
+def enter(repo: Any, environ: Mapping[bytes, bytes]) -> None:
+    """Lay a push over ``repo``, if a shell hook of the site has started this hg to look at it."""
+    prefix = b'bundle:%s+' % repo.root
+    url = environ.get(VARIABLE, b'')
+    if url.startswith(prefix):
+        overlays.become(repo, url[len(prefix) :])
+        if public := environ.get(_PUBLIC):
+            overlays.publish(repo, [bin(node) for node in public.split()])
 
-    ``variable`` is the value of `VARIABLE`.
+
+def sort(incoming: Incoming, stored: Collection[bytes]) -> None:
+    """Put the changesets of a push that are ``stored`` drafts before the new ones.
+
+    A hook then sees as new what is new to this server, from the first new one to the tip. Raise
+    `Refused` if a parent is in neither the push nor public history: a client leaves out only
+    what it has in common with public history.
     """
-    prefix = b'bundle:%s+' % root
-    return variable[len(prefix) :] if variable.startswith(prefix) else None
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    brought: set[bytes] = set()
+    for entry in incoming.entries:
+        if entry.node in brought:
+            raise Refused(f'changeset {entry.node.hex()[:12]} is twice in the changegroup')
+        brought.add(entry.node)
+    old, new, present = [], [], set()
+    for entry in incoming.entries:
+        parents = (entry.p1, entry.p2)
+        for parent in parents:
+            if parent not in brought and not has_node(parent):
+                raise _unknown(parent)
+        # A server that lags may lack a public changeset that a stored draft builds on.
+        below = all(parent in present or has_node(parent) for parent in parents)
+        if below and (entry.node in stored or has_node(entry.node)):
+            old.append(entry)
+            present.add(entry.node)
+        else:
+            new.append(entry)
+    incoming.is_sorted = incoming.entries == old + new
+    incoming.entries = old + new
+    incoming.new = [entry.node for entry in new]
 
 
 @contextlib.contextmanager
@@ -65,11 +115,12 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
     Correct wrong linknodes. Raise `Refused` if a revision does not match its hash or is
     missing.
     """
-    layer = incoming.layer
-    assert layer is not None
-    _check_parents(incoming)
     path = os.path.join(incoming.folder, 'quarantine.hg')
     with check.misses():
+        if not incoming.is_sorted:
+            _write_sorted(incoming, path)
+        layer = incoming.layer
+        assert layer is not None
         overlay = _laid(incoming, layer, path)
         try:
             nodes = [entry.node for entry in incoming.entries]
@@ -86,9 +137,25 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
             overlay = _laid(incoming, layer, path)
     try:
         overlays.silence_outgoing_hooks(overlay.ui)
-        yield Quarantine(overlay, path, checked)
+        yield Quarantine(overlay, path, checked, incoming.new)
     finally:
         overlay.close()
+
+
+def _write_sorted(incoming: Incoming, path: str) -> None:
+    """Write the changegroup of a push anew, with its changesets in the order of the entries."""
+    received = incoming.layer
+    assert received is not None
+    overlay = _laid(incoming, received, path)
+    try:
+        written = Layer(os.path.join(incoming.folder, 'sorted.cg'), b'02')
+        text = overlay.changelog.revision
+        with open(received.path, 'rb') as source, open(written.path, 'wb') as out:
+            out.writelines(changegroups.reordered(source, incoming.entries, text))
+    finally:
+        overlay.close()
+    os.unlink(received.path)
+    incoming.layer = written
 
 
 def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
@@ -118,23 +185,6 @@ def without_changesets(incoming: Incoming) -> Iterator[Quarantine]:
     with overlays.opened(repo, backend.store, list(found.values())) as overlay:
         overlays.silence_outgoing_hooks(overlay.ui)
         yield Quarantine(overlay, '', nothing)
-
-
-def _check_parents(incoming: Incoming) -> None:
-    """Check that the parents of all changesets are in the push or in public history.
-
-    A client leaves out only what it has in common with public history.
-    """
-    has_node = incoming.repo.unfiltered().changelog.hasnode
-    brought: set[bytes] = set()
-    for entry in incoming.entries:
-        if entry.node in brought:
-            raise Refused(f'changeset {entry.node.hex()[:12]} is twice in the changegroup')
-        brought.add(entry.node)
-    for entry in incoming.entries:
-        for parent in (entry.p1, entry.p2):
-            if parent not in brought and not has_node(parent):
-                raise _unknown(parent)
 
 
 def _unknown(node: bytes) -> Refused:

@@ -172,6 +172,22 @@ def test_what_is_pulled_while_the_database_is_down(fleet, world):
         fleet.check_equal()
 
 
+#: An extension that kills its process as soon as the repository's own transaction is closed.
+DYING = """
+import os
+
+def reposetup(ui, repo):
+    class dying(repo.__class__):
+        def transaction(self, *args, **kwargs):
+            made = super().transaction(*args, **kwargs)
+            made.addpostclose(b'die', lambda tr: os.kill(os.getpid(), 9))
+            return made
+
+    if repo.local():
+        repo.__class__ = dying
+"""
+
+
 def test_push_that_died(fleet, world):
     """Between the repository and the database: what it added is found, and becomes the push that
     it was going to be."""
@@ -179,9 +195,10 @@ def test_push_that_died(fleet, world):
     node = alice.publish('one')
     alice.commit('draft')
     hgrc = (fleet.a.root / '.hg' / 'hgrc').read_text()
+    (world.folder / 'die.py').write_text(DYING)
     with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
-        file.write('[hooks]\ntxnclose.die = kill -9 $PPID\n')
-    alice.hg_fast('push', code=255)
+        file.write(f'[extensions]\ndie = {world.folder}/die.py\n')
+    alice.hg('push', code=255)
     (fleet.a.root / '.hg' / 'hgrc').write_text(hgrc)
     assert fleet.a.log('tip') == [f'{node} public']
     fleet.follow()
