@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mercurial import progress as hgprogress, scmutil
 from mercurial.utils import dateutil, procutil
 
 from .. import hgcompat
@@ -23,6 +24,8 @@ _NOTIFIED, _POLLING = 10, 1
 #: Seconds to wait after an error, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 30
 
+#: Seconds between two lines of `progress`.
+_EACH = 10
 #: Number of objects that are named.
 _FEW = 20
 
@@ -88,8 +91,33 @@ def show_rate(ui: Any) -> None:
 
 
 def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
-    """Return Mercurial's progress bar, a context manager."""
-    return ui.makeprogress(topic, unit=unit, total=total)
+    """Return Mercurial's progress bar, a context manager.
+
+    Where there is no terminal for it, as in a log, it is a line each ten seconds.
+    """
+    if ui.quiet or hgprogress.shouldprint(ui):
+        return ui.makeprogress(topic, unit=unit, total=total)
+    return scmutil.progress(ui, _Lines(ui).update, topic, unit, total)
+
+
+class _Lines:
+    """Writes how far a command has got, from time to time."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self._last = time.monotonic()
+
+    def update(
+        self, topic: bytes, done: int | None, item: bytes, unit: bytes, total: int | None
+    ) -> None:
+        """Do what the callback of `scmutil.progress` does; ``done`` is None at the end."""
+        now = time.monotonic()
+        if done is None or now < self._last + _EACH:
+            return
+        self._last = now
+        of = b' of %d' % total if total else b''
+        # Not to stdout, which may be for programs.
+        self._ui.write_err(b'%s: %d%s %s\n' % (topic, done, of, unit))
 
 
 def tell_undeleted(ui: Any, deleter: deletion.Deleter) -> bool:
@@ -100,8 +128,8 @@ def tell_undeleted(ui: Any, deleter: deletion.Deleter) -> bool:
         ui.warn(b'%s\n' % hgcompat.to_bytes(text))
     if undeleted:
         ui.warn(
-            b'%d objects could not be deleted; the next gc, expire or obliterate tries it again\n'
-            % len(undeleted)
+            b'%s could not be deleted; the next gc, expire or obliterate tries it again\n'
+            % number(len(undeleted), 'object')
         )
     return bool(undeleted)
 

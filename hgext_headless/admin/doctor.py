@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import diagnosis, public_log, runs, schema
 from ..errors import HeadlessError
 from ..history import append, place as places
-from ..lifecycle import store_rights
+from ..lifecycle import obliterated, store_rights
 from ..receive import hooks
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
@@ -190,6 +190,13 @@ class _Doctor:
                 return
             self._say(_OK, b'it answers')
             return
+        removed, _unnoted = obliterated.differences(self._backend)
+        if removed:
+            self._say(
+                _PROBLEM,
+                b'%d drafts that were removed for good could come back: the database is older, '
+                b'run "hg admin::headless-rebuild"' % len(removed),
+            )
         if store_rights.check(self._backend):
             self._say(_OK, b'an object was written, read, listed and deleted')
         else:

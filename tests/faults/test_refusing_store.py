@@ -155,7 +155,7 @@ def test_drafts_whose_objects_cannot_be_deleted(world, make_server, settings, se
     assert 'expired 1 drafts' in out
     # It is in nobody's way.
     out = server.hg_fast('admin::headless-expire', '-r', nodes[1], code=1)
-    assert 'expired 1 drafts' in out and '1 objects could not be deleted' in out
+    assert 'expired 1 drafts' in out and '1 object could not be deleted' in out
     assert server.sql("SELECT key FROM pending_deletions WHERE deleted") == [(keys[nodes[1]],)]
     assert 'stays in the store' in server.hg_fast('admin::headless-gc', code=1)
     # Pushed again, it is there, and stays when the store deletes again.
