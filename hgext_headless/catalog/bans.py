@@ -13,7 +13,7 @@ from .schema import audit
 from .session import Session
 
 #: The ``action`` of audit rows about obliterated drafts.
-FORGET = 'forget'
+OBLITERATE = 'obliterate'
 
 
 def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes, now: int) -> None:
@@ -27,7 +27,7 @@ def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes, n
                 'repository_id': owner,
                 'date': now,
                 'user': user.encode('utf-8', 'surrogateescape'),
-                'action': FORGET,
+                'action': OBLITERATE,
                 'subject': node,
                 'reason': reason,
             }
@@ -80,7 +80,7 @@ def refuse(session: Session, nodes: Iterable[bytes]) -> None:
 def nodes(session: Session) -> set[bytes]:
     """Return all drafts that were obliterated."""
     query = select(audit.c.subject).where(
-        audit.c.repository_id == session.repository_id, audit.c.action == FORGET
+        audit.c.repository_id == session.repository_id, audit.c.action == OBLITERATE
     )
     return {bytes(node) for node in session.scalars(query)}
 
@@ -91,7 +91,7 @@ def among(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     for batch in batches(sorted(set(nodes))):
         query = select(audit.c.subject).where(
             audit.c.repository_id == session.repository_id,
-            audit.c.action == FORGET,
+            audit.c.action == OBLITERATE,
             audit.c.subject.in_(batch),
         )
         found.update(bytes(node) for node in session.scalars(query))

@@ -8,7 +8,7 @@ import time
 from sqlalchemy import select
 
 from ..model import Tombstone
-from .bans import FORGET
+from .bans import OBLITERATE
 from .drafts import prefix_range
 from .pushlog import LONG_PREFIX, imported_push_id
 from .schema import audit, pushes, tombstones
@@ -38,7 +38,7 @@ def named(session: Session, name: bytes) -> Tombstone | None:
         .outerjoin(
             audit,
             (audit.c.repository_id == tombstones.c.repository_id)
-            & (audit.c.action == FORGET)
+            & (audit.c.action == OBLITERATE)
             & (audit.c.subject == tombstones.c.node),
         )
         .where(

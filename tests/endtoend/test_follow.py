@@ -245,7 +245,7 @@ def test_note_that_cannot_be_recorded(make_server, world):
     (folder / 'note.failed').write_text(json.dumps(note))
     server.sql(
         'INSERT INTO audit (repository_id, date, user, action, subject, reason) '
-        f"VALUES (1, 1, x'61', 'forget', x'{public}', x'')"
+        f"VALUES (1, 1, x'61', 'obliterate', x'{public}', x'')"
     )
     alice.commit('two')
     assert 'as push 2' in alice.hg_fast('push')

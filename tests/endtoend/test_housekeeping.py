@@ -313,7 +313,7 @@ def test_forget(world, embedded):
     assert known(server, alice, a, b, c, d) == [True, False, True, True]
     assert len(objects(server)) == 2
     audit = server.sql('SELECT hex(subject), action, reason FROM audit')
-    assert audit == [(b.upper(), 'forget', b'court order 17')]
+    assert audit == [(b.upper(), 'obliterate', b'court order 17')]
     assert server.sql(f"SELECT * FROM changesets WHERE node = x'{b}'") == []
     assert fetch(f'{server.start()}rev/{b}')[0] == 410
     # It does not come back, nor below another draft.

@@ -250,11 +250,11 @@ def test_audit(embedded):
     server, _alice, nodes = embedded
     assert server.hg_fast('admin::headless-audit') == ''
     server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', nodes[3])
-    assert f'forget {nodes[3]}  a secret\n' in server.hg_fast('admin::headless-audit')
+    assert f'obliterate {nodes[3]}  a secret\n' in server.hg_fast('admin::headless-audit')
     (entry,) = json.loads(server.hg_fast('admin::headless-audit', '-T', 'json'))
     assert entry['subject'] == nodes[3] and entry['reason'] == 'a secret'
     (row,) = server.sql('SELECT repository, action, subject, reason FROM audit_log')
-    assert row == ('try', 'forget', nodes[3], 'a secret')
+    assert row == ('try', 'obliterate', nodes[3], 'a secret')
 
 
 @pytest.mark.parametrize('step', [1, pytest.param(100, marks=pytest.mark.slow)])
