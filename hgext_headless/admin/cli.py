@@ -93,9 +93,11 @@ def show_rate(ui: Any) -> None:
 def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
     """Return Mercurial's progress bar, a context manager.
 
-    Where there is no terminal for it, as in a log, it is a line each ten seconds.
+    Where there is no terminal for it, as in a log, it is a line each ten seconds, unless
+    ``progress.disable`` is set.
     """
-    if ui.quiet or hgprogress.shouldprint(ui):
+    silent = ui.quiet or ui.configbool(b'progress', b'disable')
+    if silent or hgprogress.shouldprint(ui):
         return ui.makeprogress(topic, unit=unit, total=total)
     return scmutil.progress(ui, _Lines(ui).update, topic, unit, total)
 

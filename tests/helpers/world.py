@@ -74,6 +74,7 @@ def _shared() -> Path:
     (folder / 'hgrc').write_text(
         f'[ui]\nusername = Test <test@example.com>\nssh = {ssh}\nremotecmd = {HG}\n'
         'interactive = no\n'
+        '[progress]\ndisable = yes\n'  # a slow machine prints no more than a fast one
     )
     return folder
 
