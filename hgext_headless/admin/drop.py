@@ -41,6 +41,8 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
             for start in range(0, len(keys), deletion.BATCH):
                 deleter.remove(keys[start : start + deletion.BATCH])
                 bar.increment(deletion.BATCH)
+        if cli.tell_undeleted(ui, deleter):
+            return 1
         other.catalog.write(repositories.drop)
     ui.status(b'dropped %s\n' % _described(there))
     return 0
