@@ -9,7 +9,7 @@ from typing import Any
 from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
 
 from .. import config, hgcompat, requirement
-from ..backend import Backend
+from ..backend import Backend, attach
 from ..errors import Refused, Temporary
 
 _EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
@@ -65,7 +65,7 @@ class PublicClone:
 
     def backend(self) -> Backend:
         """Return the clone's settings, database and store: its drafts go there."""
-        return self._configured().headless
+        return attach(self._configured())
 
     def prepare(self) -> None:
         """Create the clone, or update it.
