@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import case, select
+from sqlalchemy import case, func, select
 
 from ..model import Bundle
 from . import encoding
@@ -71,6 +71,28 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
         node: _bundle(session.connection, rows[0])
         for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
     }
+
+
+def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[str, int]]:
+    """Return key and size of the object of each bundle that `bundles_with` returns."""
+    found: dict[bytes, tuple[str, int]] = {}
+    for batch in batches(sorted(set(nodes))):
+        as_head = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
+        newest = (
+            in_live_bundles(
+                session,
+                batch,
+                changesets.c.node,
+                func.coalesce(as_head, func.max(bundles.c.id)).label('bundle_id'),
+            )
+            .group_by(changesets.c.node)
+            .subquery()
+        )
+        query = select(newest.c.node, bundles.c.key, bundles.c.size).join(
+            bundles, bundles.c.id == newest.c.bundle_id
+        )
+        found.update((bytes(row.node), (row.key, row.size)) for row in session.execute(query))
+    return found
 
 
 def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Callable, TypeVar
 
@@ -32,17 +32,24 @@ def put(backend: Backend, files: Files) -> None:
 
     Raise what the store raises; then some objects may be left without a row.
     """
-    store = backend.store
-    if len(files) < _MANY:
-        for bundle, path in files:
-            store.put(bundle.key, path)
-        return
+    _together(backend.store.put, [(bundle.key, path) for bundle, path in files])
+
+
+def lost(backend: Backend, sizes: Mapping[str, int]) -> set[str]:
+    """Return the keys of objects that the store does not have, or not in these sizes (bytes)."""
+    found = _together(backend.store.size, [(key,) for key in sizes])
+    return {key for key, size in zip(sizes, found) if size != sizes[key]}
+
+
+def _together(function: Callable[..., T], calls: Sequence[tuple[str, ...]]) -> list[T]:
+    """Return the results of calls of a method of the store, made by threads if there are many."""
+    if len(calls) < _MANY:
+        return [function(*args) for args in calls]
     # If two threads are the first to use a deferred module, they find it half loaded. Uploads
     # have failed because of this.
     lazy.settle()
-    with futures.ThreadPoolExecutor(min(_TOGETHER, len(files))) as pool:
-        for done in [pool.submit(store.put, bundle.key, path) for bundle, path in files]:
-            done.result()
+    with futures.ThreadPoolExecutor(min(_TOGETHER, len(calls))) as pool:
+        return list(pool.map(function, *zip(*calls)))
 
 
 def stored(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:

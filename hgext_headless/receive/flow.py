@@ -122,7 +122,7 @@ def take(push: Incoming) -> None:
         if to_log and isinstance(known.place, Temporary):
             raise known.place
         _check_limits(push, quarantine, divided, known)
-        held = known.stored.intersection(divided.draft_heads)
+        held = _held(push, divided, known)
         with stage('pack'):
             files = pack.bundles(push, quarantine, divided, held)
             published, public_files = pack.public(push, quarantine, divided, moves, place)
@@ -181,7 +181,6 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
     """
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
         bans.refuse(session, nodes)
-        # A bundle has all draft ancestors of its changesets.
         stored = drafts.known(session, nodes)
         place: Place | Temporary | None = None
         try:
@@ -202,6 +201,23 @@ def _check_limits(
         user = config.pusher(push.repo, settings)
         with push.stages.stage('database'), push.backend.catalog.reading() as session:
             user_limits.check(session, settings, user, push.size, new)
+
+
+def _held(push: Incoming, divided: partition.Divided, known: Known) -> set[bytes]:
+    """Return the draft heads that are in a stored bundle whose object is there.
+
+    A bundle has all draft ancestors of its changesets.
+    """
+    heads = known.stored.intersection(divided.draft_heads)
+    if not heads:
+        return heads
+    with push.stages.stage('database'):
+        objects = push.backend.catalog.read(drafts.objects_with, heads)
+    with push.stages.stage('store'):
+        lost = upload.lost(push.backend, dict(objects.values()))
+    if lost:
+        push.stages.note(lost=len(lost))
+    return {head for head, (key, _size) in objects.items() if key not in lost}
 
 
 def _recorded(

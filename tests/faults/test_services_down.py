@@ -89,6 +89,35 @@ def test_lost_object(world, make_server):
     assert bob.log('draft()') == []
 
 
+def test_lost_object_is_stored_again(world, make_server):
+    """What is acknowledged exists, also if it had been pushed before."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    alice.hg('push')
+    tip = alice.commit('b')
+    alice.hg('push')
+    folder = server.root / '.hg' / 'headless' / 'store'
+    lost = set(folder.rglob('*.hg'))
+    for path in lost:
+        path.unlink()
+    assert 'pushed before' in alice.hg('push')
+    assert len(set(folder.rglob('*.hg'))) == 1  # the head's
+    bob = world.clone(server.url('http'), 'bob', '-r', tip)
+    bob.verified()
+    assert len(bob.log('draft()')) == 2
+    assert server.sql('SELECT count(*) FROM push_changesets') == [(2,)]
+    # Another head, and one that is still there.
+    alice.hg('update', '-q', '0')
+    alice.commit('c')
+    before = set(folder.rglob('*.hg'))
+    assert 'as push 3' in alice.hg('push', '-f')
+    (new,) = set(folder.rglob('*.hg')) - before
+    new.unlink()
+    alice.hg('push', '-f')
+    assert set(folder.rglob('*.hg')) == before | {new}
+
+
 def test_killed_server(world, make_server):
     """A push whose server dies leaves what it was; the next one succeeds."""
     server = make_server('embedded')
