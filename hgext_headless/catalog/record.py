@@ -22,6 +22,7 @@ from . import (
     public_log,
     roots,
     search,
+    usage,
 )
 from .batching import batches, ensure_repository, insert_new, lock
 from .schema import (
@@ -52,6 +53,9 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     bookmarks.move(session, push.bookmarks, push.date)
     new_markers = markers.record(session.connection, repository_id, push.markers)
     recorded = _record_push(session.connection, repository_id, push, new, ids)
+    if push.limited and recorded.push_id is None and (push.changes or new_markers):
+        user = push.user.encode('utf-8', 'surrogateescape')
+        usage.record(session, repository_id, user, push.size)
     lock(session.connection, repository_id)
     brought = [c.node for c in push.changesets]
     held = [node for bundle in push.bundles for node in bundle.nodes]

@@ -18,6 +18,7 @@ _TABLES = (
     schema.tombstones,
     schema.push_branches,
     schema.draft_roots,
+    schema.other_pushes,
     schema.marker_nodes,
     schema.markers,
     schema.bookmarks,

@@ -194,6 +194,21 @@ draft_roots = Table(
     Index(None, 'repository_id', 'pushed'),
 )
 
+# Pushes that stored something and brought no changeset (bookmarks, phases, markers), for the limits
+# of users: see `usage`. The next one of the user deletes those that are older than an hour.
+other_pushes = Table(
+    'other_pushes',
+    metadata,
+    Column('id', _Id, primary_key=True),
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), nullable=False),
+    Column('user', LargeBinary, nullable=False),
+    # Seconds since the epoch, by the database's clock.
+    Column('date', BigInteger, nullable=False),
+    # In bytes.
+    Column('size', BigInteger, nullable=False),
+    Index(None, 'repository_id', 'user', 'date'),
+)
+
 bookmarks = Table(
     'bookmarks',
     metadata,

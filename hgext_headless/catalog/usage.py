@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 
+from .batching import clock
 from .drafts import is_stored
-from .schema import changesets, push_changesets, pushes
+from .schema import changesets, other_pushes, push_changesets, pushes
 from .session import Session
 
 #: Number of pushes to count at least: hardly anybody makes more within the time of a limit.
 _COUNTED = 10_000
+#: The longest time that a limit is about, in seconds.
+LONGEST = 3600
 
 
 class Pushed(NamedTuple):
@@ -24,8 +27,20 @@ class Pushed(NamedTuple):
 def pushed_since(session: Session, user: bytes, since: int, limit: int) -> list[Pushed]:
     """Return the pushes of ``user`` since then (seconds since the epoch), the newest first.
 
-    At least ``limit`` pushes are returned if there are so many.
+    At least ``limit`` pushes are returned if there are so many. `record` has noted those that
+    brought no changeset.
     """
+    most = max(_COUNTED, limit)
+    others = (
+        select(other_pushes.c.date, other_pushes.c.size)
+        .where(
+            other_pushes.c.repository_id == session.repository_id,
+            other_pushes.c.user == user,
+            other_pushes.c.date > since,
+        )
+        .order_by(other_pushes.c.date.desc())
+        .limit(most)
+    )
     query = (
         select(pushes.c.date, pushes.c.size)
         .where(
@@ -34,9 +49,25 @@ def pushed_since(session: Session, user: bytes, since: int, limit: int) -> list[
             pushes.c.date > since,
         )
         .order_by(pushes.c.push_id.desc())
-        .limit(max(_COUNTED, limit))
+        .limit(most)
     )
-    return [Pushed(row.date, row.size or 0) for row in session.execute(query)]
+    found = [*session.execute(query), *session.execute(others)]
+    return sorted((Pushed(row.date, row.size or 0) for row in found), reverse=True)
+
+
+def record(session: Session, repository_id: int, user: bytes, size: int) -> None:
+    """Note a push of ``user`` that stored something and brought no changeset."""
+    now = clock(session.connection)
+    session.execute(
+        delete(other_pushes).where(
+            other_pushes.c.repository_id == repository_id,
+            other_pushes.c.user == user,
+            other_pushes.c.date < now - LONGEST,
+        )
+    )
+    session.execute(
+        insert(other_pushes).values(repository_id=repository_id, user=user, date=now, size=size)
+    )
 
 
 def live_drafts(session: Session, user: bytes, most: int) -> int:

@@ -113,15 +113,23 @@ def take(push: Incoming) -> None:
 
         changes_public = bool(divided.public or moves.applied or moves.leaving)
         to_log = append.is_kept(push.backend.settings) and changes_public
+        changes = bool(changes_public or moves.stored)
+        limited = push.backend.settings.has_limits
         to_record = to_log or bool(
-            quarantine.changesets or moves.stored or moves.leaving or divided_markers.stored
+            quarantine.changesets
+            or moves.stored
+            or moves.leaving
+            or divided_markers.stored
+            or (limited and changes)
         )
         if known is None:
             known = _known(push, divided.public) if to_record else Known(set(), None)
         place = None if isinstance(known.place, Temporary) else known.place
         if to_log and isinstance(known.place, Temporary):
             raise known.place
-        _check_limits(push, quarantine, divided, known)
+        # Clients send their markers with every push: whether one is new is seen later.
+        if limited:
+            _check_limits(push, divided, known, changes or not push.entries)
         held = _held(push, divided, known)
         with stage('pack'):
             files = pack.bundles(push, quarantine, divided, held)
@@ -140,6 +148,8 @@ def take(push: Incoming) -> None:
             held=tuple(sorted(held)),
             published=published,
             size=push.size,
+            changes=changes,
+            limited=limited,
         )
         recorded = Recorded()
         # `history.follow` must not see a bookmark that has moved but is not recorded.
@@ -193,11 +203,12 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
 
 
 def _check_limits(
-    push: Incoming, quarantine: Quarantine, divided: partition.Divided, known: Known
+    push: Incoming, divided: partition.Divided, known: Known, counted: bool
 ) -> None:
-    settings = push.backend.settings
+    """``counted`` tells whether the push counts even if it brings nothing new."""
     new = len(set(divided.drafts) - known.stored)
-    if settings.has_limits and quarantine.changesets and (new or divided.public):
+    if new or counted:
+        settings = push.backend.settings
         user = config.pusher(push.repo, settings)
         with push.stages.stage('database'), push.backend.catalog.reading() as session:
             user_limits.check(session, settings, user, push.size, new)

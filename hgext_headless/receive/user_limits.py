@@ -10,7 +10,7 @@ from ..catalog import session as sessions, usage
 from ..config import Settings
 from ..errors import Refused
 
-_MINUTE, _HOUR = 60, 3600
+_MINUTE, _HOUR = 60, usage.LONGEST
 
 
 def check(

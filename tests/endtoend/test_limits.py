@@ -17,12 +17,15 @@ class Pushing:
         self._clones: dict[str, Clone] = {}
 
     def __call__(self, user: str, *names: str, content: str = '', code: int = 0) -> str:
-        if user not in self._clones:
-            self._clones[user] = self._world.clone(str(self.server.root), user)
-        clone = self._clones[user]
+        clone = self.clone(user)
         for name in names:
             clone.commit(name, content or name)
         return clone.hg('push', '-f', '-r', '.', code=code, env={'USER': user})
+
+    def clone(self, user: str) -> Clone:
+        if user not in self._clones:
+            self._clones[user] = self._world.clone(str(self.server.root), user)
+        return self._clones[user]
 
 
 @pytest.fixture
@@ -51,6 +54,28 @@ def test_pushes_within_an_hour(pushing):
     assert 'as push' in push('alice')
     # What brings nothing new is no push.
     assert 'had been pushed before' in push('alice')
+
+
+def test_what_brings_no_changeset(pushing):
+    """Bookmarks and phases are stored too: such a push counts, and is counted."""
+    push = pushing('limit-pushes = 3\n')
+    push('alice', 'a')
+    alice = push.clone('alice')
+    for name in ('one', 'two'):
+        alice.hg('bookmark', name)
+        alice.hg('push', '-B', name, env={'USER': 'alice'})
+    alice.hg('bookmark', 'three')
+    out = alice.hg('push', '-B', 'three', code=255, env={'USER': 'alice'})
+    assert 'headless: refused: alice may push 3 pushes within an hour: again at' in out
+    assert 'had been pushed before' in push('alice')
+    alice.hg('phase', '--public', '.')
+    assert 'alice may push 3 pushes' in push('alice', code=255)
+    assert push.server.changesets() == 3
+    push.server.sql('UPDATE other_pushes SET date = date - 3601')
+    push('alice')
+    assert push.server.changesets() == 4
+    alice.hg('push', '-B', 'three', code=1, env={'USER': 'alice'})  # no changes: stock's code
+    assert push.server.sql('SELECT count(*) FROM other_pushes') == [(2,)]
 
 
 def test_burst(pushing):

@@ -171,6 +171,21 @@ def upgrade() -> None:
         'ix_draft_roots_repository_id_pushed', 'draft_roots', ['repository_id', 'pushed']
     )
     op.create_table(
+        'other_pushes',
+        Column('id', _Id, nullable=False),
+        Column('repository_id', Integer, nullable=False),
+        Column('user', LargeBinary, nullable=False),
+        Column('date', BigInteger, nullable=False),
+        Column('size', BigInteger, nullable=False),
+        _of_repository('other_pushes'),
+        PrimaryKeyConstraint('id', name='pk_other_pushes'),
+    )
+    op.create_index(
+        'ix_other_pushes_repository_id_user_date',
+        'other_pushes',
+        ['repository_id', 'user', 'date'],
+    )
+    op.create_table(
         'bookmarks',
         Column('repository_id', Integer, nullable=False),
         Column('name', LargeBinary, nullable=False),
