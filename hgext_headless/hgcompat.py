@@ -268,6 +268,11 @@ def copy_cached_text(source: Any, log: Any, rev: int) -> None:
         log._inner._revisioncache = source.node(rev), rev, text
 
 
+def forget_text(storage: Any) -> None:
+    """Free the text that the log of a file has cached."""
+    storage._revlog._inner.clear_cache()
+
+
 def template_repository(made: Any, repo: Any) -> None:
     """Set the repository that the keywords and functions of a templater use.
 

@@ -9,6 +9,7 @@ Packing relies on the files that changesets list, and on the changeset that each
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from ..model import Bundle, Changeset
 from . import changegroups, facts
 from .overlay import Layer
 
+#: Number of files' logs that are kept open.
+_OPENED = 200
 #: Flags of manifest entries: none, executable, symbolic link.
 _FLAGS = (b'', b'x', b'l')
 #: The text of a manifest (``hg help internals.revlogs``).
@@ -83,7 +86,7 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
     changesets, manifests, files and linknodes say about each other. Raise `Unfit`, the errors
     that `misses` converts to it, and `errors.Refused` if a file name is not allowed.
     """
-    check = _Check(overlay)
+    check = _Check(overlay, _revisions(overlay, layer))
     with open(layer.path, 'rb') as file:
         unpacker = changegroups.unpack(file, layer.version)
         unpacker.changelogheader()
@@ -99,15 +102,40 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
     return Checked(changesets, check.introduced, check.misnamed)
 
 
+def _revisions(overlay: Any, layer: Layer) -> dict[bytes, dict[bytes, bool]]:
+    """Map each file in ``layer`` to its nodes there, and whether the repository has them too.
+
+    Opening a file's log takes as long as it has revisions. So that is done once for each file, and
+    not for each changeset that changes it.
+    """
+    found: dict[bytes, dict[bytes, bool]] = {}
+    with open(layer.path, 'rb') as file:
+        unpacker = changegroups.unpack(file, layer.version)
+        unpacker.changelogheader()
+        hgcompat.skip_group(unpacker)
+        unpacker.manifestheader()
+        hgcompat.skip_group(unpacker)
+        for name in changegroups.file_groups(unpacker):
+            storage = overlay.file(name)
+            found[name] = {
+                entry.node: hgcompat.repository_has(storage, entry.node)
+                for entry in hgcompat.deltas(unpacker)
+            }
+    return found
+
+
 class _Check:
-    """The state of a check of one layer.
+    """The state of a check of one layer; ``brought`` is what `_revisions` found in it.
 
     ``_owners`` maps file name and node to the first changeset that introduces the revision,
     which its linknode must name.
     """
 
-    def __init__(self, overlay: Any) -> None:
+    def __init__(self, overlay: Any, brought: dict[bytes, dict[bytes, bool]]) -> None:
         self._overlay = overlay
+        self._brought = brought
+        # For files that go back to what the repository has. None of their texts is read.
+        self._storage = functools.lru_cache(_OPENED)(overlay.file)
         self._manifests = overlay.manifestlog.getstorage(b'')
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
         self.introduced: dict[bytes, dict[bytes, bytes]] = {}
@@ -162,12 +190,14 @@ class _Check:
 
     def _file(self, node: bytes, name: bytes, file_node: bytes, listed: bool) -> None:
         """Check a file revision that the changeset ``node`` has and its parents have not."""
-        storage = self._overlay.file(name)
-        if file_node == nullid or not storage.hasnode(file_node):
-            raise missing(file_node)
+        in_repository = self._brought.get(name, {}).get(file_node)
+        if in_repository is None:
+            if file_node == nullid or not self._storage(name).hasnode(file_node):
+                raise missing(file_node)
+            in_repository = True
         if listed:
             self.introduced[node][name] = file_node
-            if not hgcompat.repository_has(storage, file_node):
+            if not in_repository:
                 self._owners.setdefault(name, {}).setdefault(file_node, node)
             return
         # Changesets of some old conversions do not list all their files. The revision must then
@@ -176,7 +206,8 @@ class _Check:
         owner = self._owners.get(name, {}).get(file_node)
         if owner is not None:
             origin = changelog.rev(owner)
-        elif hgcompat.repository_has(storage, file_node):
+        elif in_repository:
+            storage = self._storage(name)
             origin = storage.linkrev(storage.rev(file_node))
         else:
             origin = nullrev

@@ -35,6 +35,8 @@ from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
 
+#: Number of files' logs that are kept open.
+_OPENED = 200
 #: The prefix of the temporary folders of pushes and pulls.
 FOLDER_PREFIX = 'hg-headless-'
 
@@ -285,6 +287,29 @@ def _class(*bases: type) -> type:
     for each overlay would be a leak.
     """
     return type('overlay', bases, {})
+
+
+@contextlib.contextmanager
+def keeping_logs(overlay: Any) -> Iterator[None]:
+    """Keep the logs of an overlay's files open, without the texts that were read from them.
+
+    Opening one takes as long as it has revisions.
+    """
+    opened = functools.lru_cache(_OPENED)(overlay.file)
+    last: list[Any] = []
+
+    def file(name: bytes) -> Any:
+        log = opened(name)
+        while last:
+            hgcompat.forget_text(last.pop())
+        last.append(log)
+        return log
+
+    overlay.file = file
+    try:
+        yield
+    finally:
+        del overlay.file
 
 
 def lay(repo: Any, path: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..bundles import check, write
+from ..bundles import check, overlay as overlays, write
 from ..history import append
 from ..history.place import Place
 from ..lifecycle import upload
@@ -22,18 +22,19 @@ def bundles(
     has_node = incoming.repo.unfiltered().changelog.hasnode
     newly_public = set(divided.public)
     files = []
-    for head in divided.draft_heads:
-        if head in held:
-            continue
-        bundle, path = write.write_head(
-            quarantine.overlay,
-            incoming.backend.settings.repository,
-            head,
-            lambda node: node in newly_public or has_node(node),
-            incoming.folder,
-        )
-        check.check_written(quarantine.overlay, bundle, path, quarantine.checked)
-        files.append((bundle, path))
+    with overlays.keeping_logs(quarantine.overlay):
+        for head in divided.draft_heads:
+            if head in held:
+                continue
+            bundle, path = write.write_head(
+                quarantine.overlay,
+                incoming.backend.settings.repository,
+                head,
+                lambda node: node in newly_public or has_node(node),
+                incoming.folder,
+            )
+            check.check_written(quarantine.overlay, bundle, path, quarantine.checked)
+            files.append((bundle, path))
     incoming.stages.note(
         bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
     )

@@ -7,7 +7,7 @@ import inspect
 import io
 
 import pytest
-from mercurial import bundle2, changegroup, obsolete, ui as uis, wireprotov1server
+from mercurial import bundle2, changegroup, obsolete, revlog, ui as uis, wireprotov1server
 
 from hgext_headless import hgcompat
 
@@ -78,6 +78,7 @@ def test_private_attributes():
     assert parameters(obsolete._readmarkerversion) == 'data'
     assert parameters(obsolete._fm1purereadmarkers) == 'data off stop'
     assert obsolete._fm1version == 1
+    assert callable(revlog._InnerRevlog.clear_cache)
     assert changegroup._CHANGEGROUPV2_DELTA_HEADER.size == 100
     stream = io.BytesIO()
     unpacker = changegroup.cg1unpacker(stream, b'UN')
