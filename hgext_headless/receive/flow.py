@@ -36,7 +36,6 @@ from . import (
 )
 from .hooks import Hooks
 from .incoming import Incoming
-from .quarantine import Quarantine
 
 
 def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
