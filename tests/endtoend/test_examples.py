@@ -54,6 +54,17 @@ def test_commands_of_units(unit, make_server):
     assert all(option in shown for option in options), (options, shown)
 
 
+@pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='systemd is missing')
+@pytest.mark.parametrize('unit', sorted(EXAMPLES.glob('*.service')), ids=lambda path: path.name)
+def test_units_are_confined(unit):
+    shown = subprocess.run(
+        ['systemd-analyze', 'security', '--offline=true', '--threshold=20', unit],
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stdout.splitlines()[-1]
+
+
 def test_dashboard(make_server):
     """Each metric that it asks for exists."""
     pytest.importorskip('prometheus_client')
@@ -67,6 +78,38 @@ def test_dashboard(make_server):
         name.removesuffix('_total') for name in known
     }
     assert json.loads((EXAMPLES / 'grafana.json').read_text())['panels']
+
+
+def test_wsgi(world, make_server):
+    """The WSGI script, under a WSGI server with threads."""
+    server = make_server('embedded')
+    script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
+    script = script.replace('/srv/hg/try', str(server.root))
+    (world.folder / 'hgweb_wsgi.py').write_text(script)
+    url, port = free_url()
+    (world.folder / 'serve.py').write_text(
+        'import socketserver, sys\n'
+        'from wsgiref.simple_server import WSGIServer, make_server\n'
+        'from hgweb_wsgi import application\n'
+        'class Threads(socketserver.ThreadingMixIn, WSGIServer): daemon_threads = True\n'
+        f"make_server('127.0.0.1', {port}, application, Threads).serve_forever()\n"
+    )
+    with open(world.folder / 'wsgi.log', 'wb') as log:
+        process = subprocess.Popen(
+            [sys.executable, 'serve.py'], cwd=world.folder, env=world.env, stderr=log
+        )
+    try:
+        world.wait_for(url)
+        alice = world.clone(url, 'alice')
+        tip = alice.commit('a')
+        assert f'see {url}pushloghtml?changeset={tip}' in alice.hg_fast('push')
+        world.clone(url, 'bob', '-r', tip).verified()
+        assert fetch(f'{url}rev/{tip}')[0] == 200
+        assert '1' in fetch_json(f'{url}json-pushes')
+    finally:
+        process.kill()
+        process.wait()
+    assert 'Traceback' not in (world.folder / 'wsgi.log').read_text()
 
 
 @contextlib.contextmanager
@@ -248,8 +291,8 @@ def _nginx(folder: Path, port: int, gunicorn_port: int) -> tuple[Path, Path, Pat
     text = (EXAMPLES / 'nginx.conf').read_text()
     for old, new in {
         'listen 443 ssl': f'listen 127.0.0.1:{port} ssl',
-        '/etc/ssl/hg.example.com.pem': certificate,
-        '/etc/ssl/hg.example.com.key': key,
+        '/etc/nginx/hg.pem': certificate,
+        '/etc/nginx/hg.key': key,
         '/etc/nginx/hg.htpasswd': folder / 'htpasswd',
         '127.0.0.1:8000;': f'127.0.0.1:{gunicorn_port};',
     }.items():

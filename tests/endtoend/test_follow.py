@@ -198,7 +198,7 @@ def test_push_that_died(fleet, world):
     (world.folder / 'die.py').write_text(DYING)
     with open(fleet.a.root / '.hg' / 'hgrc', 'a') as file:
         file.write(f'[extensions]\ndie = {world.folder}/die.py\n')
-    alice.hg('push', code=255)
+    alice.hg_fast('push', code=255)
     (fleet.a.root / '.hg' / 'hgrc').write_text(hgrc)
     assert fleet.a.log('tip') == [f'{node} public']
     fleet.follow()

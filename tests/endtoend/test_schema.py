@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from conftest import EITHER
+from helpers.web import fetch_json
+from helpers.world import Clone
 
+import hgext_headless
 from hgext_headless.catalog import schema
 
 
@@ -72,3 +80,98 @@ def test_schema_from_before_the_first_release(make_server, backend):
     assert 'admin::headless-rebuild' in out
     sql(server, f"UPDATE alembic_version SET version_num = '{schema.REVISION}'")
     assert 'up to date' in server.hg_fast('admin::headless-init')
+
+
+MIGRATION = """
+import sqlalchemy
+from alembic import op
+
+revision, down_revision = '{revision}', '{down}'
+
+
+def upgrade():
+    {work}
+    op.execute("INSERT INTO compatibility VALUES ('{revision}', '{min_code}')")
+"""
+
+
+def next_version(folder: Path) -> Path:
+    """A folder with this package's next version: 9001 adds to the schema, 9002 removes."""
+    package = folder / 'next' / 'hgext_headless'
+    shutil.copytree(Path(hgext_headless.__file__).parent, package)
+    versions = package / 'catalog' / 'migrations' / 'versions'
+    added = "op.add_column('pushes', sqlalchemy.Column('note', sqlalchemy.Text))"
+    removed = "op.drop_column('pushes', 'note')"
+    for revision, down, work, min_code in (
+        ('9001', schema.REVISION, added, schema.REVISION),
+        ('9002', '9001', removed, '9001'),
+    ):
+        text = MIGRATION.format(revision=revision, down=down, work=work, min_code=min_code)
+        (versions / f'{revision}_next.py').write_text(text)
+    path = package / 'catalog' / 'schema.py'
+    text = path.read_text().replace(f"\nREVISION = '{schema.REVISION}'", "\nREVISION = '9002'")
+    path.write_text(text.replace(f"\nOLDEST = '{schema.OLDEST}'", "\nOLDEST = '9001'"))
+    return package.parent
+
+
+class Pusher(threading.Thread):
+    """Somebody who pushes over ssh, again and again: a process of the server each time."""
+
+    def __init__(self, clone: Clone) -> None:
+        super().__init__()
+        self._clone, self._stopped = clone, threading.Event()
+        self.answers: list[str] = []
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            self._clone.commit(f'file{len(self.answers)}')
+            self.answers.append(self._clone.hg('push', '-f', '-r', '.', code=None))
+
+    def wait_for_more(self) -> None:
+        """Until a push has begun and ended."""
+        count = len(self.answers)
+        while len(self.answers) < count + 2:
+            assert self.is_alive()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+@pytest.mark.parametrize('backend', EITHER)
+def test_pushes_during_an_upgrade(world, make_server, backend):
+    """As docs/operating.rst has it: expand, switch the servers, contract; no push is refused."""
+    server = make_server(backend)
+    server.hg_fast('admin::headless-init')
+    old, new = Path(hgext_headless.__file__).parent.parent, next_version(world.folder)
+    running = server.start()  # old code, until the end
+    installed = world.folder / 'installed'
+    installed.symlink_to(old)
+    world.env['PYTHONPATH'] = str(installed)
+    pusher = Pusher(world.clone(server.url('ssh'), 'alice'))
+    pusher.start()
+    try:
+        pusher.wait_for_more()
+        by_new = {'PYTHONPATH': str(new)}
+        out = server.hg('admin::headless-init', '--expand', env=by_new)
+        assert f'upgraded the schema from {schema.REVISION} to 9001' in out
+        pusher.wait_for_more()
+        bob = world.clone(running, 'bob')
+        bob.commit('bob')
+        assert 'as push ' in bob.hg_fast('push', '-f', '-r', '.')
+        (world.folder / 'replacement').symlink_to(new)
+        os.replace(world.folder / 'replacement', installed)
+        pusher.wait_for_more()
+        assert 'upgraded the schema from 9001 to 9002' in server.hg('admin::headless-init')
+        pusher.wait_for_more()
+    finally:
+        pusher.stop()
+    ids = [re.findall('as push ([0-9]+)', answer) for answer in pusher.answers]
+    assert all(ids), pusher.answers
+    assert len(ids) == len(fetch_json(f'{running}json-pushes')) - 1
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    # What still runs the old code takes nothing more, and says so.
+    bob.commit('late')
+    assert 'is newer (9002)' in bob.hg_fast('push', '-f', '-r', '.', code=255)
+    assert len(world.clone(running, 'carol').log()) == 3

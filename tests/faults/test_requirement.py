@@ -198,7 +198,7 @@ def test_trusted(open_world, nobody, transport):
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
     give_away(server, nobody)
-    append(world.env['HGRCPATH'], WEB + block('trusted').replace('hg-admin', 'root'))
+    append(world.env['HGRCPATH'], WEB + block('trusted').replace('users = hg', 'users = root'))
     if transport == 'http':
         with serving(world, server, user=nobody) as url:
             out = alice.hg_fast('push', url)

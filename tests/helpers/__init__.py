@@ -1,6 +1,6 @@
 """What tests and benchmarks have in common.
 
-===============  ==========================================================================
+===============  =================================================================================
 ``world``        stock ``hg`` processes, people's clones, and headless servers: begin here
 ``cmdserver``    one ``hg`` process for many commands
 ``services``     a real Postgres and a real S3 server
@@ -14,6 +14,8 @@
 ``old_pushlog``  a ``pushlog2.db`` of hg.mozilla.org
 ``forge``        pushes that no honest client sends
 ``lying``        a server for such pushes, and what becomes of them
-``documents``    blocks of code in the documents
-===============  ==========================================================================
+``documents``    blocks of code in docs/operating.rst
+``machines``     machines of a fleet: namespaces with a network, files and processes of their own
+``systemctl``    stands in for systemd on them
+===============  =================================================================================
 """
