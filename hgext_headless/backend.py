@@ -51,7 +51,7 @@ class Backend:
 
         Raises the same errors.
         """
-        return self._catalog(self.settings.database_read)
+        return self._catalog(self.settings.database_read).for_pages()
 
     @property
     def store(self) -> stores.Store:

@@ -78,6 +78,10 @@ class Catalog:
         with coordination.listening(self._database) as wait:
             yield wait
 
+    def for_pages(self) -> Catalog:
+        """Return the same for readers that leave connections to pushes."""
+        return Catalog(self._database.for_pages, self._repository)
+
     def impatient(self) -> Catalog:
         """Return the same catalog, for callers for whom it is optional.
 

@@ -43,13 +43,10 @@ def prefix_range(prefix: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f'))
 
 
-def with_prefix(session: Session, prefix: str) -> tuple[bytes, ...]:
-    """Return the stored drafts whose hexadecimal node begins with ``prefix``, two at most.
-
-    Two are enough to know that it is ambiguous.
-    """
+def with_prefix(session: Session, prefix: str) -> sqlalchemy.Select[Any]:
+    """Return the query for the stored drafts whose hexadecimal node begins with ``prefix``."""
     low, high = prefix_range(prefix)
-    query = (
+    return (
         select(changesets.c.node)
         .where(
             changesets.c.repository_id == session.repository_id,
@@ -57,9 +54,26 @@ def with_prefix(session: Session, prefix: str) -> tuple[bytes, ...]:
             is_stored(),
         )
         .order_by(changesets.c.node)
-        .limit(2)
     )
-    return tuple(bytes(node) for node in session.scalars(query))
+
+
+def heads(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
+    """Return those of ``nodes`` that are stored drafts and a parent of none of the others.
+
+    Bundles that hold these hold all.
+    """
+    found: list[bytes] = []
+    parents: set[bytes] = set()
+    for batch in batches(sorted(set(nodes))):
+        query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(
+            changesets.c.repository_id == session.repository_id,
+            changesets.c.node.in_(batch),
+            is_stored(),
+        )
+        for row in session.execute(query):
+            found.append(bytes(row.node))
+            parents.update((bytes(row.p1), bytes(row.p2)))
+    return [node for node in found if node not in parents]
 
 
 def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
@@ -67,10 +81,8 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
 
     If there is none, return the newest live bundle that holds the draft.
     """
-    return {
-        node: _bundle(session.connection, rows[0])
-        for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
-    }
+    newest = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
+    return _bundles(session, nodes, func.coalesce(newest, func.max(bundles.c.id)))
 
 
 def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[str, int]]:
@@ -100,10 +112,7 @@ def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bun
 
     It has the children of the draft too, if there are any.
     """
-    return {
-        node: _bundle(session.connection, max(rows, key=lambda row: row.id))
-        for node, rows in _bundle_rows(session, sorted(set(nodes))).items()
-    }
+    return _bundles(session, nodes, func.max(bundles.c.id))
 
 
 def in_live_bundles(
@@ -126,16 +135,18 @@ def in_live_bundles(
     )
 
 
-def _bundle_rows(
-    session: Session, nodes: Sequence[bytes]
-) -> dict[bytes, list[sqlalchemy.Row[Any]]]:
-    found: dict[bytes, list[sqlalchemy.Row[Any]]] = {}
-    for batch in batches(nodes):
-        query = in_live_bundles(session, batch, changesets.c.node, bundles).order_by(
-            case((bundle_changesets.c.is_head, 0), else_=1), bundles.c.id.desc()
-        )
+def _bundles(session: Session, nodes: Iterable[bytes], chosen: Any) -> dict[bytes, Bundle]:
+    """Return the bundle whose id is ``chosen`` of the bundles that hold each of ``nodes``."""
+    found: dict[bytes, Bundle] = {}
+    made: dict[int, Bundle] = {}
+    for batch in batches(sorted(set(nodes))):
+        held = in_live_bundles(session, batch, changesets.c.node, chosen.label('bundle_id'))
+        of_node = held.group_by(changesets.c.node).subquery()
+        query = select(of_node.c.node, bundles).join(of_node, bundles.c.id == of_node.c.bundle_id)
         for row in session.execute(query):
-            found.setdefault(bytes(row.node), []).append(row)
+            if row.id not in made:
+                made[row.id] = _bundle(session.connection, row)
+            found[bytes(row.node)] = made[row.id]
     return found
 
 

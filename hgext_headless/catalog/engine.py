@@ -66,15 +66,28 @@ DEFAULT_OPTIONS = Options()
 class Database:
     """A database, with a pool of connections for this process."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
+    def __init__(self, engine: sqlalchemy.Engine, options: Options = DEFAULT_OPTIONS) -> None:
         self._engine = engine
+        self._options = options
         self._snapshot = engine
         if engine.dialect.name == 'postgresql':
             self._snapshot = engine.execution_options(isolation_level='REPEATABLE READ')
         self._checked = False
         self._breaker = Breaker(engine)
         self._impatient = False
+        self._turns: threading.Semaphore | None = None
         self.memory: dict[Any, Any] = {}
+
+    @functools.cached_property
+    def for_pages(self) -> Database:
+        """The same database, for readers that together use half of the connections at most.
+
+        So a push does not wait for pages. Raise `Temporary` if they do not get one in time.
+        """
+        found = copy.copy(self)
+        found.__dict__.pop('impatient', None)
+        found._turns = threading.BoundedSemaphore(max(1, self._options.pool_size // 2))
+        return found
 
     @functools.cached_property
     def impatient(self) -> Database:
@@ -136,7 +149,7 @@ class Database:
         if self._impatient:
             self._breaker.check()
         try:
-            with clear_errors(), engine.begin() as connection:
+            with self._turn(), clear_errors(), engine.begin() as connection:
                 if not self._checked:
                     check_schema(connection)
                     self._checked = True
@@ -144,6 +157,19 @@ class Database:
         except Unreachable:
             self._breaker.open()
             raise
+
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._turns is None:
+            yield
+            return
+        if not self._turns.acquire(timeout=self._options.connect_timeout):
+            raise Temporary('too many pages ask the database at once')
+        try:
+            yield
+        finally:
+            self._turns.release()
 
 
 class Breaker:
@@ -340,7 +366,7 @@ def _open(url: str, options: Options, pid: int) -> Database:
         engine = _sqlite(parsed, options) if is_file else _postgres(parsed, options)
     except (exc.ArgumentError, ValueError) as error:
         raise Misconfigured('headless.database is not a SQLAlchemy URL') from error
-    return Database(engine)
+    return Database(engine, options)
 
 
 def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import select
+import sqlalchemy
+from sqlalchemy import literal, select, union_all
 
 from ..model import Drafts
 from . import bookmarks, drafts, pushlog
-from .schema import changesets, push_branches, push_changesets
+from .batching import batches
+from .schema import changesets, push_branches, push_changesets, tombstones
 from .session import Session
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
@@ -22,17 +25,41 @@ def named(session: Session, name: bytes) -> tuple[bytes, ...]:
 
     Return two if it is ambiguous.
     """
-    if re.fullmatch(rb'[0-9a-f]{1,40}', name):
-        found = drafts.with_prefix(session, name.decode('ascii'))
-        if found:
-            return found
-    if len(name) == 40:
-        return ()
-    return tuple(bookmarks.places(session, [name]).values()) or _branch_tip(session, name)
+    return all_named(session, [name])[name]
 
 
-def _branch_tip(session: Session, branch: bytes) -> tuple[bytes, ...]:
-    """Return the newest draft on a branch: Mercurial resolves a branch's name to its tip."""
+def all_named(session: Session, names: Collection[bytes]) -> dict[bytes, tuple[bytes, ...]]:
+    """Do what `named` does for several names, with as many queries as for one."""
+    hashes = [name for name in names if re.fullmatch(rb'[0-9a-f]{1,40}', name)]
+    found = _each(
+        session,
+        {name: drafts.with_prefix(session, name.decode('ascii')).limit(2) for name in hashes},
+    )
+    others = [name for name in names if name not in found and len(name) != 40]
+    marked = bookmarks.places(session, others)
+    found.update((name, (node,)) for name, node in marked.items())
+    branches = {name: _branch_tip(session, name) for name in others if name not in marked}
+    found.update(_each(session, branches))
+    return {name: found.get(name, ()) for name in names}
+
+
+def _each(
+    session: Session, queries: Mapping[bytes, sqlalchemy.Select[Any]]
+) -> dict[bytes, tuple[bytes, ...]]:
+    """Return the nodes that each of ``queries`` finds, by name; no names that find none."""
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for batch in batches(list(queries)):
+        numbered = []
+        for number, name in enumerate(batch):
+            query = queries[name].subquery()
+            numbered.append(select(literal(number), query.c.node))
+        for number, node in session.execute(union_all(*numbered)):
+            found[batch[number]] = (*found.get(batch[number], ()), bytes(node))
+    return found
+
+
+def _branch_tip(session: Session, branch: bytes) -> sqlalchemy.Select[Any]:
+    """Return the query for the newest draft on a branch, to whose tip Mercurial resolves it."""
     newest = (
         select(push_branches.c.push_id)
         .where(
@@ -42,7 +69,7 @@ def _branch_tip(session: Session, branch: bytes) -> tuple[bytes, ...]:
         .order_by(push_branches.c.push_id.desc())
         .limit(_PUSHES)
     )
-    query = (
+    return (
         select(changesets.c.node)
         .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
         .where(
@@ -52,14 +79,14 @@ def _branch_tip(session: Session, branch: bytes) -> tuple[bytes, ...]:
             drafts.is_stored(),
         )
         .order_by(push_changesets.c.push_id.desc(), push_changesets.c.position.desc())
+        .limit(1)
     )
-    return tuple(map(bytes, session.scalars(query.limit(1))))
 
 
 def drafts_named(session: Session, names: Collection[bytes]) -> Drafts:
     """Return what the page of a draft needs. Pushes have no first and last changeset."""
     whole = {name: bytes.fromhex(name.decode()) for name in names if _WHOLE.match(name)}
-    nodes = {name: named(session, name) for name in names if name not in whole}
+    nodes = all_named(session, [name for name in names if name not in whole])
     single = {found[0] for found in nodes.values() if len(found) == 1}
     single.update(whole.values())
     bundles = drafts.bundles_holding(session, single)
@@ -67,4 +94,24 @@ def drafts_named(session: Session, names: Collection[bytes]) -> Drafts:
         nodes[name] = (node,) if node in bundles else ()
     brought = pushlog.brought(session, bundles, with_ends=False)
     nameless = [name for name, found in nodes.items() if not found]
-    return Drafts(nodes, bundles, brought, pushlog.expired(session, nameless))
+    return Drafts(nodes, bundles, brought, _expired(session, nameless))
+
+
+def _expired(session: Session, names: Collection[bytes]) -> frozenset[bytes]:
+    """Return those of ``names`` that stand for a changeset that is gone.
+
+    A name is a hash, or a long prefix of one.
+    """
+    queries = {}
+    for name in names:
+        if re.fullmatch(pushlog.LONG_PREFIX, name):
+            low, high = drafts.prefix_range(name.decode('ascii'))
+            queries[name] = (
+                select(tombstones.c.node)
+                .where(
+                    tombstones.c.repository_id == session.repository_id,
+                    tombstones.c.node.between(low, high),
+                )
+                .limit(1)
+            )
+    return frozenset(_each(session, queries))

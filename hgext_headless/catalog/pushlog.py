@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +11,6 @@ from sqlalchemy import func, or_, select, true
 from ..model import Brought, Changeset, Entry, Needs, Selection
 from . import encoding
 from .batching import batches
-from .drafts import prefix_range
 from .schema import (
     bundle_changesets,
     changesets,
@@ -296,24 +294,6 @@ def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
         )
         found.update((bytes(row.node), row.push_id) for row in session.execute(query))
     return found
-
-
-def expired(session: Session, names: Iterable[bytes]) -> frozenset[bytes]:
-    """Return those of ``names`` that stand for a changeset that is gone.
-
-    A name is a hash, or a long prefix of one.
-    """
-    found = set()
-    for name in names:
-        if re.fullmatch(LONG_PREFIX, name):
-            low, high = prefix_range(name.decode('ascii'))
-            query = select(tombstones.c.node).where(
-                tombstones.c.repository_id == session.repository_id,
-                tombstones.c.node.between(low, high),
-            )
-            if session.scalar(query.limit(1)) is not None:
-                found.add(name)
-    return frozenset(found)
 
 
 def needs(session: Session, push_ids: Sequence[int]) -> list[Needs]:

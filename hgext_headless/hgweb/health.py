@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import hgcompat, metrics
+from .. import metrics
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
 from ..history import append, place as places
 
 _HEALTH, _READY, _METRICS = b'headless-health', b'headless-ready', b'headless-metrics'
+_STATUS = {
+    200: b'200 Script output follows',
+    400: b'400 Bad Request',
+    503: b'503 Service Unavailable',
+}
 #: Seconds for which an answer is kept.
 _KEPT = 1.0
 
@@ -32,8 +38,8 @@ def matches(req: Any) -> bool:
 def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     """Return the response: metrics, or JSON with status 200, or 503 if the server is not ready.
 
-    The request's parameter ``max-lag`` is in seconds. A server that lacks older public history
-    is not ready.
+    The status is 400 if a parameter is wrong. The request's parameter ``max-lag`` is in seconds.
+    A server that lacks older public history is not ready.
     """
     if req.dispatchparts[0] == _METRICS:
         return _metrics(repo, res)
@@ -41,11 +47,15 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     found: dict[str, Any] = {'status': 'ok'}
     if req.dispatchparts[0] == _READY:
         found = _kept(repo)
-        text = hgcompat.to_str(req.qsparams.get(b'max-lag', b''))
-        if text.isdigit() and found['public_history'].get('seconds', 0) > int(text):
-            found = {**found, 'ready': False}
-        status = 200 if found['ready'] else 503
-    res.status = b'200 Script output follows' if status == 200 else b'503 Service Unavailable'
+        text = req.qsparams.get(b'max-lag', b'')
+        # No lag has more digits.
+        if re.fullmatch(rb'[0-9]{1,15}', text):
+            if found['public_history'].get('seconds', 0) > int(text):
+                found = {**found, 'ready': False}
+        elif text:
+            found = {'error': 'max-lag is not a number of seconds'}
+        status = 400 if 'error' in found else 200 if found['ready'] else 503
+    res.status = _STATUS[status]
     res.headers[b'Content-Type'] = b'application/json'
     res.headers[b'Cache-Control'] = b'no-store'
     res.setbodybytes(json.dumps(found, indent=2).encode('ascii') + b'\n')

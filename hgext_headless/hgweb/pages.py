@@ -29,8 +29,13 @@ _SHORT = 12
 _LAST_SECOND = 0x7FFFFFFF
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
-#: Commands that find drafts themselves.
+#: Commands that find drafts themselves, and commands that take several values of ``node``.
 FIND_DRAFTS: set[str] = set()
+NAME_SEVERAL = {'info'}
+#: Maximum number of values of a parameter that names changesets or users.
+MOST_NAMES = 100
+#: Parameters that name a changeset.
+_NAMING = (b'node', b'filenode', b'head')
 
 
 def install() -> None:
@@ -74,7 +79,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     if command in FIND_DRAFTS:
         _forget_tag(req)
         return
-    public = {name: _public(repo, name) for name in _names(req)}
+    public = {name: _public(repo, name) for name in _names(req, command)}
     asked = [
         name
         for name, node in public.items()
@@ -153,14 +158,30 @@ def already_brought(repo: Any) -> dict[bytes, Brought]:
     return found
 
 
-def _names(req: Any) -> Iterator[bytes]:
-    """Yield the names of changesets in a request; of a range (``base:node``), both names."""
-    for item in (b'node', b'filenode'):
-        for value in req.qsparams.getall(item):
-            yield from filter(None, value.split(b':'))
-    for value in req.qsparams.getall(b'rev'):
-        if re.fullmatch(rb'[0-9a-f]{12,40}', value):  # a search may be for words too
-            yield value
+def values(req: Any, item: bytes) -> list[bytes]:
+    """Return the values of a parameter that may be repeated: names, which cost queries.
+
+    Raise hgweb's `ErrorResponse` (400) if they are too many.
+    """
+    found: list[bytes] = req.qsparams.getall(item)
+    if len(found) > MOST_NAMES:
+        text = b"more than %d values of '%s'" % (MOST_NAMES, item)
+        raise common.ErrorResponse(common.HTTP_BAD_REQUEST, text)
+    return found
+
+
+def _names(req: Any, command: str) -> Iterator[bytes]:
+    """Yield the names of changesets in a request; of a range (``base:node``), both names.
+
+    If a parameter is repeated, hgweb uses the last value.
+    """
+    if command in NAME_SEVERAL:
+        yield from filter(None, values(req, b'node'))
+    for item in _NAMING:
+        yield from filter(None, req.qsparams.get(item, b'').split(b':', 1))
+    searched = req.qsparams.get(b'rev', b'')
+    if re.fullmatch(rb'[0-9a-f]{12,40}', searched):  # a search may be for words too
+        yield searched
 
 
 def _public(repo: Any, name: bytes) -> bytes | None:
@@ -179,9 +200,9 @@ def _replace_bookmarks(req: Any, drafts: Drafts) -> None:
         nodes = drafts.nodes.get(name, ())
         return name if not nodes or hex(nodes[0]).startswith(name) else hex(nodes[0])
 
-    for item in (b'node', b'filenode'):
-        values = req.qsparams.getall(item)
-        if values:
+    for item in _NAMING:
+        given = req.qsparams.getall(item)
+        if given:
             del req.qsparams[item]
-        for value in values:
-            req.qsparams.add(item, b':'.join(map(replaced, value.split(b':'))))
+        for value in given:
+            req.qsparams.add(item, b':'.join(map(replaced, value.split(b':', 1))))

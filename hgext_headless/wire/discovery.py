@@ -14,7 +14,7 @@ from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..catalog import bookmarks, names, session as sessions, tombstones
+from ..catalog import bookmarks, names, tombstones
 from ..errors import HeadlessError
 from . import phase_roots
 
@@ -40,12 +40,16 @@ def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
 
 
 def resolve(
-    public: Callable[[bytes], Any], repo: Any, key: bytes, session: sessions.Session | None = None
+    public: Callable[[bytes], Any],
+    repo: Any,
+    key: bytes,
+    stored: Callable[[bytes], tuple[bytes, ...]] | None = None,
 ) -> bytes:
     """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
 
-    Drafts are looked up in ``session``; a caller that has one must pass it, because it must not
-    wait for a second connection. Raise stock's errors and our own.
+    ``stored`` returns the drafts that a name stands for, as `names.named`; a caller that has a
+    session must pass it, because it must not wait for a second connection. Raise stock's errors
+    and our own.
     """
     if not key:
         raise unknown(key)
@@ -54,8 +58,8 @@ def resolve(
     except error.RepoLookupError as exc:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
-        found = _named(repo, key, session)
-        if not found and session is None:
+        found = stored(key) if stored else _named(repo, key)
+        if not found and stored is None:
             raise (_gone(repo, key) or exc) from None
         if not found:
             raise
@@ -66,7 +70,7 @@ def resolve(
         raise unknown(key)
     if len(key) < 40 and is_prefix(repo, key, node):
         try:
-            found = _named(repo, key, session, is_public=True)
+            found = stored(key) if stored else _named(repo, key, is_public=True)
         except HeadlessError:
             return node  # public history is served without the database
         if any(other != node for other in found):
@@ -74,11 +78,7 @@ def resolve(
     return node
 
 
-def _named(
-    repo: Any, key: bytes, session: sessions.Session | None, is_public: bool = False
-) -> tuple[bytes, ...]:
-    if session is not None:
-        return names.named(session, key)
+def _named(repo: Any, key: bytes, is_public: bool = False) -> tuple[bytes, ...]:
     catalog = repo.headless.catalog
     with (catalog.impatient() if is_public else catalog).reading() as own:
         return names.named(own, key)

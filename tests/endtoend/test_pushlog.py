@@ -138,6 +138,8 @@ def test_errors(log):
         ('startdate=rubbish', 400, 'startdate'),
         ('startID=1&enddate=2020-13-45', 400, 'enddate'),
         ('changeset=%00%0d%0aSet-Cookie:x', 404, 'unknown revision'),
+        ('&'.join(f'changeset={number}' for number in range(101)), 400, 'more than 100 values'),
+        ('&'.join(f'user={number}' for number in range(101)), 400, 'more than 100 values'),
     ):
         error = fetch_json(f'{log.base}json-pushes?{query}', status)
         assert list(error) == ['error']
@@ -213,8 +215,41 @@ def test_consumers(log):
         error = fetch_json(log.base + f'json-automationrelevance/{name}', 404)['error']
         assert f"unknown revision '{name}'" in error
     info = fetch_json(log.base + f'json-info?node={node}&node=tip')
-    assert sorted(info) == sorted([node, log.nodes[5][1]])
-    assert info[node]['description'] == 'push 9 first\n\nbody 1'
+    assert sorted(info) == sorted([node[:12], log.nodes[5][1][:12]])
+    assert info[node[:12]]['node'] == node
+    assert info[node[:12]]['description'] == 'push 9 first\n\nbody 1'
+    assert re.fullmatch(r'\d{4}-\d\d-\d\d \d\d:\d\d \+0000', info[node[:12]]['date'])
+    merge, public = log.nodes[9][-1], log.nodes[5][1]
+    for head, asked, wanted in (
+        (merge, node, True),
+        (merge[:12], public, True),
+        (node, merge, False),
+        (node, node, True),
+        ('tip', node, False),
+        (node, log.nodes[8][0], False),
+    ):
+        found = fetch_json(f'{log.base}json-isancestor?head={head}&node={asked}')
+        assert (found['testnode'], found['isancestor']) == (asked, wanted)
+    for query, said in (
+        (f'head=foobar&node={node}', 'unknown head revision foobar'),
+        (f'head={node}&node=foobar', 'unknown node revision foobar'),
+        (f'head={node}', "missing parameter 'node'"),
+    ):
+        assert fetch_json(f'{log.base}json-isancestor?{query}', 404) == {'error': said}
+
+
+def test_names_that_are_repeated(log):
+    """hgweb uses the last value; only that one is looked up."""
+    node, other = log.nodes[9][1], log.nodes[8][0]
+    many = '&'.join(f'node={number:040x}' for number in range(1, 1200))
+    assert fetch_json(f'{log.base}json-rev?{many}&node={node}')['node'] == node
+    assert fetch_json(f'{log.base}json-log?rev={other}&rev={node}')['entries'][0]['node'] == node
+    error = fetch_json(f'{log.base}json-info?{many}', 400)['error']
+    assert error == "more than 100 values of 'node'"
+    several = [*log.nodes[9], *log.nodes[7], 'feature', 'tip', log.nodes[8][0][:9]]
+    found = fetch_json(f'{log.base}json-info?' + '&'.join(f'node={name}' for name in several))
+    wanted = {*log.nodes[9], *log.nodes[7], log.nodes[5][1], other}
+    assert {entry['node'] for entry in found.values()} == wanted
 
 
 def test_automationrelevance_of_a_growing_stack(world, make_server):
@@ -843,7 +878,7 @@ def test_web_commands_of_ordinary_repositories(world, make_server, everywhere):
     public = Clone(world, server.root).node('0')
     with below_hgwebdir(world, {'try': server.root, 'ordinary': ordinary.root}) as url:
         for _time in range(2):
-            assert list(fetch_json(f'{url}try/json-info?node={public}')) == [public]
+            assert list(fetch_json(f'{url}try/json-info?node={public}')) == [public[:12]]
             assert fetch(f'{url}ordinary/json-info?node={node}')[:2] == (200, b'theirs')
             assert fetch_json(f'{url}try/json-pushes') == {}
             assert fetch_json(f'{url}ordinary/json-pushes', 400)['error'] == 'method not found'

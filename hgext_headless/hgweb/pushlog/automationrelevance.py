@@ -1,49 +1,57 @@
-"""What build tasks ask of a changeset: ``json-automationrelevance``, ``json-info``,
-``json-pushchangedfiles``."""
+"""What build tasks ask of changesets: ``json-automationrelevance``, ``json-pushchangedfiles``,
+``json-info``, ``json-isancestor``."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mercurial import error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import hex
+from mercurial.utils import dateutil
 
-from ...catalog import (
-    catalog as catalogs,
-    markers,
-    names as catalog_names,
-    pushlog,
-    session as sessions,
-)
+from ... import hgcompat
+from ...catalog import drafts, markers, names as catalog_names, pushlog, session as sessions
+from ...catalog.batching import batches
 from ...model import Brought
-from ...wire import discovery
 from .. import error_pages, pages
-from . import keywords, links
+from . import keywords, links, query
 from .changeset_facts import text as _text
 
 
 def answer(web: Any) -> Iterator[bytes]:
     """Answer ``json-automationrelevance``: the changesets relevant to one, oldest first.
 
-    These are its draft ancestors, and the changesets up to it in the push that brought it.
-    Raise what `discovery.resolve` raises.
+    These are its draft ancestors, and the changesets up to it in the push that brought it. Make
+    the first chunk now, so that errors are raised here. Raise what `discovery.resolve` raises.
     """
+    chunks = _chunks(web)
+    first = next(chunks)
+    return itertools.chain([first], chunks)
+
+
+def _chunks(web: Any) -> Iterator[bytes]:
     catalog = web.repo.headless.reader
-    node, contexts = _relevant_to(catalog, web)
-    with catalog.reading() as session:
-        brought = pushlog.brought(session, [context.node() for context in contexts])
-        obsolete = markers.obsolete(session, [node])
-    entries = [_relevant(context, brought.get(context.node())) for context in contexts]
-    if web.req.qsparams.get(b'backouts'):
-        for entry, context in zip(entries, contexts):
-            found = keywords.backed_out_by(context)
-            if found is not None:
-                entry['backedoutby'] = found.decode('ascii')
-    visible = node not in obsolete and not _has_successors(web.repo, node)
-    return iter([json.dumps({'changesets': entries, 'visible': visible}).encode('ascii')])
+    node, contexts = _relevant_to(web)
+    backouts = keywords.Backouts(web.repo) if web.req.qsparams.get(b'backouts') else None
+    is_obsolete = node in web.repo.obsstore.successors or bool(
+        catalog.read(markers.obsolete, [node])
+    )
+    separator = '{"changesets": ['
+    for batch in batches(contexts):
+        brought = catalog.read(pushlog.brought, [context.node() for context in batch])
+        entries = [_relevant(context, brought.get(context.node())) for context in batch]
+        if backouts is not None:
+            for entry, context in zip(entries, batch):
+                found = backouts.of(context)
+                if found is not None:
+                    entry['backedoutby'] = found.decode('ascii')
+        yield (separator + ', '.join(map(json.dumps, entries))).encode('ascii')
+        separator = ', '
+    yield f'], "visible": {json.dumps(not is_obsolete)}}}'.encode('ascii')
 
 
 def changed_files(web: Any) -> Iterator[bytes]:
@@ -51,35 +59,30 @@ def changed_files(web: Any) -> Iterator[bytes]:
 
     Raise what `discovery.resolve` raises.
     """
-    _node, contexts = _relevant_to(web.repo.headless.reader, web)
+    _node, contexts = _relevant_to(web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
     return iter([json.dumps({'files': files}).encode('ascii')])
 
 
-def _has_successors(repo: Any, node: bytes) -> bool:
-    return node in repo.obsstore.successors
-
-
-def _relevant_to(catalog: catalogs.Catalog, web: Any) -> tuple[bytes, list[Any]]:
+def _relevant_to(web: Any) -> tuple[bytes, Sequence[Any]]:
     """Return the requested changeset, and all changesets that are relevant to it."""
-    name = _asked(web)[0]
+    name = _asked(web)[-1]
     repo = web.repo
-    with catalog.reading() as session:
+    missing: list[bytes] = []
+    with repo.headless.reader.reading() as session:
         try:
-            node = discovery.resolve(
-                lambda key: scmutil.revsymbol(repo, key).node(), repo, name, session
-            )
+            node = query.Resolver(session, repo, [name]).node(name)
         except error.RepoLookupError:
             if name in catalog_names.drafts_named(session, [name]).expired:
                 raise error_pages.gone(web, session, name) from None
             raise
         listed = _listed(session, node)
-        drafts: list[bytes] = []
         if not repo.changelog.hasnode(node):
-            drafts = [n for n in [node, *listed] if not repo.changelog.hasnode(n)]
-            found = catalog_names.drafts_named(session, [hex(n) for n in drafts])
-    if drafts:  # no connection is held while the store is read
-        pages.lay(web, found, [n for n in drafts if n in found.bundles])
+            missing = [n for n in {node, *listed} if not repo.changelog.hasnode(n)]
+            heads = drafts.heads(session, missing)
+            found = catalog_names.drafts_named(session, [hex(n) for n in heads])
+    if missing:  # no connection is held while the store is read
+        pages.lay(web, found, [n for n in heads if n in found.bundles])
         repo = web.repo
     ancestors = [repo[rev] for rev in repo.revs(b'sort(draft() and ::%n, rev)', node)]
     came_with = set(listed)
@@ -91,7 +94,7 @@ def _relevant_to(catalog: catalogs.Catalog, web: Any) -> tuple[bytes, list[Any]]
 
 def _listed(session: sessions.Session, node: bytes) -> list[bytes]:
     """Return the changesets of the push that brought ``node``, up to ``node``."""
-    brought = pushlog.brought(session, [node])
+    brought = pushlog.brought(session, [node], with_ends=False)
     if node not in brought:
         return [node]
     push_id = brought[node].entry.push_id
@@ -136,13 +139,13 @@ def _extra(context: Any, name: bytes) -> str | None:
 
 
 def info(web: Any) -> Iterator[bytes]:
-    """Answer ``json-info``: facts about changesets, by node."""
+    """Answer ``json-info``: facts about changesets, by the first 12 digits of their nodes."""
     contexts = [scmutil.revsymbol(web.repo, name) for name in _asked(web)]
     entries = {
-        context.hex().decode('ascii'): {
+        context.hex()[:12].decode('ascii'): {
             'branch': _text(context.branch()),
             'children': _hexes(context.children()),
-            'date': list(context.date()),
+            'date': dateutil.datestr(context.date(), b'%Y-%m-%d %H:%M %1%2').decode('ascii'),
             'description': _text(context.description()),
             'files': list(map(_text, context.files())),
             'node': context.hex().decode('ascii'),
@@ -156,11 +159,32 @@ def info(web: Any) -> Iterator[bytes]:
     return iter([json.dumps(entries).encode('ascii')])
 
 
+def is_ancestor(web: Any) -> Iterator[bytes]:
+    """Answer ``json-isancestor``: whether ``node`` is ``head`` or an ancestor of it."""
+    found = {}
+    for item in (b'head', b'node'):
+        name = web.req.qsparams.get(item)
+        if not name:
+            raise common.ErrorResponse(common.HTTP_NOT_FOUND, b"missing parameter '%s'" % item)
+        try:
+            found[item] = scmutil.revsymbol(web.repo, name)
+        except error.RepoLookupError as exc:
+            line = b'unknown %s revision %s' % (item, hgcompat.escaped_bytes(name))
+            raise common.ErrorResponse(common.HTTP_NOT_FOUND, line) from exc
+    head, node = found[b'head'], found[b'node']
+    entry = {
+        'headnode': head.hex().decode('ascii'),
+        'testnode': node.hex().decode('ascii'),
+        'isancestor': node == head or node.isancestorof(head),
+    }
+    return iter([json.dumps(entry).encode('ascii')])
+
+
 def _asked(web: Any) -> list[bytes]:
-    names: list[bytes] = web.req.qsparams.getall(b'node')
-    if not names:
+    asked = pages.values(web.req, b'node')
+    if not asked:
         raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
-    return names
+    return asked
 
 
 def _hexes(contexts: Any) -> list[str]:

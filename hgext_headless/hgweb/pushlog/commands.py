@@ -184,9 +184,20 @@ def info(web: Any, stages: Stages) -> Any:
     /json-info?node={node}
     ----------------------
 
-    The facts about one or more changesets, by node.
+    The facts about one or more changesets, by the first 12 digits of their nodes.
     """
     return _send(web, relevance.info(web))
+
+
+@_command(b'json', finds_drafts=False)
+def isancestor(web: Any, stages: Stages) -> Any:
+    """
+    /json-isancestor?head={head}&node={node}
+    ----------------------------------------
+
+    Whether a changeset is an ancestor of another one, or the same.
+    """
+    return _send(web, relevance.is_ancestor(web))
 
 
 def install() -> None:

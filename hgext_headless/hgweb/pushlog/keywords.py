@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +29,8 @@ _REVSET_WINDOW = 500
 _WEB_WINDOW = 20_000
 #: Number of changesets, a changeset included, among which to look for a back-out of it.
 _BACKOUT_WITHIN = 100
+#: Number of revisions among which these are looked for.
+_BACKOUT_AMONG = 2000
 
 
 def plain(name: str, brought: Brought | None) -> Any:
@@ -88,26 +89,49 @@ _keyword(
 )
 
 
-def backed_out_by(context: Any) -> bytes | None:
-    """Return the first descendant whose description says that it backs out this changeset.
+class Backouts:
+    """Knows which changesets of a repository were backed out."""
 
-    Look for it among the next descendants only.
-    """
-    if context.rev() is None:
-        return None  # the working directory
-    short = context.hex()[:12].decode('ascii')
-    repo = context.repo()
-    for rev in itertools.islice(repo.revs(b'%d::', context.rev()), 1, _BACKOUT_WITHIN):
-        if short in links.backed_out(repo[rev].description().decode('utf-8', 'replace')):
-            found: bytes = repo[rev].hex()
-            return found
-    return None
+    def __init__(self, repo: Any) -> None:
+        self._repo = repo
+        self._named: dict[int, list[str]] = {}
+
+    def of(self, context: Any) -> bytes | None:
+        """Return the first descendant whose description says that it backs out ``context``.
+
+        Look for it among the next descendants only.
+        """
+        rev = context.rev()
+        if rev is None:
+            return None  # the working directory
+        short = context.hex()[:12].decode('ascii')
+        changelog = self._repo.changelog
+        descendants = {rev}
+        for other in range(rev + 1, min(len(changelog), rev + _BACKOUT_AMONG)):
+            if other in changelog.filteredrevs:
+                continue
+            if descendants.isdisjoint(changelog.parentrevs(other)):
+                continue
+            if short in self._backs_out(other):
+                found: bytes = self._repo[other].hex()
+                return found
+            descendants.add(other)
+            if len(descendants) == _BACKOUT_WITHIN:
+                break
+        return None
+
+    def _backs_out(self, rev: int) -> list[str]:
+        if rev not in self._named:
+            text = self._repo[rev].description().decode('utf-8', 'replace')
+            self._named[rev] = links.backed_out(text)
+        return self._named[rev]
 
 
 @eh.templatekeyword(b'backedoutby', requires={b'ctx'})
 def backedoutby(context: Any, mapping: Any) -> bytes | None:
     """String. The changeset that backed this one out."""
-    return backed_out_by(context.resource(mapping, b'ctx'))
+    changed = context.resource(mapping, b'ctx')
+    return Backouts(changed.repo()).of(changed)
 
 
 @changeset_facts.web_keyword(b'pushlinks', requires={b'repo', b'ctx', b'cache'})

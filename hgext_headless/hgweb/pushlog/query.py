@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import pushlog, search, session as sessions
+from ...catalog import names as catalog_names, pushlog, search, session as sessions
 from ...model import Entry, Selection
 from ...wire import discovery
+from .. import pages
 from . import dates
 
 #: Number of pushes on a page.
@@ -78,18 +80,18 @@ def parse(
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    resolver = _Resolver(session, repo, last)
+    bounded = functools.partial(_bounded, session, repo, last)
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
-    asked = params.getall(b'user')
+    asked = pages.values(req, b'user')
     users = tuple(dict.fromkeys(filter(None, asked) if for_people else asked))
     if users:
         selection = replace(selection, users=users)
         words += [(b'user', user) for user in users]
-    named = tuple(dict.fromkeys(params.getall(b'changeset')))
+    named = tuple(dict.fromkeys(pages.values(req, b'changeset')))
     if named:
-        push_ids = resolver.push_ids(named)
+        push_ids = Resolver(session, repo, named).push_ids(last)
         selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
@@ -108,14 +110,14 @@ def parse(
     paged = True
     for item in (b'startdate', b'fromchange', b'startID'):
         if _is_given(params, item):
-            selection = _bounded(selection, resolver, item, params[item])
+            selection = bounded(selection, item, params[item])
             bounds.append((item, params[item]))
             paged = False
             break
     if not paged or users or named or is_search:
         for item in (b'enddate', b'tochange', b'endID'):
             if _is_given(params, item):
-                selection = _bounded(selection, resolver, item, params[item])
+                selection = bounded(selection, item, params[item])
                 bounds.append((item, params[item]))
                 break
     paged = is_search or (paged and not named and (for_people or not users))
@@ -155,7 +157,14 @@ def _is_given(params: Any, item: bytes) -> bool:
     return bool(params.get(item)) or (item in params and not item.endswith(b'date'))
 
 
-def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: bytes) -> Selection:
+def _bounded(
+    session: sessions.Session,
+    repo: Any,
+    last: int,
+    selection: Selection,
+    item: bytes,
+    value: bytes,
+) -> Selection:
     if item in (b'startdate', b'enddate'):
         try:
             seconds = dates.parse(hgcompat.to_str(value))
@@ -165,7 +174,7 @@ def _bounded(selection: Selection, resolver: _Resolver, item: bytes, value: byte
             return replace(selection, since=seconds)
         return replace(selection, before=seconds)
     if item in (b'fromchange', b'tochange'):
-        (push_id,) = resolver.push_ids([value])
+        (push_id,) = Resolver(session, repo, [value]).push_ids(last)
     elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
         push_id = max(-1, min(MAX_ID, int(value.strip()[:30])))
     else:
@@ -206,37 +215,47 @@ def _bad(text: bytes, *names: bytes) -> Exception:
     return common.ErrorResponse(common.HTTP_BAD_REQUEST, text % escaped)
 
 
-class _Resolver:
-    """Resolves names of changesets to the ids of the pushes that brought them."""
+class Resolver:
+    """Resolves names of changesets, and finds the ids of the pushes that brought them."""
 
-    def __init__(self, session: sessions.Session, repo: Any, last: int) -> None:
+    def __init__(self, session: sessions.Session, repo: Any, names: Sequence[bytes]) -> None:
         self._session = session
         self._repo = repo
-        self._last = last
+        self._names = names
 
-    def push_ids(self, names: list[bytes] | tuple[bytes, ...]) -> list[int]:
+    @functools.cached_property
+    def _stored(self) -> dict[bytes, tuple[bytes, ...]]:
+        return catalog_names.all_named(self._session, self._names)
+
+    def node(self, name: bytes) -> bytes:
+        """Return the changeset that ``name`` stands for. Raise what `discovery.resolve` raises."""
+        return discovery.resolve(
+            lambda key: scmutil.revsymbol(self._repo, key).node(),
+            self._repo,
+            name,
+            lambda key: self._stored[key],
+        )
+
+    def push_ids(self, last: int) -> list[int]:
         """Return a push id for each name; 0 if no push brought the changeset.
 
         Raise `error.RepoLookupError` if there is no such changeset, or if the push that brought
-        it is not shown here yet.
+        it is above ``last`` and so not shown here yet.
         """
-        return list(self._ids(dict(zip(names, map(self._node, names)))))
+        return list(self._ids(last, {name: self._node_or_hash(name) for name in self._names}))
 
-    def _ids(self, nodes: dict[bytes, bytes]) -> Iterator[int]:
+    def _ids(self, last: int, nodes: dict[bytes, bytes]) -> Iterator[int]:
         brought = pushlog.brought(self._session, nodes.values())
         has_node = self._repo.changelog.hasnode
         unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
         tombstoned = pushlog.tombstoned(self._session, unknown) if unknown else {}
         for name, node in nodes.items():
             push_id = brought[node].entry.push_id if node in brought else tombstoned.get(node, 0)
-            if not 0 < push_id <= self._last and not has_node(node):
+            if not 0 < push_id <= last and not has_node(node):
                 raise discovery.unknown(name)
             yield push_id
 
-    def _node(self, name: bytes) -> bytes:
-        repo = self._repo
-        if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != repo.nodeconstants.wdirid:
+    def _node_or_hash(self, name: bytes) -> bytes:
+        if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != self._repo.nodeconstants.wdirid:
             return bin(name)  # `_ids` raises if it does not exist
-        return discovery.resolve(
-            lambda key: scmutil.revsymbol(repo, key).node(), repo, name, self._session
-        )
+        return self.node(name)
