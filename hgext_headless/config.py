@@ -32,6 +32,7 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
     (b'user-variable', [b'USER']),
     (b'bundle-url', None),
     (b'link-secret', None),
+    (b'link-secret-file', None),
     (b'link-ttl', 3600),
     (b'link-base', None),
     (b'inline', b'auto'),
@@ -182,7 +183,7 @@ def settings(repo: Any) -> Settings:
         max_push_size=max_push_size,
         user_variables=tuple(repo.ui.configlist(SECTION, b'user-variable')) or (b'USER',),
         bundle_url=read.url(b'bundle-url', len(repository) + 1 + _KEY_LENGTH),
-        link_secret=read.text(b'link-secret'),
+        link_secret=read.text(b'link-secret') or read.secret(b'link-secret-file'),
         link_ttl=read.number(b'link-ttl', LINK_TTL),
         link_base=read.url(b'link-base', _ROUTE_LENGTH),
         inline=read.choice(b'inline', ('auto', 'always', 'never')),
@@ -196,6 +197,16 @@ def settings(repo: Any) -> Settings:
         limit_drafts=read.number(b'limit-drafts'),
         limit_exempt=frozenset(map(to_str, repo.ui.configlist(SECTION, b'limit-exempt'))),
     )
+
+
+def secret_items(ui: Any) -> list[bytes]:
+    """Return those items whose values have a secret: a key, or a URL with a password."""
+    found = [b'link-secret'] if ui.config(SECTION, b'link-secret') else []
+    for item in (b'database', b'database-read'):
+        url = urlsplit(to_str(ui.config(SECTION, item) or b''))
+        if url.password or 'password=' in url.query:
+            found.append(item)
+    return [SECTION + b'.' + item for item in found]
 
 
 def warn_removed(ui: Any) -> None:
@@ -235,6 +246,20 @@ class _Reader:
         """Return the text of ``item``, or None if it is empty."""
         value = self._ui.config(SECTION, item)
         return to_str(value).strip() or None if value is not None else None
+
+    def secret(self, item: bytes) -> str | None:
+        """Return what the file named by ``item`` has, without the blanks around it."""
+        path = self._ui.configpath(SECTION, item)
+        if not path:
+            return None
+        try:
+            with open(path, 'rb') as file:
+                secret = to_str(file.read().strip())
+        except OSError as exc:
+            raise wrong(item, f'cannot be read: {exc.strerror}') from exc
+        if not secret:
+            raise wrong(item, 'names a file that is empty')
+        return secret
 
     def choice(self, item: bytes, allowed: tuple[str, ...]) -> str:
         value = self.text(item) or ''
@@ -336,7 +361,7 @@ def check_serving(settings: Settings) -> None:
     )
     if needs_secret and not settings.embedded_database:
         raise wrong(
-            b'link-secret',
+            b'link-secret-file',
             'is required where headless.database is set: all servers must sign alike '
             '(or set headless.bundle-url, or headless.inline = always)',
         )

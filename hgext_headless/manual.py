@@ -165,10 +165,13 @@ or ``store`` set.
     URL from which clients fetch bundles without a signature: a public bucket or a
     CDN. The object's name is appended. (default: signed links through this server)
 
+``link-secret-file``
+    File with the key that signs the links through this server. The key must be the same on
+    all servers. Required if ``database`` is set, unless ``bundle-url`` is set or ``inline``
+    is ``always``.
+
 ``link-secret``
-    Key that signs the links through this server. It must be the same on all servers.
-    Required if ``database`` is set, unless ``bundle-url`` is set or ``inline`` is
-    ``always``.
+    The key itself, in place of a file. :hg:`config` shows it.
 
 ``link-ttl``
     Seconds for which a link is valid, at most 604800. (default: 3600)

@@ -10,8 +10,9 @@ from typing import Any
 
 from .. import config, hgcompat, refuse_pushes, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, public_log, runs, schema
+from ..catalog import diagnosis, public_log, pushlog, runs, schema
 from ..errors import HeadlessError
+from ..hgweb.pushlog import visibility
 from ..history import append, place as places
 from ..lifecycle import obliterated, store_rights
 from ..receive import hooks
@@ -21,6 +22,8 @@ _CLOCK = 5
 #: Ages in seconds from which a server behind the log, and a command that has not run, are told.
 _LAG = 60
 _DAY = 86400
+#: Number of objects without a row that interrupted pushes do not explain.
+_ORPHANS = 1000
 _SHOULD_RUN = {'gc': 8 * _DAY, 'verify': 8 * _DAY}
 
 _OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
@@ -36,6 +39,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             doctor.hgrc,
             doctor.requirement,
             doctor.database,
+            doctor.pushes,
             doctor.store,
             doctor.public_history,
             doctor.commands,
@@ -121,20 +125,24 @@ class _Doctor:
                 self._say(_WARNING, b'experimental.%s has no effect on drafts' % item)
 
     def hgrc(self) -> None:
-        """Whoever can read it knows the password of the database and the key of the links."""
+        """Whoever can read it, or what it names, may know a password and the key of the links."""
         path = self._repo.vfs.join(b'hgrc')
         try:
             found = os.stat(path)
         except OSError:
             self._say(_OK, b'there is none; the settings come from elsewhere')
             return
-        has_secret = self._settings.link_secret is not None or '@' in self._settings.database
-        if found.st_mode & stat.S_IROTH and has_secret:
-            self._say(_WARNING, b'anybody can read %s, which has secrets: chmod 640' % path)
+        secrets = config.secret_items(self._repo.ui)
+        key_file = self._repo.ui.configpath(config.SECTION, b'link-secret-file')
+        if key_file and os.stat(key_file).st_mode & stat.S_IROTH:
+            self._say(_WARNING, b'anybody can read %s: chmod 640' % key_file)
+        if found.st_mode & stat.S_IROTH and secrets:
+            named = b' and '.join(secrets)
+            self._say(_WARNING, b'anybody can read %s, which has %s: chmod 640' % (path, named))
         elif found.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
             self._say(_WARNING, b'others may write to %s, which hg then trusts: chmod 640' % path)
         else:
-            self._say(_OK, b'%s is trusted, and no others may read or write it' % path)
+            self._say(_OK, b'%s is trusted, and has nothing for others to read or write' % path)
         if found.st_uid != os.geteuid():
             self._say(
                 _WARNING,
@@ -179,6 +187,31 @@ class _Doctor:
                 _WARNING,
                 b"this machine's clock differs from the database's by %d seconds: use NTP"
                 % difference,
+            )
+
+    def pushes(self) -> None:
+        """Do what a push does in the database, and look whether what is stored can be shown."""
+        catalog = self._backend.catalog
+        if self._takes_pushes:
+            catalog.write(diagnosis.try_writing)
+            behind = catalog.read(diagnosis.sequences_behind)
+            if behind:
+                self._say(
+                    _PROBLEM,
+                    b'new rows get ids that are taken: advance with setval() the sequence of %s'
+                    % _list(behind),
+                )
+        with self._backend.reader.reading() as session:
+            last = pushlog.last_push_id(session)
+            shown = visibility.last_shown(self._backend, session, self._repo)
+        if shown == last:
+            self._say(_OK, b'the last push is %d' % last)
+        else:
+            kind = _PROBLEM if self._settings.embedded_database else _WARNING
+            self._say(
+                kind,
+                b'the last push is %d, and this server shows them up to %d: it lacks public '
+                b'changesets of the next one' % (last, shown),
             )
 
     def store(self) -> None:
@@ -238,6 +271,13 @@ class _Doctor:
             ended = last[command].ended
             days = int(max(0, now - ended)) // _DAY
             late = now - ended > most
+            left = last[command].found or 0
+            if command == 'gc' and left > _ORPHANS:
+                self._say(
+                    _WARNING,
+                    b'it left %d objects without a row: were rows lost? See "hg help '
+                    b'admin::headless-rebuild"' % left,
+                )
             self._say(
                 _WARNING if late else _OK,
                 b'headless-%s succeeded %d days ago%s'

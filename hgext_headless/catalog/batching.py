@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import BigInteger, cast, extract, func, select
+from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func, select
 
 from . import engine
 from .schema import repositories
@@ -31,9 +31,18 @@ def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> 
 def insert_new(
     connection: sqlalchemy.Connection, table: sqlalchemy.TableClause, rows: Sequence[Any]
 ) -> None:
-    """Insert ``rows``, except those that exist or that another transaction inserts first."""
+    """Insert ``rows``, except those that exist or that another transaction inserts first.
+
+    An id that is taken, because its sequence is behind, is an error.
+    """
     if rows:
-        connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
+        key: Any = table.primary_key
+        if isinstance(table, Table):
+            constraints = sorted(table.constraints, key=lambda one: str(one.name))
+            key = next((one for one in constraints if isinstance(one, UniqueConstraint)), key)
+        columns = list(key.columns) or None
+        insertion = upsert(connection, table).on_conflict_do_nothing(index_elements=columns)
+        connection.execute(insertion, rows)
 
 
 def clock(connection: sqlalchemy.Connection) -> sqlalchemy.ColumnElement[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import cast, func, select
+from sqlalchemy.dialects.postgresql import REGCLASS
 
 from . import engine
 from .batching import clock
-from .schema import bundles, metadata
+from .schema import bundles, leases, metadata
 from .session import Session
 
 
@@ -51,6 +52,29 @@ def diagnose(session: Session) -> Diagnosis:
         unwritable,
         is_durable,
     )
+
+
+def try_writing(session: Session) -> None:
+    """Write a row, and undo it. Raise what a push would raise."""
+    undone = session.connection.begin_nested()
+    session.execute(leases.insert().values(name='headless-doctor', owner='', until=0))
+    undone.rollback()
+
+
+def sequences_behind(session: Session) -> list[str]:
+    """Return the tables whose next id is taken, as after a logical replication."""
+    if session.connection.dialect.name != 'postgresql':
+        return []
+    behind = []
+    for table in metadata.sorted_tables:
+        if 'id' not in table.primary_key.columns:
+            continue
+        sequence = func.pg_get_serial_sequence(table.name, 'id')
+        last = func.coalesce(func.pg_sequence_last_value(cast(sequence, REGCLASS)), 0)
+        highest = func.coalesce(func.max(table.c.id), 0)
+        if session.scalar(select(highest > last).select_from(table)):
+            behind.append(table.name)
+    return behind
 
 
 def may_write(session: Session) -> bool:

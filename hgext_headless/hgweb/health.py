@@ -1,7 +1,8 @@
 """For load balancers and Prometheus: ``headless-health``, ``-ready`` and ``-metrics``.
 
 They need no login, and contain no secrets. ``headless-health`` asks neither database nor store.
-The answer of ``headless-ready`` is kept for a second.
+The answer of ``headless-ready`` is kept for a second. A server that takes pushes does for it what a
+push does: it writes to the database and to the store.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import metrics
+from .. import metrics, refuse_pushes
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
 from ..history import append, place as places
+from ..lifecycle import store_rights
+from .pushlog import visibility
 
 _HEALTH, _READY, _METRICS = b'headless-health', b'headless-ready', b'headless-metrics'
 _STATUS = {
@@ -27,6 +30,8 @@ _STATUS = {
 }
 #: Seconds for which an answer is kept.
 _KEPT = 1.0
+#: Seconds between two attempts to write to the store that succeed.
+_TRIED = 60.0
 
 
 def matches(req: Any) -> bool:
@@ -89,16 +94,29 @@ def _kept(repo: Any) -> dict[str, Any]:
 def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
     found: dict[str, Any] = {'ready': True, 'public_history': {}, 'pushlog': {}}
     probe: list[tuple[str, int]] = []
+    takes_pushes = refuse_pushes.takes_pushes(repo)
+    memory = backend.catalog.memory('ready', repo.root)
 
     def database() -> None:
         with backend.catalog.reading() as session:
             found['schema'] = engine.schema_revision(session.connection)
             found['pushlog'] = {'last_push_id': pushlog.last_push_id(session)}
             probe.extend(filter(None, [diagnosis.probe(session)]))
+            shown = visibility.last_shown(backend, session, repo)
+            found['pushlog']['last_shown'] = shown
             if append.is_kept(backend.settings):
                 found['public_history'] = places.lag(repo, session)._asdict()
 
+        if takes_pushes:
+            backend.catalog.write(diagnosis.try_writing)
+        # What is behind the log of public history catches up; without a log, nothing does.
+        if backend.settings.embedded_database and shown < found['pushlog']['last_push_id']:
+            raise Corrupt('the repository lacks public changesets of a push')
+
     def store() -> None:
+        if takes_pushes and time.monotonic() - memory.get('stored', -_TRIED) >= _TRIED:
+            store_rights.check(backend)
+            memory['stored'] = time.monotonic()
         for key, size in probe:
             if backend.store.size(key) != size:
                 raise Corrupt('the newest object is not there')

@@ -43,7 +43,8 @@ def test_well(server):
     assert fsync[0] == 'problem' and 'fsync is off' in fsync[1]
     assert {kind for lines in found.values() for kind, _text in lines} == {'ok'}, found
     assert list(found) == [
-        'configuration', 'hgrc', 'requirement', 'database', 'store', 'public history', 'commands'
+        'configuration', 'hgrc', 'requirement', 'database', 'pushes', 'store', 'public history',
+        'commands',
     ]
     assert 'ok: store: an object was written, read, listed and deleted' in server.hg(DOCTOR, code=1)
 
@@ -57,6 +58,65 @@ def test_what_is_wrong(server, world, settings):
     found = examined(server, code=1)
     assert 'headless: temporary' in found['database'][0][1]
     assert found['store'][0][0] == 'ok'
+
+
+def test_what_a_push_does(server, settings):
+    """A database that answers and takes no writes, and ids that are taken."""
+    database = server.configured('database')
+    name = sqlalchemy.make_url(database).database
+    with sqlalchemy.create_engine(database).begin() as connection:
+        connection.exec_driver_sql("SELECT setval(pg_get_serial_sequence('bundles', 'id'), 1)")
+        connection.exec_driver_sql(
+            'INSERT INTO bundles (id, repository_id, key, size, sha512, head, bases, created) '
+            "SELECT 7, id, 'k', 1, '', '', '', 0 FROM repositories"
+        )
+        connection.exec_driver_sql(
+            f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+        )
+    url = server.start()
+    code, body, _headers = fetch(url + 'headless-ready')
+    assert code == 503 and json.loads(body)['database'] == 'temporary', body
+    [(kind, text)] = examined(server, code=1)['pushes']
+    assert kind == 'problem' and 'the database is read-only (cannot execute INSERT' in text
+    with sqlalchemy.create_engine(database).connect() as connection:
+        connection.exec_driver_sql('SET TRANSACTION READ WRITE')
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        connection.commit()
+    (kind, text), _last = examined(server, code=1)['pushes']
+    assert kind == 'problem' and text.endswith('the sequence of bundles')
+
+
+def test_a_database_that_is_newer(world, make_server):
+    """An embedded database that was restored alone, or a repository that was stripped."""
+    server = make_server('embedded')
+    clone = world.clone(server.url('path'), 'clone')
+    clone.publish('public')
+    clone.hg('push')
+    server.hg('strip', '--config', 'extensions.strip=', '--no-backup', '-r', 'tip')
+    [(kind, text)] = examined(server, code=1)['pushes']
+    assert kind == 'problem' and text.startswith('the last push is 1, and this server shows')
+    code, body, _headers = fetch(server.url('http') + 'headless-ready')
+    assert code == 503 and json.loads(body)['database'] == 'corrupt'
+
+
+def test_secrets(server, settings, tmp_path):
+    """Only a secret in a file that others may read is worth a warning."""
+    key = tmp_path / 'key'
+    key.write_text('a key\n')
+    key.chmod(0o600)
+    plain = re.sub('link-secret = .*', f'link-secret-file = {key}', settings)
+    server.configure(plain)
+    hgrc = server.root / '.hg' / 'hgrc'
+    hgrc.chmod(0o644)
+    assert examined(server, code=1)['hgrc'][0][0] == 'ok'
+    assert 'a key' not in server.hg('config', 'headless')
+    key.chmod(0o644)
+    assert f'anybody can read {key}: chmod 640' in examined(server, code=1)['hgrc'][0][1]
+    server.configure(re.sub('//([^:@/]*)@', r'//\1:pw@', plain))
+    hgrc.chmod(0o644)
+    assert 'which has headless.database: chmod 640' in examined(server, code=1)['hgrc'][1][1]
+    key.unlink()
+    assert 'headless.link-secret-file cannot be read' in server.hg('log', code=255)
 
 
 def test_what_a_role_may(server, settings, services):
