@@ -323,7 +323,7 @@ def lay(repo: Any, path: str) -> Any:
     overlay.__class__ = _class(_Overlay, *hgcompat.repository_bases(overlay))
     _initialize(overlay, hgcompat.to_bytes(path))
     overlay.ui.environ = repo.ui.environ
-    overlay.headless = repo.headless
+    overlay.headless = getattr(repo, 'headless', None)  # an import has its clone without it
     return overlay
 
 
