@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from . import place as places
 from .backend import Backend
 from .catalog import announcements, pushlog, runs, statistics
 from .errors import HeadlessError
-from .history import append, place as places
 
 #: Name, help text, and field of `statistics.Totals`: counting them reads whole tables.
 _TOTALS = (
@@ -61,7 +61,7 @@ class _Collector(NamedTuple):
             cursors = announcements.cursors(session).values()
             behind = [announcements.behind(session, cursor, last) for cursor in cursors]
             lag = None
-            if append.is_kept(self.backend.settings):
+            if places.has_log(self.backend.settings):
                 lag = places.lag(self.repo, session)
         memory['pushed'] = pushed
         yield self._counter('pushes', 'Pushes that were recorded', pushed.pushes)

@@ -100,12 +100,14 @@ class LogEntry:
 class BookmarkPlace(NamedTuple):
     """A bookmark of public history: where its last move left it (None: nowhere).
 
-    ``position`` is that of the move among the moves of all bookmarks.
+    ``move`` is the move's random name, ``moved`` its time by the database's clock, in
+    milliseconds since the epoch.
     """
 
     name: bytes
     node: bytes | None
-    position: int
+    move: bytes
+    moved: int
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,12 @@ class Published:
 
     ``bundle`` has the changesets (None: nothing is missing), ``heads`` are the heads of the
     server with them, ``replaced`` those of the log that are none any more. ``position`` is the
-    last one whose changesets the server has; None if the log has not begun: it then begins
-    above ``baseline``. ``bookmarks`` are moves, with None for a deletion.
+    last one whose changesets the server has. ``bookmarks`` are moves, with None for a deletion.
     """
 
     heads: tuple[bytes, ...] = ()
     replaced: tuple[bytes, ...] = ()
-    position: int | None = None
-    baseline: tuple[bytes, ...] = ()
+    position: int = 0
     bundle: Bundle | None = None
     bookmarks: tuple[tuple[bytes, bytes | None], ...] = ()
 
@@ -135,17 +135,16 @@ class Published:
 class Push:
     """A push to be recorded.
 
-    ``changesets`` are all that it brought, parents first. ``date`` is in seconds since the
-    epoch. ``roots`` are its draft roots. ``held`` are its draft heads that have no bundle in
-    ``bundles``, because one was stored already. ``published`` is for the log of public history.
-    ``size`` is in bytes, decompressed. ``changes`` tells whether it changes bookmarks or public
-    history, ``limited`` whether pushes of users are counted, also those without a changeset.
+    ``changesets`` are all that it brought, parents first. ``roots`` are its draft roots. ``held``
+    are its draft heads that have no bundle in ``bundles``, because one was stored already.
+    ``published`` is for the log of public history. ``size`` is in bytes, decompressed. ``changes``
+    tells whether it changes bookmarks or public history, ``limited`` whether pushes of users are
+    counted, also those without a changeset.
     """
 
     user: str
-    date: int
     changesets: tuple[Changeset, ...]
-    bundles: tuple[Bundle, ...]
+    bundles: tuple[Bundle, ...] = ()
     bookmarks: tuple[BookmarkMove, ...] = ()
     markers: tuple[Marker, ...] = ()
     roots: tuple[bytes, ...] = ()
@@ -162,12 +161,13 @@ class Recorded:
 
     ``push_id`` is None if other pushes had brought all its changesets, so that there was
     nothing to list. ``nodes`` are the listed changesets, in order. ``markers`` is the number of
-    new obsolescence markers.
+    new obsolescence markers. ``date`` is that of the push, by the database's clock.
     """
 
     push_id: int | None = None
     nodes: tuple[bytes, ...] = ()
     markers: int = 0
+    date: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import backend, both, config, errors, hgcompat, lazy, requirement
+from . import backend, both, config, errors, hgcompat, lazy, place as places, requirement
 from .admin import commands
 from .history import append
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
@@ -97,7 +97,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
     ):
         repo.ui.setconfig(section, item, value, b'headless')
-    if append.is_kept(settings):
+    if places.has_log(settings):
         for name in append.HOOKS:
             repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
     if hgcompat.is_chg_server():

@@ -92,13 +92,16 @@ def settings(world: World, services: running.Services) -> str:
 
 @functools.cache
 def _with_schema(services: running.Services) -> str:
-    """A database with the schema, made once for each process of the tests."""
+    """A database with the schema and the repository ``try``, made once for each process of the
+    tests."""
     name = f'made{os.getpid()}'
     running.execute(services, f'CREATE DATABASE {name}')
     script = (
         'import sys\n'
-        'from hgext_headless.catalog import engine, migrate\n'
-        'migrate.upgrade(engine.open_database(sys.argv[1]))\n'
+        'from hgext_headless.catalog import catalog, engine, epochs, migrate\n'
+        'database = engine.open_database(sys.argv[1])\n'
+        'migrate.upgrade(database)\n'
+        'catalog.Catalog(database, "try").write(epochs.make)\n'
     )
     url = services.database.format(name=name)
     subprocess.run([sys.executable, '-c', script, url], check=True)

@@ -4,7 +4,8 @@
 when it runs, because most need the database.
 
 - `init`, `stats`, `audit`, `doctor`
-- `gc`, `expire`, ``verify``, and `housekeeping`, which runs these; `obliterate`, `rebuild`
+- `gc`, `expire`, ``verify``, and `housekeeping`, which runs these; `obliterate`, `rebuild`,
+  `restored`
 - `follow`, `announce`: what runs all the time
 - `drop`: the end of a repository
 - `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; `export`

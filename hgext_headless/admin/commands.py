@@ -261,10 +261,14 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
 
     Use this if a database was lost, or restored from a backup older than the last
     push. Each object without a row is read and checked. Then its drafts can be pulled
-    again. Changesets that no push has brought become a push of the user "rebuilt" with the
-    time of the object, the oldest object first. Bookmarks and obsolescence markers are not
-    in the store. Public history is not added to the repository: objects with public
-    changesets that it lacks are listed.
+    again. Changesets that no push has brought become a push of the user "rebuilt", the oldest
+    object first, with ids that nobody has seen (see :hg:`help admin::headless-restored`).
+    Bookmarks and obsolescence markers of drafts are not in the store. Public history is not
+    added to the repository: objects with public changesets that it lacks are listed.
+
+    On a push server, public changesets of the repository that the log of public history
+    lacks become a push too, and its bookmarks that the log has lost are logged again. Run it
+    there before :hg:`admin::headless-follow`.
 
     Drafts that were removed for good are not rebuilt, if the database still has the record.
     Run the command again if it is interrupted: it continues.
@@ -272,6 +276,27 @@ def headless_rebuild(ui: Any, repo: Any, **opts: Any) -> int:
     Returns 0 on success, 1 if an object cannot be used; the reason is listed.
     """
     return _run('rebuild', ui, repo, **opts)
+
+
+@eh.command(
+    b'admin::headless-restored',
+    [],
+    b'hg admin::headless-restored',
+    helpcategory=_CATEGORY,
+)
+def headless_restored(ui: Any, repo: Any, **opts: Any) -> int:
+    """begin a new epoch of push ids
+
+    Run this once after the database was restored from a backup, or after a failover to a
+    database that lacks the last rows, before pushes are taken again. Ids of pushes that are
+    lost are never given to others: push ids go on with the next whole million that is at
+    least 100,000 above the last one. Consumers find the epoch, a random value, beside
+    "lastpushid" in version 2 of json-pushes. :hg:`admin::headless-rebuild` does this by itself
+    before it gives the first id.
+
+    Returns 0 on success.
+    """
+    return _run('restored', ui, repo, **opts)
 
 
 @eh.command(

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import config, hgcompat, refuse_pushes, requirement
+from .. import config, hgcompat, place as places, refuse_pushes, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, public_log, pushlog, runs, schema
+from ..catalog import diagnosis, epochs, public_log, pushlog, runs, schema
 from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
-from ..history import append, place as places
 from ..lifecycle import obliterated, store_rights
 from ..receive import hooks
 
@@ -181,6 +180,19 @@ class _Doctor:
                 _PROBLEM,
                 b'fsync is off: pushes that were acknowledged are lost if its machine crashes',
             )
+        epoch = self._backend.catalog.read(epochs.current)
+        if epoch is None:
+            self._say(
+                _PROBLEM,
+                b'it has no repository "%s": is headless.repository right? Else run "hg '
+                b'admin::headless-init"' % hgcompat.to_bytes(self._settings.repository),
+            )
+        else:
+            self._say(
+                _OK,
+                b'push ids are of epoch %s, which begins with %d'
+                % (hgcompat.to_bytes(epoch.name), epoch.first_push_id),
+            )
         difference = int(time.time()) - found.clock
         if abs(difference) > _CLOCK:
             self._say(
@@ -240,7 +252,7 @@ class _Doctor:
             )
 
     def public_history(self) -> None:
-        if not append.is_kept(self._settings):
+        if not places.has_log(self._settings):
             return
         with self._backend.catalog.reading() as session:
             state = public_log.state(session)

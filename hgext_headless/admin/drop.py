@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import repositories, statistics
+from ..catalog import batching, repositories, statistics
 from ..errors import Refused
 from ..lifecycle import deletion
 from . import cli
@@ -22,7 +21,8 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     if not found:
         raise Refused(f'the database has no repository "{hgcompat.escaped(name)}"')
     [there] = found
-    if there.last_push and time.time() - there.last_push < _QUIET and not opts['force']:
+    recent = backend.catalog.read(batching.now) - _QUIET
+    if (there.last_push or 0) > recent and not opts['force']:
         raise Refused(
             f'"{wanted}" was pushed to within the last day: stop its servers first '
             '(--force drops it)'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import drafts as drafts_rows, expiry
+from ..catalog import batching, drafts as drafts_rows, expiry
 from ..catalog.expiry import Candidate, Choice
 from ..errors import Corrupt, Refused
 from ..lifecycle import deletion, drop_drafts
@@ -23,7 +22,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     by_push = any(opts[name] for name in ('older_than', 'user', 'push'))
     if not (by_push or revs):
         raise Refused('nothing is chosen: use --older-than, --user, --push or --rev')
-    choice = _choice(opts)
+    choice = _choice(backend, opts)
     batches = _chosen(repo, backend, choice, revs) if by_push else _named(repo, backend, revs)
     dry_run = bool(opts['dry_run'])
     drafts = bundles = size = failed = 0
@@ -95,10 +94,10 @@ def _dropped(
         yield planned._replace(expired=set(gone))
 
 
-def _choice(opts: dict[str, Any]) -> Choice:
+def _choice(backend: Backend, opts: dict[str, Any]) -> Choice:
     age = opts['older_than']
     return Choice(
-        before=time.time() - cli.age('older-than', age) if age else None,
+        before=backend.catalog.read(batching.now) - cli.age('older-than', age) if age else None,
         users=tuple(opts['user']) or None,
         push_ids=tuple(cli.push_ids('push', opts['push'])) or None,
     )

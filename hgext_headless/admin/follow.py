@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .. import refuse_pushes
+from .. import place as places, refuse_pushes
 from ..backend import Backend
 from ..errors import Refused
-from ..history import append, follow, place as places
+from ..history import append, follow
 from . import cli
 
 #: Seconds between two looks for what the log lacks: pushes that are under way add theirs.
@@ -16,7 +16,7 @@ _MISSING = 60
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    if not append.is_kept(backend.settings):
+    if not places.has_log(backend.settings):
         raise Refused(
             'with the embedded database there is no log of public history: set headless.database'
         )
@@ -61,13 +61,9 @@ def _log_missing(ui: Any, repo: Any, backend: Backend) -> None:
     if not refuse_pushes.takes_pushes(repo):
         return
     logged = append.append(repo, backend)
-    moves = follow.unlogged_bookmarks(repo, backend)
-    if moves:
-        with repo.lock():  # without those that a push is about to record
-            moves = follow.unlogged_bookmarks(repo, backend)
-            append.append(repo, backend, moves)
+    moves = follow.log_bookmarks(repo, backend)
     if logged or moves:
         ui.status(
             b'logged what the log of public history lacked: %d bundles, %d bookmarks\n'
-            % (logged, len(moves))
+            % (logged, moves)
         )

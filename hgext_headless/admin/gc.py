@@ -12,7 +12,7 @@ from typing import Any
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import bundle_rows, deletions, runs
+from ..catalog import batching, bundle_rows, deletions, runs
 from ..errors import Refused
 from ..lifecycle import deletion, upload
 from ..store import Object, object_keys
@@ -23,8 +23,9 @@ _FEW = 20
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    now = time.time()
-    before = now - cli.age('grace', opts['grace'])
+    # The files of this machine are as old as its own clock says.
+    abandoned = time.time() - upload.LONGEST_PUSH
+    before = backend.catalog.read(batching.now) - cli.age('grace', opts['grace'])
     dry_run = bool(opts['dry_run'])
     with deletion.opened(backend) as deleter:
         if deleter is None:
@@ -39,7 +40,6 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 deleter.try_again()
             kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             if not dry_run:
-                abandoned = now - upload.LONGEST_PUSH
                 listing.count(b'temporary files', _remove_temporary_folders(abandoned))
                 listing.count(
                     b'temporary files in the store',
@@ -48,7 +48,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 listing.count(
                     b'entries of the cache', _collect_cache(backend, max(before, abandoned))
                 )
-                backend.catalog.write(deletions.purge, int(now - upload.LONGEST_PUSH))
+                backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
                 _remove_probes(backend, abandoned)
                 backend.catalog.write(runs.record, 'gc', kept)
     return 1 if cli.tell_undeleted(ui, deleter) else 0

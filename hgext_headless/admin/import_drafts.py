@@ -19,7 +19,7 @@ from ..backend import Backend
 from ..bundles import markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
-from ..catalog import bans, catalog, imports
+from ..catalog import bans, catalog, epochs, imports
 from ..catalog.batching import batches
 from ..errors import Deletions, Temporary
 from ..lifecycle import upload
@@ -49,6 +49,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             if clone:
                 clone.prepare()
                 backend = clone.backend()
+            backend.catalog.write(epochs.make)
             todo = _without_banned(ui, backend, drafts, _not_stored(backend, drafts))
             under = clone.opened if clone else repo
             total = _import(ui, repo, under, backend, drafts, todo)
@@ -190,7 +191,6 @@ def _store(backend: Backend, packed: _Packed) -> imports.Imported:
             packed.changesets,
             [bundle for bundle, _path in packed.files],
             packed.markers,
-            int(time.time()),
             stored_again,
         )
 
@@ -203,7 +203,7 @@ def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> N
     bookmarks = {name: node for name, node in hgcompat.bookmarks(repo).items() if node in drafts}
     if not bookmarks:
         return
-    for name in backend.catalog.write(imports.record_bookmarks, bookmarks, int(time.time())):
+    for name in backend.catalog.write(imports.record_bookmarks, bookmarks):
         ui.warn(
             b"bookmark '%s' is on another draft already, and stays there\n"
             % hgcompat.escaped_bytes(name)

@@ -11,7 +11,7 @@ from mercurial import pycompat
 from .. import hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import facts
-from ..catalog import pushlog_import
+from ..catalog import epochs, pushlog_import
 from ..errors import Refused
 from ..model import Changeset
 from . import cli, conflicts
@@ -31,6 +31,8 @@ def run(
             ui.formatter(b'headless-import-pushlog', pycompat.byteskwargs(opts))
         )
         total, last = source.check()
+        if not dry_run:
+            backend.catalog.write(epochs.make)
         with cli.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import hgcompat, requirement
+from .. import hgcompat, place as places, requirement
 from ..backend import Backend
-from ..catalog import catalog, diagnosis, engine, migrate, public_log
+from ..catalog import catalog, diagnosis, engine, epochs, migrate, public_log
 from ..errors import Refused
-from ..history import append, place
 from ..lifecycle import store_rights
 
 
@@ -33,6 +32,9 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             % (hgcompat.to_bytes(before), hgcompat.to_bytes(after))
         )
     if backend.catalog.read(diagnosis.may_write):
+        if backend.catalog.write(epochs.make):
+            name = hgcompat.to_bytes(settings.repository)
+            ui.status(b'made the repository "%s" in the database\n' % name)
         store_rights.check(backend)
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server
@@ -49,7 +51,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 
 def _begin_log(ui: Any, repo: Any, backend: Backend) -> None:
     """Begin the log of public history here, unless it has begun."""
-    if not append.is_kept(backend.settings):
+    if not places.has_log(backend.settings):
         return
-    if backend.catalog.write(public_log.begin, place.public_heads(repo)):
+    if backend.catalog.write(public_log.begin, places.public_heads(repo)):
         ui.status(b'began the log of public history\n')

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Callable
 from typing import Any
 
 from mercurial.node import bin, hex
 
-from .. import hgcompat
+from .. import hgcompat, place as places
 from ..backend import Backend
 from ..catalog import bans, drafts, expiry, names
 from ..catalog.expiry import Candidate
@@ -29,9 +29,10 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         return 0
     with deletion.required(backend) as deleter:
         # Before anything is removed, so that no push brings it back meanwhile.
-        now = int(time.time())
-        obliterated.note(backend, node)
-        backend.catalog.write(bans.record, cli.operator(), [node], reason, now)
+        with places.at_the_head(repo, backend) as public:
+            _check_draft(public.is_public, node)
+            obliterated.note(backend, node)
+            bans.record(public.session, cli.operator(), [node], reason)
         candidates = backend.catalog.read(expiry.holding, [node])
         chosen = _with_descendants(backend, candidates, node)
         planned = drop_drafts.plan(repo, backend, candidates, chosen)
@@ -65,9 +66,13 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
     node = found[0] if found else bin(name)
     if node == repo.nodeconstants.wdirid:
         raise Refused(f'{shown} is the working directory')
-    if drop_drafts.public_now(repo)(node):
-        raise Refused(f'{shown} is public: it is in the repository itself')
+    _check_draft(places.unchanging(repo), node)
     return node
+
+
+def _check_draft(is_public: Callable[[bytes], bool], node: bytes) -> None:
+    if is_public(node):
+        raise Refused(f'{node.hex()[:12]} is public: it is in the repository itself')
 
 
 def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes) -> set[bytes]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
 
-from .. import hgcompat
+from .. import hgcompat, place as places, refuse_pushes
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
-from ..catalog import bans, bundle_rows, record as catalog_record
+from ..catalog import bans, bundle_rows, epochs, pushlog, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
-from ..history import append, place as places
+from ..history import append, follow
 from ..lifecycle import obliterated, upload
 from ..model import Bundle, Push, Recorded
 from ..store import Object, object_keys
-from . import cli
+from . import cli, restored
 
 #: The user of rebuilt pushes.
 USER = 'rebuilt'
@@ -31,6 +32,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             obliterated.record(backend, removed)
         ui.status(b'%d drafts stay removed for good\n' % len(removed))
     found = _without_row(ui, backend)
+    ids = Ids(backend)
     bundles = changesets = failed = 0
     with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
         with cli.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
@@ -38,7 +40,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 fm.startitem()
                 fm.write(b'object', b'%s', hgcompat.to_bytes(each.key))
                 try:
-                    found_again = rebuilt(ui, repo, backend, each, record=not dry_run)
+                    found_again = rebuilt(ui, repo, backend, each, None if dry_run else ids)
                 except HeadlessError as exc:
                     failed += 1
                     fm.data(error=hgcompat.to_bytes(exc.line()))
@@ -58,7 +60,41 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             + b' %d bundles with %d changesets; %d stay as they are\n'
             % (bundles, changesets, failed),
         )
+    if places.has_log(backend.settings) and refuse_pushes.takes_pushes(repo) and not dry_run:
+        _log_lost(ui, repo, backend, ids)
+    if ids.epoch is not None:
+        restored.tell(ui, ids.epoch)
     return 1 if failed else 0
+
+
+class Ids:
+    """Begins an epoch before the first push that gets an id; then it is ``epoch``."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._catalog = backend.catalog
+        self.epoch: epochs.Epoch | None = None
+
+    def prepare(self, nodes: Iterable[bytes]) -> None:
+        """Begin an epoch if a push is going to list some of ``nodes``."""
+        if self.epoch is None:
+            wanted = set(nodes)
+            if wanted - self._catalog.read(pushlog.brought, wanted, False).keys():
+                self.epoch = self._catalog.write(epochs.begin)
+
+
+def _log_lost(ui: Any, repo: Any, backend: Backend, ids: Ids) -> None:
+    """Log what the log of public history has lost; let a push list its changesets."""
+    place = append.begun(repo, backend)
+    lost = repo.unfiltered().set(b'only(%ln, %ln)', places.public_heads(repo), place.heads)
+    nodes = [context.node() for context in lost]
+    ids.prepare(nodes)
+    logged = append.append(repo, backend, user=USER, nodes=nodes)
+    bookmarks = follow.log_bookmarks(repo, backend, follow.lost_bookmarks)
+    if logged or bookmarks:
+        ui.status(
+            b'logged what the log of public history had lost: %d changesets, %d bookmarks\n'
+            % (len(nodes), bookmarks)
+        )
 
 
 def _without_row(ui: Any, backend: Backend) -> list[Object]:
@@ -88,11 +124,11 @@ def _write(fm: Any, found: Rebuilt) -> None:
 
 
 def rebuilt(
-    ui: Any, repo: Any, backend: Backend, found: Object, record: bool
+    ui: Any, repo: Any, backend: Backend, found: Object, ids: Ids | None
 ) -> Rebuilt | None:
-    """Read and check the object ``found`` and, if ``record``, record its rows.
+    """Read and check the object ``found`` and, if there are ``ids``, record its rows.
 
-    Changesets that no push has brought become a push with the object's time. Return None for
+    Changesets that no push has brought become a push. Return None for
     public history that the repository has: the log needs no object for it. Raise
     `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
     changesets were removed for good, if the repository lacks a base, or if it lacks public
@@ -108,10 +144,11 @@ def rebuilt(
             return None
         layer = overlays.uncompressed(ui, bundle, path)
         bundle, changesets = _read(repo, bundle, layer, folder)
-        if not record:
+        if ids is None:
             backend.catalog.read(bans.refuse, bundle.nodes)
             return Rebuilt(bundle, Recorded())
-        push = Push(USER, int(found.modified), tuple(changesets), (bundle,))
+        ids.prepare(bundle.nodes)
+        push = Push(USER, tuple(changesets), (bundle,))
         # It may have been deleted once, and somebody has put it back.
         recorded = upload.recorded(
             backend,

@@ -10,6 +10,7 @@
 - `announcements`: how far pushes were announced, for each target
 - `search`: pushes by the words of their changesets
 - `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
+- `epochs`: what push ids belong to
 - `public_log`: public history, for all servers
 - `usage`: what one user has pushed and stored, for limits
 - `expiry`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import sqlalchemy
 from sqlalchemy import func, select
 
-from .batching import clock, ensure_repository, upsert
+from .batching import clock, owner_of, upsert
 from .engine import Lock
 from .schema import announcements, pushes
 from .session import Session
@@ -90,7 +90,7 @@ def failed(session: Session, lock: Lock, cursor: Cursor, error: str, pause: int)
 def _write(
     session: Session, target: str, if_: sqlalchemy.ColumnElement[bool], **values: object
 ) -> None:
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     statement = upsert(session.connection, announcements).values(
         repository_id=owner, target=target, **values
     )

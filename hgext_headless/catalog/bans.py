@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import insert, select
 
 from ..errors import Refused
-from .batching import BATCH, batches, ensure_repository, lock
+from .batching import BATCH, batches, clock, lock, owner_of
 from .schema import audit
 from .session import Session
 
@@ -16,16 +16,15 @@ from .session import Session
 OBLITERATE = 'obliterate'
 
 
-def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes, now: int) -> None:
+def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes) -> None:
     """Record that ``nodes`` were obliterated: from then on, pushes that bring one are refused."""
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     lock(session.connection, owner)
     session.execute(
-        insert(audit),
+        insert(audit).values(date=clock(session.connection)),
         [
             {
                 'repository_id': owner,
-                'date': now,
                 'user': user.encode('utf-8', 'surrogateescape'),
                 'action': OBLITERATE,
                 'subject': node,

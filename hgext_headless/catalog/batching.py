@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func, select
 
+from ..errors import Misconfigured
 from . import engine
 from .schema import repositories
+from .session import Session
 
 # Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
 BATCH = 500
@@ -29,27 +31,41 @@ def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> 
 
 
 def insert_new(
-    connection: sqlalchemy.Connection, table: sqlalchemy.TableClause, rows: Sequence[Any]
+    connection: sqlalchemy.Connection,
+    table: sqlalchemy.TableClause,
+    rows: Sequence[Any],
+    **values: Any,
 ) -> None:
     """Insert ``rows``, except those that exist or that another transaction inserts first.
 
-    An id that is taken, because its sequence is behind, is an error.
+    All of them have the ``values``, which may be expressions. An id that is taken, because its
+    sequence is behind, is an error.
     """
     if rows:
         key: Any = table.primary_key
         if isinstance(table, Table):
             constraints = sorted(table.constraints, key=lambda one: str(one.name))
             key = next((one for one in constraints if isinstance(one, UniqueConstraint)), key)
+        statement = upsert(connection, table)
+        if values:
+            statement = statement.values(**values)
         columns = list(key.columns) or None
-        insertion = upsert(connection, table).on_conflict_do_nothing(index_elements=columns)
-        connection.execute(insertion, rows)
+        connection.execute(statement.on_conflict_do_nothing(index_elements=columns), rows)
 
 
-def clock(connection: sqlalchemy.Connection) -> sqlalchemy.ColumnElement[int]:
-    """Return an expression: seconds since the epoch, by the database's clock."""
+def clock(connection: sqlalchemy.Connection, unit: int = 1) -> sqlalchemy.ColumnElement[int]:
+    """Return an expression: the time since the epoch, by the database's clock.
+
+    There are ``unit`` of its units in a second.
+    """
     if connection.dialect.name == 'postgresql':
-        return cast(func.floor(extract('epoch', func.clock_timestamp())), BigInteger)
-    return cast(func.strftime('%s', 'now'), BigInteger)
+        return cast(func.floor(extract('epoch', func.clock_timestamp()) * unit), BigInteger)
+    return cast(func.strftime('%s', 'now'), BigInteger) * unit
+
+
+def now(session: Session) -> int:
+    """Return the number of seconds since the epoch, by the database's clock."""
+    return session.scalar(select(clock(session.connection))) or 0
 
 
 def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
@@ -68,12 +84,20 @@ def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
     engine.check_revision(row.found, row.min_code)
 
 
-def ensure_repository(connection: sqlalchemy.Connection, name: str) -> int:
-    """Return the id of a repository; insert its row if there is none."""
-    query = select(repositories.c.id).where(repositories.c.name == name)
-    found = connection.scalar(query)
+def owner_of(session: Session) -> int:
+    """Return the id of the repository.
+
+    Raise `errors.Misconfigured` if it has no row: only ``headless-init`` and ``headless-import``
+    make one, so that a wrong name does not become a repository.
+    """
+    found: int | None = session.scalar(select(session.repository_id))
     if found is None:
-        insert_new(connection, repositories, [{'name': name}])
-        found = connection.scalar(query)
-    assert isinstance(found, int)
+        dropped = session.scalar(
+            select(repositories.c.dropped).where(repositories.c.name == session.repository)
+        )
+        was = 'was dropped from the database' if dropped else 'is not in the database'
+        raise Misconfigured(
+            f'the repository "{session.repository}" {was}: if headless.repository is right, run '
+            '"hg admin::headless-init"'
+        )
     return found

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from . import drafts
-from .batching import batches, upsert
+from .batching import batches, clock, upsert
 from .schema import bookmarks
 from .session import Session
 
@@ -50,14 +50,14 @@ def newest(session: Session, limit: int) -> dict[bytes, bytes]:
     return _found(session.connection, query)
 
 
-def move(session: Session, moves: Sequence[BookmarkMove], date: int) -> None:
+def move(session: Session, moves: Sequence[BookmarkMove]) -> None:
     """Move bookmarks, each only from where it is expected. See also `check`.
 
     Raise `Raced` if one is elsewhere: if two pushes move it at once, the second fails.
     """
     # Sorted by name, so that pushes of the same bookmarks do not deadlock.
     for one in sorted(moves, key=lambda m: m.name):
-        if not _moved(session, one, date):
+        if not _moved(session, one):
             found = places(session, [one.name])
             raise Raced(one.name, one.old, found.get(one.name))
 
@@ -72,7 +72,8 @@ def check(session: Session, moves: Sequence[BookmarkMove]) -> None:
         raise Refused(f'changeset {node.hex()[:12]}, which a bookmark names, is unknown here')
 
 
-def _moved(session: Session, one: BookmarkMove, date: int) -> bool:
+def _moved(session: Session, one: BookmarkMove) -> bool:
+    now = clock(session.connection)
     expected = (
         (bookmarks.c.repository_id == session.repository_id)
         & (bookmarks.c.name == one.name)
@@ -82,7 +83,7 @@ def _moved(session: Session, one: BookmarkMove, date: int) -> bool:
     if one.new is None:
         statement = delete(bookmarks).where(expected)
     elif one.old is not None:
-        statement = update(bookmarks).where(expected).values(node=one.new, updated=date)
+        statement = update(bookmarks).where(expected).values(node=one.new, updated=now)
     else:
         statement = (
             upsert(session.connection, bookmarks)
@@ -90,7 +91,7 @@ def _moved(session: Session, one: BookmarkMove, date: int) -> bool:
                 repository_id=session.repository_id,
                 name=one.name,
                 node=one.new,
-                updated=date,
+                updated=now,
             )
             .on_conflict_do_nothing()
         )

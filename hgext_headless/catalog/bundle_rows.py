@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ..model import Bundle
 from . import encoding
-from .batching import batches, insert_new
+from .batching import batches, clock, insert_new
 from .schema import LIVE, bundles
 from .session import Session
 
@@ -30,7 +30,6 @@ def write(
     connection: sqlalchemy.Connection,
     repository_id: int,
     written: Sequence[Bundle],
-    now: int,
     state: str = LIVE,
 ) -> dict[str, int]:
     """Write the rows of bundles, unless they are there; return their ids by key."""
@@ -42,13 +41,12 @@ def write(
             'sha512': bundle.sha512,
             'head': bundle.head,
             'bases': b''.join(bundle.bases),
-            'created': now,
             'state': state,
         }
         # In the order of keys, so that pushes of the same bundles do not deadlock.
         for bundle in sorted(written, key=lambda bundle: bundle.key)
     ]
-    insert_new(connection, bundles, rows)
+    insert_new(connection, bundles, rows, created=clock(connection))
     ids: dict[str, int] = {}
     for batch in batches([bundle.key for bundle in written]):
         query = select(bundles.c.key, bundles.c.id).where(

@@ -12,7 +12,7 @@ import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
 from ..errors import Temporary
-from . import coordination, engine
+from . import coordination, engine, epochs
 from .session import Session
 
 P = ParamSpec('P')
@@ -57,6 +57,12 @@ class Catalog:
         """
         with self._database.writing() as connection:
             return change(Session(connection, self._repository), *args, **kwargs)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Open a session that is committed at the end, or rolled back on an error."""
+        with self._database.writing() as connection:
+            yield Session(connection, self._repository)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
@@ -115,6 +121,7 @@ def open_catalog(
         except engine.NoSchema:
             # Importing Alembic takes longer than everything else.
             importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
+            catalog.write(epochs.make)
     return catalog
 
 

@@ -43,7 +43,7 @@ def counter(session: Session) -> Counter:
         select(func.max(pushes.c.push_id))
         .where(pushes.c.repository_id == repositories.c.id)
         .scalar_subquery(),
-    ).where(repositories.c.name == session.repository)
+    ).where(repositories.c.id == session.repository_id)
     row = session.execute(query).first()
     if row is None:
         return Counter(0, 0, None, 0)
@@ -94,6 +94,31 @@ def incomplete(session: Session, low: int, high: int) -> list[tuple[int, int, in
     return found
 
 
+def gone_from_all(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
+    """Return the tombstones of the pushes from ``low`` to ``high`` whose changesets no push lists.
+
+    Each is a pair of push id and node.
+    """
+    listed = (
+        select(push_changesets.c.changeset_id)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            changesets.c.repository_id == tombstones.c.repository_id,
+            changesets.c.node == tombstones.c.node,
+        )
+    )
+    query = (
+        select(tombstones.c.push_id, tombstones.c.node)
+        .where(
+            tombstones.c.repository_id == session.repository_id,
+            tombstones.c.push_id.between(low, high),
+            ~listed.exists(),
+        )
+        .order_by(tombstones.c.push_id, tombstones.c.position)
+    )
+    return [(row.push_id, row.node) for row in session.execute(query)]
+
+
 def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Changeset]]:
     """Return changesets that the pushes from ``low`` to ``high`` brought and no bundle holds.
 
@@ -133,7 +158,7 @@ def set_counter(session: Session, last: int) -> None:
     """Increase the counter of push ids to ``last``, if it is lower."""
     session.execute(
         update(repositories)
-        .where(repositories.c.name == session.repository, repositories.c.last_push_id < last)
+        .where(repositories.c.id == session.repository_id, repositories.c.last_push_id < last)
         .values(last_push_id=last)
     )
 

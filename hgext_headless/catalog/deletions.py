@@ -17,7 +17,7 @@ import sqlalchemy
 from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
-from .batching import batches, clock, lock, upsert
+from .batching import batches, clock, lock, owner_of, upsert
 from .schema import bundles, pending_deletions
 from .session import Session
 
@@ -53,14 +53,12 @@ def check(
     connection.execute(delete(pending_deletions).where(mine, pending_deletions.c.refused))
 
 
-def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
+def mark(session: Session, keys: Sequence[str]) -> list[str]:
     """Mark unreferenced ``keys`` for deletion; return those marked.
 
     After the commit they may be deleted from the store.
     """
-    owner = session.scalar(select(session.repository_id))
-    if owner is None:
-        return []
+    owner = owner_of(session)
     lock(session.connection, owner)
     free: list[str] = []
     for batch in batches(sorted(set(keys))):
@@ -73,7 +71,9 @@ def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
         )
         free += [key for key in batch if key not in held]
     if free:
-        statement = upsert(session.connection, pending_deletions)
+        statement = upsert(session.connection, pending_deletions).values(
+            since=clock(session.connection)
+        )
         session.execute(
             statement.on_conflict_do_update(
                 index_elements=[pending_deletions.c.repository_id, pending_deletions.c.key],
@@ -91,13 +91,7 @@ def mark(session: Session, keys: Sequence[str], now: int) -> list[str]:
                 },
             ),
             [
-                {
-                    'repository_id': owner,
-                    'key': key,
-                    'since': now,
-                    'deleted': False,
-                    'refused': False,
-                }
+                {'repository_id': owner, 'key': key, 'deleted': False, 'refused': False}
                 for key in free
             ],
         )
@@ -141,15 +135,12 @@ def _unfinished(session: Session, condition: sqlalchemy.ColumnElement[bool]) -> 
     return list(session.scalars(query))
 
 
-def purge(session: Session, before: int) -> None:
-    """Delete the marks of objects that were deleted before ``before``: no push is that old.
-
-    ``before`` is in seconds since the epoch.
-    """
+def purge(session: Session, age: int) -> None:
+    """Delete the marks of objects that were deleted ``age`` seconds ago: no push is that old."""
     session.execute(
         delete(pending_deletions).where(
             pending_deletions.c.repository_id == session.repository_id,
             pending_deletions.c.deleted,
-            pending_deletions.c.since < before,
+            pending_deletions.c.since < clock(session.connection) - age,
         )
     )

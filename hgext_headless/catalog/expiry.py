@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select
 from ..errors import Deletions
 from ..model import Bundle
 from . import deletions, encoding, markers
-from .batching import batches, lock
+from .batching import batches, clock, lock, owner_of
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
 from .schema import (
@@ -153,7 +153,6 @@ def drop(
     nodes: Collection[bytes],
     replacements: Sequence[Bundle],
     stored_again: Deletions,
-    now: int,
 ) -> list[bytes]:
     """Delete the rows of the bundles ``keys``, and turn ``nodes`` into tombstones.
 
@@ -163,10 +162,9 @@ def drop(
 
     Raise `Temporary` and `Vanished`.
     """
-    owner = session.scalar(select(session.repository_id))
-    assert owner is not None
+    owner = owner_of(session)
     ids = changeset_ids(session.connection, owner, (), replacements)
-    record_bundles(session.connection, owner, replacements, ids, now)
+    record_bundles(session.connection, owner, replacements, ids)
     for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
         bundle_ids = list(
             session.scalars(
@@ -183,7 +181,7 @@ def drop(
     held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
     for batch in batches(tombstoned):
-        _make_tombstones(session.connection, owner, batch, now)
+        _make_tombstones(session.connection, owner, batch)
     lock(session.connection, owner)
     for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
@@ -194,12 +192,12 @@ def drop(
     deletions.check(
         session.connection, owner, [bundle.key for bundle in replacements], stored_again
     )
-    deletions.mark(session, sorted(keys), now)
+    deletions.mark(session, sorted(keys))
     return tombstoned
 
 
 def _make_tombstones(
-    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes], now: int
+    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]
 ) -> None:
     """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
@@ -214,7 +212,7 @@ def _make_tombstones(
                 changesets.c.node,
                 changesets.c.p1,
                 changesets.c.p2,
-                literal(now),
+                clock(connection),
             )
             .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
             .where(mine),

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select
 from ..errors import Deletions
 from ..model import Bundle, Changeset, Marker
 from . import bans, deletions, encoding, markers, record
-from .batching import batches, ensure_repository, insert_new, lock
+from .batching import batches, clock, insert_new, lock, owner_of
 from .schema import (
     LIVE,
     bookmarks,
@@ -81,7 +81,6 @@ def add(
     brought: Sequence[Changeset],
     stored: Sequence[Bundle],
     marks: Sequence[Marker],
-    now: int,
     stored_again: Deletions,
 ) -> Imported:
     """Write bundles and their changesets, which belong to no push.
@@ -89,13 +88,13 @@ def add(
     Changesets that were gone are listed again by the push that brought them last. Existing rows
     are not changed. Raise what `record.record` raises.
     """
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     nodes = {c.node for c in brought}
     old_nodes = _present(session.connection, owner, changesets.c.node, nodes)
     keys = {bundle.key: bundle for bundle in stored}
     old_keys = _present(session.connection, owner, bundles.c.key, keys)
     ids = record.changeset_ids(session.connection, owner, brought, stored)
-    record.record_bundles(session.connection, owner, stored, ids, now)
+    record.record_bundles(session.connection, owner, stored, ids)
     markers.record(session.connection, owner, marks)
     _revive(session.connection, owner, ids)
     lock(session.connection, owner)
@@ -103,6 +102,17 @@ def add(
     deletions.check(session.connection, owner, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
     return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
+
+
+def revive(session: Session, changeset: Changeset) -> bool:
+    """Turn a tombstone back into a changeset that is public; return whether it is one now."""
+    owner = owner_of(session)
+    lock(session.connection, owner)
+    if bans.among(session, [changeset.node]):
+        return False
+    ids = record.changeset_ids(session.connection, owner, [changeset], [])
+    _revive(session.connection, owner, ids)
+    return True
 
 
 def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, int]) -> None:
@@ -149,19 +159,21 @@ def _present(
     return found
 
 
-def record_bookmarks(session: Session, marks: Mapping[bytes, bytes], now: int) -> list[bytes]:
+def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[bytes]:
     """Write bookmarks of drafts; return the names of those that are elsewhere.
 
     A bookmark that is there already stays where it is, because a push may have moved it.
     """
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     rows = [
-        {'repository_id': owner, 'name': name, 'node': node, 'updated': now}
+        {'repository_id': owner, 'name': name, 'node': node}
         for name, node in sorted(marks.items())
     ]
     elsewhere: list[bytes] = []
     for batch in batches(rows):
-        insert_new(session.connection, bookmarks, batch)
+        insert_new(
+            session.connection, bookmarks, batch, updated=clock(session.connection)
+        )
         query = select(bookmarks.c.name, bookmarks.c.node).where(
             bookmarks.c.repository_id == owner,
             bookmarks.c.name.in_([row['name'] for row in batch]),

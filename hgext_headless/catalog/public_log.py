@@ -6,15 +6,16 @@ present heads and from what each entry did to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
 
 import sqlalchemy
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Published
-from . import bundle_rows, coordination, deletions, encoding
-from .batching import batches, clock, ensure_repository, insert_new, lock, upsert
+from . import batching, bundle_rows, deletions, encoding
+from .batching import batches, clock, insert_new, owner_of, upsert
 from .schema import (
     PUBLIC,
     bundles,
@@ -34,6 +35,23 @@ def state(session: Session) -> LogState | None:
     return row and LogState(row.position, frozenset(encoding.split_nodes(row.heads)))
 
 
+def lock(session: Session) -> LogState | None:
+    """Lock the log until the end of the transaction; return what `state` does.
+
+    Whoever changes public history, or relies on it for what cannot be undone, locks the log before
+    anything else in the database. So what it then finds public is all that is.
+    """
+    mine = public_history.c.repository_id == session.repository_id
+    session.execute(select(public_history.c.position).where(mine).with_for_update())
+    return state(session)
+
+
+def wait(session: Session) -> None:
+    """Wait for those that have locked the log, and keep others from it until the end."""
+    mine = public_history.c.repository_id == session.repository_id
+    session.execute(select(public_history.c.position).where(mine).with_for_update(read=True))
+
+
 def before(session: Session, position: int, limit: int) -> list[LogEntry]:
     """Return the entries up to ``position``, the last one first, ``limit`` at most."""
     chosen = public_log.c.position <= position
@@ -44,6 +62,14 @@ def after(session: Session, position: int, limit: int) -> list[LogEntry]:
     """Return the entries after ``position`` in their order, ``limit`` at most."""
     chosen = public_log.c.position > position
     return _entries(session, chosen, public_log.c.position, limit)
+
+
+def age(session: Session, position: int) -> int:
+    """Return how many seconds ago the entry at a position was logged."""
+    query = select(clock(session.connection) - public_log.c.logged).where(
+        public_log.c.repository_id == session.repository_id, public_log.c.position == position
+    )
+    return session.scalar(query) or 0
 
 
 def _entries(
@@ -71,58 +97,52 @@ def _entries(
     ]
 
 
-def moved_bookmarks(session: Session, position: int) -> list[BookmarkPlace]:
-    """Return the bookmarks that were moved after ``position``, in the order of their last moves."""
-    query = (
-        select(public_bookmarks)
-        .where(
-            public_bookmarks.c.repository_id == session.repository_id,
-            public_bookmarks.c.position > position,
-        )
-        .order_by(public_bookmarks.c.position)
+def bookmarks(session: Session, names: Collection[bytes] | None = None) -> list[BookmarkPlace]:
+    """Return the bookmarks that were ever moved, or those of ``names``, by name."""
+    query = select(public_bookmarks).where(
+        public_bookmarks.c.repository_id == session.repository_id
     )
+    if names is not None:
+        query = query.where(public_bookmarks.c.name.in_(sorted(names)))
     return [
-        BookmarkPlace(bytes(row.name), bytes(row.node) or None, row.position)
-        for row in session.execute(query)
+        BookmarkPlace(row.name, row.node or None, row.move, row.moved)
+        for row in session.execute(query.order_by(public_bookmarks.c.name))
     ]
 
 
 def begin(session: Session, heads: Sequence[bytes]) -> bool:
     """Begin the log above ``heads``; return False if it has begun already."""
-    owner = ensure_repository(session.connection, session.repository)
-    lock(session.connection, owner)
+    repository_id = owner_of(session)
+    batching.lock(session.connection, repository_id)
     if state(session) is not None:
         return False
-    row = {'repository_id': owner, 'position': 0, 'heads': b''.join(sorted(heads))}
+    row = {'repository_id': repository_id, 'position': 0, 'heads': b''.join(sorted(heads))}
     insert_new(session.connection, public_history, [row])
     return True
 
 
-def append(session: Session, repository_id: int, published: Published, now: int) -> None:
-    """Add what a server has and the log lacks. The repository's row must be locked.
+def append(session: Session, repository_id: int, published: Published) -> None:
+    """Add what a server has and the log lacks. The log and the repository's row must be locked.
 
-    Raise `Temporary` if the log was begun or deleted meanwhile.
+    Raise `Temporary` if the log has not begun, or was deleted.
     """
     found = state(session)
-    if (found is None) != (published.position is None):
-        raise Temporary('the log of public history began at this moment')
     if found is None:
-        begin(session, published.baseline)
-        found = LogState(0, frozenset(published.baseline))
-    _move(session, repository_id, published.bookmarks)
+        raise Temporary('the log of public history has not begun')
+    move(session, published.bookmarks)
     if published.bundle is None:
         return
     # Others may have added entries since the server looked.
     gone = {
         node
-        for entry in after(session, published.position or 0, found.position)
+        for entry in after(session, published.position, found.position)
         for node in entry.removed
     }
     added = sorted(set(published.heads) - found.heads - gone)
     if not added:
         return
     removed = sorted(found.heads & set(published.replaced))
-    bundle_id = _bundle(session.connection, repository_id, published.bundle, now)
+    bundle_id = _bundle(session.connection, repository_id, published.bundle)
     session.execute(
         public_log.insert().values(
             repository_id=repository_id,
@@ -141,57 +161,42 @@ def append(session: Session, repository_id: int, published: Published, now: int)
     )
 
 
-def _bundle(
-    connection: sqlalchemy.Connection, repository_id: int, bundle: Bundle, now: int
-) -> int:
-    return bundle_rows.write(connection, repository_id, [bundle], now, PUBLIC)[bundle.key]
+def _bundle(connection: sqlalchemy.Connection, repository_id: int, bundle: Bundle) -> int:
+    return bundle_rows.write(connection, repository_id, [bundle], PUBLIC)[bundle.key]
 
 
-def _move(
-    session: Session, repository_id: int, moves: Sequence[tuple[bytes, bytes | None]]
-) -> None:
-    if not moves:
-        return
-    last = session.scalar(
-        select(func.max(public_bookmarks.c.position)).where(
-            public_bookmarks.c.repository_id == repository_id
-        )
+def move(session: Session, moves: Sequence[tuple[bytes, bytes | None]]) -> None:
+    """Move bookmarks; None deletes one. The log must be locked."""
+    repository_id = owner_of(session)
+    statement = upsert(session.connection, public_bookmarks).values(
+        moved=clock(session.connection, 1000)
     )
-    statement = upsert(session.connection, public_bookmarks)
     statement = statement.on_conflict_do_update(
         index_elements=[public_bookmarks.c.repository_id, public_bookmarks.c.name],
-        set_={'node': statement.excluded.node, 'position': statement.excluded.position},
+        set_={name: statement.excluded[name] for name in ('node', 'move', 'moved')},
     )
     rows = [
-        {'repository_id': repository_id, 'name': name, 'node': node or b'', 'position': position}
-        for position, (name, node) in enumerate(moves, (last or 0) + 1)
+        {
+            'repository_id': repository_id,
+            'name': name,
+            'node': node or b'',
+            'move': secrets.token_bytes(16),
+        }
+        for name, node in moves
     ]
     for batch in batches(rows):
         session.execute(statement, batch)
 
 
-def log(session: Session, published: Published, now: int, stored_again: Deletions) -> None:
-    """Add what a server has and the log lacks, and nothing else.
-
-    Raise what `append` and `deletions.check` raise.
-    """
-    owner = ensure_repository(session.connection, session.repository)
-    lock(session.connection, owner)
-    deletions.check(session.connection, owner, published.keys, stored_again)
-    append(session, owner, published, now)
-    coordination.send(session)
-
-
-def replace(
-    session: Session, position: int, bundle: Bundle, now: int, stored_again: Deletions
-) -> None:
+def replace(session: Session, position: int, bundle: Bundle, stored_again: Deletions) -> None:
     """Replace an entry's object by one with the same changesets. Raise as `deletions.check`."""
-    owner = ensure_repository(session.connection, session.repository)
-    lock(session.connection, owner)
-    deletions.check(session.connection, owner, [bundle.key], stored_again)
-    mine = (public_log.c.repository_id == owner) & (public_log.c.position == position)
+    lock(session)
+    repository_id = owner_of(session)
+    batching.lock(session.connection, repository_id)
+    deletions.check(session.connection, repository_id, [bundle.key], stored_again)
+    mine = (public_log.c.repository_id == repository_id) & (public_log.c.position == position)
     lost = session.scalar(select(public_log.c.bundle_id).where(mine))
-    bundle_id = _bundle(session.connection, owner, bundle, now)
+    bundle_id = _bundle(session.connection, repository_id, bundle)
     if lost != bundle_id:
         session.execute(update(public_log).where(mine).values(bundle_id=bundle_id))
         used = select(public_log.c.position).where(public_log.c.bundle_id == lost)

@@ -31,7 +31,8 @@ LONG_PREFIX = rb'[0-9a-f]{12,40}'
 def last_push_id(session: Session) -> int:
     """Return the highest push id that may be shown; 0 if there is none."""
     columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
-    row = session.execute(select(*columns).where(repositories.c.name == session.repository)).first()
+    query = select(*columns).where(repositories.c.id == session.repository_id)
+    row = session.execute(query).first()
     if row is None:
         return 0
     if not row.importing_push_id:
@@ -45,7 +46,8 @@ def last_push_id(session: Session) -> int:
 
 def imported_push_id(session: Session) -> int:
     """Return the highest push id that came from an older pushlog; 0 if there is none."""
-    query = select(repositories.c.imported_push_id).where(repositories.c.name == session.repository)
+    mine = repositories.c.id == session.repository_id
+    query = select(repositories.c.imported_push_id).where(mine)
     return session.scalar(query) or 0
 
 

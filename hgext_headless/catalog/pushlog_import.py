@@ -11,7 +11,7 @@ from sqlalchemy import case, func, select, update
 
 from ..model import Changeset, Conflict, PastPush
 from . import push_nodes
-from .batching import BATCH, batches, ensure_repository
+from .batching import BATCH, batches, owner_of
 from .record import changeset_ids
 from .schema import changesets, push_branches, push_changesets, pushes, repositories, tombstones
 from .session import Session
@@ -43,7 +43,7 @@ def _reserve(session: Session, last: int) -> None:
     imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
     session.execute(
         update(repositories)
-        .where(repositories.c.id == ensure_repository(session.connection, session.repository))
+        .where(repositories.c.id == owner_of(session))
         .values(
             importing_push_id=case((imported < last, last), else_=0),
             last_push_id=case((newest < last, last), else_=newest),
@@ -59,7 +59,7 @@ def finish(session: Session) -> None:
     )
     session.execute(
         update(repositories)
-        .where(repositories.c.name == session.repository, importing > 0)
+        .where(repositories.c.id == session.repository_id, importing > 0)
         .values(
             importing_push_id=0,
             imported_push_id=importing,
@@ -146,7 +146,7 @@ def record(
     if not compared.new:
         return compared, 0
     _reserve(session, last)
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     session.execute(
         pushes.insert(),
         [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import sqlalchemy
 from sqlalchemy import select, update
 
-from ..errors import Deletions, Temporary
+from ..errors import Deletions, Raced, Temporary
 from ..model import Bundle, Changeset, Push, Recorded
 from . import (
     bans,
@@ -18,13 +18,14 @@ from . import (
     deletions,
     drafts,
     encoding,
+    epochs,
     markers,
     public_log,
     roots,
     search,
     usage,
 )
-from .batching import batches, ensure_repository, insert_new, lock
+from .batching import batches, clock, insert_new, lock, owner_of
 from .schema import (
     bundle_changesets,
     changesets,
@@ -43,14 +44,19 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     locked until the commit. So ids are consecutive, and no push is visible before one with a
     lower id.
 
-    Raise `Raced`, `Refused`, `Temporary` and `Vanished`.
+    If the push changes public history, the caller has locked the log: see `public_log.lock`.
+    Raise `Raced`, `Refused`, `Temporary`, `Vanished` and `errors.Misconfigured`.
     """
-    repository_id = ensure_repository(session.connection, session.repository)
+    repository_id = owner_of(session)
+    if push.published is not None:
+        public_log.lock(session)
+    elif any(move.new for move in push.bookmarks):
+        public_log.wait(session)
     ids = changeset_ids(session.connection, repository_id, push.changesets, push.bundles)
     stored = drafts.known(session, [c.node for c in push.changesets])
     new = [c for c in push.changesets if c.node not in stored]
-    record_bundles(session.connection, repository_id, push.bundles, ids, push.date)
-    bookmarks.move(session, push.bookmarks, push.date)
+    record_bundles(session.connection, repository_id, push.bundles, ids)
+    bookmarks.move(session, push.bookmarks)
     new_markers = markers.record(session.connection, repository_id, push.markers)
     recorded = _record_push(session.connection, repository_id, push, new, ids)
     if push.limited and recorded.push_id is None and (push.changes or new_markers):
@@ -61,10 +67,11 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     held = [node for bundle in push.bundles for node in bundle.nodes]
     bans.refuse(session, [*brought, *held])
     bookmarks.check(session, push.bookmarks)
+    _check_public_bookmarks(session, push)
     keys = [bundle.key for bundle in push.bundles]
     if push.published is not None:
         keys += push.published.keys
-        public_log.append(session, repository_id, push.published, push.date)
+        public_log.append(session, repository_id, push.published)
     deletions.check(session.connection, repository_id, keys, stored_again)
     if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push was let go at this very moment')
@@ -72,6 +79,19 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     if recorded.push_id is not None or push.published is not None:
         coordination.send(session)
     return replace(recorded, markers=new_markers)
+
+
+def _check_public_bookmarks(session: Session, push: Push) -> None:
+    """Raise `Raced` if a bookmark of a draft is one of public history, maybe on another server.
+
+    The repository's bookmark would hide the draft's.
+    """
+    leaving = [name for name, _node in push.published.bookmarks] if push.published else []
+    moves = {move.name: move for move in push.bookmarks if move.new and move.name not in leaving}
+    for batch in batches(sorted(moves)):
+        for found in public_log.bookmarks(session, batch):
+            if found.node is not None:
+                raise Raced(found.name, moves[found.name].old, found.node)
 
 
 def _record_push(
@@ -91,18 +111,20 @@ def _record_push(
     push_id = connection.scalar(
         update(repositories)
         .where(repositories.c.id == repository_id)
-        .values(last_push_id=repositories.c.last_push_id + 1)
+        .values(last_push_id=epochs.next_push_id())
         .returning(repositories.c.last_push_id)
     )
-    connection.execute(
-        pushes.insert().values(
+    date = connection.scalar(
+        pushes.insert()
+        .values(
             repository_id=repository_id,
             push_id=push_id,
             user=push.user.encode('utf-8', 'surrogateescape'),
-            date=push.date,
+            date=clock(connection),
             listed=len(listed),
             size=push.size,
         )
+        .returning(pushes.c.date)
     )
     connection.execute(
         push_changesets.insert(),
@@ -125,7 +147,7 @@ def _record_push(
             for branch in sorted({c.branch for c in brought})
         ],
     )
-    return Recorded(push_id, tuple(c.node for c in brought))
+    return Recorded(push_id, tuple(c.node for c in brought), date=date)
 
 
 def changeset_ids(
@@ -186,10 +208,9 @@ def record_bundles(
     repository_id: int,
     recorded: Sequence[Bundle],
     ids: dict[bytes, int],
-    now: int,
 ) -> None:
     """Write the rows of bundles, unless they are there. ``ids`` are those of their changesets."""
-    bundle_ids = bundle_rows.write(connection, repository_id, recorded, now)
+    bundle_ids = bundle_rows.write(connection, repository_id, recorded)
     insert_new(
         connection,
         bundle_changesets,

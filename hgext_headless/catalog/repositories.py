@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, insert, select, tuple_
 
 from . import schema
+from .batching import clock, owner_of
 from .schema import bundle_changesets, bundles, repositories
 from .session import Session
 
@@ -25,6 +26,7 @@ _TABLES = (
     schema.public_log,
     schema.public_bookmarks,
     schema.public_history,
+    schema.epochs,
     schema.bundles,
     schema.changesets,
     schema.pushes,
@@ -58,10 +60,19 @@ def _drop_some(connection: sqlalchemy.Connection, table: sqlalchemy.Table, owner
 
 
 def drop(session: Session) -> None:
-    """Delete the repository's own row and its marks for deletion, after all other rows."""
-    owner = session.scalar(select(session.repository_id))
+    """Delete the repository's own row and its marks for deletion, after all other rows.
+
+    The name stays known, with the last push id that it has had: see `epochs.make`.
+    """
+    owner = owner_of(session)
+    last = session.scalar(select(repositories.c.last_push_id).where(repositories.c.id == owner))
     for table, column in (
         (schema.pending_deletions, schema.pending_deletions.c.repository_id),
         (repositories, repositories.c.id),
     ):
         session.execute(delete(table).where(column == owner))
+    session.execute(
+        insert(repositories).values(
+            name=session.repository, last_push_id=last, dropped=clock(session.connection)
+        )
+    )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from .batching import clock, ensure_repository, upsert
+from .batching import clock, owner_of, upsert
 from .schema import last_runs
 from .session import Session
 
@@ -20,7 +20,7 @@ class Run(NamedTuple):
 
 def record(session: Session, command: str, found: int | None = None) -> None:
     """Note that a command has succeeded. ``found`` is the number of things that it left."""
-    owner = ensure_repository(session.connection, session.repository)
+    owner = owner_of(session)
     statement = upsert(session.connection, last_runs).values(
         repository_id=owner, command=command, ended=clock(session.connection), found=found
     )

@@ -63,6 +63,23 @@ repositories = Table(
     Column('importing_push_id', BigInteger, nullable=False, server_default='0'),
     # The number of pushes up to `imported_push_id`, to detect lost ones. None: not counted.
     Column('imported_pushes', BigInteger),
+    # When it was dropped, in seconds since the epoch. The name stays known: see `repositories`.
+    Column('dropped', BigInteger),
+)
+
+# What push ids belong to: see `epochs`.
+epochs = Table(
+    'epochs',
+    metadata,
+    Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
+    # No push of it has a lower id.
+    Column('first_push_id', BigInteger, primary_key=True, autoincrement=False),
+    # Random, hexadecimal.
+    Column('epoch', String(32), nullable=False),
+    # The last push id that was known of the epoch before. Up to `first_push_id`, there is no push.
+    Column('known_push_id', BigInteger, nullable=False),
+    # Seconds since the epoch, by the database's clock.
+    Column('began', BigInteger, nullable=False),
 )
 
 # For each revision of the schema, the oldest code (its `REVISION`) that may write to it.
@@ -335,15 +352,17 @@ public_log = Table(
 )
 
 # The bookmarks of public changesets that were moved since the log began. ``node`` is empty if
-# the bookmark was deleted. ``position`` counts the moves of all bookmarks.
+# the bookmark was deleted.
 public_bookmarks = Table(
     'public_bookmarks',
     metadata,
     Column('repository_id', ForeignKey('repositories.id', ondelete='CASCADE'), primary_key=True),
     Column('name', LargeBinary, primary_key=True),
     Column('node', LargeBinary, nullable=False),
-    Column('position', BigInteger, nullable=False),
-    Index(None, 'repository_id', 'position'),
+    # The name of its last move: random. A counter would start again in a restored database.
+    Column('move', LargeBinary(16), nullable=False),
+    # Milliseconds since the epoch, by the database's clock.
+    Column('moved', BigInteger, nullable=False),
 )
 
 # How far the announcements of pushes have got: see `announcements`.

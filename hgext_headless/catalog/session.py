@@ -11,15 +11,16 @@ from .schema import repositories
 class Session:
     """A transaction about one repository; a snapshot, if it only reads.
 
-    ``repository_id`` is a scalar subquery, because a repository has no row before its first
-    push.
+    ``repository_id`` is a scalar subquery: a repository may have no row, or have been dropped.
     """
 
     def __init__(self, connection: sqlalchemy.Connection, repository: str) -> None:
         self.connection = connection
         self.repository = repository
         self.repository_id = (
-            select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()
+            select(repositories.c.id)
+            .where(repositories.c.name == repository, repositories.c.dropped.is_(None))
+            .scalar_subquery()
         )
         self.execute = connection.execute
         self.scalar = connection.scalar

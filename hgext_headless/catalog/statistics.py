@@ -155,7 +155,7 @@ def totals(session: Session) -> Totals:
         bookmarks=count(bookmarks),
         markers=count(markers),
         last_push_id=session.scalar(
-            select(repositories.c.last_push_id).where(repositories.c.name == session.repository)
+            select(repositories.c.last_push_id).where(repositories.c.id == session.repository_id)
         )
         or 0,
         first_push=pushed[1],
@@ -278,6 +278,7 @@ def by_repository(session: Session) -> list[Repository]:
             stored.c.bytes,
         )
         .outerjoin(stored, stored.c.repository_id == repositories.c.id)
+        .where(repositories.c.dropped.is_(None))
         .order_by(repositories.c.name)
     )
     return [

@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import metrics, refuse_pushes
+from .. import metrics, place as places, refuse_pushes
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
-from ..history import append, place as places
 from ..lifecycle import store_rights
 from .pushlog import visibility
 
@@ -104,7 +103,7 @@ def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
             probe.extend(filter(None, [diagnosis.probe(session)]))
             shown = visibility.last_shown(backend, session, repo)
             found['pushlog']['last_shown'] = shown
-            if append.is_kept(backend.settings):
+            if places.has_log(backend.settings):
                 found['public_history'] = places.lag(repo, session)._asdict()
 
         if takes_pushes:

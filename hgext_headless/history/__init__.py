@@ -1,6 +1,5 @@
 """The log of public history, by which it reaches all servers: objects and rows, as for drafts.
 
-- `place`: where a repository stands in the log
 - `append`: add what a repository has and the log lacks
 - `unrecorded`: record pushes that died between the repository and the database
 - `follow`: apply what the log has and a repository lacks

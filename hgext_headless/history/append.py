@@ -11,34 +11,28 @@ import dataclasses
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from mercurial import bundle2, changegroup, discovery
 from mercurial.node import bin, nullid
 
-from .. import config, hgcompat
+from .. import hgcompat, place as places
 from ..backend import Backend
-from ..bundles import ancestry, overlay as overlays, write
+from ..bundles import ancestry, facts, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import public_log
-from ..errors import HeadlessError
+from ..catalog import public_log, record
+from ..errors import HeadlessError, Temporary
 from ..lifecycle import upload
-from ..model import Bundle, LogEntry, Published
+from ..model import Bundle, LogEntry, Published, Push
+from ..place import Place
 from ..store import object_keys
-from . import place as places, unrecorded
-from .place import Place
+from . import unrecorded
 
 #: Hooks that log what a transaction did. They are disabled where something else logs it.
 HOOKS = (b'txnclose.headless', b'txnclose-bookmark.headless')
 
 Move = tuple[bytes, 'bytes | None']
-
-
-def is_kept(settings: config.Settings) -> bool:
-    """Return whether there is a log: no other server could follow an embedded database."""
-    return not settings.embedded_database
 
 
 def silenced() -> dict[tuple[bytes, bytes], bytes]:
@@ -50,7 +44,7 @@ def pack(
     repo: Any,
     backend: Backend,
     folder: str,
-    place: Place | None,
+    place: Place,
     overlay: Any = None,
     public: Sequence[bytes] = (),
     public_heads: Sequence[bytes] = (),
@@ -59,27 +53,22 @@ def pack(
     """Write a bundle of what the log lacks into ``folder``; return its entry, and its file.
 
     ``public`` are changesets that a push is about to add, ``public_heads`` their heads;
-    ``overlay`` has them. ``place`` is None if the log has not begun. Return (None, []) if
-    nothing is missing.
+    ``overlay`` has them. Return (None, []) if nothing is missing.
     """
-    if place is None and not (public or bookmarks):
-        return None, []
     where = repo.unfiltered() if overlay is None else overlay
     own = places.public_heads(repo)
     bases = set(ancestry.bases(where.changelog, public))
     heads = [*(node for node in own if node not in bases), *public_heads]
-    before = frozenset(own) if place is None else place.heads
     published = Published(
         heads=tuple(heads),
-        replaced=tuple(before.difference(heads)),
-        position=None if place is None else place.position,
-        baseline=() if place is not None else tuple(own),
+        replaced=tuple(place.heads.difference(heads)),
+        position=place.position,
         bookmarks=tuple(bookmarks),
     )
-    missing = [node for node in heads if node not in before]
+    missing = [node for node in heads if node not in place.heads]
     if not missing:
         return (published if bookmarks else None), []
-    bundle, path = _write(where, backend.settings.repository, before, missing, folder)
+    bundle, path = _write(where, backend.settings.repository, place.heads, missing, folder)
     return dataclasses.replace(published, bundle=bundle), [(bundle, path)]
 
 
@@ -133,32 +122,48 @@ def nodes_of(ui: Any, path: str, key: str) -> list[bytes] | None:
     return found
 
 
-def append(repo: Any, backend: Backend, bookmarks: Sequence[Move] = ()) -> int:
+def append(
+    repo: Any,
+    backend: Backend,
+    bookmarks: Sequence[Move] = (),
+    user: str = '',
+    nodes: Sequence[bytes] = (),
+) -> int:
     """Log what the repository has and the log lacks; begin the log if it has not begun.
 
-    Also record pushes that died (see `unrecorded`). Return the number of objects that were
-    stored for the log. Raise what `place.find`, the store and the catalog raise.
+    A push of ``user`` lists those of ``nodes`` that no push has brought. Also record pushes that
+    died (see `unrecorded`). Return the number of objects that were stored for the log. Raise what
+    `place.find`, the store and the catalog raise.
     """
     unrecorded.record(repo, backend)
-    with backend.catalog.reading() as session:
-        place = places.find(repo, session)
-    if place is None:
-        backend.catalog.write(public_log.begin, places.public_heads(repo))
-        return 0
+    place = begun(repo, backend)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
         if published is not None:
+            changesets = tuple(facts.of_changelog(repo.unfiltered(), node) for node in nodes)
+            push = Push(user, changesets, published=published)
             upload.stored(
                 backend,
                 files,
-                lambda stored_again: backend.catalog.write(
-                    public_log.log, published, int(time.time()), stored_again
-                ),
+                lambda stored_again: backend.catalog.write(record.record, push, stored_again),
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return len(files)
+
+
+def begun(repo: Any, backend: Backend) -> Place:
+    """Return the place of a repository in the log, which begins above it if it has not begun."""
+    with backend.catalog.reading() as session:
+        place = places.find(repo, session)
+    if place is None:
+        backend.catalog.write(public_log.begin, places.public_heads(repo))
+        with backend.catalog.reading() as session:
+            place = places.find(repo, session)
+    if place is None:
+        raise Temporary('the log of public history was deleted at this moment')
+    return place
 
 
 def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
@@ -181,7 +186,7 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
             backend,
             [(bundle, path)],
             lambda stored_again: backend.catalog.write(
-                public_log.replace, entry.position, bundle, int(time.time()), stored_again
+                public_log.replace, entry.position, bundle, stored_again
             ),
         )
     finally:

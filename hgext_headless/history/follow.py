@@ -7,24 +7,27 @@ the log. Meanwhile, other processes may add the same changesets.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mercurial import bundle2, error, phases
+from mercurial.node import bin, hex
 
-from .. import hgcompat
+from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import public_log
+from ..catalog import public_log, session as sessions
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
-from . import append, place as places
+from . import append
 
-#: The file in the store that has the position of the last bookmark that was applied.
+#: The file in the store that has, for each bookmark, the last move that was applied.
 _FOLLOWED = b'headless-followed'
+_MOVE = re.compile(rb'([0-9a-f]{32}) ([0-9]+) (.+)')
 #: Entries of one transaction, and their size in bytes.
 _ENTRIES = 50
 _SIZE = 64 * 1024 * 1024
@@ -50,7 +53,7 @@ def step(repo: Any, backend: Backend) -> Followed | None:
         if place is None:
             return None
         entries = _bounded(public_log.after(session, place.position, _ENTRIES))
-        moves = public_log.moved_bookmarks(session, _followed(repo))
+        moves = _news(repo, session)
     if not (entries or moves):
         return None
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
@@ -86,7 +89,7 @@ def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]])
             repo.recover()  # a process was killed in a transaction
         # A push holds the lock from a bookmark's move until that is recorded.
         with backend.catalog.reading() as session:
-            moves = public_log.moved_bookmarks(session, _followed(repo))
+            moves = _news(repo, session)
             state = public_log.state(session)
         with repo.transaction(b'headless-follow') as transaction:
             transaction.hookargs.update({b'source': b'pull', b'url': b'headless:'})
@@ -115,40 +118,106 @@ def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
 def _move(
     repo: Any, transaction: Any, moves: Sequence[BookmarkPlace], is_last: bool
 ) -> int:
-    """Move bookmarks, but stop at the first whose changeset is in a later entry."""
+    """Move bookmarks, but not those whose changesets are in a later entry."""
     own = hgcompat.bookmarks(repo)
     changes: list[append.Move] = []
-    followed = _followed(repo)
+    applied = _applied(repo)
     for move in moves:
         is_here = move.node is None or repo.changelog.hasnode(move.node)
-        if not (is_here or is_last):
-            break
-        followed = move.position
+        if is_here or is_last:
+            applied[move.name] = Applied(move.move, move.moved)
         if is_here and own.get(move.name) != move.node:
             changes.append((move.name, move.node))
     own.applychanges(repo, transaction, changes)
-    transaction.addfilegenerator(
-        b'headless-followed', (_FOLLOWED,), lambda file: file.write(b'%d\n' % followed)
-    )
+
+    def write(file: Any) -> None:
+        for name, move in sorted(applied.items()):
+            file.write(b'%s %d %s\n' % (hex(move.name), move.moved, name))
+
+    transaction.addfilegenerator(b'headless-followed', (_FOLLOWED,), write)
     return len(changes)
 
 
-def _followed(repo: Any) -> int:
-    found = repo.svfs.tryread(_FOLLOWED).strip()
-    return int(found) if found.isdigit() else 0
+class Applied(NamedTuple):
+    """The random ``name`` of a bookmark's move, and its time: see `BookmarkPlace`."""
+
+    name: bytes
+    moved: int
 
 
-def unlogged_bookmarks(repo: Any, backend: Backend) -> list[append.Move]:
+def _applied(repo: Any) -> dict[bytes, Applied]:
+    """Return the last move of each bookmark that was applied here, by the bookmark's name."""
+    found = map(_MOVE.fullmatch, repo.svfs.tryread(_FOLLOWED).splitlines())
+    return {m.group(3): Applied(bin(m.group(1)), int(m.group(2))) for m in found if m}
+
+
+def _news(repo: Any, session: sessions.Session) -> list[BookmarkPlace]:
+    """Return the last moves of bookmarks that were not applied here.
+
+    If the database is older than this repository, these are older moves: what the log says
+    counts.
+    """
+    applied = _applied(repo)
+    return [
+        move
+        for move in public_log.bookmarks(session)
+        if move.name not in applied or applied[move.name].name != move.move
+    ]
+
+
+def unlogged_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move]:
     """Return moves that the log lacks, of bookmarks that it has moved since it began.
 
-    The repository must be locked, and have applied all of the log.
+    The repository and the log must be locked. A bookmark whose last move was not applied here is
+    left out: then the log's is the newer one, or this repository is of another epoch.
     """
-    own = hgcompat.bookmarks(repo)
-    with backend.catalog.reading() as session:
-        moves = public_log.moved_bookmarks(session, 0)
-    followed = _followed(repo)
+    own, applied = hgcompat.bookmarks(repo), _applied(repo)
     return [
         (move.name, own.get(move.name))
-        for move in moves
-        if move.position <= followed and own.get(move.name) != move.node
+        for move in public_log.bookmarks(session)
+        if move.name in applied
+        and applied[move.name].name == move.move
+        and own.get(move.name) != move.node
     ]
+
+
+def lost_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move]:
+    """Return moves that were applied here, and that the log has lost: the database is older."""
+    own = hgcompat.bookmarks(repo)
+    logged = {move.name: move for move in public_log.bookmarks(session)}
+
+    def is_lost(name: bytes, applied: Applied) -> bool:
+        move = logged.get(name)
+        return move is None or (move.move != applied.name and move.moved < applied.moved)
+
+    return [(name, own.get(name)) for name, move in _applied(repo).items() if is_lost(name, move)]
+
+
+def log_bookmarks(
+    repo: Any,
+    backend: Backend,
+    which: Callable[[Any, sessions.Session], list[append.Move]] = unlogged_bookmarks,
+) -> int:
+    """Log the moves that ``which`` says; return their number."""
+    with backend.catalog.reading() as session:
+        if not which(repo, session):
+            return 0
+    # A push holds both locks from a bookmark's move until that is recorded.
+    with repo.wlock(), repo.lock(), backend.catalog.writing() as session:
+        public_log.lock(session)
+        moves = which(repo, session)
+        public_log.move(session, moves)
+    return len(moves)
+
+
+
+
+def catch_up(repo: Any, backend: Backend) -> bool:
+    """Apply all that the log has and this repository lacks; return whether there was anything.
+
+    Raise as `step`.
+    """
+    found = False
+    while step(repo, backend) is not None:
+        found = True
+    return found

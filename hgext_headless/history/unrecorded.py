@@ -18,14 +18,13 @@ from typing import Any
 
 from mercurial import util
 
-from .. import hgcompat
+from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import facts
 from ..catalog import record as catalog_record
 from ..errors import Refused, Temporary
 from ..lifecycle import upload
 from ..model import Push
-from . import place as places
 
 #: A folder in the store.
 _FOLDER = b'headless-unrecorded'
@@ -34,7 +33,7 @@ _FAILED = b'.failed'
 
 
 @contextlib.contextmanager
-def noted(repo: Any, nodes: Sequence[bytes], user: str, date: int) -> Iterator[None]:
+def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
     """Keep a note while a push adds ``nodes`` to the repository and is recorded.
 
     Nothing is written if there are none. Raise `Temporary` if the note cannot be written.
@@ -47,7 +46,6 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str, date: int) -> Iterator[N
     note = {
         'process': hgcompat.process(),
         'user': user,
-        'date': date,
         'nodes': [node.hex() for node in nodes],
     }
     try:
@@ -127,5 +125,5 @@ def _record(repo: Any, backend: Backend, note: dict[str, Any]) -> bool:
     if not there:
         return False
     changesets = tuple(facts.of_changelog(unfiltered, node) for node in there)
-    push = Push(note['user'], note['date'], changesets, ())
+    push = Push(note['user'], changesets)
     return backend.catalog.write(catalog_record.record, push, {}).push_id is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 
 from ..backend import Backend
@@ -47,8 +46,7 @@ class Deleter:
         """
         removed: list[str] = []
         for start in range(0, len(keys), BATCH):
-            now = int(time.time())
-            marked = self._backend.catalog.write(deletions.mark, keys[start : start + BATCH], now)
+            marked = self._backend.catalog.write(deletions.mark, keys[start : start + BATCH])
             removed += self._delete(marked)
         return removed
 

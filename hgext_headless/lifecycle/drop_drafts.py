@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+from .. import place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
 from ..catalog import expiry
 from ..catalog.expiry import Candidate
-from ..errors import Deletions, Refused
+from ..errors import Deletions
 from ..model import Bundle
 from . import upload
 from .deletion import Deleter
@@ -50,7 +50,7 @@ def plan(
     in other bundles stay, and so do ancestors of drafts that stay. In a dry run, ``done`` has
     the results of earlier plans, and those of this one are added to it.
     """
-    is_public = public_now(repo)
+    is_public = places.unchanging(repo)
     keys = {candidate.bundle.key for candidate in candidates}
     held = {n for candidate in candidates for n in candidate.bundle.nodes if not is_public(n)}
     drafts = set(held)
@@ -95,37 +95,20 @@ def carry_out(
         files = _written(repo, backend, candidates, planned.stays, folder)
 
         def record(stored_again: Deletions) -> list[bytes]:
-            is_public = public_now(repo)
-            return backend.catalog.write(
-                expiry.drop,
-                planned.keys,
-                {node for node in planned.expired if not is_public(node)},
-                [bundle for bundle, _path in files],
-                stored_again,
-                int(time.time()),
-            )
+            with places.at_the_head(repo, backend) as public:
+                return expiry.drop(
+                    public.session,
+                    planned.keys,
+                    {node for node in planned.expired if not public.is_public(node)},
+                    [bundle for bundle, _path in files],
+                    stored_again,
+                )
 
         gone = upload.stored(backend, files, record)
     deleter.finish()
     for key in planned.keys:
         backend.cache.forget(key)
     return gone
-
-
-def public_now(repo: Any) -> Callable[[bytes], bool]:
-    """Return a function that tells whether a changeset is public now.
-
-    The repository is read again: a push may have published it meanwhile. Raise `Refused` if the
-    repository itself has drafts.
-    """
-    repo.invalidateall()
-    if repo.unfiltered().revs(b'first(not public())'):
-        raise Refused(
-            'this repository has drafts in itself: do this in the headless one that they '
-            'were moved to'
-        )
-    is_public: Callable[[bytes], bool] = repo.unfiltered().changelog.hasnode
-    return is_public
 
 
 def _written(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 
 from mercurial.node import bin, hex
 
@@ -42,4 +41,4 @@ def differences(backend: Backend) -> tuple[set[bytes], set[bytes]]:
 
 def record(backend: Backend, nodes: set[bytes]) -> None:
     """Record again what only the store knows: see `differences`."""
-    backend.catalog.write(bans.record, _USER, sorted(nodes), _REASON, int(time.time()))
+    backend.catalog.write(bans.record, _USER, sorted(nodes), _REASON)

@@ -48,6 +48,8 @@ def apply(
     Lock nothing if there are none. Raise `error.PushRaced` if public history changed since the
     client read it.
     """
+    if plan.applied or plan.leaving:
+        bookmarks.check(incoming.repo.unfiltered(), plan.seen)
     if not (divided.public or plan.applied or markers):
         return
     with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:
@@ -63,32 +65,23 @@ def apply(
         if divided.public:
             _add(repo, overlay, transaction, incoming, divided.public_heads)
         if plan.applied:
-            bookmarks.check(repo, plan.seen)
             hgcompat.bookmarks(repo).applychanges(repo, transaction, plan.applied)
         if markers:
             repo.obsstore.add(transaction, markers)
             repo.invalidatevolatilesets()
 
 
-@contextlib.contextmanager
-def removing_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> Iterator[None]:
-    """Hold the lock while bookmarks that move to drafts are recorded, then remove them here.
+def remove_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> None:
+    """Remove bookmarks that have moved to drafts, after that was recorded.
 
-    Lock nothing if there are none. Raise `error.PushRaced` if a bookmark changed since it was
-    read.
+    The repository must have been locked since before `apply`.
     """
     if not plan.leaving:
-        yield
         return
-    with locked(incoming) as repo:
-        seen = dict(plan.seen)
-        seen.update((name, node) for name, node in plan.applied if name in seen)
-        bookmarks.check(repo, seen)
-        yield
-        with repo.transaction(incoming.source) as transaction:
-            transaction.hookargs.update(incoming.hookargs)
-            changes = [(name, None) for name in plan.leaving]
-            hgcompat.bookmarks(repo).applychanges(repo, transaction, changes)
+    with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:
+        transaction.hookargs.update(incoming.hookargs)
+        changes = [(name, None) for name in plan.leaving]
+        hgcompat.bookmarks(repo).applychanges(repo, transaction, changes)
 
 
 def _add(

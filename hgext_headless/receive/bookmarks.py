@@ -13,7 +13,7 @@ from mercurial import bookmarks, error
 from mercurial.node import short
 
 from .. import hgcompat
-from ..catalog import bookmarks as catalog_bookmarks
+from ..catalog import bookmarks as catalog_bookmarks, session as sessions
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from .incoming import Incoming
@@ -93,6 +93,18 @@ def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
         found = hgcompat.bookmarks(repo).get(name)
         if found != node:
             raise raced(Raced(name, node, found))
+
+
+def check_drafts(session: sessions.Session, plan: Plan) -> None:
+    """Check that no bookmark that becomes one of public history is a draft's meanwhile.
+
+    Called under the lock of the log. Raise `error.PushRaced` if one is.
+    """
+    planned = {move.name: move.old for move in plan.stored}
+    names = [name for name, node in plan.applied if node is not None]
+    for name, node in catalog_bookmarks.places(session, names).items():
+        if planned.get(name) != node:
+            raise raced(Raced(name, planned.get(name), node))
 
 
 def raced(exc: Raced) -> error.PushRaced:

@@ -15,13 +15,14 @@ from mercurial import bundle2, error
 from mercurial.i18n import _
 from mercurial.node import hex
 
-from .. import config, errors, hgcompat
-from ..catalog import bans, drafts, record as catalog_record
+from .. import config, errors, hgcompat, place as places
+from ..bundles.check import Unfit
+from ..catalog import bans, drafts, public_log, record as catalog_record, session as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
-from ..history import append, place as places, unrecorded
-from ..history.place import Place
+from ..history import append, follow, unrecorded
 from ..lifecycle import upload
 from ..model import Push, Recorded
+from ..place import Place
 from . import (
     apply,
     bookmarks,
@@ -36,6 +37,9 @@ from . import (
 )
 from .hooks import Hooks
 from .incoming import Incoming
+
+#: Seconds by which the clocks of this server and of the database may differ.
+_CLOCK = 60
 
 
 def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
@@ -86,6 +90,32 @@ def _captured(op: Any) -> Iterator[None]:
 def take(push: Incoming) -> None:
     """Carry out a push that was received. On return it is stored, and can be acknowledged.
 
+    If this server lacks what another one took, follow first. Raise what `_take` raises.
+    """
+    logged = places.has_log(push.backend.settings)
+    if logged and _needs_history(push):
+        follow.catch_up(push.repo, push.backend)
+    try:
+        _take(push)
+    except Unfit as exc:
+        # The client leaves out content that another server has.
+        if logged and follow.catch_up(push.repo, push.backend):
+            raise Temporary(f'this server lacked public history until now ({exc})') from exc
+        raise
+
+
+def _needs_history(push: Incoming) -> bool:
+    """Return whether a push moves bookmarks, or builds on or publishes what is not here."""
+    has_node = push.repo.unfiltered().changelog.hasnode
+    brought = {entry.node for entry in push.entries}
+    parents = {parent for entry in push.entries for parent in (entry.p1, entry.p2)}
+    needed = {*parents, *push.public_heads} - brought
+    return bool(push.bookmarks) or not all(map(has_node, needed))
+
+
+def _take(push: Incoming) -> None:
+    """Carry out a push.
+
     Raise `Refused`, `Temporary`, `error.HookAbort` and `error.PushRaced`. Then nothing has
     changed that the client could see, with one exception: if the database failed after public
     changesets were added, they are in the repository.
@@ -111,7 +141,7 @@ def take(push: Incoming) -> None:
         hooks.before_close(divided, moves, divided_markers)
 
         changes_public = bool(divided.public or moves.applied or moves.leaving)
-        to_log = append.is_kept(push.backend.settings) and changes_public
+        to_log = places.has_log(push.backend.settings) and changes_public
         changes = bool(changes_public or moves.stored)
         limited = push.backend.settings.has_limits
         to_record = to_log or bool(
@@ -126,6 +156,8 @@ def take(push: Incoming) -> None:
         place = None if isinstance(known.place, Temporary) else known.place
         if to_log and isinstance(known.place, Temporary):
             raise known.place
+        if to_log and place is None:
+            place = append.begun(push.repo, push.backend)
         # Clients send their markers with every push: whether one is new is seen later.
         if limited:
             _check_limits(push, divided, known, changes or not push.entries)
@@ -138,7 +170,6 @@ def take(push: Incoming) -> None:
             upload.put(push.backend, [*files, *public_files])
         row = Push(
             user=config.pusher(push.repo, push.backend.settings),
-            date=int(time.time()),
             changesets=tuple(quarantine.changesets),
             bundles=tuple(bundle for bundle, _path in files),
             bookmarks=tuple(moves.stored),
@@ -151,14 +182,18 @@ def take(push: Incoming) -> None:
             limited=limited,
         )
         recorded = Recorded()
-        # `history.follow` must not see a bookmark that has moved but is not recorded.
-        holding = apply.locked(push, to_log and bool(moves.applied))
-        with unrecorded.noted(push.repo, divided.public, row.user, row.date), holding:
-            with stage('repository'):
-                apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
-            hooks.applied(divided.public)
-            if to_record:
-                recorded = _recorded(push, row, [*files, *public_files], moves)
+        # Locked until it is recorded: others must not see a bookmark that has moved already, nor
+        # expire a draft that is becoming public.
+        holding = apply.locked(push, changes_public)
+        with unrecorded.noted(push.repo, divided.public, row.user), holding:
+            with _at_the_head(push, moves) if to_log else _no_session() as session:
+                with stage('repository'):
+                    apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
+                hooks.applied(divided.public)
+                if to_record:
+                    recorded = _recorded(push, row, [*files, *public_files], session)
+            apply.remove_bookmarks(push, moves)
+        _compare_clocks(push, recorded)
 
         report(push, recorded, bool(divided.drafts))
         hooks.after(recorded.nodes, recorded.markers + len(divided_markers.applied))
@@ -194,7 +229,7 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
         place: Place | Temporary | None = None
         try:
             # Drafts too: what is missing in the log is added with the next push.
-            if append.is_kept(push.backend.settings):
+            if places.has_log(push.backend.settings):
                 place = places.find(push.repo, session)
         except Temporary as exc:
             place = exc
@@ -230,17 +265,54 @@ def _held(push: Incoming, divided: partition.Divided, known: Known) -> set[bytes
     return {head for head, (key, _size) in objects.items() if key not in lost}
 
 
+@contextlib.contextmanager
+def _at_the_head(push: Incoming, moves: bookmarks.Plan) -> Iterator[sessions.Session]:
+    """Lock the log, apply what it has and the repository lacks; yield the session that has locked
+    it.
+
+    So what the push is compared with is the history of all servers, and stays so until the session
+    ends. The repository must be locked. Raise `error.PushRaced`.
+    """
+    with push.backend.catalog.writing() as session:
+        with push.stages.stage('database'):
+            public_log.lock(session)
+            follow.catch_up(push.repo, push.backend)
+            bookmarks.check_drafts(session, moves)
+        yield session
+
+
+@contextlib.contextmanager
+def _no_session() -> Iterator[None]:
+    yield None
+
+
 def _recorded(
-    push: Incoming, row: Push, files: upload.Files, moves: bookmarks.Plan
+    push: Incoming, row: Push, files: upload.Files, session: sessions.Session | None
 ) -> Recorded:
     def record(stored_again: Deletions) -> Recorded:
-        with push.stages.stage('database'), apply.removing_bookmarks(push, moves):
-            return push.backend.catalog.write(catalog_record.record, row, stored_again)
+        with push.stages.stage('database'):
+            if session is None:
+                return push.backend.catalog.write(catalog_record.record, row, stored_again)
+            with session.connection.begin_nested():
+                return catalog_record.record(session, row, stored_again)
 
     try:
         return upload.recorded(push.backend, files, record)
     except Raced as exc:
         raise bookmarks.raced(exc) from exc
+
+
+def _compare_clocks(push: Incoming, recorded: Recorded) -> None:
+    """Log a push to a server whose clock is wrong: nothing else depends on it."""
+    difference = int(time.time()) - recorded.date
+    if recorded.push_id is not None and abs(difference) > _CLOCK:
+        push.stages.note(clock=difference)
+        push.ui.log(
+            b'headless',
+            b"push %d: this server's clock is %d seconds ahead of the database's\n",
+            recorded.push_id,
+            difference,
+        )
 
 
 def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:

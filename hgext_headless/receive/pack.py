@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from ..bundles import check, overlay as overlays, write
 from ..history import append
-from ..history.place import Place
 from ..lifecycle import upload
 from ..model import Published
+from ..place import Place
 from . import bookmarks
 from .incoming import Incoming
 from .partition import Divided
@@ -49,7 +49,7 @@ def public(
     place: Place | None,
 ) -> tuple[Published | None, upload.Files]:
     """Write the bundle of what the log of public history lacks: see `append.pack`."""
-    if not append.is_kept(incoming.backend.settings):
+    if place is None:
         return None, []
     return append.pack(
         incoming.repo,

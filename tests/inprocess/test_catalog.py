@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from hgext_headless.catalog import (
     bans,
+    batching,
     bookmarks,
     catalog as catalogs,
     coordination,
@@ -33,7 +34,6 @@ from hgext_headless.model import (
     BookmarkMove,
     Bundle,
     Changeset,
-    Entry,
     Parents,
     Push,
     Recorded,
@@ -81,7 +81,7 @@ def stack(*nodes: bytes, bundled: bool = True, **options) -> Push:
     brought = tuple(changeset(node, parent) for node, parent in zip(nodes, parents))
     bundles = (bundle(*nodes),) if bundled else ()
     return Push(**{
-        'user': 'alice', 'date': 1000, 'changesets': brought, 'bundles': bundles,
+        'user': 'alice', 'changesets': brought, 'bundles': bundles,
         'roots': nodes[:1], **options,
     })  # fmt: skip
 
@@ -96,7 +96,7 @@ def known(catalog) -> set[bytes]:
 
 
 def drop(catalog, keys, nodes, replacements=()) -> list[bytes]:
-    return catalog.write(expiry.drop, set(keys), set(nodes), list(replacements), {}, 2000)
+    return catalog.write(expiry.drop, set(keys), set(nodes), list(replacements), {})
 
 
 def test_ids_and_what_is_listed(catalog):
@@ -106,9 +106,10 @@ def test_ids_and_what_is_listed(catalog):
     assert record(catalog, stack(A, B, C, user='bob')) == Recorded(2, (C,))
     assert record(catalog, stack(D)) == Recorded(3, (D,))
     with catalog.reading() as session:
-        assert pushlog.entries(session, Selection(), newest=False, limit=None) == [
-            Entry(1, b'alice', 1000), Entry(2, b'bob', 1000), Entry(3, b'alice', 1000)
-        ]  # fmt: skip
+        entries = pushlog.entries(session, Selection(), newest=False, limit=None)
+        users = [(entry.push_id, entry.user) for entry in entries]
+        assert users == [(1, b'alice'), (2, b'bob'), (3, b'alice')]
+        assert all(0 <= batching.now(session) - entry.date < 60 for entry in entries)
         listed = pushlog.nodes_of(session, [1, 2, 3])
         nodes = {i: [n for n, _extras in found] for i, found in listed.items()}
         assert nodes == {1: [A, B], 2: [C], 3: [D]}
@@ -133,7 +134,7 @@ def test_what_fails_leaves_nothing(catalog):
 
 def test_branches(catalog):
     brought = (changeset(A), changeset(B, A, b'other'))
-    record(catalog, Push('alice', 1, brought, (bundle(A, B),)))
+    record(catalog, Push('alice', brought, (bundle(A, B),)))
     with catalog.reading() as session:
         for branch, expected in ((b'default', [1]), (b'other', [1]), (b'none', [])):
             found = pushlog.entries(session, Selection(branch=branch), newest=False, limit=None)
@@ -180,8 +181,8 @@ def test_moves_of_bookmarks(catalog):
 
 def test_forgotten(catalog):
     """Also where it would only stand in a bundle."""
-    catalog.write(bans.record, 'root', [A], b'why', 1)
-    for push in (stack(A), stack(A, B), Push('alice', 1, (), (bundle(A),))):
+    catalog.write(bans.record, 'root', [A], b'why')
+    for push in (stack(A), stack(A, B), Push('alice', (), (bundle(A),))):
         with pytest.raises((Refused, Temporary)):
             record(catalog, push)
     with pytest.raises(Refused, match='was removed from this server for good'):
@@ -230,14 +231,14 @@ def test_dropped(catalog):
 def deletion_of(catalog, key: str) -> dict[str, int]:
     """The deletion of an object, as a push is told of it."""
     with pytest.raises(Vanished) as caught:
-        record(catalog, Push('x', 1, (), (Bundle(key, 1, '', D, ()),)))
+        record(catalog, Push('x', (), (Bundle(key, 1, '', D, ()),)))
     return dict(caught.value.deletions)
 
 
 def test_only_what_no_row_has_is_marked(catalog):
     record(catalog, stack(A))
     keys = [bundle(A).key, bundle(B).key]
-    assert catalog.write(deletions.mark, keys, 5) == [bundle(B).key]
+    assert catalog.write(deletions.mark, keys) == [bundle(B).key]
     assert catalog.read(deletions.pending) == [bundle(B).key]
 
 
@@ -247,29 +248,29 @@ def test_a_push_beside_a_deletion(catalog):
     record(catalog, stack(D))  # no object is deleted before the first push
     push = stack(A)
     key = bundle(A).key
-    catalog.write(deletions.mark, [key], 1 << 40)
+    catalog.write(deletions.mark, [key])
     with pytest.raises(Temporary, match='is deleting an object'):
         record(catalog, push)
     catalog.write(deletions.finish, [key])
     with pytest.raises(Vanished) as first:
         record(catalog, push)
     # It is deleted once more before it is recorded, within the same second.
-    catalog.write(deletions.mark, [key], 1 << 40)
+    catalog.write(deletions.mark, [key])
     catalog.write(deletions.finish, [key])
     with pytest.raises(Vanished) as second:
         record(catalog, push, first.value.deletions)
     assert second.value.deletions[key] > first.value.deletions[key]
     assert record(catalog, push, second.value.deletions).push_id == 2
-    assert catalog.write(deletions.mark, [key], 9) == []
+    assert catalog.write(deletions.mark, [key]) == []
 
 
 def test_marks_outlive_pushes(catalog):
     record(catalog, stack(D))  # no object is deleted before the first push
-    catalog.write(deletions.mark, [bundle(A).key, bundle(B).key], 5)
+    catalog.write(deletions.mark, [bundle(A).key, bundle(B).key])
     catalog.write(deletions.finish, [bundle(A).key])
-    catalog.write(deletions.purge, 5)
-    assert deletion_of(catalog, bundle(A).key)  # as old as that, and not older
-    catalog.write(deletions.purge, 6)
+    catalog.write(deletions.purge, 60)
+    assert deletion_of(catalog, bundle(A).key)  # not older than that
+    catalog.write(deletions.purge, -60)
     assert record(catalog, stack(A)).push_id == 2
     assert catalog.read(deletions.pending) == [bundle(B).key]  # until it is done
 
@@ -305,7 +306,7 @@ def test_an_interrupted_deletion(catalog, store, tmp_path):
     for one in (bundle(A), bundle(B)):
         store.put(one.key, str(tmp_path / 'file'))
     record(catalog, stack(B))
-    catalog.write(deletions.mark, [bundle(A).key], 5)  # and then it was killed
+    catalog.write(deletions.mark, [bundle(A).key])  # and then it was killed
     with deletion.required(backend):
         pass
     assert (store.size(bundle(A).key), store.size(bundle(B).key)) == (None, 1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hgext_headless import place
 from hgext_headless.catalog import expiry
 from hgext_headless.catalog.expiry import Candidate
 from hgext_headless.errors import Refused
@@ -142,4 +143,4 @@ def test_repository_with_drafts_of_its_own():
     repo = SimpleNamespace(invalidateall=lambda: None, revs=lambda revset: [0])
     repo.unfiltered = lambda: repo
     with pytest.raises(Refused, match='has drafts in itself'):
-        drop_drafts.public_now(repo)
+        place.unchanging(repo)

@@ -26,7 +26,7 @@ def test_group_may_write(repo, tmp_path):
     """Another member of the group pushes next, whatever the umask of the first one."""
     before = os.umask(0o077)
     try:
-        with unrecorded.noted(repo, [b'a' * 20], 'alice', 1):
+        with unrecorded.noted(repo, [b'a' * 20], 'alice'):
             assert len(notes(tmp_path)) == 1
     finally:
         os.umask(before)
@@ -35,12 +35,12 @@ def test_group_may_write(repo, tmp_path):
 
 
 def test_push_that_fails(repo, tmp_path):
-    with pytest.raises(KeyboardInterrupt), unrecorded.noted(repo, [b'a' * 20], 'alice', 1):
+    with pytest.raises(KeyboardInterrupt), unrecorded.noted(repo, [b'a' * 20], 'alice'):
         raise KeyboardInterrupt
     [note] = notes(tmp_path)
     assert note.endswith('.failed')
 
 
 def test_drafts_alone(repo, tmp_path):
-    with unrecorded.noted(repo, [], 'alice', 1):
+    with unrecorded.noted(repo, [], 'alice'):
         assert not os.listdir(tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from mercurial.node import hex
 from ... import hgcompat
 from ...backend import Backend
 from ...bundles import ancestry, check, facts, overlay as overlays
-from ...catalog import bundle_rows, consistency, expiry
+from ...catalog import batching, bundle_rows, consistency, epochs, expiry
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
 from ...lifecycle import deletion, drop_drafts, obliterated, upload
@@ -117,6 +116,12 @@ class _Examiner:
         self._folder = folder
         self._since = since
         self._full = full
+        now = backend.catalog.read(batching.now)
+        epoch = backend.catalog.read(epochs.current)
+        # Pushes are stopped while a database is restored.
+        self._certain = max(now - YOUNG, epoch.began if epoch else 0)
+        #: When the pushes have ended that may still record what they have stored.
+        self.ended = now - upload.LONGEST_PUSH
 
     def under(self, prefix: str) -> Examined:
         """Examine the bundles whose keys begin with ``prefix``."""
@@ -129,7 +134,7 @@ class _Examiner:
             objects = list(self._backend.store.objects(prefix))
             sizes.update((found.key, found.size) for found in objects)
             orphans = self._orphans(objects)
-        old = [found for found in orphans if found.modified < time.time() - YOUNG]
+        old = [found for found in orphans if found.modified < self._certain]
         examined = Examined(len(rows), old, len(orphans) - len(old), [], [])
         for row in rows:
             self._examine(row, sizes.get(row.key), examined)
@@ -223,6 +228,7 @@ class _Telling:
         self._backend = backend
         self._report = report
         self._examiner = examiner
+        self._ids = rebuild.Ids(backend)
 
     def check_store(self, everything: Sequence[Examined]) -> None:
         """Disable repair if many objects are missing: it may be the wrong store."""
@@ -240,7 +246,7 @@ class _Telling:
         self._report.young += examined.young
         for found in examined.orphans:
             # What a push is still recording must not become a push of nobody.
-            old = found.modified < time.time() - upload.LONGEST_PUSH
+            old = found.modified < self._examiner.ended
             self._report.problem(
                 b'orphan',
                 hgcompat.to_bytes(found.key),
@@ -310,7 +316,9 @@ class _Telling:
 
     def _rebuild(self, found: Object) -> bool:
         try:
-            rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, record=True)
+            rebuilt = rebuild.rebuilt(
+                self._ui, self._repo, self._backend, found, self._ids
+            )
         except HeadlessError:  # "hg admin::headless-rebuild" reports it
             return False
         return rebuilt is not None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ... import hgcompat
+from mercurial.node import hex
+
+from ... import hgcompat, place as places
 from ...backend import Backend
 from ...bundles import overlay as overlays
 from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
-from ...history import append, place as places
+from ...history import append, follow
 from ...model import LogEntry
 from ...store import object_keys
 from .. import cli
@@ -24,7 +26,7 @@ def check(
     ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
 ) -> None:
     """Check the entries logged after ``since``; if ``full``, read their objects."""
-    if not append.is_kept(backend.settings):
+    if not places.has_log(backend.settings):
         return
     state = backend.catalog.read(public_log.state)
     if state is None:
@@ -101,6 +103,17 @@ def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None
             b'run "hg admin::headless-follow"\n' % (state.position - place.position)
         )
         return
+    with backend.catalog.reading() as session:
+        lost = follow.lost_bookmarks(repo, session)
+        logged = {move.name: move.node for move in public_log.bookmarks(session)}
+    for name, own in lost:
+        report.problem(
+            b'bookmark',
+            name,
+            b'is at %s here, by a move that the log has lost; there it is at %s: run '
+            b'headless-rebuild on a push server, before headless-follow'
+            % (_shown(own), _shown(logged.get(name))),
+        )
     for node in places.public_heads(repo):
         if node not in place.heads:
             report.problem(
@@ -109,3 +122,7 @@ def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None
                 b'is public here, and not in the log of public history',
                 lambda: append.append(repo, backend) >= 0,
             )
+
+
+def _shown(node: bytes | None) -> bytes:
+    return hex(node) if node else b'no changeset'

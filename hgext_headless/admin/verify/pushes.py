@@ -6,9 +6,10 @@ from typing import Any
 
 from mercurial.node import hex
 
+from ... import place as places
 from ...backend import Backend
 from ...bundles import facts
-from ...catalog import consistency
+from ...catalog import consistency, epochs, imports
 from .. import cli
 from .report import Report, differences, has
 
@@ -35,24 +36,33 @@ def check(
                 b'%d of the %d pushes that were imported are gone'
                 % (counter.imported_pushes - there, counter.imported_pushes),
             )
+    known = {each.first_push_id: each.known_push_id for each in catalog.read(epochs.every)}
     start = 1 if since is None else catalog.read(consistency.first_push_since, since)
     with cli.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
         seen = start - 1
         while found := catalog.read(consistency.push_ids, seen):
             for push_id in found:
-                _check_gap(report, counter, seen, push_id)
+                _check_gap(report, counter, known, seen, push_id)
                 seen = push_id
             report.pushes += len(found)
             _check_brought(repo, backend, report, found[0], seen)
+            _check_tombstones(repo, backend, report, found[0], seen)
             if full:
                 _check_facts(repo, backend, report, found[0], seen)
             bar.update(seen - start + 1)
-        _check_gap(report, counter, seen, counter.last_push_id + 1)
+        _check_gap(report, counter, known, seen, counter.last_push_id + 1)
 
 
-def _check_gap(report: Report, counter: consistency.Counter, seen: int, push_id: int) -> None:
-    """Report missing ids between two pushes. An imported pushlog may have gaps."""
+def _check_gap(
+    report: Report, counter: consistency.Counter, known: dict[int, int], seen: int, push_id: int
+) -> None:
+    """Report missing ids between two pushes.
+
+    An imported pushlog may have gaps, and there is one before the first id of an epoch, which
+    ``known`` maps to the last id that was known of the epoch before.
+    """
     first = max(seen, counter.imported_push_id) + 1
+    push_id = min(push_id, known.get(push_id, push_id) + 1)
     if first < push_id:
         ids = b'%d' % first if first == push_id - 1 else b'%d-%d' % (first, push_id - 1)
         report.problem(b'push', ids, b'there is no push with this id')
@@ -84,6 +94,26 @@ def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: 
             return True
 
         report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
+
+
+def _check_tombstones(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
+    """Report changesets that are public, and of which no push says more than that they are gone.
+
+    Older versions expired drafts that had become public on another server.
+    """
+    for push_id, node in backend.catalog.read(consistency.gone_from_all, low, high):
+        if places.is_public(repo, node):
+
+            def revive(node: bytes = node) -> bool:
+                facts_ = facts.of_changelog(repo.unfiltered(), node)
+                return backend.catalog.write(imports.revive, facts_)
+
+            report.problem(
+                b'changeset',
+                hex(node),
+                b'is public, and push %d says that it is gone' % push_id,
+                revive,
+            )
 
 
 def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:

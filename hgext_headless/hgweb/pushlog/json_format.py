@@ -11,7 +11,7 @@ from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...bundles import markers
-from ...catalog import markers as catalog_markers, pushlog, session as sessions
+from ...catalog import epochs, markers as catalog_markers, pushlog, session as sessions
 from ...model import Changeset, Entry
 from . import states
 from .query import Query
@@ -36,7 +36,12 @@ def answer(
 def _chunks(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
-    prefix = '{' if query.version == 1 else f'{{"lastpushid": {last}, "pushes": {{'
+    prefix = '{'
+    if query.version != 1:
+        with backend.reader.reading() as session:
+            epoch = epochs.current(session)
+        named = '' if epoch is None else f'"epoch": "{epoch.name}", '
+        prefix = f'{{"lastpushid": {last}, {named}"pushes": {{'
     for batch in _batches(backend, query, entries):
         # Each chunk is complete before it is sent, so that a slow client holds no connection.
         if isinstance(batch, Entry):

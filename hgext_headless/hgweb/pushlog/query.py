@@ -14,7 +14,7 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import names as catalog_names, pushlog, search, session as sessions
+from ...catalog import epochs, names as catalog_names, pushlog, search, session as sessions
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages
@@ -144,9 +144,11 @@ def entries(backend: Backend, session: sessions.Session, query: Query) -> list[E
     before = PAGE * (query.page - 1)
     if query.is_search:
         return search.matching(session, selection, limit=PAGE, offset=before)[::-1]
-    consecutive = before and query.is_counted and not pushlog.imported_push_id(session)
-    if consecutive and selection.upto is not None:
-        # Ids are consecutive, so that no offset is needed. An older pushlog may have had gaps.
+    epoch = epochs.current(session)
+    has_gaps = pushlog.imported_push_id(session) or (epoch and epoch.first_push_id > 1)
+    if before and query.is_counted and not has_gaps and selection.upto is not None:
+        # Ids are consecutive, so that no offset is needed. An older pushlog may have had gaps, and
+        # each epoch begins with one.
         selection = replace(selection, upto=selection.upto - before)
         before = 0
     return pushlog.entries(session, selection, newest=True, limit=PAGE, offset=before)[::-1]

@@ -15,7 +15,7 @@ from mercurial.node import nullid
 
 from ...backend import Backend
 from ...catalog import drafts, pushlog, session as sessions
-from ...model import Needs
+from ...model import Needs, Selection
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
@@ -34,9 +34,12 @@ def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
     if seen < last:
         seen = max(seen, min(pushlog.imported_push_id(session), last))
     while seen < last:
-        push_ids = range(seen + 1, min(last, seen + _BATCH) + 1)
+        # An epoch begins far above the one before.
+        after = Selection(after=seen, upto=last)
+        following = pushlog.entries(session, after, newest=False, limit=_BATCH)
+        push_ids = [entry.push_id for entry in following]
         missing = _first_missing(session, repo, pushlog.needs(session, push_ids))
-        seen = push_ids[-1] if missing is None else missing - 1
+        seen = (push_ids[-1] if push_ids else last) if missing is None else missing - 1
         if missing is not None:
             break
     memory['push_id'] = seen

@@ -46,8 +46,19 @@ def upgrade() -> None:
         Column('imported_push_id', BigInteger, server_default='0', nullable=False),
         Column('importing_push_id', BigInteger, server_default='0', nullable=False),
         Column('imported_pushes', BigInteger),
+        Column('dropped', BigInteger),
         PrimaryKeyConstraint('id', name='pk_repositories'),
         UniqueConstraint('name', name='uq_repositories_name'),
+    )
+    op.create_table(
+        'epochs',
+        Column('repository_id', Integer, nullable=False),
+        Column('first_push_id', BigInteger, nullable=False),
+        Column('epoch', String(32), nullable=False),
+        Column('known_push_id', BigInteger, nullable=False),
+        Column('began', BigInteger, nullable=False),
+        _of_repository('epochs'),
+        PrimaryKeyConstraint('repository_id', 'first_push_id', name='pk_epochs'),
     )
     compatibility = op.create_table(
         'compatibility',
@@ -299,14 +310,10 @@ def upgrade() -> None:
         Column('repository_id', Integer, nullable=False),
         Column('name', LargeBinary, nullable=False),
         Column('node', LargeBinary, nullable=False),
-        Column('position', BigInteger, nullable=False),
+        Column('move', LargeBinary(16), nullable=False),
+        Column('moved', BigInteger, nullable=False),
         _of_repository('public_bookmarks'),
         PrimaryKeyConstraint('repository_id', 'name', name='pk_public_bookmarks'),
-    )
-    op.create_index(
-        'ix_public_bookmarks_repository_id_position',
-        'public_bookmarks',
-        ['repository_id', 'position'],
     )
     op.create_table(
         'announcements',

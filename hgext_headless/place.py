@@ -1,14 +1,20 @@
-"""Where a repository stands in the log of public history."""
+"""What is public: the log of public history says so, where there is one; else the repository.
+
+So a repository's place in the log is needed by whoever asks it.
+"""
 
 from __future__ import annotations
 
-import time
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from mercurial import phases
 
-from ..catalog import public_log, session as sessions
-from ..errors import Temporary
+from .backend import Backend
+from .catalog import public_log, session as sessions
+from .config import Settings
+from .errors import Refused, Temporary
 
 #: Number of entries in one query.
 _BATCH = 200
@@ -65,8 +71,61 @@ def lag(repo: Any, session: sessions.Session) -> Lag:
     place, state = find(repo, session), public_log.state(session)
     if place is None or state is None or place.position >= state.position:
         return Lag(0, 0)
-    [oldest] = public_log.after(session, place.position, 1)
-    return Lag(state.position - place.position, max(1, int(time.time()) - oldest.logged))
+    return Lag(
+        state.position - place.position, max(1, public_log.age(session, place.position + 1))
+    )
+
+
+@contextlib.contextmanager
+def at_the_head(repo: Any, backend: Backend) -> Iterator[Public]:
+    """Yield what is public, which nobody changes until the end.
+
+    Locks the log or, if there is none, the repository. Raise `Temporary` if the repository lacks
+    public history, and `Refused` if it has drafts itself.
+    """
+    with contextlib.ExitStack() as stack:
+        if not has_log(backend.settings):
+            stack.enter_context(repo.lock())
+        session = stack.enter_context(backend.catalog.writing())
+        state = public_log.lock(session)
+        repo.invalidateall()
+        place = find(repo, session)
+        if state is not None and place is not None and place.position < state.position:
+            raise Temporary(
+                f'this repository lacks {state.position - place.position} entries of public '
+                'history, and what they have may be what is to go: run "hg '
+                'admin::headless-follow"'
+            )
+        yield Public(session, unchanging(repo))
+
+
+def unchanging(repo: Any) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a changeset is public in the repository now.
+
+    The repository is read again: a push may have published it meanwhile. Raise `Refused` if the
+    repository itself has drafts.
+    """
+    repo.invalidateall()
+    if repo.unfiltered().revs(b'first(not public())'):
+        raise Refused(
+            'this repository has drafts in itself: do this in the headless one that they '
+            'were moved to'
+        )
+    has_node: Callable[[bytes], bool] = repo.unfiltered().changelog.hasnode
+    return has_node
+
+
+class Public(NamedTuple):
+    """A ``session`` in which public history does not change, and a function that tells whether a
+    changeset ``is_public``."""
+
+    session: sessions.Session
+    is_public: Callable[[bytes], bool]
+
+
+def has_log(settings: Settings) -> bool:
+    """Return whether there is a log: no other server could follow an embedded database."""
+    return not settings.embedded_database
 
 
 def is_public(repo: Any, node: bytes) -> bool:

@@ -1,0 +1,106 @@
+"""The epochs of push ids.
+
+A push id that somebody keeps outlives a database that is lost, or restored from before the push. So
+push ids belong to an epoch, which is a random value, and a new epoch begins above all ids that
+anybody can have seen.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, NamedTuple
+
+from sqlalchemy import case, func, insert, select, update
+
+from .batching import clock, lock, owner_of
+from .schema import epochs, repositories
+from .session import Session
+
+#: The first id of an epoch follows a multiple of this; so people see which epoch an id is of.
+_WHOLE = 1_000_000
+#: Number of ids above the last known one that may have been given and lost.
+_LOST = 100_000
+
+
+class Epoch(NamedTuple):
+    """An epoch: its random name, and its first push id.
+
+    ``known_push_id`` is the last id that was known of the epoch before, ``began`` is in seconds
+    since the epoch, by the database's clock.
+    """
+
+    name: str
+    first_push_id: int
+    known_push_id: int
+    began: int
+
+
+def current(session: Session) -> Epoch | None:
+    """Return the epoch of a repository; None if it has no row."""
+    return next(iter(every(session)), None)
+
+
+def every(session: Session) -> list[Epoch]:
+    """Return all epochs of a repository, the current one first."""
+    query = select(
+        epochs.c.epoch, epochs.c.first_push_id, epochs.c.known_push_id, epochs.c.began
+    ).where(epochs.c.repository_id == session.repository_id)
+    return [
+        Epoch(*row) for row in session.execute(query.order_by(epochs.c.first_push_id.desc()))
+    ]
+
+
+def make(session: Session) -> bool:
+    """Make the repository's row, with its first epoch; return False if there is one.
+
+    The name of a repository that was dropped gets an epoch above that of the dropped one.
+    """
+    known = repositories.c.name == session.repository
+    found = session.execute(select(repositories).where(known)).first()
+    if found is None:
+        session.execute(insert(repositories).values(name=session.repository))
+        _begin(session, 0, 1)
+    elif found.dropped is None:
+        return False
+    else:
+        session.execute(update(repositories).where(known).values(dropped=None))
+        begin(session)
+    return True
+
+
+def begin(session: Session) -> Epoch:
+    """Begin an epoch; return it."""
+    owner = owner_of(session)
+    lock(session.connection, owner)
+    last = (
+        session.scalar(select(repositories.c.last_push_id).where(repositories.c.id == owner)) or 0
+    )
+    before = current(session)
+    lowest = max(last, before.first_push_id if before else 0) + _LOST
+    _begin(session, last, -(-lowest // _WHOLE) * _WHOLE + 1)
+    found = current(session)
+    assert found is not None
+    return found
+
+
+def _begin(session: Session, known: int, first: int) -> None:
+    session.execute(
+        insert(epochs).values(
+            repository_id=owner_of(session),
+            first_push_id=first,
+            epoch=secrets.token_hex(16),
+            known_push_id=known,
+            began=clock(session.connection),
+        )
+    )
+
+
+def next_push_id() -> Any:
+    """Return an expression in a row of `schema.repositories`: the id of its next push."""
+    first = (
+        select(func.max(epochs.c.first_push_id))
+        .where(epochs.c.repository_id == repositories.c.id)
+        .scalar_subquery()
+    )
+    following = repositories.c.last_push_id + 1
+    return case((following < first, first), else_=following)
