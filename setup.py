@@ -32,7 +32,8 @@ setup(
     python_requires='>=3.9',
     packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
     package_data={
-        'hgext_headless.hgweb.pushlog': ['templates/map', 'templates/*.tmpl', 'templates/*/*.tmpl']
+        'hgext_headless': ['help/*.rst'],
+        'hgext_headless.hgweb.pushlog': ['templates/map', 'templates/*.tmpl', 'templates/*/*.tmpl'],
     },
     install_requires=[
         'mercurial>=6.9,<7.3',

@@ -17,7 +17,8 @@ man_pages = [('manual', 'hgext_headless', 'headless repositories for Mercurial',
 
 def _manual() -> str:
     """Mercurial's help as plain reStructuredText: its role ``hg`` is a literal."""
-    text = re.sub(r':hg:`(.*?)`', r'``hg \1``', (manual.TEXT + manual.CONFIG).decode())
+    whole = manual.text('headless') + b'\n' + manual.text('config')
+    text = re.sub(r':hg:`(.*?)`', r'``hg \1``', whole.decode())
     return f'Manual\n######\n\n{text}'
 
 
