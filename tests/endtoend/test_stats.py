@@ -151,8 +151,8 @@ def logging(world, make_server):
     return server, hook
 
 
-PUSH = ('receive', 'hooks', 'quarantine')
-STORED = (*PUSH, 'pack', 'store', 'repository', 'database')
+PUSH = ('receive', 'database', 'hooks', 'quarantine')
+STORED = (*PUSH, 'pack', 'store', 'repository')
 
 
 def test_log_of_pushes(world, logging):
