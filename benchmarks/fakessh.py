@@ -1,7 +1,8 @@
 """Stands in for ssh: runs the command here, and writes down what it used.
 
-The folder of the report is ``BENCHMARK_SSH``; a second word in it, ``count``, has the bytes
-of both directions counted as well, which costs time of its own. `measuring` reads it.
+The folder of the report is the first line of ``BENCHMARK_SSH``. A line ``count`` has the bytes
+of both directions counted as well, which costs time of its own; a number is the time of a round
+trip in milliseconds: what is sent arrives after half of it. `measuring` reads the report.
 Started in the background by a shell, so that no client reaps it: what the server uses is
 never counted as the client's. It imports next to nothing, for each connection starts it.
 """
@@ -10,17 +11,31 @@ import os
 import sys
 
 
-def counted(command, env):
-    """Run the command between two pumps; the process, and bytes to and from it."""
+def pumped(command, env, delay):
+    """Run the command between two pumps; the process, and bytes to and from it.
+
+    What is sent arrives ``delay`` seconds later.
+    """
+    import queue
     import subprocess
     import threading
+    import time
 
     child = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     counts = [0, 0]
 
-    def pump(which, source, target):
-        while True:
+    def take(source, on_the_way):
+        data = b'-'
+        while data:
             data = os.read(source, 65536)
+            on_the_way.put((time.monotonic() + delay, data))
+
+    def pump(which, source, target):
+        on_the_way = queue.Queue()
+        threading.Thread(target=take, args=(source, on_the_way), daemon=True).start()
+        while True:
+            arrives, data = on_the_way.get()
+            time.sleep(max(0, arrives - time.monotonic()))
             if not data:
                 break
             counts[which] += len(data)
@@ -40,17 +55,21 @@ def main():
     env = dict(os.environ)
     folder, *options = env.pop('BENCHMARK_SSH').split('\n')
     command = ['/bin/sh', '-c', 'exec ' + ' '.join(sys.argv[2:])]
-    if options == ['count']:
+    delay = sum(float(option) / 2000 for option in options if option != 'count')
+    if options:
         # Kept: a Popen that goes away reaps its child.
-        child, counts = counted(command, env)
+        child, counts = pumped(command, env, delay)
         pid = child.pid
     else:
         pid, counts = os.posix_spawn(command[0], command, env), [0, 0]
         os.close(0)
         os.close(1)
-    # The client waits for the end of this one: it is the server's alone.
-    os.close(2)
+    if not options:
+        # The client waits for the end of this one: it is the server's alone.
+        os.close(2)
     _pid, _status, usage = os.wait4(pid, 0)
+    if options:
+        os.close(2)
     report = os.path.join(folder, str(os.getpid()))
     with open(report + '.half', 'w') as file:
         cpu = usage.ru_utime + usage.ru_stime

@@ -52,10 +52,10 @@ def reset_peak(pid: int) -> None:
     Path(f'/proc/{pid}/clear_refs').write_text('5')
 
 
-def stand_in_for_ssh(world: World, remotecmd: str = HG) -> None:
+def stand_in_for_ssh(world: World, remotecmd: str = HG, rtt: int = 0) -> None:
     """Have the clients of a world use `fakessh`, for `client` to read its reports.
 
-    ``remotecmd`` is the ``hg`` that it starts.
+    ``remotecmd`` is the ``hg`` that it starts, ``rtt`` the milliseconds of a round trip.
     """
     script = Path(__file__).parent / 'fakessh.py'
     shim = world.folder / 'fakessh'
@@ -67,7 +67,8 @@ def stand_in_for_ssh(world: World, remotecmd: str = HG) -> None:
     shim.chmod(0o755)
     with open(world.env['HGRCPATH'], 'a') as hgrc:
         hgrc.write(f'[ui]\nssh = {shim}\nremotecmd = {remotecmd}\n')
-    world.env['BENCHMARK_SSH'] = tempfile.mkdtemp(dir=world.folder)
+    options = f'\n{rtt}' if rtt else ''
+    world.env['BENCHMARK_SSH'] = tempfile.mkdtemp(dir=world.folder) + options
 
 
 def run_hg(args: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> tuple[float, float]:
@@ -110,7 +111,10 @@ def _over_http(server: Server, args: tuple[str, ...], cwd: Path, count: bool) ->
 
 def _over_ssh(server: Server, args: tuple[str, ...], cwd: Path, count: bool) -> Used:
     with tempfile.TemporaryDirectory(dir=server.world.folder) as folder:
-        env = {**server.world.env, 'BENCHMARK_SSH': folder + '\ncount' * count}
+        _folder, *options = server.world.env['BENCHMARK_SSH'].split('\n')
+        if count:
+            options.append('count')
+        env = {**server.world.env, 'BENCHMARK_SSH': '\n'.join([folder, *options])}
         wall, used = run_hg(_filled(args, server.url('ssh')), cwd, env)
         reports = _reports(Path(folder))
     server_cpu, peaks, up, down = zip(*reports)

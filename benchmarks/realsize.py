@@ -59,6 +59,7 @@ def arguments() -> argparse.Namespace:
     add('--pages', type=int, default=1000, help='of different drafts, for memory (%(default)s)')
     add('--threads', type=int, default=10, help='that ask for these (%(default)s)')
     add('--backend', choices=('embedded', 'services'), default='embedded')
+    add('--rtt', type=int, default=0, help='milliseconds of a round trip over ssh')
     add('--remotecmd', default=HG, help='hg of the servers over ssh: chg, for example')
     add('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART', help=', '.join(PARTS))
     for preset, values in PRESETS.items():
@@ -83,7 +84,7 @@ def measure(figures: Figures, args: argparse.Namespace, folder: Path, scratch: P
         'small': history.made(folder, *SECOND, args.heads),
     }
     world = World(scratch)
-    stand_in_for_ssh(world, args.remotecmd)
+    stand_in_for_ssh(world, args.remotecmd, args.rtt)
     names = ['stock', 'heads', 'ours', *(['stored'] if args.stored else [])]
     with contextlib.ExitStack() as stack:
         stack.callback(world.stop)

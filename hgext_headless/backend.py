@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import importlib
 import os
 import sys
 from typing import Any, Callable
@@ -28,6 +29,10 @@ class Backend:
         self._ui = repo.ui
         # By process: a forked child must not use its parent's connections.
         self._opened: dict[tuple[int, str], Any] = {}
+        #: The draft roots of the pushes that this process has taken from one client.
+        self.pushed_roots: set[bytes] = set()
+        #: Whether this process has sent drafts.
+        self.has_sent_drafts = False
 
     def of(self, repository: str) -> Backend:
         """Return the same for another repository of this database."""
@@ -79,11 +84,11 @@ class Backend:
         return opened
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        key = os.getpid(), name
+        key = lazy.process(), name
         if key not in self._opened:
             if b'REQUEST_METHOD' in self._ui.environ:
                 lazy.settle()
-            with lazy.clear_errors():
+            with lazy.clear_errors(), lazy.without_gc():
                 self._opened[key] = make()
         return self._opened[key]
 
@@ -110,20 +115,48 @@ class Backend:
         """Return whether this process has opened any catalog."""
         return 'sqlalchemy' in sys.modules
 
+    def disconnect(self) -> None:
+        """Give the connections of this process back to the database, until it needs one."""
+        for (process, name), opened in self._opened.items():
+            if process == lazy.process() and name != 'store':
+                opened.disconnect()
+
     def preload(self) -> None:
         """Import what pages and pushes need, in a process that serves many or forks for each.
 
-        Nothing is created. Ignore errors: they are reported by what needs it. It is done once in
-        a process: hgwebdir makes an hgweb for each request.
+        Nothing is created, and no connection stays. Ignore errors: they are reported by what needs
+        it. It is done once in a process: hgwebdir makes an hgweb for each request.
         """
         if self.is_opened():
             return
-        opened = ['store']
-        if not self.settings.embedded_database or os.path.exists(self.settings.home):
-            opened.append('catalog')
-        for name in opened:
-            with contextlib.suppress(Exception):
-                getattr(self, name)
+        for name in ('store', 'catalog'):
+            if name == 'store' or self._has_database():
+                with contextlib.suppress(Exception):
+                    getattr(self, name)
+        self.disconnect()
+
+    def _has_database(self) -> bool:
+        """Return whether opening the catalog creates nothing."""
+        return not self.settings.embedded_database or os.path.exists(self.settings.home)
+
+    def steps(self) -> list[Callable[[], None]]:
+        """Return functions that import and open what a push of drafts needs, one after the other.
+
+        Nothing is created. They ignore errors, as `warm_up` does.
+        """
+        packages = ['sqlalchemy']
+        if not self.settings.embedded_database:
+            packages += ['psycopg2', 'sqlalchemy.dialects.postgresql']
+        if self.settings.store_is_s3:
+            packages.append('botocore.session')
+        steps: list[Callable[[], Any]] = [
+            functools.partial(importlib.import_module, package) for package in packages
+        ]
+        if self._has_database():
+            # Here the schema is checked too, on a connection that the push uses then.
+            steps += [lambda: self.catalog, lambda: self.catalog.impatient().check()]
+        steps.append(lambda: self.store)
+        return [functools.partial(_quietly, step) for step in steps]
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
@@ -135,6 +168,11 @@ class Backend:
                 getattr(self, opened)
             except Exception:  # reported by the push
                 return
+
+
+def _quietly(step: Callable[[], Any]) -> None:
+    with contextlib.suppress(Exception), lazy.without_gc():
+        step()
 
 
 def attach(repo: Any) -> Backend:

@@ -8,7 +8,7 @@ from mercurial import extensions, localrepo, wireprotoserver, wireprotov1server
 
 from . import hgcompat, manual, requirement
 from .errors import Misconfigured
-from .wire import discovery
+from .wire import discovery, ssh
 
 #: Server extensions of hg.mozilla.org that do harm in a headless repository, and which.
 _HARMFUL = {
@@ -28,8 +28,10 @@ def setup_features(ui: Any, features: set[bytes]) -> None:
 def install() -> None:
     requirement.install()
     manual.install()
+    ssh.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
+    hgcompat.wrap_once(wireprotov1server.commands[b'batch'], 'func', discovery.batch)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
 

@@ -101,6 +101,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
         for name in append.HOOKS:
             repo.ui.setconfig(b'hooks', name, b'python:hgext_headless.push.log_public', b'headless')
     if hgcompat.is_chg_server():
+        lazy.before_forks()
         repo.headless.preload()  # it forks a process for each push
     quarantine.enter(repo, encoding.environ)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, extensions, exthelper, localrepo, util
+from mercurial import exchange, extensions, exthelper, localrepo, util, wireprotov1server
 from mercurial.hgweb import webutil
 
 from . import backend, both, config, errors, hgcompat, lazy, refuse_pushes, requirement
@@ -62,6 +62,7 @@ def _extsetup(ui: Any) -> None:
     both.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(exchange, 'unbundle', refuse_pushes.unbundle)
+    hgcompat.wrap_once(wireprotov1server.commands[b'getbundle'], 'func', getbundle.wire_command)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)

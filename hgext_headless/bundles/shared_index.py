@@ -55,9 +55,13 @@ class SharedIndex:
         self._own.append(entry)
 
     def get_rev(self, node: bytes) -> int | None:
+        # First what is laid over it: at a few misses, Mercurial's index maps all its nodes.
+        own = self._revs.get(node)
+        if own is not None:
+            return own
         rev: int | None = self._shared.get_rev(node)
         # The shared index may have grown since, perhaps by the revisions that are laid over it.
-        return rev if rev is not None and rev < self._size else self._revs.get(node)
+        return rev if rev is not None and rev < self._size else None
 
     def has_node(self, node: bytes) -> bool:
         return self.get_rev(node) is not None

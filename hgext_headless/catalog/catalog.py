@@ -95,6 +95,10 @@ class Catalog:
         """
         return Catalog(self._database.impatient, self._repository)
 
+    def disconnect(self) -> None:
+        """Close the connections that are not in use. New ones are made when they are needed."""
+        self._database.disconnect()
+
     def check(self) -> None:
         """Check that the database answers and has the right schema."""
         with self._database.reading():

@@ -77,12 +77,23 @@ def heads(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
 
 
 def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
-    """Return, for those of ``nodes`` that are stored drafts, the newest live bundle with this head.
+    """Return, for those of ``nodes`` that are stored drafts, a live bundle with the draft.
 
-    If there is none, return the newest live bundle that holds the draft.
+    For one node, it is the newest bundle with this head or, if there is none, the newest that
+    holds it. A bundle that does so for one node is returned for all ``nodes`` that it holds, so
+    that a stack needs one bundle, however many of its changesets are named.
     """
-    newest = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
-    return _bundles(session, nodes, func.coalesce(newest, func.max(bundles.c.id)))
+    missing = set(nodes)
+    found: dict[bytes, Bundle] = {}
+    for newest in (_newest_with_head, _newest_holding):
+        rows = {row.id: row for batch in batches(sorted(missing)) for row in newest(session, batch)}
+        for _id, row in sorted(rows.items(), reverse=True):
+            if row.node in missing:
+                bundle = _bundle(session.connection, row)
+                held = missing.intersection(bundle.nodes)
+                found.update(dict.fromkeys(held, bundle))
+                missing -= held
+    return found
 
 
 def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[str, int]]:
@@ -113,6 +124,43 @@ def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bun
     It has the children of the draft too, if there are any.
     """
     return _bundles(session, nodes, func.max(bundles.c.id))
+
+
+def _newest_with_head(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalchemy.Row[Any]]:
+    """Return rows of `bundles`, each with one of ``nodes`` as ``node``."""
+    query = (
+        select(bundles.c.head.label('node'), bundles)
+        .where(
+            bundles.c.repository_id == session.repository_id,
+            bundles.c.head.in_(nodes),
+            bundles.c.state == LIVE,
+        )
+        .order_by(bundles.c.id)
+    )
+    return {row.node: row for row in session.execute(query)}.values()
+
+
+def _newest_holding(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalchemy.Row[Any]]:
+    """Return what `_newest_with_head` returns, whatever the heads of the bundles are."""
+    # Each step of a growing stack has stored it again: read one of them for each node.
+    newest = (
+        select(bundle_changesets.c.bundle_id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(bundle_changesets.c.changeset_id == changesets.c.id, bundles.c.state == LIVE)
+        .order_by(bundle_changesets.c.bundle_id.desc())
+        .limit(1)
+        .correlate(changesets)
+        .scalar_subquery()
+    )
+    query = (
+        select(changesets.c.node, bundles)
+        .select_from(changesets)
+        .join(bundles, bundles.c.id == newest)
+        .where(
+            changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
+        )
+    )
+    return session.execute(query)
 
 
 def in_live_bundles(

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import fcntl
 import functools
-import os
+import math
 import re
 import select
 import threading
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy
 from sqlalchemy import event, exc
 
+from .. import lazy
 from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
@@ -26,6 +27,8 @@ _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true) "
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
+#: Seconds without use after which a connection may be broken, and is tried before it is used.
+_PING_AFTER = 1
 _HINT = 'run "hg admin::headless-init"'
 #: Maximum length of what the database said: an error has 255 bytes.
 _LONGEST_SAID = 150
@@ -72,7 +75,8 @@ class Database:
         self._snapshot = engine
         if engine.dialect.name == 'postgresql':
             self._snapshot = engine.execution_options(isolation_level='REPEATABLE READ')
-        self._checked = False
+        #: Not empty once the schema was checked. `impatient` has it too.
+        self._checked: list[bool] = []
         self._breaker = Breaker(engine)
         self._impatient = False
         self._turns: threading.Semaphore | None = None
@@ -93,8 +97,7 @@ class Database:
     def impatient(self) -> Database:
         """The same database, for callers for whom it is optional.
 
-        It raises `Unreachable` at once if the database has not answered lately. It is made
-        once, so that it checks the schema only once.
+        It raises `Unreachable` at once if the database has not answered lately.
         """
         found = copy.copy(self)
         found._impatient = True
@@ -122,7 +125,7 @@ class Database:
         engine = self._engine.execution_options(**{_WRITES: True})
         with clear_errors(), engine.begin() as connection:
             yield connection
-        self._checked = False
+        self._checked.clear()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[sqlalchemy.Connection]:
@@ -131,6 +134,10 @@ class Database:
         with engine.connect() as connection:
             connection.detach()
             yield connection
+
+    def disconnect(self) -> None:
+        """Close the connections that are not in use."""
+        self._engine.dispose()
 
     def lock_file(self, name: str) -> str | None:
         """Return the path of a file to lock for ``name``.
@@ -152,7 +159,7 @@ class Database:
             with self._turn(), clear_errors(), engine.begin() as connection:
                 if not self._checked:
                     check_schema(connection)
-                    self._checked = True
+                    self._checked.append(True)
                 yield connection
         except Unreachable:
             self._breaker.open()
@@ -354,7 +361,7 @@ def open_database(url: str, options: Options = DEFAULT_OPTIONS) -> Database:
 
     Raise `Misconfigured` if the URL is not valid.
     """
-    return _open(url, options, os.getpid())
+    return _open(url, options, lazy.process())
 
 
 @functools.cache
@@ -381,7 +388,8 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
         max_overflow=max(0, options.pool_size - 4),
         pool_timeout=options.connect_timeout,
         pool_recycle=300,
-        pool_pre_ping=True,
+        # What it probes for takes a query, and is not used.
+        use_native_hstore=False,
         connect_args={
             'connect_timeout': options.connect_timeout,
             'application_name': 'hgext_headless',
@@ -394,6 +402,19 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
     timeouts = (
         f'SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}'
     )
+
+    # As SQLAlchemy's `pool_pre_ping`, but not before each of a push's transactions.
+    @event.listens_for(engine, 'checkin')
+    def checkin(connection: Any, record: Any) -> None:
+        record.info['used'] = time.monotonic()
+
+    @event.listens_for(engine, 'checkout')
+    def checkout(connection: Any, record: Any, proxy: Any) -> None:
+        if record.info.get('used', math.inf) < time.monotonic() - _PING_AFTER:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise exc.DisconnectionError from error
 
     # In the transaction: PgBouncer does not support parameters of a session.
     @event.listens_for(engine, 'begin')

@@ -195,6 +195,7 @@ def _take(push: Incoming) -> None:
             apply.remove_bookmarks(push, moves)
         _compare_clocks(push, recorded)
 
+        push.backend.pushed_roots.update(divided.draft_roots)
         report(push, recorded, bool(divided.drafts))
         hooks.after(recorded.nodes, recorded.markers + len(divided_markers.applied))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 
+from .. import hgcompat
 from ..bundles import check, overlay as overlays, write
 from ..history import append
 from ..lifecycle import upload
@@ -19,7 +21,7 @@ def bundles(
     incoming: Incoming, quarantine: Quarantine, divided: Divided, held: Collection[bytes]
 ) -> upload.Files:
     """Write a bundle for each draft head that is not in ``held``, and check it against the push."""
-    has_node = incoming.repo.unfiltered().changelog.hasnode
+    is_applied = functools.partial(hgcompat.repository_has, quarantine.overlay.changelog)
     newly_public = set(divided.public)
     files = []
     with overlays.keeping_logs(quarantine.overlay):
@@ -30,7 +32,7 @@ def bundles(
                 quarantine.overlay,
                 incoming.backend.settings.repository,
                 head,
-                lambda node: node in newly_public or has_node(node),
+                lambda node: node in newly_public or is_applied(node),
                 incoming.folder,
             )
             check.check_written(quarantine.overlay, bundle, path, quarantine.checked)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
+from .. import hgcompat
 from ..bundles import ancestry
 from ..errors import Refused
 from .incoming import Incoming
@@ -34,8 +36,9 @@ def divide(incoming: Incoming, repo: Any) -> Divided:
     for node in incoming.public_heads:
         if not changelog.hasnode(node):
             raise Refused(f'changeset {node.hex()[:12]} is unknown here')
-    applied = incoming.repo.unfiltered().changelog
-    public = ancestry.above(changelog, incoming.public_heads, applied.hasnode)
+    # The repository's own changelog would map all its nodes after a few that it does not have.
+    is_applied = functools.partial(hgcompat.repository_has, changelog)
+    public = ancestry.above(changelog, incoming.public_heads, is_applied)
     if public and not incoming.backend.settings.accept_public:
         raise Refused(
             'this server takes no public changesets (headless.public = reject): '
@@ -45,7 +48,7 @@ def divide(incoming: Incoming, repo: Any) -> Divided:
     drafts = [
         entry.node
         for entry in incoming.entries
-        if entry.node not in is_public and not applied.hasnode(entry.node)
+        if entry.node not in is_public and not is_applied(entry.node)
     ]
 
     def among(revset: bytes, nodes: list[bytes]) -> list[bytes]:

@@ -5,6 +5,7 @@ In discovery (``heads``, ``known``, ``branchmap``) a server has public history o
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,9 @@ from .. import config, errors, hgcompat
 from ..catalog import bookmarks, names, tombstones
 from ..errors import HeadlessError
 from . import phase_roots
+
+#: Whether the answer of a ``batch`` has heads too.
+_beside_heads = contextvars.ContextVar('beside heads', default=False)
 
 
 def peer_local(orig: Any, peer: Any) -> Any:
@@ -100,6 +104,20 @@ def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
     return not number and hex(node).startswith(key)
 
 
+def batch(orig: Any, repo: Any, proto: Any, cmds: bytes, others: Any) -> Any:
+    """The wire command ``batch``. Beside heads, it lists no bookmark that no head has.
+
+    git-cinnabar before 0.7 asks for both at once, and ends at a bookmark of which it gets no
+    changeset. Mercurial asks for bookmarks alone, to pull or move one by its name.
+    """
+    commands = {command.split(b' ', 1)[0] for command in cmds.split(b';')}
+    token = _beside_heads.set(not commands.isdisjoint((b'heads', b'branchmap')))
+    try:
+        return orig(repo, proto, cmds, others)
+    finally:
+        _beside_heads.reset(token)
+
+
 def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     """The wire command ``listkeys``.
 
@@ -146,7 +164,7 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     Return none if the database fails: public history is served without it.
     """
     backend = repo.headless
-    if not backend.settings.listed_bookmarks:
+    if not backend.settings.listed_bookmarks or _beside_heads.get():
         return {}
     try:
         with backend.catalog.impatient().reading() as session:

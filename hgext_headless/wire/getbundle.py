@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import bookmarks, exchange
+from mercurial import bookmarks, exchange, wireprototypes
 from mercurial.node import nullid
 
 from .. import config, errors, hgcompat, timings
@@ -24,8 +24,13 @@ _DIGEST = b'sha512'
 #: Seconds after which a process compares an object's digest again.
 _CHECKED_FOR = 3600
 _MOST_CHECKED = 10_000
+#: Maximum number of drafts that one request names.
+_MOST_HEADS = 1000
 #: Arguments by which a client asks for some files only.
 _NARROW = ('narrow', 'includepats', 'excludepats')
+#: The capability by which a client of the extension remotefilelog wants no contents of files, as
+#: it asks for them when it needs them. The repository does not have those of drafts.
+_SHALLOW = b'exp-remotefilelog-b2cap-1'
 
 
 class Linked(NamedTuple):
@@ -57,11 +62,7 @@ def get_bundle_chunks(
 ) -> Any:
     """`exchange.getbundlechunks`, with drafts allowed in ``heads``."""
     kwargs.pop('headless_served', None)  # not to be set by a client
-    has_node = repo.changelog.hasnode
-    wdirid = repo.nodeconstants.wdirid  # Mercurial refuses it itself
-    drafts = [
-        n for n in heads or () if len(n) == len(nullid) and n != wdirid and not has_node(n)
-    ]
+    drafts = _not_public(repo, heads or ())
     if not drafts or not config.participates(repo):
         return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
     if any(kwargs.get(name) for name in _NARROW):
@@ -71,6 +72,8 @@ def get_bundle_chunks(
     with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
         repo.ui, 'getbundle', drafts=len(drafts)
     ) as stages:
+        if len(drafts) > _MOST_HEADS:
+            raise Refused(f'one request can name {_MOST_HEADS} drafts, and not {len(drafts)}')
         backend = repo.headless
         with stages.stage('lookup'):
             with backend.catalog.reading() as session:
@@ -81,8 +84,9 @@ def get_bundle_chunks(
         wanted = list({found[node].key: found[node] for node in drafts}.values())
         stages.note(bundles=len(wanted), bytes=sum(bundle.size for bundle in wanted))
         overlays.check_bases(repo, wanted)
+        backend.has_sent_drafts = True
         with stages.stage('links'):
-            linked = _links(backend, repo, source, drafts, found, bundlecaps, kwargs)
+            linked = _links(backend, repo, source, drafts, wanted, bundlecaps, kwargs)
         if linked is not None:
             public = _public_heads(repo, heads or (), linked, common or ())
             if public:
@@ -104,6 +108,26 @@ def get_bundle_chunks(
             raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
         with stages.stage('inline'):
             return _inline(orig, repo, backend, wanted, source, heads, common, bundlecaps, kwargs)
+
+
+def wire_command(orig: Any, repo: Any, proto: Any, others: dict[bytes, bytes]) -> Any:
+    """The wire command ``getbundle``.
+
+    With ``server.pullbundle``, Mercurial looks all heads up in the repository before it calls
+    `exchange.getbundlechunks`.
+    """
+    heads = wireprototypes.decodelist(others.get(b'heads', b''))
+    if not config.participates(repo) or not _not_public(repo, heads):
+        return orig(repo, proto, others)
+    with repo.ui.configoverride({(b'server', b'pullbundle'): False}, b'headless'):
+        return orig(repo, proto, others)
+
+
+def _not_public(repo: Any, heads: Iterable[bytes]) -> set[bytes]:
+    """Return those ``heads`` that may be drafts."""
+    has_node = repo.changelog.hasnode
+    wdirid = repo.nodeconstants.wdirid  # Mercurial refuses it itself
+    return {n for n in heads if len(n) == len(nullid) and n != wdirid and not has_node(n)}
 
 
 def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
@@ -152,12 +176,12 @@ def _links(
     backend: Backend,
     repo: Any,
     source: bytes,
-    drafts: Sequence[bytes],
-    found: dict[bytes, Bundle],
+    drafts: Collection[bytes],
+    wanted: Sequence[Bundle],
     bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> list[Linked] | None:
-    """Return a link for each draft, or None if the answer has to be inline."""
+    """Return a link for each bundle in ``wanted``, or None if the answer has to be inline."""
     settings = backend.settings
     if (
         settings.inline == 'always'
@@ -165,7 +189,7 @@ def _links(
         or not exchange.bundle2requested(bundlecaps)
         or not kwargs.get('cg', True)
         or _is_incoming(kwargs)
-        or any(found[node].head != node for node in drafts)
+        or any(bundle.head not in drafts for bundle in wanted)
     ):
         return None
     capabilities = hgcompat.bundle2_capabilities(bundlecaps)
@@ -173,7 +197,7 @@ def _links(
         return None
     base = hgcompat.request_base(repo.ui) or settings.link_base
     linked = []
-    for bundle in {found[node].key: found[node] for node in drafts}.values():
+    for bundle in wanted:
         url = signed_links.link(settings, bundle, base)
         if url is None:
             return None
@@ -238,12 +262,14 @@ def _inline(
         overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
         if exchange.bundle2requested(bundlecaps):
             kwargs['headless_served'] = Served(backend, wanted)
+        # What is hidden of the repository (`server.view`) says nothing of drafts, which it has not.
+        view = b'served' if repo.filtername == b'immutable' else repo.filtername
         info, chunks = orig(
-            overlay.filtered(repo.filtername) if repo.filtername else overlay,
+            overlay.filtered(view) if view else overlay,
             source,
             heads=heads,
             common=common,
-            bundlecaps=bundlecaps,
+            bundlecaps=[cap for cap in bundlecaps or () if cap != _SHALLOW],
             **kwargs,
         )
         return info, _closing(chunks, stack.pop_all())

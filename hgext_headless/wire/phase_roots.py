@@ -28,11 +28,15 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
 
     Each draft of these pushes is a root, or has one among its ancestors. Raise
     `errors.Temporary` and `errors.Misconfigured`: after an empty answer, the client would
-    publish what it pushed. Over ssh, or by path, a process serves one client. If it has not
-    opened the catalog, it has taken no push: return nothing, without a query.
+    publish what it pushed. Over ssh, or by path, a process serves one client: without a query,
+    return the roots of what this process has taken from it. But if it has sent drafts to the
+    client, that may want to know of those.
     """
-    if b'REQUEST_METHOD' not in repo.ui.environ and not backend.is_opened():
-        return {}
+    if b'REQUEST_METHOD' not in repo.ui.environ and not backend.has_sent_drafts:
+        has_node = repo.unfiltered().changelog.hasnode
+        roots = backend.pushed_roots
+        if len(roots) <= LIMIT and not any(map(has_node, roots)):
+            return {hex(node): _DRAFT for node in roots}
     with backend.catalog.reading() as session:
         return _named(session, repo)
 

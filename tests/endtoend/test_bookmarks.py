@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
+from helpers.web import fetch
 from helpers.world import HG
 
 
@@ -223,3 +226,24 @@ def test_few_are_listed(world, make_server):
     assert 'remote bookmark b3 not found' in bob.hg_fast('pull', '-B', 'b3', code=255)
     bob.hg_fast('pull', '-q', '-r', 'b3')
     assert bob.log('draft()') == alice.log('draft()')
+
+
+def test_beside_heads(world, make_server):
+    """git-cinnabar before 0.7 asks for all at once, and ends at a bookmark that no head has."""
+    server = make_server('embedded')
+    url = server.start()
+    alice = world.clone(url, 'alice')
+    public = alice.node('last(public())')
+    alice.commit('a')
+    alice.hg('bookmark', 'mine')
+    alice.hg('bookmark', '-r', public, 'public')
+    alice.hg('push', '-q', '-B', 'mine', '-B', 'public')
+    assert set(listed(alice, url)) == {'mine', 'public'}
+
+    def batch(commands: str) -> bytes:
+        return fetch(f'{url}?cmd=batch', **{'X-HgArg-1': urlencode({'cmds': commands})})[1]
+
+    listing = 'listkeys namespace=bookmarks'
+    answers = batch(f'branchmap ;heads ;{listing}').split(b';')
+    assert answers[2] == f'public\t{public}'.encode()
+    assert b'mine' in batch(listing)

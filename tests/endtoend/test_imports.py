@@ -67,7 +67,7 @@ def test_the_command_server_of_chg_imports_for_its_children(world, make_server):
     server.hg_fast('identify')
     assert 'sqlalchemy' not in imported.since()
     server.hg('identify', env={'CHGINTERNALMARK': ''})
-    assert {'sqlalchemy', 'psycopg2', 'boto3'} <= imported.since()
+    assert {'sqlalchemy', 'psycopg2', 'botocore'} <= imported.since()
 
 
 @pytest.mark.skipif(shutil.which('chg') is None, reason='chg is not installed')

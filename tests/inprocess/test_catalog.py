@@ -146,8 +146,12 @@ def test_newest_bundle_that_ends_with_a_draft(catalog):
     record(catalog, stack(A))
     record(catalog, stack(A, B, C))
     with catalog.reading() as session:
+        for node, head in ((A, A), (B, C), (C, C)):
+            assert drafts.bundles_with(session, [node])[node].head == head
+        found = drafts.bundles_with(session, [A, B, D])
+        assert {node: one.head for node, one in found.items()} == {A: A, B: C}
         found = drafts.bundles_with(session, [A, B, C, D])
-    assert {node: one.head for node, one in found.items()} == {A: A, B: C, C: C}
+        assert {node: one.head for node, one in found.items()} == {A: C, B: C, C: C}
     assert found[B].nodes == (A, B, C) and found[B].bases == (PUBLIC,)
 
 

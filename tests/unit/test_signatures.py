@@ -25,6 +25,7 @@ PARAMETERS = {
     'mercurial.bundle2:interrupthandler.__call__': 'self',
     'mercurial.upgrade_utils.actions:preservedrequirements': 'repo',
     'mercurial.upgrade_utils.actions:supporteddestrequirements': 'repo',
+    'mercurial.wireprotoserver:_runsshserver': 'ui repo fin fout ev accesshidden',
     'mercurial.wireprotov1server:_capabilities': 'repo proto',
     'mercurial.wireprotov1server:wireprotocommand': 'name args permission',
     'mercurial.wireprotoserver:handlewsgirequest': 'rctx req res checkperm',
@@ -54,6 +55,9 @@ def test_functions(name):
 @pytest.mark.parametrize(
     ('command', 'expected'),
     [
+        (b'batch', 'repo proto cmds others'),
+        (b'getbundle', 'repo proto others'),
+        (b'known', 'repo proto nodes others'),
         (b'listkeys', 'repo proto namespace'),
         (b'pushkey', 'repo proto namespace key old new'),
         (b'unbundle', 'repo proto heads'),
