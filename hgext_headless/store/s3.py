@@ -92,9 +92,9 @@ class S3Store:
                 sha256.update(chunk)
                 md5.update(chunk)
 
-            def put() -> None:
+            def put() -> Any:
                 body.seek(0)
-                self._client.put_object(
+                return self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key(key),
                     Body=body,
@@ -105,7 +105,9 @@ class S3Store:
                 )
 
             try:
-                _retried(put)
+                # The ETag is mostly the MD5 of what the store has got: then it need not be asked.
+                if _retried(put).get('ETag', '').strip('"') == md5.hexdigest():
+                    return
             except exceptions.ClientError as error:
                 _check_can_put(error)
                 # It exists, or another process is writing it.
@@ -233,7 +235,7 @@ class S3Store:
         except exceptions.ClientError as error:
             if not _is_about_keys(error):
                 raise
-            # Not every store has this request, or has it as boto3 sends it.
+            # Not every store has this request, or has it as botocore sends it.
             return [refused for key in keys for refused in self._delete_one(key)]
         undeleted = []
         for each in answer.get('Errors', ()):
@@ -402,7 +404,7 @@ def _check_can_put(error: exceptions.ClientError) -> None:
 
 @contextlib.contextmanager
 def _clear_errors(endpoint: str) -> Iterator[None]:
-    """Convert boto3's errors to ours, which tell what was said, and by whom; no credentials."""
+    """Convert botocore's errors to ours, which tell what was said, and by whom; no credentials."""
     at = f' ({_public(endpoint)})'
     try:
         yield
