@@ -20,6 +20,9 @@ from . import config, lazy, store as stores
 from .catalog import catalog as catalogs, engine
 from .store import cache, files, s3
 
+#: Not empty once this process has preloaded.
+_preloaded: list[bool] = []
+
 
 class Backend:
     """The settings, catalog and store of one repository: its attribute ``headless``."""
@@ -127,8 +130,9 @@ class Backend:
         Nothing is created, and no connection stays. Ignore errors: they are reported by what needs
         it. It is done once in a process: hgwebdir makes an hgweb for each request.
         """
-        if self.is_opened():
+        if _preloaded:
             return
+        _preloaded.append(True)
         for name in ('store', 'catalog'):
             if name == 'store' or self._has_database():
                 with contextlib.suppress(Exception):
