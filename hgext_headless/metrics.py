@@ -67,6 +67,9 @@ class _Collector(NamedTuple):
         yield self._counter('pushes', 'Pushes that were recorded', pushed.pushes)
         yield self._counter('changesets', 'Changesets that pushes brought', pushed.changesets)
         yield self._counter('pushes_size_bytes', 'Size of the pushes, decompressed', pushed.bytes)
+        yield self._counter(
+            'pushes_seconds', 'What the pushes took until they were recorded', pushed.seconds
+        )
         yield self._gauge('last_push_id', 'Id of the last push', (last,))
         if lag is not None:
             yield self._gauge(

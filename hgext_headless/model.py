@@ -137,9 +137,10 @@ class Push:
 
     ``changesets`` are all that it brought, parents first. ``roots`` are its draft roots. ``held``
     are its draft heads that have no bundle in ``bundles``, because one was stored already.
-    ``published`` is for the log of public history. ``size`` is in bytes, decompressed. ``changes``
-    tells whether it changes bookmarks or public history, ``limited`` whether pushes of users are
-    counted, also those without a changeset.
+    ``published`` is for the log of public history. ``size`` is in bytes, decompressed;
+    ``seconds`` are those since its first byte, None if not known. ``changes`` tells whether it
+    changes bookmarks or public history, ``limited`` whether pushes of users are counted, also those
+    without a changeset.
     """
 
     user: str
@@ -151,6 +152,7 @@ class Push:
     held: tuple[bytes, ...] = ()
     published: Published | None = None
     size: int = 0
+    seconds: float | None = None
     changes: bool = False
     limited: bool = False
 

@@ -123,6 +123,7 @@ def _record_push(
             date=clock(connection),
             listed=len(listed),
             size=push.size,
+            seconds=push.seconds,
         )
         .returning(pushes.c.date)
     )

@@ -41,12 +41,16 @@ class Repository(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """The sums over all pushes up to ``push_id``. ``bytes`` are decompressed."""
+    """The sums over all pushes up to ``push_id``.
+
+    ``bytes`` are decompressed; ``seconds`` are what the pushes took until they were recorded.
+    """
 
     push_id: int
     pushes: int
     changesets: int
     bytes: int
+    seconds: float
 
 
 class Totals(NamedTuple):
@@ -106,16 +110,27 @@ def pushed(session: Session, known: Pushed | None) -> Pushed:
     """
     last = pushlog.last_push_id(session)
     if known is None or known.push_id > last:
-        known = Pushed(0, 0, 0, 0)
+        known = Pushed(0, 0, 0, 0, 0.0)
     sums = session.execute(
-        select(func.count(), func.sum(pushes.c.listed), func.sum(pushes.c.size)).where(
+        select(
+            func.count(),
+            func.sum(pushes.c.listed),
+            func.sum(pushes.c.size),
+            func.sum(pushes.c.seconds),
+        ).where(
             pushes.c.repository_id == session.repository_id,
             pushes.c.push_id > known.push_id,
             pushes.c.push_id <= last,
         )
     ).one()
-    added = [int(value or 0) for value in sums]
-    return Pushed(last, *(old + new for old, new in zip(known[1:], added)))
+    count, listed, size, seconds = sums
+    return Pushed(
+        last,
+        known.pushes + count,
+        known.changesets + int(listed or 0),
+        known.bytes + int(size or 0),
+        known.seconds + float(seconds or 0),
+    )
 
 
 def totals(session: Session) -> Totals:

@@ -178,6 +178,7 @@ def _take(push: Incoming) -> None:
             held=tuple(sorted(held)),
             published=published,
             size=push.size,
+            seconds=push.stages.seconds()['total'],
             changes=changes,
             limited=limited,
         )

@@ -283,6 +283,8 @@ def test_metrics(world, settings, server, tmp_path):
     # What was counted is not counted again, and a database that is restored begins again.
     clone.commit('more')
     clone.hg_fast('push', '-f')
+    taken = re.search(r'^headless_pushes_seconds_total\S* (\S+)', text, re.M)
+    assert taken and 0 < float(taken.group(1)) < 600
     size = 'headless_pushes_size_bytes_total{repository="try"} '
     before, after = (
         float(shown.partition(size)[2].split()[0])
