@@ -476,6 +476,8 @@ def _look_at_styles(log: Log, base: str) -> None:
     assert f'<cite>alice 2020-01-01 09:00 +0000</cite> {nodes[9][-1]}' in merge[3]
     assert 'Test a merge' in ' '.join(merge[3].split())
     assert 'href="/pushloghtml/2?style=mozillas">Next<' in page
+    assert 'href="/pushloghtml/1?style=mozillas">1<' in page
+    assert 'name="startdate" value="1 week ago"' in page
     asked = fetch_page(f'{base}/pushloghtml?style=mozillas&user=alice&user=bob')
     assert 'href="/pushloghtml/2?style=mozillas&amp;user=alice&amp;user=bob">2<' in asked
     for style, why in (

@@ -5,13 +5,10 @@ The API is that of hg.mozilla.org's pushlog
 
 - `commands`: the web commands
 - `query`: parameters, and the pushes that they select; `dates`: dates in parameters
-- `visibility`: how far this server may show the log
-- `json_format`, `html_format`: the answers; `mozilla_names`: names for Mozilla's HTML styles
-- `states`: whether a changeset is public, a draft, obsolete or gone
-- `rendering`: sends a page when it is complete
+- `visibility`: how far this server may show the log, and the state of a changeset
+- `json_format`, `html_format`: the answers
 - `automationrelevance`: what build tasks ask of a changeset
 - `links`: what descriptions name, and the links that are configured
-- `changeset_facts`: the same for templates
 - `keywords`: template keywords and revset predicates
 - `decorate`: what hgweb's own pages show of pushes, how they are escaped, and our templates
 - `wire_command`: the pushlog for mirrors

@@ -19,7 +19,7 @@ from ...catalog.batching import batches
 from ...model import Brought
 from .. import error_pages, pages
 from . import keywords, links, query
-from .changeset_facts import text as _text
+from .keywords import text as _text
 
 
 def answer(web: Any) -> Iterator[bytes]:

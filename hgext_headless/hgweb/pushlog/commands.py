@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mercurial import error, pycompat
+from mercurial import error, pycompat, util
 from mercurial.hgweb import common, webcommands
 
 from ... import config, hgcompat
@@ -20,10 +21,11 @@ from . import (
     html_format,
     json_format,
     query as queries,
-    rendering,
     visibility,
 )
 
+#: Maximum size in bytes of a page that is kept in memory.
+_IN_MEMORY = 1 << 20
 #: The commands by name. They wrap those of another extension, for its repositories.
 _COMMANDS: dict[str, Callable[..., Any]] = {}
 #: The styles of those that have one of their own.
@@ -53,11 +55,11 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
                     return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
                 error_pages.hint(web, b'pushlogunknown')
-                return rendering.fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
+                return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
                 for name, value in exc.headers:
                     web.res.headers[name] = value
-                return rendering.fail(web, exc.code, pycompat.bytestr(exc))
+                return _fail(web, exc.code, pycompat.bytestr(exc))
 
         name = function.__name__
         _COMMANDS[name] = run
@@ -146,7 +148,7 @@ def _page(web: Any, stages: Stages, mapping: Any) -> Any:
     backend = web.repo.headless
     for_people = mapping is html_format.page
     query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
-    return rendering.send(web, b'pushlog', mapping(backend, web, query, found[::-1], last))
+    return _send_page(web, b'pushlog', mapping(backend, web, query, found[::-1], last))
 
 
 @_command(b'json')
@@ -198,6 +200,51 @@ def isancestor(web: Any, stages: Stages) -> Any:
     Whether a changeset is an ancestor of another one, or the same.
     """
     return _send(web, relevance.is_ancestor(web))
+
+
+def _send_page(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
+    """Render a template of the request's style and answer with it.
+
+    Raise hgweb's `ErrorResponse` (500) if it cannot be rendered.
+    """
+    if web.req.method != b'HEAD':
+        web.res.setbodygen(_file_chunks(_rendered(web, name, mapping)))
+    return web.res.sendresponse()
+
+
+def _file_chunks(file: Any) -> Iterator[bytes]:
+    with file:
+        yield from util.filechunkiter(file)
+
+
+def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
+    """Return the complete page in a file."""
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)
+    try:
+        for chunk in web.tmpl.generate(name, mapping):
+            file.write(chunk)
+    except (error.Abort, error.ProgrammingError, OSError) as exc:
+        why = str(exc)
+        if isinstance(exc, error.Abort):
+            why = hgcompat.to_str(exc.message + (b' (%s)' % exc.hint if exc.hint else b''))
+        style = hgcompat.to_str(web.tmpl.defaults[b'style'])
+        line = f"the template '{hgcompat.to_str(name)}' of style '{style}' can't be rendered: {why}"
+        raise common.ErrorResponse(
+            common.HTTP_SERVER_ERROR, hgcompat.to_bytes(line)
+        ) from exc
+    file.seek(0)
+    return file
+
+
+def _fail(web: Any, code: int, message: bytes) -> Any:
+    """Answer with the style's error page or, if it cannot be rendered, with a line of text."""
+    web.res.status = common.statusmessage(code)
+    try:
+        return _send_page(web, b'error', {b'error': message})
+    except common.ErrorResponse:
+        web.res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
+        web.res.setbodybytes(message + b'\n')
+        return web.res.sendresponse()
 
 
 def install() -> None:

@@ -6,16 +6,17 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mercurial import encoding, templateutil
+from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...catalog import pushlog, session as sessions
 from ...model import Changeset, Entry
-from . import changeset_facts, links as configured, mozilla_names, states
+from . import keywords, links as configured, visibility
 from .json_format import BATCH, text
 from .query import PAGE, Query
 
@@ -42,13 +43,16 @@ _KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
 #: Characters that XML cannot contain.
 _NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
+#: Pushes with their changesets.
+Listed = Iterable[tuple[Entry, Sequence[Changeset]]]
+
 
 def page(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of HTML styles; the newest push is first.
 
-    Styles that were made for Mozilla's pushlog have other names for them: see `mozilla_names`.
+    Styles that were made for Mozilla's pushlog, such as ``gitweb_mozilla``, have other names.
     """
     listed = functools.partial(_listed, backend, False, entries)
     pages = list(_pages(query, len(entries), last))
@@ -58,7 +62,7 @@ def page(
     limit = backend.settings.pushlog_limit
     params = web.req.qsparams
     return {
-        **mozilla_names.of_page(web, listed, pages, page_vars),
+        **_mozillas(web, listed, pages, page_vars),
         b'pushes': templateutil.mappinggenerator(lambda context: _pushes(backend, web, entries)),
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
@@ -68,11 +72,78 @@ def page(
         b'querydescription': described,
         b'users': _named(query.selection.users or (b'',)),
         b'branch': query.selection.branch or b'',
-        b'startdate': params.get(b'startdate', b''),
-        b'enddate': params.get(b'enddate', b''),
+        b'since': params.get(b'startdate', b''),
+        b'until': params.get(b'enddate', b''),
         b'pages': templateutil.mappinglist(pages if len(pages) > 1 else []),
         b'pagevars': page_vars,
         b'symrev': b'tip',
+    }
+
+
+def _mozillas(
+    web: Any, listed: Callable[[], Listed], pages: Iterable[dict[bytes, Any]], page_vars: Any
+) -> dict[bytes, Any]:
+    """Return the keywords of styles that were made for Mozilla's pushlog."""
+
+    def entries(context: Any) -> Iterator[dict[bytes, Any]]:
+        return _entries(web.repo, listed())
+
+    def latest(context: Any) -> Iterator[dict[bytes, Any]]:
+        yield from itertools.islice(entries(context), 1)
+
+    return {
+        b'entries': templateutil.mappinggenerator(entries),
+        b'latestentry': templateutil.mappinggenerator(latest),
+        # So that links to other pages keep the requested user or branch.
+        b'changenav': templateutil.mappinglist(
+            [{**page, b'sessionvars': page_vars} for page in pages]
+        ),
+        b'startdate': web.req.qsparams.get(b'startdate', b'1 week ago'),
+        b'enddate': web.req.qsparams.get(b'enddate', b'now'),
+        b'archives': web.archivelist(b'tip'),
+        b'rev': 0,
+    }
+
+
+def _entries(repo: Any, listed: Listed) -> Iterator[dict[bytes, Any]]:
+    for parity, (entry, changesets) in enumerate(listed):
+        shown = [changeset for changeset in changesets if not changeset.is_tombstone]
+        is_merge = bool(shown) and shown[0].p2 != nullid
+        push = {
+            b'user': encoding.tolocal(entry.user),
+            b'date': templateutil.date((entry.date, 0)),
+        }
+        rolled_up = {b'count': len(shown)}
+        for place, changeset in enumerate(shown):
+            yield {
+                **_changeset(repo, changeset),
+                b'id': entry.push_id,
+                b'parity': parity % 2,
+                b'hidden': b'hidden' if is_merge else b'',
+                b'push': templateutil.mappinglist([] if place else [push]),
+                b'mergerollup': templateutil.mappinglist(
+                    [rolled_up] if is_merge and not place else []
+                ),
+            }
+
+
+def _changeset(repo: Any, changeset: Changeset) -> dict[bytes, Any]:
+    node, branch = changeset.node, encoding.tolocal(changeset.branch)
+    is_here = repo.changelog.hasnode(node)
+    is_tip = is_here and repo.branchmap().branchtip(branch) == node
+    files = list(map(encoding.tolocal, changeset.files))
+    return {
+        b'author': encoding.tolocal(changeset.author),
+        b'desc': encoding.tolocal(changeset.description),
+        b'files': webutil.listfilediffs(files, hex(node), len(files)),
+        b'rev': repo.changelog.rev(node) if is_here else None,
+        b'node': hex(node),
+        b'parents': [hex(p) for p in (changeset.p1, changeset.p2) if p != nullid],
+        b'tags': webutil.nodetagsdict(repo, node),
+        b'branches': templateutil.hybridlist([branch] if is_tip else [], name=b'name'),
+        b'inbranch': templateutil.hybridlist(
+            [] if is_tip or branch == b'default' else [branch], name=b'name'
+        ),
     }
 
 
@@ -118,7 +189,8 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
     for start in range(0, len(entries), BATCH):
         with backend.reader.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
-            found = states.of(session, web.repo, {e.push_id: listed for e, listed in batch})
+            listed = {entry.push_id: changesets for entry, changesets in batch}
+            found = visibility.states_of(session, web.repo, listed)
         for entry, changesets in batch:
             rows = [_row(web, links, c, found[c.node]) for c in changesets]
             is_merge = bool(changesets) and changesets[0].p2 != nullid
@@ -126,7 +198,7 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
             yield {
                 **_push(entry),
                 b'parity': next(number) % 2,
-                b'results': changeset_facts.mappings(
+                b'results': keywords.mappings(
                     links.of_push(entry.push_id, text(entry.user), _head(changesets))
                 ),
                 b'changesets': templateutil.mappinglist(rows[:shown]),
@@ -169,7 +241,7 @@ def _row(web: Any, links: configured.Links, changeset: Changeset, state: bytes) 
         b'tagnames': templateutil.hybridlist(
             web.repo.nodetags(changeset.node), name=b'tagname'
         ),
-        b'links': changeset_facts.mappings(found),
+        b'links': keywords.mappings(found),
     }
 
 

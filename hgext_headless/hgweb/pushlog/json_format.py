@@ -13,7 +13,7 @@ from ...backend import Backend
 from ...bundles import markers
 from ...catalog import epochs, markers as catalog_markers, pushlog, session as sessions
 from ...model import Changeset, Entry
-from . import states
+from . import visibility
 from .query import Query
 
 #: Maximum number of pushes, and of their changesets in full, that are in memory at a time.
@@ -93,7 +93,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
         listed = [(node, extras) for node, extras in nodes if extras]
         size = pushlog.sizes(session, [entry.push_id])[entry.push_id]
         commits = {node: _git(extras) for node, extras in listed}
-        obsolete = states.obsolete(session, repo, commits)
+        obsolete = visibility.obsolete(session, repo, commits)
     # The push without the facts of its changesets, for its keys and its other values.
     rest = _push(entry, [(node, None, commits[node]) for node, _extras in listed], obsolete)
     yield f'"{entry.push_id}": {{'
@@ -126,7 +126,7 @@ def _plain(
 ) -> Iterator[dict[str, Any]]:
     found = pushlog.nodes_of(session, [e.push_id for e in batch], query.tips_only)
     nodes = (node for listed in found.values() for node, _extras in listed)
-    obsolete = states.obsolete(session, repo, nodes)
+    obsolete = visibility.obsolete(session, repo, nodes)
     for entry in batch:
         listed = [
             (node, hex(node).decode('ascii'), _git(extras)) for node, extras in found[entry.push_id]
@@ -149,7 +149,7 @@ def _full(
         ).items()
     }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
-    obsolete = states.obsolete(session, repo, commits)
+    obsolete = visibility.obsolete(session, repo, commits)
     precursors = _precursors(session, repo, commits)
     for entry in batch:
         listed = [

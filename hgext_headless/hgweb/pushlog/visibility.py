@@ -1,4 +1,4 @@
-"""What a server may show of the pushlog: only what it can serve.
+"""What a server may show of the pushlog, only what it can serve, and the state of a changeset.
 
 A replica may not yet have the public changesets that a push brought or builds on. Then neither
 this push nor a later one is shown, so that a client that polls for pushes after an id misses
@@ -8,14 +8,14 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial.node import nullid
 
 from ...backend import Backend
-from ...catalog import drafts, pushlog, session as sessions
-from ...model import Needs, Selection
+from ...catalog import bans, drafts, markers, pushlog, session as sessions
+from ...model import Changeset, Needs, Selection
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
@@ -69,3 +69,60 @@ def _first_missing(session: sessions.Session, repo: Any, needs: Sequence[Needs])
             if parent != nullid and parent not in brought and not has_node(parent):
                 return need.push_id
     return None
+
+
+def obsolete(session: sessions.Session, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+    """Return those of ``nodes`` that are obsolete and not visible in the repository.
+
+    Both the repository's markers and those of drafts count.
+    """
+    asked = set(nodes)
+    successors = repo.obsstore.successors
+    marked = markers.obsolete(session, asked) | {node for node in asked if node in successors}
+    return {node for node in marked if not repo.changelog.hasnode(node)}
+
+
+def states_of(
+    session: sessions.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
+) -> dict[bytes, bytes]:
+    """Return the state of each changeset of ``pushes``, by node.
+
+    It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is
+    ``removed``, ``expired``, or ``gone`` if the reason is unknown, because an older pushlog
+    names changesets that were never imported.
+    """
+    listed = [changeset for changesets in pushes.values() for changeset in changesets]
+    live = [changeset.node for changeset in listed if not changeset.is_tombstone]
+    hidden = obsolete(session, repo, live)
+    states = {
+        node: b'obsolete' if node in hidden else _phase(repo, node) for node in live
+    }
+    states.update(_gone(session, pushes))
+    return states
+
+
+def _phase(repo: Any, node: bytes) -> bytes:
+    if not repo.changelog.hasnode(node):
+        return b'draft'
+    phase: bytes = repo[node].phasestr()
+    return phase
+
+
+def _gone(
+    session: sessions.Session, pushes: Mapping[int, Sequence[Changeset]]
+) -> Iterator[tuple[bytes, bytes]]:
+    tombstones = {
+        changeset.node: push_id
+        for push_id, changesets in pushes.items()
+        for changeset in changesets
+        if changeset.is_tombstone
+    }
+    if not tombstones:
+        return
+    removed = bans.among(session, tombstones)
+    imported = pushlog.imported_push_id(session)
+    for node, push_id in tombstones.items():
+        if node in removed:
+            yield node, b'removed'
+        else:
+            yield node, b'gone' if push_id <= imported else b'expired'
