@@ -172,6 +172,15 @@ def packed(body: bytes) -> bytes:
     return b'HG20' + struct.pack('>i', len(parameters)) + parameters + data
 
 
+def bare(forged: Forged) -> bytes:
+    """The changegroup of a push alone, as clients without bundle2 send it."""
+    data = b''.join(forged.chunks())
+    kind = random.choice((b'', b'UN', b'GZ', b'BZ', b'XX'))
+    if kind == b'GZ':
+        data = zlib.compress(data)
+    return (b'HG10' + kind if kind else b'') + data
+
+
 def entries(forged: Forged) -> None:
     """Change entries of a changegroup, and leave its framing right."""
     groups = [forged.changesets, forged.manifests, *forged.files.values()]
@@ -235,7 +244,10 @@ def a_push(target: Target) -> bytes:
         )
         keys = (b'namespace', b'key', b'old', b'new', b'url', b'size', b'digests', b'version')
         given = {k: random.randbytes(5).hex().encode() for k in random.sample(keys, 4)}
-        parts.append((random.choice(names), data, random.choice(({}, given))))
+        part = (random.choice(names), data, random.choice(({}, given)))
+        parts += [part] * random.choice((1, 1, 1, 2, 50))
+    if random.random() < 0.1:
+        return changed(bare(forged)) if kind else bare(forged)
     body = forged.bundle(public=random.random() < 0.2, parts=parts)
     if kind == 2:
         body = changed(body)

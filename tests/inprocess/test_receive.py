@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.forge import NULL, Forged, full
 from helpers.world import Server, World
-from mercurial import changegroup, hg, ui as uis
+from mercurial import bundlerepo, changegroup, hg, ui as uis
 
 from hgext_headless import timings
 from hgext_headless.bundles import check, write
@@ -40,6 +40,7 @@ def pushed(tmp_path_factory) -> Iterator[tuple[Forged, object, dict[str, bytes]]
     alice.hg_fast('update', '-q', nodes['a'])
     nodes['d'] = alice.commit('d', 'd', '-d', '7 0')
     repo = hg.repository(uis.ui.load(), os.fsencode(server.root))
+    repo.headless = None  # as `reposetup` of the extensions would
     named = {name: bytes.fromhex(node) for name, node in nodes.items()}
     named['public'] = repo[b'tip'].node()
     yield Forged(alice.root), repo, named
@@ -143,6 +144,29 @@ def test_facts(received, forged, nodes):
     assert {(one.branch, one.date, one.description[:1]) for one in found} == {
         (b'default', 7, name.encode()) for name in 'abcd'
     }
+
+
+def test_logs_are_opened_once(received, tmp_path_factory, pushed, monkeypatch):
+    """Not for each changeset, or for each head: opening one takes as long as it has revisions."""
+    world = World(tmp_path_factory.mktemp('one-file'))
+    alice = world.clone(os.fsdecode(pushed[1].root), 'alice')
+    for number in range(6):
+        alice.hg('update', '-q', '0')
+        alice.commit('f', f'{number}\n')
+    incoming = received(Forged(alice.root))
+    opened = []
+
+    class Counted(bundlerepo.bundlefilelog):
+        def __init__(self, opener, path, *args):
+            opened.append(path)
+            super().__init__(opener, path, *args)
+
+    monkeypatch.setattr(bundlerepo, 'bundlefilelog', Counted)
+    with quarantine.opened(incoming) as found:
+        split = partition.divide(incoming, found.overlay)
+        assert len(pack.bundles(incoming, found, split, set())) == 6
+    assert 0 < len(opened) < 6
+    world.stop()
 
 
 def change(entry, **fields):
