@@ -71,7 +71,10 @@ REMOVED: dict[bytes, Removed] = {
     b'store-read': Removed('set headless.bundle-url to a CDN in front of the bucket'),
     b'store-read-region': Removed('set headless.bundle-url to a CDN in front of the bucket'),
     b's3-storage-class': Removed('give the bucket a life cycle rule'),
-    b's3-kms-key': Removed('give the bucket a default encryption'),
+    # Without it objects would be encrypted with another key, or as the bucket happens to say.
+    b's3-kms-key': Removed(
+        'make the key the default encryption of the bucket, then delete this line', is_guard=True
+    ),
 }
 _warned: set[bytes] = set()
 

@@ -69,21 +69,16 @@ def test_removed_settings(world, make_server):
     assert 'metrics-dir' not in server.hg_fast('admin::headless-stats')
 
 
-def test_removed_guards(world, make_server, monkeypatch):
+def test_removed_guards(world, make_server):
     """What was closed by a setting that is gone stays closed."""
-    hide = world.folder / 'guard.py'
-    hide.write_text(
-        'from hgext_headless import config\n'
-        "config.REMOVED[b'closed'] = config.Removed('set it elsewhere', is_guard=True)\n"
-    )
-    server = make_server('embedded', 'closed = yes\n')
-    server.configure('closed = yes\n', f'[extensions]\nguard = {hide}\n')
-    clone = world.clone(str(world.init('other').root), 'clone')
+    server = make_server('embedded')
+    clone = world.clone(server.url('ssh'), 'clone')
     clone.commit('draft')
-    refusal = 'headless: misconfigured: headless.closed was removed: set it elsewhere'
+    server.configure('s3-kms-key = some-key\n')
+    refusal = 'headless: misconfigured: headless.s3-kms-key was removed: make the key the default'
     for out in (
-        server.hg_fast('admin::headless-stats', code=255),
-        clone.hg_fast('push', '-f', server.url('ssh'), code=255),
+        server.hg('admin::headless-stats', code=255),
+        clone.hg('push', server.url('ssh'), code=255),
     ):
         assert refusal in out
     assert not (server.root / '.hg' / 'headless').exists()
