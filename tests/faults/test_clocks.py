@@ -39,27 +39,27 @@ def test_push_to_a_server_whose_clock_is_slow(fleet, world):
     wrong_clock(world, fleet.b, -200 * DAY)
     alice = world.clone(fleet.a.url('http'), 'alice')
     node = alice.commit('draft')
-    alice.hg('bookmark', '-r', node, 'mark')
-    assert 'as push 1' in alice.hg('push', '-B', 'mark', fleet.b.start())
+    alice.hg_fast('bookmark', '-r', node, 'mark')
+    assert 'as push 1' in alice.hg_fast('push', '-B', 'mark', fleet.b.start())
     shown = fetch_json(fleet.a.start() + 'json-pushes')
     assert abs(shown['1']['date'] - time.time()) < 60
-    assert 'expired 0 drafts' in fleet.a.hg('admin::headless-expire', '--older-than', '90d')
+    assert 'expired 0 drafts' in fleet.a.hg_fast('admin::headless-expire', '--older-than', '90d')
     for table, column in (('bundles', 'created'), ('bookmarks', 'updated')):
         [(found,)] = sql(fleet.a, f'SELECT {column} FROM {table}')
         assert abs(found - time.time()) < 60
-    assert "clock" in fleet.b.hg('admin::headless-doctor', code=None)
+    assert "clock" in fleet.b.hg_fast('admin::headless-doctor', code=None)
 
 
 def test_expire_and_gc_on_a_server_whose_clock_is_fast(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     alice.commit('draft')
-    alice.hg('push')
+    alice.hg_fast('push')
     wrong_clock(world, fleet.b, 200 * DAY)
-    assert 'expired 0 drafts' in fleet.b.hg('admin::headless-expire', '--older-than', '90d')
+    assert 'expired 0 drafts' in fleet.b.hg_fast('admin::headless-expire', '--older-than', '90d')
     sql(fleet.a, 'DELETE FROM bundle_changesets')
     sql(fleet.a, 'DELETE FROM bundles')
-    assert '.hg (' not in fleet.b.hg('admin::headless-gc', '--grace', '90d')
-    assert 'rebuilt 1 bundles' in fleet.a.hg('admin::headless-rebuild')
+    assert '.hg (' not in fleet.b.hg_fast('admin::headless-gc', '--grace', '90d')
+    assert 'rebuilt 1 bundles' in fleet.a.hg_fast('admin::headless-rebuild')
 
 
 def test_limit_on_a_server_whose_clock_is_fast(fleet, world):
@@ -70,6 +70,6 @@ def test_limit_on_a_server_whose_clock_is_fast(fleet, world):
         settings.write_text(settings.read_text() + '[headless]\nlimit-pushes = 1\n')
     alice = world.clone(fleet.a.url('http'), 'alice')
     alice.commit('one')
-    alice.hg('push')
+    alice.hg_fast('push')
     alice.commit('two')
-    assert 'headless: refused' in alice.hg('push', fleet.b.start(), code=255)
+    assert 'headless: refused' in alice.hg_fast('push', fleet.b.start(), code=255)

@@ -20,8 +20,8 @@ def fleet(world, services):
 def move(alice, name, url, *args) -> str:
     """Move the bookmark ``stable`` to a new public changeset."""
     node = alice.publish(name)
-    alice.hg('bookmark', '-f', '-r', node, 'stable')
-    alice.hg('push', '-B', 'stable', *args, url)
+    alice.hg_fast('bookmark', '-f', '-r', node, 'stable')
+    alice.hg_fast('push', '-B', 'stable', *args, url)
     return node
 
 
@@ -40,7 +40,7 @@ def test_bookmark_after_a_restore(fleet, world, services, follows):
     backup.restore()
     if follows == 'push server followed':
         fleet.a.hg(FOLLOW)
-        alice.hg('pull', url)
+        alice.hg_fast('pull', url)
     last = move(alice, 'last', url)
     for _time in range(2):
         fleet.b.hg(FOLLOW)
@@ -59,7 +59,7 @@ def test_bookmark_without_any_backup(fleet, world, services):
         move(alice, f'moved{number}', url)
     fleet.follow()
     backup.restore()
-    fleet.a.hg('admin::headless-rebuild')
+    fleet.a.hg_fast('admin::headless-rebuild')
     last = move(alice, 'last', url)
     fleet.follow()
     fleet.follow()
@@ -72,31 +72,31 @@ def test_ids_are_never_given_twice(fleet, world, services):
     alice = world.clone(fleet.a.url('http'), 'alice')
     url = fleet.a.url('http')
     first = alice.commit('first')
-    alice.hg('push')
+    alice.hg_fast('push')
     backup = Backup(services, fleet.a)
     shown = fleet.a.start() + 'json-pushes?version=2'
     epoch = fetch_json(shown)['epoch']
     landed = alice.publish('landed')
     draft = alice.commit('draft')
-    assert 'as push 2' in alice.hg('push', '-f', '-r', draft)
+    assert 'as push 2' in alice.hg_fast('push', '-f', '-r', draft)
     backup.restore()
     fleet.a.restart()
-    out = fleet.a.hg('admin::headless-verify', code=1)
+    out = fleet.a.hg_fast('admin::headless-verify', code=1)
     assert f'{landed}: is public here, and not in the log of public history' in out
     assert '2 objects without a row were not looked at' in out  # a push may be recording them
-    out = fleet.a.hg('admin::headless-rebuild')
+    out = fleet.a.hg_fast('admin::headless-rebuild')
     assert re.search('push ids go on at 1000001', out), out
     for server in fleet.servers:
         server.hg(FOLLOW)
     later = alice.commit('later')
-    alice.hg('push', '-f', '-r', later, url)
+    alice.hg_fast('push', '-f', '-r', later, url)
     answer = fetch_json(fleet.a.start() + 'json-pushes?version=2')
     assert answer['epoch'] != epoch
     pushes = {int(i): p['changesets'] for i, p in answer['pushes'].items()}
     assert pushes[1] == [first] and min(i for i in pushes if i > 1) == 1000001
     listed = [node for nodes in pushes.values() for node in nodes]
     assert sorted(listed) == sorted({first, landed, draft, later})
-    assert 'all is well' in fleet.a.hg('admin::headless-verify', '--full')
+    assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
     # Whoever has seen push 2 misses nothing.
     answer = fetch_json(fleet.a.start() + 'json-pushes?version=2&startID=2')
     assert {int(i) for i in answer['pushes']} == pushes.keys() - {1}
@@ -107,22 +107,22 @@ def test_restored(fleet, world, services):
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two'):
         alice.commit(name)
-        alice.hg('push', '-f')
+        alice.hg_fast('push', '-f')
     shown = fleet.a.start() + 'json-pushes?version=2'
     before = fetch_json(shown)
-    out = fleet.a.hg('admin::headless-restored')
+    out = fleet.a.hg_fast('admin::headless-restored')
     assert 'push ids go on at 1000001' in out
     after = fetch_json(shown)
     assert after['epoch'] in out and after['epoch'] != before['epoch']
     assert after['pushes'] == before['pushes']
     alice.commit('three')
-    assert 'as push 1000001' in alice.hg('push', '-f')
+    assert 'as push 1000001' in alice.hg_fast('push', '-f')
     assert list(fetch_json(shown)['pushes']) == ['1', '2', '1000001']
-    assert 'all is well' in fleet.a.hg('admin::headless-verify')
+    assert 'all is well' in fleet.a.hg_fast('admin::headless-verify')
     sql(fleet.a, 'DELETE FROM push_changesets WHERE push_id = 2')
     sql(fleet.a, 'DELETE FROM push_branches WHERE push_id = 2')
     sql(fleet.a, 'DELETE FROM pushes WHERE push_id = 2')
-    assert 'push: 2: there is no push with this id' in fleet.a.hg(
+    assert 'push: 2: there is no push with this id' in fleet.a.hg_fast(
         'admin::headless-verify', code=1
     )
 
@@ -137,7 +137,7 @@ def test_lost_moves_are_named(fleet, world, services):
     fleet.follow()
     backup.restore()
     for server in (fleet.a, fleet.b):
-        out = server.hg('admin::headless-verify', code=1)
+        out = server.hg_fast('admin::headless-verify', code=1)
         assert f'bookmark: stable: is at {second} here' in out
         assert first in out
     fleet.follow()
@@ -150,8 +150,8 @@ def test_name_without_a_repository(fleet, world):
     alice = world.clone(fleet.a.url('path'), 'alice')
     alice.commit('one')
     fleet.a.configure(fleet.settings.replace('database', 'repository = tyr\ndatabase'))
-    out = alice.hg('push', code=255)
+    out = alice.hg_fast('push', code=255)
     assert 'headless: misconfigured' in out and '"tyr"' in out
     assert sql(fleet.b, 'SELECT name FROM repositories') == [('try',)]
     fleet.a.configure(fleet.settings)
-    assert 'as push 1' in alice.hg('push')
+    assert 'as push 1' in alice.hg_fast('push')

@@ -14,7 +14,7 @@ class Fleet:
     def __init__(self, world: World, settings: str) -> None:
         self.world = world
         self.a = Server(world, 'a', settings)
-        self.a.hg('admin::headless-init')
+        self.a.hg_fast('admin::headless-init')
         self.settings = settings
         self.b = Server(world, 'b', settings, copied=self.a.root)
         self.replica = self.add_replica('replica')
