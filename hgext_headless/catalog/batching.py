@@ -42,14 +42,14 @@ def insert_new(
     sequence is behind, is an error.
     """
     if rows:
-        key: Any = table.primary_key
+        columns = None
         if isinstance(table, Table):
             constraints = sorted(table.constraints, key=lambda one: str(one.name))
-            key = next((one for one in constraints if isinstance(one, UniqueConstraint)), key)
+            unique = (one for one in constraints if isinstance(one, UniqueConstraint))
+            columns = list(next(unique, table.primary_key).columns)
         statement = upsert(connection, table)
         if values:
             statement = statement.values(**values)
-        columns = list(key.columns) or None
         connection.execute(statement.on_conflict_do_nothing(index_elements=columns), rows)
 
 
