@@ -84,6 +84,13 @@ def fresh(world: World, services: running.Services) -> str:
     )
 
 
+def empty_database(services: running.Services) -> str:
+    """The SQLAlchemy URL of a new database."""
+    name = f'test{os.getpid()}_{next(_numbers)}'
+    running.execute(services, f'CREATE DATABASE {name}')
+    return services.database.format(name=name)
+
+
 @pytest.fixture
 def settings(world: World, services: running.Services) -> str:
     """Settings for several servers of a test: see `fresh`."""

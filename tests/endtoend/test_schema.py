@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import EITHER
+from conftest import EITHER, empty_database
+from helpers import kept
 from helpers.web import fetch_json
-from helpers.world import Clone
+from helpers.world import Clone, Server
 
 import hgext_headless
 from hgext_headless.catalog import schema
@@ -175,3 +176,30 @@ def test_pushes_during_an_upgrade(world, make_server, backend):
     bob.commit('late')
     assert 'is newer (9002)' in bob.hg_fast('push', '-f', '-r', '.', code=255)
     assert len(world.clone(running, 'carol').log()) == 3
+
+
+@pytest.mark.parametrize('name', kept.names())
+def test_server_of_each_release(request, world, make_server, name):
+    """Its database is upgraded, nothing in it is lost, and pushes go on."""
+    folder = world.folder / 'kept'
+    sql = kept.unpack(name, folder)
+    settings = f'store = file://{folder}/.hg/headless/store\ninline = always\n'
+    if sql is not None:
+        url = empty_database(request.getfixturevalue('services'))
+        kept.load(sql, url)
+        settings += f'database = {url}\n'
+    server = Server(world, copied=folder, settings=settings)
+    out = server.hg('admin::headless-init')
+    assert 'up to date' in out or 'upgraded the schema' in out, out
+    assert 'all is well' in server.hg('admin::headless-verify', '--full')
+    pushes = fetch_json(server.start() + 'json-pushes?version=2&full=1')
+    listed = [push['changesets'] for _push_id, push in sorted(pushes['pushes'].items())]
+    described = [changeset['desc'] for each in listed for changeset in each]
+    assert described[:2] == ['draft', 'public']
+    bob = world.clone(server.start(), 'bob')
+    bob.hg('pull', '-q', '-B', 'work')
+    assert bob.log('work')[0].endswith(' draft')
+    assert 'stable' in bob.hg('bookmarks')
+    bob.commit('new')
+    assert f'as push {pushes["lastpushid"] + 1}' in bob.hg('push', '-f', '-r', '.')
+    server.stop()

@@ -11,6 +11,7 @@
 ``consumer``     a webhook that receives announcements
 ``embedded``     what the embedded store of a server holds, and changes of it
 ``many_drafts``  many drafts at once
+``kept``         servers of older releases
 ``old_pushlog``  a ``pushlog2.db`` of hg.mozilla.org
 ``forge``        pushes that no honest client sends
 ``lying``        a server for such pushes, and what becomes of them
