@@ -24,7 +24,7 @@ import sqlalchemy
 from mercurial import encoding as hgencoding
 from sqlalchemy import event
 
-from hgext_headless.catalog import encoding, engine, migrate, names, pushlog, schema, search
+from hgext_headless.catalog import engine, migrate, names, pushlog, schema, search, statements
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.model import Changeset, Selection
 
@@ -55,7 +55,7 @@ def description(push_id: int, pushes: int, chance: random.Random) -> bytes:
 
 def generate(database: engine.Database, name: str, pushes: int) -> None:
     """Fill the tables of the pushlog; at ten thousand pushes a statement."""
-    extras = encoding.join_extras([(b'branch', b'default')])
+    extras = statements.join_extras([(b'branch', b'default')])
     chance = random.Random(1)
     with database.writing() as connection:
         connection.execute(

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from . import place as places
 from .backend import Backend
-from .catalog import announcements, pushlog, runs, statistics
+from .catalog import announcements, diagnosis, pushlog, statistics
 from .errors import HeadlessError
 
 #: Name, help text, and field of `statistics.Totals`: counting them reads whole tables.
@@ -57,7 +57,7 @@ class _Collector(NamedTuple):
         with catalog.reading() as session:
             last = pushlog.last_push_id(session)
             pushed = statistics.pushed(session, memory.get('pushed'))
-            last_runs = runs.last(session)
+            last_runs = diagnosis.runs_of_commands(session)
             cursors = announcements.cursors(session).values()
             behind = [announcements.behind(session, cursor, last) for cursor in cursors]
             lag = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import config, hgcompat, place as places, refuse_pushes, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, epochs, public_log, pushlog, runs, schema
+from ..catalog import diagnosis, epochs, public_log, pushlog, schema
 from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
 from ..lifecycle import obliterated, store_rights
@@ -273,7 +273,7 @@ class _Doctor:
 
     def commands(self) -> None:
         """Commands that an operator runs from time to time, on one server."""
-        last = self._backend.catalog.read(runs.last)
+        last = self._backend.catalog.read(diagnosis.runs_of_commands)
         now = time.time()
         for command, most in _SHOULD_RUN.items():
             name = command.encode('ascii')

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import batching, repositories, statistics
+from ..catalog import repositories, statements, statistics
 from ..errors import Refused
 from ..lifecycle import deletion
 from . import cli
@@ -21,7 +21,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     if not found:
         raise Refused(f'the database has no repository "{hgcompat.escaped(name)}"')
     [there] = found
-    recent = backend.catalog.read(batching.now) - _QUIET
+    recent = backend.catalog.read(statements.now) - _QUIET
     if (there.last_push or 0) > recent and not opts['force']:
         raise Refused(
             f'"{wanted}" was pushed to within the last day: stop its servers first '

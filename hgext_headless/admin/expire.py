@@ -10,8 +10,8 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import batching, drafts as drafts_rows, expiry
-from ..catalog.expiry import Candidate, Choice
+from ..catalog import drafts as drafts_rows, drop, statements
+from ..catalog.drop import Candidate, Choice
 from ..errors import Corrupt, Refused
 from ..lifecycle import deletion, drop_drafts
 from . import cli, revsets
@@ -97,7 +97,7 @@ def _dropped(
 def _choice(backend: Backend, opts: dict[str, Any]) -> Choice:
     age = opts['older_than']
     return Choice(
-        before=backend.catalog.read(batching.now) - cli.age('older-than', age) if age else None,
+        before=backend.catalog.read(statements.now) - cli.age('older-than', age) if age else None,
         users=tuple(opts['user']) or None,
         push_ids=tuple(cli.push_ids('push', opts['push'])) or None,
     )
@@ -108,7 +108,7 @@ def _chosen(
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
     """Yield bundles whose heads match ``choice``, and their drafts that match, in batches."""
     after = 0
-    while candidates := backend.catalog.read(expiry.choose, choice, after):
+    while candidates := backend.catalog.read(drop.choose, choice, after):
         after = candidates[-1].bundle_id
         chosen = {node for candidate in candidates for node in candidate.chosen}
         if revs:
@@ -122,5 +122,5 @@ def _named(
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
     """Yield the bundles whose heads are in ``revs``, and the drafts in ``revs``."""
     chosen = set(revsets.drafts_named(repo, backend, revs))
-    candidates = backend.catalog.read(expiry.holding, chosen)
+    candidates = backend.catalog.read(drop.holding, chosen)
     yield [candidate for candidate in candidates if candidate.bundle.head in chosen], chosen

@@ -16,7 +16,7 @@ from mercurial.utils import urlutil
 from .. import config, hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import changegroups, overlay
-from ..catalog import drafts, exports, push_nodes, pushlog
+from ..catalog import drafts, exports, pushlog
 from ..errors import Corrupt, Refused, Temporary
 from ..model import Bundle, PastPush, Selection
 from . import cli, conflicts, revsets
@@ -99,7 +99,7 @@ class _Wanted:
             self.push_count = self._catalog.read(exports.push_count)
             return
         push_ids = cli.push_ids('push', opts['push'])
-        pushes = self._catalog.read(push_nodes.past_pushes, push_ids)
+        pushes = self._catalog.read(pushlog.past_pushes, push_ids)
         for missing in sorted(set(push_ids) - {push.push_id for push in pushes}):
             raise Refused(f'there is no push {missing}')
         named = revsets.drafts_named(repo, backend, opts['rev']) if opts['rev'] else []
@@ -247,7 +247,7 @@ def _pushes(backend: Backend, push_ids: Sequence[int]) -> list[PastPush]:
 
     The later push has these changesets.
     """
-    pushes = backend.catalog.read(push_nodes.past_pushes, push_ids)
+    pushes = backend.catalog.read(pushlog.past_pushes, push_ids)
     gone = {node for push in pushes for node in push.tombstoned}
     again = set(backend.catalog.read(pushlog.brought, gone)) if gone else set()
     return [

@@ -12,7 +12,7 @@ from typing import Any
 from .. import hgcompat
 from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import batching, bundle_rows, deletions, runs
+from ..catalog import bundle_rows, deletions, diagnosis, statements
 from ..errors import Refused
 from ..lifecycle import deletion, upload
 from ..store import Object, object_keys
@@ -25,7 +25,7 @@ _FEW = 20
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     # The files of this machine are as old as its own clock says.
     abandoned = time.time() - upload.LONGEST_PUSH
-    before = backend.catalog.read(batching.now) - cli.age('grace', opts['grace'])
+    before = backend.catalog.read(statements.now) - cli.age('grace', opts['grace'])
     dry_run = bool(opts['dry_run'])
     with deletion.opened(backend) as deleter:
         if deleter is None:
@@ -50,7 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 )
                 backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
                 _remove_probes(backend, abandoned)
-                backend.catalog.write(runs.record, 'gc', kept)
+                backend.catalog.write(diagnosis.record_run, 'gc', kept)
     return 1 if cli.tell_undeleted(ui, deleter) else 0
 
 

@@ -20,7 +20,7 @@ from ..bundles import markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
 from ..catalog import bans, catalog, epochs, imports
-from ..catalog.batching import batches
+from ..catalog.statements import batches
 from ..errors import Deletions, Temporary
 from ..lifecycle import upload
 from ..model import Bundle, Changeset, Marker

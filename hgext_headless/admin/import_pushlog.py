@@ -11,7 +11,7 @@ from mercurial import pycompat
 from .. import hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import facts
-from ..catalog import epochs, pushlog_import
+from ..catalog import epochs, imports
 from ..errors import Refused
 from ..model import Changeset
 from . import cli, conflicts
@@ -36,13 +36,13 @@ def run(
         with cli.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:
-                    compared = backend.catalog.read(pushlog_import.compare, batch)
+                    compared = backend.catalog.read(imports.compare, batch)
                     unknown = backend.catalog.read(
-                        pushlog_import.unknown, compared.new, of_changeset
+                        imports.unknown, compared.new, of_changeset
                     )
                 else:
                     compared, unknown = backend.catalog.write(
-                        pushlog_import.record, batch, last, of_changeset
+                        imports.record_pushes, batch, last, of_changeset
                     )
                 conflicts.show(fm, compared.conflicts, b'the file says')
                 counts['recorded'] += len(compared.new)
@@ -51,7 +51,7 @@ def run(
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
         if not dry_run:
-            backend.catalog.write(pushlog_import.finish)
+            backend.catalog.write(imports.finish)
         fm.startitem()
         fm.data(kind=b'total', dryrun=bool(dry_run), **counts)
         cli.summary(
@@ -75,7 +75,7 @@ def run(
     return 1 if counts['conflicts'] else 0
 
 
-def _reader(repo: Any) -> pushlog_import.Facts:
+def _reader(repo: Any) -> imports.Facts:
     # Hidden and secret changesets are not imported, and no server has them. Only their nodes are
     # recorded: with more, their push would not be shown until they can be served.
     served = repo.filtered(b'served')

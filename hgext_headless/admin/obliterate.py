@@ -10,8 +10,8 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat, place as places
 from ..backend import Backend
-from ..catalog import bans, drafts, expiry, names
-from ..catalog.expiry import Candidate
+from ..catalog import bans, drafts, drop, names
+from ..catalog.drop import Candidate
 from ..errors import Refused, Temporary
 from ..lifecycle import deletion, drop_drafts, obliterated
 from . import cli
@@ -23,7 +23,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         raise Refused('--reason is required: it stays in the audit table')
     node = _draft(repo, backend, name)
     if opts['dry_run']:
-        candidates = backend.catalog.read(expiry.holding, [node])
+        candidates = backend.catalog.read(drop.holding, [node])
         for other in sorted(_with_descendants(backend, candidates, node)):
             ui.status(b'would obliterate %s\n' % hex(other))
         return 0
@@ -33,7 +33,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
             _check_draft(public.is_public, node)
             obliterated.note(backend, node)
             bans.record(public.session, cli.operator(), [node], reason)
-        candidates = backend.catalog.read(expiry.holding, [node])
+        candidates = backend.catalog.read(drop.holding, [node])
         chosen = _with_descendants(backend, candidates, node)
         planned = drop_drafts.plan(repo, backend, candidates, chosen)
         gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
@@ -79,7 +79,7 @@ def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes
     """Return ``node`` and its descendants in ``candidates``."""
     found = {node}
     for candidate in candidates:
-        parents = backend.catalog.read(expiry.parents, candidate.bundle.nodes)
+        parents = backend.catalog.read(drop.parents, candidate.bundle.nodes)
         for other in candidate.bundle.nodes:  # parents come first
             if not found.isdisjoint(parents[other]):
                 found.add(other)

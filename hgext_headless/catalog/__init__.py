@@ -3,19 +3,19 @@
 - `schema`, `migrate`, ``migrations``: the tables
 - `engine`: connections, deadlines, errors
 - `coordination`: a lock that expires; wake waiting processes
-- `batching`, `encoding`: many rows at once, lists in a column
+- `statements`: many rows at once, lists in a column
 - `session`: a transaction about one repository; `catalog`: sessions for the other packages
-- `record`: write a push; `imports`, `pushlog_import`: write what is imported
-- `drafts`, `names`, `roots`, `bookmarks`, `markers`: what is stored
+- `record`: write a push; `imports`: write what is imported
+- `drafts`, `names`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
 - `search`: pushes by the words of their changesets
-- `pushlog`, `push_nodes`, `statistics`, `exports`: what was pushed
+- `pushlog`, `statistics`, `exports`: what was pushed
 - `epochs`: what push ids belong to
 - `public_log`: public history, for all servers
 - `usage`: what one user has pushed and stored, for limits
-- `expiry`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what
+- `drop`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what
   is left of both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
-- `diagnosis`, `runs`, `repositories`: the health of a database, and what it contains
+- `diagnosis`, `repositories`: the health of a database, and what it contains
 """

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import sqlalchemy
 from sqlalchemy import func, select
 
-from .batching import clock, owner_of, upsert
 from .engine import Lock
 from .schema import announcements, pushes
 from .session import Session
+from .statements import clock, owner_of, upsert
 
 
 class Cursor(NamedTuple):

@@ -11,9 +11,9 @@ from sqlalchemy import delete, select, update
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from . import drafts
-from .batching import batches, clock, upsert
 from .schema import bookmarks
 from .session import Session
+from .statements import batches, clock, upsert
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)
 

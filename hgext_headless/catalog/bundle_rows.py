@@ -9,10 +9,10 @@ import sqlalchemy
 from sqlalchemy import select
 
 from ..model import Bundle
-from . import encoding
-from .batching import batches, clock, insert_new
+from . import statements
 from .schema import LIVE, bundles
 from .session import Session
+from .statements import batches, clock, insert_new
 
 
 class BundleRow(NamedTuple):
@@ -87,7 +87,12 @@ def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]
     )
     return [
         BundleRow(
-            row.id, row.key, row.size, row.sha512, bytes(row.head), encoding.split_nodes(row.bases)
+            row.id,
+            row.key,
+            row.size,
+            row.sha512,
+            bytes(row.head),
+            statements.split_nodes(row.bases),
         )
         for row in session.execute(query)
     ]

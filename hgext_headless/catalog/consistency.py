@@ -10,7 +10,6 @@ from sqlalchemy import func, insert, select, union_all, update
 
 from ..model import Changeset
 from . import pushlog
-from .batching import BATCH
 from .schema import (
     bundle_changesets,
     changesets,
@@ -21,6 +20,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
+from .statements import BATCH
 
 #: Number of pushes that one query checks.
 STEP = 1000

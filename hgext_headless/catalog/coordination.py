@@ -19,10 +19,10 @@ from sqlalchemy import delete, select, update
 
 from .. import hgcompat
 from ..errors import HeadlessError, Temporary
-from .batching import clock, upsert
 from .engine import Database, Lock, clear_errors
 from .schema import leases
 from .session import Session
+from .statements import clock, upsert
 
 #: Seconds after which the lease of a process that died on another machine is free.
 LENGTH = 60

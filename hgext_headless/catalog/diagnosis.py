@@ -8,9 +8,9 @@ from sqlalchemy import cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from . import engine
-from .batching import clock
-from .schema import bundles, leases, metadata
+from .schema import bundles, last_runs, leases, metadata
 from .session import Session
+from .statements import clock, owner_of, upsert
 
 
 class Diagnosis(NamedTuple):
@@ -94,3 +94,30 @@ def probe(session: Session) -> tuple[str, int] | None:
     )
     row = session.execute(query).first()
     return (row.key, row.size) if row else None
+
+
+class Run(NamedTuple):
+    """When a command last ``ended``, in seconds since the epoch, and how much it ``found``."""
+
+    ended: int
+    found: int | None
+
+
+def record_run(session: Session, command: str, found: int | None = None) -> None:
+    """Note that a command has succeeded. ``found`` is the number of things that it left."""
+    owner = owner_of(session)
+    statement = upsert(session.connection, last_runs).values(
+        repository_id=owner, command=command, ended=clock(session.connection), found=found
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[last_runs.c.repository_id, last_runs.c.command],
+            set_={'ended': statement.excluded.ended, 'found': statement.excluded.found},
+        )
+    )
+
+
+def runs_of_commands(session: Session) -> dict[str, Run]:
+    """Return the last run of each command that has succeeded, by command."""
+    query = select(last_runs).where(last_runs.c.repository_id == session.repository_id)
+    return {row.command: Run(row.ended, row.found) for row in session.execute(query)}

@@ -6,7 +6,7 @@ import sqlalchemy
 from sqlalchemy import func, select
 
 from ..model import Bundle
-from . import encoding
+from . import statements
 from .schema import LIVE, bookmarks, bundles, pushes
 from .session import Session
 
@@ -49,7 +49,7 @@ def bundles_after(session: Session, after: int, limit: int) -> tuple[int, list[B
     found: list[Bundle] = []
     for row in session.execute(query):
         after = row.id
-        bases = encoding.split_nodes(row.bases)
+        bases = statements.split_nodes(row.bases)
         found.append(Bundle(row.key, row.size, row.sha512, bytes(row.head), bases))
     return after, found
 

@@ -10,9 +10,9 @@ from sqlalchemy import delete, select
 
 from ..errors import Temporary
 from ..model import Marker
-from .batching import batches, insert_new
 from .schema import marker_nodes, markers
 from .session import Session
+from .statements import batches, insert_new
 
 
 def record(connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]) -> int:

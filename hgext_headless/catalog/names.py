@@ -11,9 +11,9 @@ from sqlalchemy import literal, select, union_all
 
 from ..model import Drafts
 from . import bookmarks, drafts, pushlog
-from .batching import batches
 from .schema import changesets, push_branches, push_changesets, tombstones
 from .session import Session
+from .statements import batches
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
 #: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.

@@ -14,8 +14,7 @@ from sqlalchemy import delete, select, update
 
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Published
-from . import batching, bundle_rows, deletions, encoding
-from .batching import batches, clock, insert_new, owner_of, upsert
+from . import bundle_rows, deletions, statements
 from .schema import (
     PUBLIC,
     bundles,
@@ -24,6 +23,7 @@ from .schema import (
     public_log,
 )
 from .session import Session
+from .statements import batches, clock, insert_new, owner_of, upsert
 
 
 def state(session: Session) -> LogState | None:
@@ -32,7 +32,7 @@ def state(session: Session) -> LogState | None:
         public_history.c.repository_id == session.repository_id
     )
     row = session.execute(query).first()
-    return row and LogState(row.position, frozenset(encoding.split_nodes(row.heads)))
+    return row and LogState(row.position, frozenset(statements.split_nodes(row.heads)))
 
 
 def lock(session: Session) -> LogState | None:
@@ -88,9 +88,9 @@ def _entries(
     return [
         LogEntry(
             row.position,
-            Bundle(row.key, row.size, row.sha512, b'', encoding.split_nodes(row.bases)),
-            encoding.split_nodes(row.added),
-            encoding.split_nodes(row.removed),
+            Bundle(row.key, row.size, row.sha512, b'', statements.split_nodes(row.bases)),
+            statements.split_nodes(row.added),
+            statements.split_nodes(row.removed),
             row.logged,
         )
         for row in session.execute(query)
@@ -113,7 +113,7 @@ def bookmarks(session: Session, names: Collection[bytes] | None = None) -> list[
 def begin(session: Session, heads: Sequence[bytes]) -> bool:
     """Begin the log above ``heads``; return False if it has begun already."""
     repository_id = owner_of(session)
-    batching.lock(session.connection, repository_id)
+    statements.lock(session.connection, repository_id)
     if state(session) is not None:
         return False
     row = {'repository_id': repository_id, 'position': 0, 'heads': b''.join(sorted(heads))}
@@ -192,7 +192,7 @@ def replace(session: Session, position: int, bundle: Bundle, stored_again: Delet
     """Replace an entry's object by one with the same changesets. Raise as `deletions.check`."""
     lock(session)
     repository_id = owner_of(session)
-    batching.lock(session.connection, repository_id)
+    statements.lock(session.connection, repository_id)
     deletions.check(session.connection, repository_id, [bundle.key], stored_again)
     mine = (public_log.c.repository_id == repository_id) & (public_log.c.position == position)
     lost = session.scalar(select(public_log.c.bundle_id).where(mine))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import func, literal, or_, select, true, union_all
 
-from ..model import Brought, Changeset, Entry, Needs, Selection
-from . import encoding
-from .batching import batches
+from ..model import Brought, Changeset, Entry, Needs, PastPush, Selection
+from . import statements
 from .schema import (
     bundle_changesets,
     changesets,
@@ -21,6 +20,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
+from .statements import batches
 
 T = TypeVar('T')
 
@@ -137,7 +137,7 @@ def nodes_of(
         push_ids,
         _last_position if tips_only else _any_position,
         columns,
-        lambda row: (bytes(row.node), encoding.split_extras(row.extras)),
+        lambda row: (bytes(row.node), statements.split_extras(row.extras)),
         lambda row: (bytes(row.node), {}),
         tips_only,
     )
@@ -335,6 +335,53 @@ def facts(row: Any) -> Changeset:
         date=row.date,
         timezone=row.timezone,
         description=bytes(row.description),
-        files=encoding.split_files(row.files),
-        extras=tuple(encoding.split_extras(row.extras).items()),
+        files=statements.split_files(row.files),
+        extras=tuple(statements.split_extras(row.extras).items()),
+    )
+
+
+def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PastPush]:
+    """Return those of ``push_ids`` that are recorded, oldest first."""
+    found: list[PastPush] = []
+    for batch in batches(sorted(push_ids)):
+        older = entries(session, Selection(push_ids=tuple(batch)), newest=False, limit=None)
+        names: dict[int, list[tuple[bytes, bool]]] = {entry.push_id: [] for entry in older}
+        for row in session.execute(_names(session, list(names))):
+            names[row.push_id].append((bytes(row.node), bool(row.gone)))
+        found += [
+            PastPush(
+                entry.push_id,
+                entry.user,
+                entry.date,
+                nodes=tuple(node for node, _gone in names[entry.push_id]),
+                tombstoned=frozenset(node for node, gone in names[entry.push_id] if gone),
+            )
+            for entry in older
+        ]
+    return found
+
+
+def _names(session: Session, push_ids: Sequence[int]) -> sqlalchemy.Select[tuple[int, bytes, bool]]:
+    listed = (
+        select(
+            push_changesets.c.push_id,
+            push_changesets.c.position,
+            changesets.c.node,
+            literal(0).label('gone'),
+        )
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == session.repository_id,
+            push_changesets.c.push_id.in_(push_ids),
+        )
+    )
+    gone = select(
+        tombstones.c.push_id, tombstones.c.position, tombstones.c.node, literal(1).label('gone')
+    ).where(
+        tombstones.c.repository_id == session.repository_id,
+        tombstones.c.push_id.in_(push_ids),
+    )
+    names = union_all(listed, gone).subquery()
+    return select(names.c.push_id, names.c.node, names.c.gone).order_by(
+        names.c.push_id, names.c.position
     )

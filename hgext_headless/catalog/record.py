@@ -17,15 +17,13 @@ from . import (
     coordination,
     deletions,
     drafts,
-    encoding,
     epochs,
     markers,
     public_log,
-    roots,
     search,
+    statements,
     usage,
 )
-from .batching import batches, clock, insert_new, lock, owner_of
 from .schema import (
     bundle_changesets,
     changesets,
@@ -35,6 +33,7 @@ from .schema import (
     repositories,
 )
 from .session import Session
+from .statements import batches, clock, insert_new, lock, owner_of
 
 
 def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
@@ -75,7 +74,7 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     deletions.check(session.connection, repository_id, keys, stored_again)
     if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push was let go at this very moment')
-    roots.record(session.connection, repository_id, [ids[node] for node in push.roots])
+    drafts.record_roots(session.connection, repository_id, [ids[node] for node in push.roots])
     if recorded.push_id is not None or push.published is not None:
         coordination.send(session)
     return replace(recorded, markers=new_markers)
@@ -174,8 +173,8 @@ def changeset_ids(
             'date': c.date,
             'timezone': c.timezone,
             'description': c.description,
-            'files': encoding.join_files(c.files),
-            'extras': encoding.join_extras(c.extras),
+            'files': statements.join_files(c.files),
+            'extras': statements.join_extras(c.extras),
         }
         # Sorted by node, so that pushes of the same changesets do not deadlock.
         for c in sorted(brought, key=lambda c: c.node)

@@ -6,9 +6,9 @@ import sqlalchemy
 from sqlalchemy import delete, insert, select, tuple_
 
 from . import schema
-from .batching import clock, owner_of
 from .schema import bundle_changesets, bundles, repositories
 from .session import Session
+from .statements import clock, owner_of
 
 #: Number of rows in one transaction.
 _ROWS = 2000

@@ -200,7 +200,7 @@ bundle_changesets = Table(
 )
 
 # The draft roots of recent pushes, which ``listkeys phases`` names. The next push deletes rows
-# that are older than an hour (see `roots.record`).
+# that are older than an hour (see `drafts.record_roots`).
 draft_roots = Table(
     'draft_roots',
     metadata,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from .. import place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
-from ..catalog import expiry
-from ..catalog.expiry import Candidate
+from ..catalog import drop
+from ..catalog.drop import Candidate
 from ..errors import Deletions
 from ..model import Bundle
 from . import upload
@@ -59,8 +59,8 @@ def plan(
         dropped = done.keys
         dropped |= keys
         drafts -= done.stays
-    drafts -= backend.catalog.read(expiry.held_elsewhere, drafts, dropped)
-    parents = backend.catalog.read(expiry.parents, held)
+    drafts -= backend.catalog.read(drop.held_elsewhere, drafts, dropped)
+    parents = backend.catalog.read(drop.parents, held)
     stays: set[bytes] = set()
     inner: set[bytes] = set()
     pending = sorted(drafts - set(chosen))
@@ -96,7 +96,7 @@ def carry_out(
 
         def record(stored_again: Deletions) -> list[bytes]:
             with places.at_the_head(repo, backend) as public:
-                return expiry.drop(
+                return drop.drop(
                     public.session,
                     planned.keys,
                     {node for node in planned.expired if not public.is_public(node)},

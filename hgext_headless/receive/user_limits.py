@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from .. import hgcompat
-from ..catalog import batching, session as sessions, usage
+from ..catalog import session as sessions, statements, usage
 from ..config import Settings
 from ..errors import Refused
 
@@ -25,7 +25,7 @@ def check(
     if user in settings.limit_exempt:
         return
     name = hgcompat.to_bytes(user)
-    now = batching.now(session)
+    now = statements.now(session)
     pushed: Sequence[usage.Pushed] = ()
     if settings.limit_pushes or settings.limit_burst or settings.limit_bytes:
         pushed = usage.pushed_since(

@@ -16,16 +16,15 @@ from sqlalchemy import update
 
 from hgext_headless.catalog import (
     bans,
-    batching,
     bookmarks,
     catalog as catalogs,
     coordination,
     deletions,
     drafts,
-    expiry,
+    drop as catalog_drop,
     pushlog,
     record as catalog_record,
-    roots,
+    statements,
 )
 from hgext_headless.catalog.schema import pending_deletions
 from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
@@ -96,7 +95,7 @@ def known(catalog) -> set[bytes]:
 
 
 def drop(catalog, keys, nodes, replacements=()) -> list[bytes]:
-    return catalog.write(expiry.drop, set(keys), set(nodes), list(replacements), {})
+    return catalog.write(catalog_drop.drop, set(keys), set(nodes), list(replacements), {})
 
 
 def test_ids_and_what_is_listed(catalog):
@@ -109,7 +108,7 @@ def test_ids_and_what_is_listed(catalog):
         entries = pushlog.entries(session, Selection(), newest=False, limit=None)
         users = [(entry.push_id, entry.user) for entry in entries]
         assert users == [(1, b'alice'), (2, b'bob'), (3, b'alice')]
-        assert all(0 <= batching.now(session) - entry.date < 60 for entry in entries)
+        assert all(0 <= statements.now(session) - entry.date < 60 for entry in entries)
         listed = pushlog.nodes_of(session, [1, 2, 3])
         nodes = {i: [n for n, _extras in found] for i, found in listed.items()}
         assert nodes == {1: [A, B], 2: [C], 3: [D]}
@@ -159,13 +158,14 @@ def test_recent_roots(catalog):
     record(catalog, stack(A, B))
     record(catalog, stack(C))
     with catalog.reading() as session:
-        assert roots.recent(session, 9) == [Parents(C, PUBLIC, NULL), Parents(A, PUBLIC, NULL)]
-        assert len(roots.recent(session, 1)) == 1
-        assert {one.node for one in roots.stacks(session, [B])} == {A, B}
+        recent = drafts.recent_roots(session, 9)
+        assert recent == [Parents(C, PUBLIC, NULL), Parents(A, PUBLIC, NULL)]
+        assert len(drafts.recent_roots(session, 1)) == 1
+        assert {one.node for one in drafts.stacks(session, [B])} == {A, B}
     # A push of it again is a push of its root again.
     record(catalog, stack(A, B))
     with catalog.reading() as session:
-        assert {one.node for one in roots.recent(session, 9)} == {A, C}
+        assert {one.node for one in drafts.recent_roots(session, 9)} == {A, C}
 
 
 def test_moves_of_bookmarks(catalog):

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from conftest import fresh
 
-from hgext_headless.catalog import engine, epochs, expiry, migrate, record, search
+from hgext_headless.catalog import drop, engine, epochs, migrate, record, search
 from hgext_headless.catalog.catalog import Catalog
 from hgext_headless.errors import Misconfigured
 from hgext_headless.model import Changeset, Push, Selection
@@ -137,7 +137,7 @@ def test_words_go_with_the_changeset(database):
     catalog = Catalog(database, 'one')
     gone, stays = changeset(b'some words'), changeset(b'other words')
     push(catalog, gone, stays)
-    catalog.write(expiry.drop, [], [gone.node], [], {})
+    catalog.write(drop.drop, [], [gone.node], [], {})
     assert found(catalog, b'some') == []
     assert found(catalog, b'other') == [1]
     with database.reading() as connection:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hgext_headless import place
-from hgext_headless.catalog import expiry
-from hgext_headless.catalog.expiry import Candidate
+from hgext_headless.catalog import drop
+from hgext_headless.catalog.drop import Candidate
 from hgext_headless.errors import Refused
 from hgext_headless.lifecycle import drop_drafts
 from hgext_headless.model import Bundle
@@ -88,9 +88,9 @@ def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop_draf
     repo.unfiltered = lambda: repo
 
     def read(question, *args):
-        if question is expiry.parents:
+        if question is drop.parents:
             return {one: case.parents[one] for one in args[0]}
-        assert question is expiry.held_elsewhere
+        assert question is drop.held_elsewhere
         wanted, keys = args
         kept = [c.bundle.nodes for c in candidates(case) if c.bundle.key not in keys]
         return {one for one in wanted if any(one in nodes for nodes in (*case.others, *kept))}

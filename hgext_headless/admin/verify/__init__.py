@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import diagnosis, runs
+from ...catalog import diagnosis
 from .. import cli
 from . import bundles, public_history, pushes
 from .report import Report
@@ -43,5 +43,5 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     if report.problems > report.repaired:
         return 1
     if backend.catalog.read(diagnosis.may_write):  # not on an hgweb server
-        backend.catalog.write(runs.record, 'verify')
+        backend.catalog.write(diagnosis.record_run, 'verify')
     return 0

@@ -13,7 +13,7 @@ from mercurial.node import hex
 from ... import hgcompat
 from ...backend import Backend
 from ...bundles import ancestry, check, facts, overlay as overlays
-from ...catalog import batching, bundle_rows, consistency, epochs, expiry
+from ...catalog import bundle_rows, consistency, drop, epochs, statements
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
 from ...lifecycle import deletion, drop_drafts, obliterated, upload
@@ -116,7 +116,7 @@ class _Examiner:
         self._folder = folder
         self._since = since
         self._full = full
-        now = backend.catalog.read(batching.now)
+        now = backend.catalog.read(statements.now)
         epoch = backend.catalog.read(epochs.current)
         # Pushes are stopped while a database is restored.
         self._certain = max(now - YOUNG, epoch.began if epoch else 0)
@@ -307,9 +307,9 @@ class _Telling:
             cli.tell_undeleted(self._ui, deleter)
         return True
 
-    def _planned(self, row: BundleRow) -> tuple[list[expiry.Candidate], drop_drafts.Plan]:
+    def _planned(self, row: BundleRow) -> tuple[list[drop.Candidate], drop_drafts.Plan]:
         """Return the candidates and the plan for dropping a bundle."""
-        holding = self._backend.catalog.read(expiry.holding, [row.head])
+        holding = self._backend.catalog.read(drop.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
         chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
         return candidates, drop_drafts.plan(self._repo, self._backend, candidates, chosen)

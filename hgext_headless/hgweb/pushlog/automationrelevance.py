@@ -15,7 +15,7 @@ from mercurial.utils import dateutil
 
 from ... import hgcompat
 from ...catalog import drafts, markers, names as catalog_names, pushlog, session as sessions
-from ...catalog.batching import batches
+from ...catalog.statements import batches
 from ...model import Brought
 from .. import error_pages, pages
 from . import keywords, links, query

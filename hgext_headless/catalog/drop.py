@@ -11,8 +11,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select
 
 from ..errors import Deletions
 from ..model import Bundle
-from . import deletions, encoding, markers
-from .batching import batches, clock, lock, owner_of
+from . import deletions, markers, statements
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
 from .schema import (
@@ -27,6 +26,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
+from .statements import batches, clock, lock, owner_of
 
 #: Number of bundles that are dropped in one transaction.
 STEP = 100
@@ -129,7 +129,7 @@ def _candidates(
                 size=held[0].size,
                 sha512=held[0].sha512,
                 head=bytes(held[0].head),
-                bases=encoding.split_nodes(held[0].bases),
+                bases=statements.split_nodes(held[0].bases),
                 nodes=tuple(bytes(row.node) for row in held),
             ),
             frozenset(bytes(row.node) for row in held if row.fits),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
+from mercurial import changelog
 from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func, select
 
 from ..errors import Misconfigured
@@ -101,3 +102,26 @@ def owner_of(session: Session) -> int:
             '"hg admin::headless-init"'
         )
     return found
+
+
+def join_files(files: Iterable[bytes]) -> bytes:
+    return b'\0'.join(files)
+
+
+def split_files(column: bytes) -> tuple[bytes, ...]:
+    return tuple(bytes(column).split(b'\0')) if column else ()
+
+
+def join_extras(extras: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Encode a changeset's extras as Mercurial's changelog does."""
+    return changelog.encodeextra(dict(extras))
+
+
+def split_extras(column: bytes) -> dict[bytes, bytes]:
+    return dict(changelog.decodeextra(bytes(column)))
+
+
+def split_nodes(column: bytes) -> tuple[bytes, ...]:
+    """Split concatenated nodes of 20 bytes each."""
+    data = bytes(column)
+    return tuple(data[i : i + 20] for i in range(0, len(data), 20))
