@@ -31,7 +31,7 @@ def pumped(command, env, delay):
             on_the_way.put((time.monotonic() + delay, data))
 
     def pump(which, source, target):
-        on_the_way = queue.Queue()
+        on_the_way: queue.Queue[tuple[float, bytes]] = queue.Queue()
         threading.Thread(target=take, args=(source, on_the_way), daemon=True).start()
         while True:
             arrives, data = on_the_way.get()

@@ -28,8 +28,8 @@ from mercurial import (
 
 from . import backend, both, config, errors, hgcompat, lazy, place as places, requirement
 from .admin import commands
-from .history import append
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
+from .replication import append
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION

@@ -8,7 +8,7 @@ from typing import Any
 from .. import place as places, refuse_pushes
 from ..backend import Backend
 from ..errors import Refused
-from ..history import append, follow
+from ..replication import append, follow
 from . import cli
 
 #: Seconds between two looks for what the log lacks: pushes that are under way add theirs.

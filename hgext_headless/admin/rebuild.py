@@ -14,9 +14,9 @@ from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
 from ..catalog import bans, bundle_rows, epochs, pushlog, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
-from ..history import append, follow
 from ..lifecycle import obliterated, upload
 from ..model import Bundle, Push, Recorded
+from ..replication import append, follow
 from ..store import Object, object_keys
 from . import cli, restored
 

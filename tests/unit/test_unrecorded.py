@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hgext_headless.history import unrecorded
+from hgext_headless.replication import unrecorded
 
 
 @pytest.fixture

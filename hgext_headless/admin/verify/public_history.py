@@ -12,8 +12,8 @@ from ...backend import Backend
 from ...bundles import overlay as overlays
 from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
-from ...history import append, follow
 from ...model import LogEntry
+from ...replication import append, follow
 from ...store import object_keys
 from .. import cli
 from .report import Report
