@@ -364,7 +364,7 @@ def test_a_push_after_an_interrupted_deletion(catalog, tmp_path, store_type):
     def push():
         return upload.recorded(backend, files, lambda again: record(catalog, stack(A), again))
 
-    catalog.write(deletions.mark, [bundle(A).key], now)  # and then it was killed
+    catalog.write(deletions.mark, [bundle(A).key])  # and then it was killed
     with pytest.raises(Temporary, match='is deleting an object'):
         push()
     before = now - deletions.ABANDONED - 5
