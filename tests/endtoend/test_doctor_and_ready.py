@@ -112,7 +112,7 @@ def test_secrets(server, settings, tmp_path):
     assert 'a key' not in server.hg('config', 'headless')
     key.chmod(0o644)
     assert f'anybody can read {key}: chmod 640' in examined(server, code=1)['hgrc'][0][1]
-    server.configure(re.sub('//([^:@/]*)@', r'//\1:pw@', plain))
+    server.configure(re.sub('//([^:@/]*):?@', r'//\1:pw@', plain))
     hgrc.chmod(0o644)
     assert 'which has headless.database: chmod 640' in examined(server, code=1)['hgrc'][1][1]
     key.unlink()
