@@ -372,12 +372,12 @@ def test_escaping(world, make_server):
             assert node[:12] in text
             assert '{node}' in text or page.startswith('shortlog')
     # Mercurial's templates of some pages do not escape the names of files.
-    name = '"><svg onload=alert(1)>'
-    named = alice.commit(name)
+    script = '"><svg onload=alert(1)>'
+    named = alice.commit(script)
     alice.hg_fast('push', '-q', '-f')
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal', 'atom', 'rss'):
         for page in ('log', 'file', 'annotate', 'diff', 'comparison'):
-            shown = fetch(f'{base}{page}/{named}/{quote(name)}?style={style}')[1]
+            shown = fetch(f'{base}{page}/{named}/{quote(script)}?style={style}')[1]
             assert b'<svg' not in shown, (style, page)
     # Mercurial's own templates escape no author without an address.
     author = '<img src=x onerror=alert(1)>'
