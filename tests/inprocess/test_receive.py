@@ -74,6 +74,7 @@ def received(pushed, tmp_path) -> Callable[..., Incoming]:
 
 
 def divided(incoming: Incoming) -> partition.Divided:
+    quarantine.sort(incoming, set())
     with quarantine.opened(incoming) as opened:
         return partition.divide(incoming, opened.overlay)
 
