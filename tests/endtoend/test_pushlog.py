@@ -166,6 +166,7 @@ def test_versions_and_full(log):
         }
     }
     two = fetch_json(log.base + 'json-pushes?startID=8&endID=9&version=2')
+    assert re.fullmatch('[0-9a-f]{32}', two.pop('epoch'))
     assert two == {'lastpushid': 12, 'pushes': one}
     (tip,) = fetch_json(log.base + 'json-pushes?startID=8&endID=9&tipsonly=1')['9']['changesets']
     assert tip == log.nodes[9][-1]
@@ -518,7 +519,9 @@ def test_empty_and_ordinary_repositories(world, make_server):
     server = make_server(public=0)
     base = server.start()
     assert fetch_json(base + 'json-pushes') == {}
-    assert fetch_json(base + 'json-pushes?version=2') == {'lastpushid': 0, 'pushes': {}}
+    empty = fetch_json(base + 'json-pushes?version=2')
+    assert empty.pop('epoch')
+    assert empty == {'lastpushid': 0, 'pushes': {}}
     assert 'No pushes.' in fetch_page(base + 'pushloghtml')
     assert b'<entry>' not in fetch(base + 'pushlog')[1]
     with open(world.env['HGRCPATH'], 'a') as hgrc:

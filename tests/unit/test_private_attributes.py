@@ -18,7 +18,7 @@ BY_NAME = {'wrapfunction', 'wrap_once', 'getattr', 'setattr', 'hasattr', 'safeha
 #: Public in spite of their names: those of named tuples, and ``os._exit``.
 PUBLIC = {'_asdict', '_exit', '_replace'}
 #: Of our own objects, touched from another one of the same module.
-OURS = {'_impatient', '_opened'}
+OURS = {'_impatient', '_opened', '_turns'}
 #: Where each is; some have moved from one module to another. Add one only if there is no public
 #: way, and to `hgcompat` if it differs by version.
 TOUCHED = {
@@ -56,6 +56,9 @@ TOUCHED = {
     '_resources': 'mercurial.templater',
     '_revisioncache': 'mercurial.revlog',
     '_revlog': 'mercurial.filelog',
+    # Of `atexit`, which is built in; the standard library calls it there, too.
+    '_run_exitfuncs': 'multiprocessing.process',
+    '_runsshserver': 'mercurial.wireprotoserver',
     '_runwsgi': 'mercurial.hgweb.hgweb_mod mercurial.hgweb.hgweb_mod_inner',
     '_sock': 'socket',
     '_stream': 'mercurial.changegroup',

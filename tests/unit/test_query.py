@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from mercurial import error
 from mercurial.hgweb import common, request as requests
 
-from hgext_headless.catalog import pushlog
+from hgext_headless.catalog import epochs, pushlog
 from hgext_headless.hgweb.pushlog import query
 from hgext_headless.hgweb.pushlog.query import PAGE
 from hgext_headless.model import Brought, Entry, Selection
@@ -38,6 +38,7 @@ def _ask_the_stand_in() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ('brought', 'tombstoned', 'has_branch', 'imported_push_id', 'entries'):
             patch.setattr(pushlog, name, of(name))
+        patch.setattr(epochs, 'current', lambda session: None)
         yield
 
 
