@@ -25,7 +25,8 @@ _FEW = 20
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     # The files of this machine are as old as its own clock says.
     abandoned = time.time() - upload.LONGEST_PUSH
-    before = backend.catalog.read(statements.now) - cli.age('grace', opts['grace'])
+    # The database's clock has whole seconds: what is from the present one counts too.
+    before = backend.catalog.read(statements.now) + 1 - cli.age('grace', opts['grace'])
     dry_run = bool(opts['dry_run'])
     with deletion.opened(backend) as deleter:
         if deleter is None:
