@@ -245,5 +245,5 @@ def test_beside_others(seen, tmp_path):
         (f'extensions.hgmo={tmp_path}/stub.py', 'the extension "hgmo" needs the pushlog'),
         ('headless-links.x=nonsense', 'headless: misconfigured: headless-links.x has no URL'),
     ):
-        out = seen.server.hg_fast('log', '--config', config, code=255)
+        out = seen.server.hg('log', '--config', config, code=255)
         assert said in out and len(out.splitlines()) == 1
