@@ -92,6 +92,9 @@ class Backend:
             if b'REQUEST_METHOD' in self._ui.environ:
                 lazy.settle()
             with lazy.clear_errors(), lazy.without_gc():
+                if name != 'store':
+                    # A module of ours that it fails in could be asked only once.
+                    importlib.import_module('sqlalchemy')
                 self._opened[key] = make()
         return self._opened[key]
 

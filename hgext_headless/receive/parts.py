@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mercurial import bookmarks, bundle2, phases, pushkey, util
+from mercurial import bookmarks, bundle2, error, phases, pushkey, util
 from mercurial.node import bin, nullid
 
 from .. import hgcompat
@@ -142,7 +142,27 @@ def _check_heads(push: Incoming, op: Any, part: Any) -> None:
     # Mercurial's check needs the lock, so it runs in `apply`. Drafts add no head: for
     # them it does not matter whether another push changed public history.
     check = bundle2.parthandlermapping[part.type]
-    push.checks.append(lambda locked: check(locked, io.BytesIO(data)))
+    named = {data[i : i + 20] for i in range(0, len(data), 20)}
+
+    def check_heads(locked: Any) -> None:
+        try:
+            check(locked, io.BytesIO(data))
+        except error.PushRaced:
+            if _has_unseen_heads(push, locked.repo, named, part.type == b'check:updated-heads'):
+                raise
+
+    push.checks.append(check_heads)
+
+
+def _has_unseen_heads(push: Incoming, repo: Any, named: set[bytes], only_above: bool) -> bool:
+    """Return whether ``repo`` has a head that the client neither ``named`` nor sent.
+
+    What another server has taken, and this one had not yet when the client asked for its heads,
+    comes with the push too. With ``only_above``, only heads above those named count.
+    """
+    seen = named.union(entry.node for entry in push.entries)
+    unseen = [head for head in repo.heads() if head not in seen]
+    return bool(repo.revs(b'%ln and %ln::', unseen, named) if only_above else unseen)
 
 
 @_part(b'check:bookmarks')

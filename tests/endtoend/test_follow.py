@@ -247,6 +247,9 @@ def test_note_that_cannot_be_recorded(make_server, world):
         'INSERT INTO audit (repository_id, date, user, action, subject, reason) '
         f"VALUES (1, 1, x'61', 'obliterate', x'{public}', x'')"
     )
+    noted = server.root / '.hg' / 'headless' / 'store' / 'try' / 'obliterated' / public
+    noted.parent.mkdir()
+    noted.write_text(f'{public}\n')
     alice.commit('two')
     assert 'as push 2' in alice.hg_fast('push')
     assert not list(folder.iterdir())

@@ -463,7 +463,7 @@ def failing(world) -> Path:
 def killer(world, place: str, before: bool) -> tuple[str, str]:
     """An extension that kills its process as it comes to a place."""
     module, name = place.rsplit(':')
-    owner, method = name.split('.')
+    *owner, method = name.split('.')
     path = world.folder / 'killer.py'
     path.write_text(
         'import importlib, os\n'
@@ -473,7 +473,7 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
         '    os.kill(os.getpid(), 9)\n'
         'def extsetup(ui):\n'
         f'    module = importlib.import_module({module!r})\n'
-        f'    extensions.wrapfunction(module.{owner}, {method!r}, die)\n'
+        f'    extensions.wrapfunction({".".join(["module", *owner])}, {method!r}, die)\n'
     )
     return '--config', f'extensions.killer={path}'
 
@@ -482,7 +482,7 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
     ('place', 'before'),
     [
         pytest.param('hgext_headless.catalog.catalog:Catalog.write', True, marks=pytest.mark.slow),
-        ('hgext_headless.catalog.catalog:Catalog.write', False),
+        ('hgext_headless.lifecycle.deletion:Deleter._delete', True),
         pytest.param('hgext_headless.store.files:FileStore.delete', True, marks=pytest.mark.slow),
         pytest.param(
             'hgext_headless.store.files:FileStore.delete', False, marks=pytest.mark.slow
@@ -512,7 +512,7 @@ def test_killed_expire(world, embedded, place, before):
 def test_killed_forget(world, embedded):
     """Once it is decided, no push brings it back, or builds on it."""
     server, alice, (_a, b, *_rest) = embedded
-    dies = killer(world, 'hgext_headless.catalog.catalog:Catalog.write', before=False)
+    dies = killer(world, 'hgext_headless.lifecycle.drop_drafts:plan', before=True)
     forget = ('admin::headless-obliterate', b, '--reason', 'x')
     server.hg(*forget, *dies, code=-signal.SIGKILL)
     assert known(server, alice, b) == [True]
