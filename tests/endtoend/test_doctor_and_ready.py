@@ -229,7 +229,7 @@ def test_ready(world, settings, server):
         'database': 'ok',
         'schema': '1001',
         'store': 'ok',
-        'pushlog': {'last_push_id': 0},
+        'pushlog': {'last_push_id': 0, 'last_shown': 0},
         'public_history': {'entries': 0, 'seconds': 0},
     }
     alice = world.clone(server.url('http'), 'alice')
