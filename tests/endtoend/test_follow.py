@@ -14,53 +14,16 @@ import boto3
 import pytest
 from conftest import fresh
 from helpers import services as running
+from helpers.fleet import FOLLOW, Fleet
 from helpers.web import fetch_json
 from helpers.world import HG, Server, unrequire
-
-FOLLOW = 'admin::headless-follow'
-
-
-class Fleet:
-    """Two push servers and a replica, with a database and a store in common."""
-
-    def __init__(self, world, settings: str) -> None:
-        self.world = world
-        self.a = Server(world, 'a', settings)
-        self.a.hg_fast('admin::headless-init')
-        self.settings = settings
-        self.b = Server(world, 'b', settings, copied=self.a.root)
-        self.replica = self.add_replica('replica')
-
-    def add_replica(self, name: str) -> Server:
-        return Server(self.world, name, self.settings, extensions=('web',), copied=self.a.root)
-
-    @property
-    def servers(self) -> list[Server]:
-        return [self.a, self.b, self.replica]
-
-    def follow(self) -> None:
-        for server in self.servers:
-            server.hg(FOLLOW)
-
-    def check_equal(self) -> None:
-        first = public(self.a)
-        assert [public(server) for server in self.servers] == [first] * len(self.servers)
-        for server in self.servers:
-            assert server.log('not public()') == []
-
-
-def public(server: Server) -> list[str]:
-    """The public changesets and bookmarks of a server."""
-    return sorted(server.log('all()', '{node} {bookmarks}\n'))
 
 
 @pytest.fixture
 def fleet(world, services):
     made = Fleet(world, fresh(world, services))
     yield made
-    for server in made.servers:
-        server.stop()
-        assert 'Traceback' not in server.errors()
+    made.stop()
 
 
 def test_push_reaches_all(fleet, world):

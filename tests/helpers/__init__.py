@@ -16,6 +16,7 @@
 ``forge``        pushes that no honest client sends
 ``lying``        a server for such pushes, and what becomes of them
 ``documents``    blocks of code in docs/operating.rst
+``fleet``        two push servers and a replica; a backup of their database
 ``machines``     machines of a fleet: namespaces with a network, files and processes of their own
 ``systemctl``    stands in for systemd on them
 ===============  =================================================================================
