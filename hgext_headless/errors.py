@@ -12,6 +12,8 @@ from .hgcompat import to_bytes
 
 #: Maximum size of a bundle2 part's parameter in bytes.
 _LONGEST = 255
+#: Header of an answer that is temporary; in seconds.
+RETRY_AFTER = (b'Retry-After', b'10')
 
 
 class HeadlessError(Exception):

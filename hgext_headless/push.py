@@ -26,7 +26,7 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import backend, both, config, errors, hgcompat, lazy, place as places, requirement
+from . import backend, common, config, errors, hgcompat, lazy, place as places, requirement
 from .admin import commands
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 from .replication import append
@@ -54,7 +54,7 @@ def log_public(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> None:
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
     # Mercurial looks at this function's module, so it has to be defined here.
-    both.setup_features(ui, features)
+    common.setup_features(ui, features)
 
 
 @eh.uisetup
@@ -65,7 +65,7 @@ def _uisetup(ui: Any) -> None:
 
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
-    both.install()
+    common.install()
     hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
     hgcompat.wrap_once(bundle2, 'processparts', _processparts)
     hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
@@ -82,7 +82,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if not config.participates(repo):
         return
     with errors.clear_errors():
-        both.check_extensions(repo)
+        common.check_extensions(repo)
         config.check_repository(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)

@@ -19,9 +19,9 @@ from typing import Any
 from mercurial import exchange, extensions, exthelper, localrepo, util, wireprotov1server
 from mercurial.hgweb import webutil
 
-from . import backend, both, config, errors, hgcompat, lazy, refuse_pushes, requirement
+from . import backend, common, config, errors, hgcompat, lazy, refuse_pushes, requirement
 from .admin import commands
-from .hgweb import bundle_route, health, pages
+from .hgweb import pages, ready
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     decorate,
@@ -29,7 +29,7 @@ from .hgweb.pushlog import (
     links,
     wire_command,
 )
-from .wire import discovery, getbundle, markers
+from .wire import discovery, getbundle, links as bundle_links
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -48,7 +48,7 @@ reposetup = eh.finalreposetup
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
     # Mercurial looks at this function's module, so it has to be defined here.
-    both.setup_features(ui, features)
+    common.setup_features(ui, features)
 
 
 @eh.uisetup
@@ -59,7 +59,7 @@ def _uisetup(ui: Any) -> None:
 
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
-    both.install()
+    common.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(exchange, 'unbundle', refuse_pushes.unbundle)
     hgcompat.wrap_once(wireprotov1server.commands[b'getbundle'], 'func', getbundle.wire_command)
@@ -87,7 +87,7 @@ def _wrap_parts() -> None:
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
         (b'bookmarks', getbundle.bookmarks_part),
-        (b'obsmarkers', markers.part),
+        (b'obsmarkers', getbundle.part),
     ):
         if getattr(parts[kind], 'func', None) is not wrapper:
             parts[kind] = functools.partial(wrapper, parts[kind])
@@ -101,7 +101,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if not config.participates(repo):
         return
     with errors.clear_errors():
-        both.check_extensions(repo)
+        common.check_extensions(repo)
         config.check_repository(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)
@@ -147,10 +147,10 @@ def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
     if config.participates(repo):
         lazy.settle()
         # Both come before hgweb asks for a login.
-        if bundle_route.matches(req):
-            return bundle_route.answer(repo, req, res)
-        if health.matches(req):
-            return health.answer(repo, req, res)
+        if bundle_links.matches(req):
+            return bundle_links.answer(repo, req, res)
+        if ready.matches(req):
+            return ready.answer(repo, req, res)
         pushlog_commands.choose_style(req)
         return pages.serve(orig, self, req, res, repo)
     return orig(self, req, res, repo)

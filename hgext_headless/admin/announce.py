@@ -27,7 +27,7 @@ from ..errors import HeadlessError, Misconfigured, Refused
 from ..hgweb.pushlog import json_format, visibility
 from ..hgweb.pushlog.query import Query
 from ..model import Entry, Selection
-from . import cli
+from . import options
 
 _SECTION = b'headless-announce'
 #: Maximum number of pushes that are read at a time, and size in bytes after which a command gets
@@ -48,7 +48,7 @@ def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int
     if opts['from']:
         if not names:
             raise Refused('--from needs the name of a target')
-        [first] = cli.push_ids('from', [opts['from']])
+        [first] = options.push_ids('from', [opts['from']])
         for target in targets:
             with backend.catalog.exclusive(f'announce {target.name}') as lock:
                 if lock is None:
@@ -56,7 +56,7 @@ def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int
                 backend.catalog.write(announcements.begin, target.name, max(0, first - 1))
     announcer = _Announcer(ui, repo.unfiltered(), backend, targets)
     if opts['watch']:
-        cli.watch(ui, backend, announcer.tell_all)
+        options.watch(ui, backend, announcer.tell_all)
     return 0 if announcer.tell_all() else 1
 
 
@@ -181,7 +181,7 @@ class _Announcer:
         self._backend.catalog.write(announcements.failed, lock, cursor, why[:500], pause)
         self._warn(
             f'{cursor.target}: push {push_id} was not delivered: {why}; '
-            f'trying again in {cli.number(pause, "second").decode("ascii")}'
+            f'trying again in {options.number(pause, "second").decode("ascii")}'
         )
 
     def _warn(self, line: str) -> None:
@@ -273,11 +273,11 @@ def _list(
                 fm.data(push=None, behind=None, failures=0, error=b'')
                 fm.plain(b'new; the first run begins with the next push\n')
                 continue
-            to_come = cli.number(behind[name], 'push')
+            to_come = options.number(behind[name], 'push')
             error = hgcompat.to_bytes(cursor.error)
             fm.data(push=cursor.push_id, behind=behind[name], failures=cursor.failures, error=error)
             fm.plain(b'%s after push %d to come' % (to_come, cursor.push_id))
             if cursor.failures:
-                fm.plain(b'; failed %s: %s' % (cli.number(cursor.failures, 'time'), error))
+                fm.plain(b'; failed %s: %s' % (options.number(cursor.failures, 'time'), error))
             fm.plain(b'\n' if name in names else b'; no longer configured\n')
     return 0

@@ -9,7 +9,7 @@ from mercurial import cmdutil, error, exthelper, registrar
 
 from .. import config, errors, hgcompat
 from ..errors import Refused
-from . import cli
+from . import options
 
 eh = exthelper.exthelper()
 #: Commands that servers without pushes have too.
@@ -29,7 +29,7 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
         if not config.participates(repo):
             raise Refused('this repository has no [headless] settings')
         for each in (ui, repo.ui, repo.baseui):
-            cli.show_rate(each)
+            options.show_rate(each)
         config.warn_removed(ui)
         command = importlib.import_module(f'{__package__}.{module}')
         status: int = command.run(ui, repo, repo.headless, *args, **opts)

@@ -10,7 +10,7 @@ from mercurial.utils import dateutil
 
 from .. import hgcompat
 from ..model import Conflict, PastPush
-from . import cli
+from . import options
 
 
 def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
@@ -39,4 +39,5 @@ def _described(push: PastPush) -> bytes:
         return described
     names = b' '.join(short(node) for node in push.nodes[:3])
     more = b' ...' if len(push.nodes) > 3 else b''
-    return b'%s with %s (%s%s)' % (described, cli.number(len(push.nodes), 'changeset'), names, more)
+    number = options.number(len(push.nodes), 'changeset')
+    return b'%s with %s (%s%s)' % (described, number, names, more)

@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import diagnosis, epochs, public_log, pushlog, schema
 from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
-from ..lifecycle import obliterated, store_rights
+from ..lifecycle import delete, drop
 from ..receive import hooks
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
@@ -235,14 +235,14 @@ class _Doctor:
                 return
             self._say(_OK, b'it answers')
             return
-        removed, _unnoted = obliterated.differences(self._backend)
+        removed, _unnoted = drop.compare_obliterated(self._backend)
         if removed:
             self._say(
                 _PROBLEM,
                 b'%d drafts that were removed for good could come back: the database is older, '
                 b'run "hg admin::headless-rebuild"' % len(removed),
             )
-        if store_rights.check(self._backend):
+        if delete.check(self._backend):
             self._say(_OK, b'an object was written, read, listed and deleted')
         else:
             self._say(

@@ -8,8 +8,8 @@ from .. import hgcompat
 from ..backend import Backend
 from ..catalog import repositories, statements, statistics
 from ..errors import Refused
-from ..lifecycle import deletion
-from . import cli
+from ..lifecycle import delete
+from . import options
 
 #: Seconds without a push after which no ``--force`` is needed.
 _QUIET = 86400
@@ -32,16 +32,16 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         return 0
     other = backend.of(wanted)
     # Rows before objects, and the repository's own row last: a run that is killed goes on.
-    with deletion.required(other) as deleter:
-        with cli.progress(ui, b'dropping', b'rows', None) as bar:
+    with delete.required(other) as deleter:
+        with options.progress(ui, b'dropping', b'rows', None) as bar:
             while number := other.catalog.write(repositories.drop_rows):
                 bar.increment(number)
         keys = [each.key for each in other.store.objects(f'{wanted}/')]
-        with cli.progress(ui, b'dropping', b'objects', len(keys)) as bar:
-            for start in range(0, len(keys), deletion.BATCH):
-                deleter.remove(keys[start : start + deletion.BATCH])
-                bar.increment(deletion.BATCH)
-        if cli.tell_undeleted(ui, deleter):
+        with options.progress(ui, b'dropping', b'objects', len(keys)) as bar:
+            for start in range(0, len(keys), delete.BATCH):
+                deleter.remove(keys[start : start + delete.BATCH])
+                bar.increment(delete.BATCH)
+        if options.tell_undeleted(ui, deleter):
             return 1
         other.catalog.write(repositories.drop)
     ui.status(b'dropped %s\n' % _described(there))

@@ -10,11 +10,11 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import drafts as drafts_rows, drop, statements
+from ..catalog import drafts as drafts_rows, drop as drop_rows, statements
 from ..catalog.drop import Candidate, Choice
 from ..errors import Corrupt, Refused
-from ..lifecycle import deletion, drop_drafts
-from . import cli, revsets
+from ..lifecycle import delete, drop
+from . import options, revsets
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -28,12 +28,12 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     drafts = bundles = size = failed = 0
     remaining: set[bytes] = set()
     with contextlib.ExitStack() as stack:
-        deleter = None if dry_run else stack.enter_context(deletion.required(backend))
+        deleter = None if dry_run else stack.enter_context(delete.required(backend))
         fm = stack.enter_context(
             ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
         )
-        bar = stack.enter_context(cli.progress(ui, b'expiring', b'bundles', None))
-        done_before = drop_drafts.DryRun(set(), set()) if dry_run else None
+        bar = stack.enter_context(options.progress(ui, b'expiring', b'bundles', None))
+        done_before = drop.DryRun(set(), set()) if dry_run else None
         for candidates, chosen in batches:
             remaining |= chosen
             for done in _dropped(repo, backend, deleter, candidates, chosen, done_before):
@@ -50,7 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 size += done.size
                 bar.increment(len(done.keys))
         bar.complete()
-        cli.summary(
+        options.summary(
             ui,
             fm,
             (b'would expire' if dry_run else b'expired')
@@ -60,8 +60,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         stay = backend.catalog.read(drafts_rows.known, remaining) if remaining else ()
         if stay:
             text = b'%d that are chosen stay: others build on them\n' % len(stay)
-            cli.summary(ui, fm, text)
-        if deleter is not None and cli.tell_undeleted(ui, deleter):
+            options.summary(ui, fm, text)
+        if deleter is not None and options.tell_undeleted(ui, deleter):
             failed += 1
     return 1 if failed else 0
 
@@ -69,21 +69,21 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 def _dropped(
     repo: Any,
     backend: Backend,
-    deleter: deletion.Deleter | None,
+    deleter: delete.Deleter | None,
     candidates: Sequence[Candidate],
     chosen: set[bytes],
-    done: drop_drafts.DryRun | None,
-) -> Iterator[drop_drafts.Plan | Corrupt]:
+    done: drop.DryRun | None,
+) -> Iterator[drop.Plan | Corrupt]:
     """Drop bundles and yield the plan that was carried out, or the error if one cannot be read.
 
     If one of several cannot be read, drop each by itself. Without a ``deleter``, only plan.
     """
-    planned = drop_drafts.plan(repo, backend, candidates, chosen, done)
+    planned = drop.plan(repo, backend, candidates, chosen, done)
     if deleter is None:
         yield planned
         return
     try:
-        gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
+        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
     except Corrupt as exc:
         if len(candidates) == 1:
             yield exc
@@ -96,10 +96,11 @@ def _dropped(
 
 def _choice(backend: Backend, opts: dict[str, Any]) -> Choice:
     age = opts['older_than']
+    now = backend.catalog.read(statements.now)
     return Choice(
-        before=backend.catalog.read(statements.now) - cli.age('older-than', age) if age else None,
+        before=now - options.age('older-than', age) if age else None,
         users=tuple(opts['user']) or None,
-        push_ids=tuple(cli.push_ids('push', opts['push'])) or None,
+        push_ids=tuple(options.push_ids('push', opts['push'])) or None,
     )
 
 
@@ -108,7 +109,7 @@ def _chosen(
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
     """Yield bundles whose heads match ``choice``, and their drafts that match, in batches."""
     after = 0
-    while candidates := backend.catalog.read(drop.choose, choice, after):
+    while candidates := backend.catalog.read(drop_rows.choose, choice, after):
         after = candidates[-1].bundle_id
         chosen = {node for candidate in candidates for node in candidate.chosen}
         if revs:
@@ -122,5 +123,5 @@ def _named(
 ) -> Iterator[tuple[list[Candidate], set[bytes]]]:
     """Yield the bundles whose heads are in ``revs``, and the drafts in ``revs``."""
     chosen = set(revsets.drafts_named(repo, backend, revs))
-    candidates = backend.catalog.read(drop.holding, chosen)
+    candidates = backend.catalog.read(drop_rows.holding, chosen)
     yield [candidate for candidate in candidates if candidate.bundle.head in chosen], chosen

@@ -16,10 +16,10 @@ from mercurial.utils import urlutil
 from .. import config, hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import changegroups, overlay
-from ..catalog import drafts, exports, pushlog
+from ..catalog import drafts, moving, pushlog
 from ..errors import Corrupt, Refused, Temporary
 from ..model import Bundle, PastPush, Selection
-from . import cli, conflicts, revsets
+from . import conflicts, options, revsets
 
 #: Maximum number of bundles that are added in one transaction, and their size in bytes. A larger
 #: bundle is added alone.
@@ -50,14 +50,14 @@ def run(ui: Any, repo: Any, backend: Backend, dest: bytes, **opts: Any) -> int:
         _export_pushes(ui, fm, backend, other, wanted, counts)
         fm.startitem()
         fm.data(kind=b'total', **counts)
-        cli.summary(ui, fm, b'exported %s\n' % _total(counts))
+        options.summary(ui, fm, b'exported %s\n' % _total(counts))
     return 1 if counts['failed'] or counts['conflicts'] else 0
 
 
 def _total(counts: dict[str, int]) -> bytes:
-    done = (cli.number(counts['bundles'], 'bundle'), cli.number(counts['pushes'], 'push'))
+    done = (options.number(counts['bundles'], 'bundle'), options.number(counts['pushes'], 'push'))
     others = [
-        text % cli.number(counts[name], noun)
+        text % options.number(counts[name], noun)
         for name, noun, text in (
             ('there', 'bundle', b'%s there already'),
             ('failed', 'bundle', b'%s missing or damaged'),
@@ -95,10 +95,10 @@ class _Wanted:
         self.push_ids: list[int] | None = None
         self._bundles: list[Bundle] = []
         if not (opts['rev'] or opts['push']):
-            self.bundle_count = self._catalog.read(exports.bundle_count)
-            self.push_count = self._catalog.read(exports.push_count)
+            self.bundle_count = self._catalog.read(moving.bundle_count)
+            self.push_count = self._catalog.read(moving.push_count)
             return
-        push_ids = cli.push_ids('push', opts['push'])
+        push_ids = options.push_ids('push', opts['push'])
         pushes = self._catalog.read(pushlog.past_pushes, push_ids)
         for missing in sorted(set(push_ids) - {push.push_id for push in pushes}):
             raise Refused(f'there is no push {missing}')
@@ -129,10 +129,10 @@ class _Wanted:
         if self.push_ids is not None:
             yield from self._bundles
             return
-        after, page = self._catalog.read(exports.bundles_after, 0, _BUNDLES)
+        after, page = self._catalog.read(moving.bundles_after, 0, _BUNDLES)
         while page:
             yield from page
-            after, page = self._catalog.read(exports.bundles_after, after, _BUNDLES)
+            after, page = self._catalog.read(moving.bundles_after, after, _BUNDLES)
 
     def pushes(self) -> Iterator[list[int]]:
         """Yield the ids of the pushes to export, in order and in batches."""
@@ -156,7 +156,7 @@ def _export_bundles(
     counts: dict[str, int],
 ) -> None:
     public = repo.unfiltered().changelog.hasnode
-    with cli.progress(ui, b'bundles', b'bundles', wanted.bundle_count) as bar:
+    with options.progress(ui, b'bundles', b'bundles', wanted.bundle_count) as bar:
         missing: list[Bundle] = []
 
         def take() -> None:
@@ -221,7 +221,7 @@ def _add(
 
 def _export_bookmarks(backend: Backend, other: Any) -> None:
     after = b''
-    while page := backend.catalog.read(exports.bookmarks_after, after, _BOOKMARKS):
+    while page := backend.catalog.read(moving.bookmarks_after, after, _BOOKMARKS):
         after = page[-1][0]
         changes = [(name, node) for name, node in page if other.changelog.hasnode(node)]
         with other.wlock(), other.lock(), other.transaction(b'headless-export') as transaction:
@@ -233,7 +233,7 @@ def _export_pushes(
 ) -> None:
     revision = other.changelog.index.get_rev
     with pushlog2.writing(hgcompat.to_str(other.vfs.join(b'pushlog2.db'))) as file:
-        with cli.progress(ui, b'pushes', b'pushes', wanted.push_count) as bar:
+        with options.progress(ui, b'pushes', b'pushes', wanted.push_count) as bar:
             for push_ids in wanted.pushes():
                 found = file.add(_pushes(backend, push_ids), revision)
                 conflicts.show(fm, found, b'exported was')

@@ -9,7 +9,7 @@ from .. import place as places, refuse_pushes
 from ..backend import Backend
 from ..errors import Refused
 from ..replication import append, follow
-from . import cli
+from . import options
 
 #: Seconds between two looks for what the log lacks: pushes that are under way add theirs.
 _MISSING = 60
@@ -37,14 +37,14 @@ def _watch(ui: Any, repo: Any, backend: Backend) -> None:
             _log_missing(ui, repo, backend)
             looked = time.monotonic()
 
-    cli.watch(ui, backend, look)
+    options.watch(ui, backend, look)
 
 
 def _apply(ui: Any, repo: Any, backend: Backend) -> None:
     entries = changesets = bookmarks = 0
     with backend.catalog.reading() as session:
         behind = places.lag(repo, session).entries
-    with cli.progress(ui, b'following', b'entries', behind) as bar:
+    with options.progress(ui, b'following', b'entries', behind) as bar:
         while (step := follow.step(repo, backend)) is not None:
             entries += step.entries
             changesets += step.changesets

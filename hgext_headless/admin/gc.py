@@ -9,14 +9,14 @@ import tempfile
 import time
 from typing import Any
 
-from .. import hgcompat
+from .. import hgcompat, store as stores
 from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import bundle_rows, deletions, diagnosis, statements
 from ..errors import Refused
-from ..lifecycle import deletion, upload
-from ..store import Object, object_keys
-from . import cli
+from ..lifecycle import delete, upload
+from ..store import Object
+from . import options
 
 #: Number of objects that may be removed whatever their share of all objects.
 _FEW = 20
@@ -26,9 +26,9 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     # The files of this machine are as old as its own clock says.
     abandoned = time.time() - upload.LONGEST_PUSH
     # The database's clock has whole seconds: what is from the present one counts too.
-    before = backend.catalog.read(statements.now) + 1 - cli.age('grace', opts['grace'])
+    before = backend.catalog.read(statements.now) + 1 - options.age('grace', opts['grace'])
     dry_run = bool(opts['dry_run'])
-    with deletion.opened(backend) as deleter:
+    with delete.opened(backend) as deleter:
         if deleter is None:
             ui.note(b'another gc, expire or obliterate is running in this repository\n')
             return 1
@@ -52,7 +52,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
                 _remove_probes(backend, abandoned)
                 backend.catalog.write(diagnosis.record_run, 'gc', kept)
-    return 1 if cli.tell_undeleted(ui, deleter) else 0
+    return 1 if options.tell_undeleted(ui, deleter) else 0
 
 
 class _Listing:
@@ -85,8 +85,8 @@ def _check_store(backend: Backend, before: float) -> None:
     Then the store is probably another database's.
     """
     found = orphans = 0
-    for prefix in object_keys.prefixes(backend.settings.repository):
-        objects = [o for o in backend.store.objects(prefix) if object_keys.is_key(o.key)]
+    for prefix in stores.prefixes(backend.settings.repository):
+        objects = [o for o in backend.store.objects(prefix) if stores.is_key(o.key)]
         found += len(objects)
         old = [o.key for o in objects if o.modified < before]
         orphans += len(backend.catalog.read(bundle_rows.without_row, old))
@@ -100,21 +100,21 @@ def _check_store(backend: Backend, before: float) -> None:
 def _remove_orphans(
     ui: Any,
     backend: Backend,
-    deleter: deletion.Deleter,
+    deleter: delete.Deleter,
     before: float,
     dry_run: bool,
     listing: _Listing,
 ) -> int:
     """Remove objects without a row that are older than ``before``; return how many are younger."""
     kept = 0
-    parts = list(object_keys.prefixes(backend.settings.repository))
-    with cli.progress(ui, b'collecting', b'parts', len(parts)) as bar:
+    parts = list(stores.prefixes(backend.settings.repository))
+    with options.progress(ui, b'collecting', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)
             there = {
                 found.key: found
                 for found in backend.store.objects(prefix)
-                if object_keys.is_key(found.key)
+                if stores.is_key(found.key)
             }
             orphans = backend.catalog.read(bundle_rows.without_row, list(there))
             old = [key for key in orphans if there[key].modified < before]
@@ -126,7 +126,7 @@ def _remove_orphans(
 
 def _remove_probes(backend: Backend, before: float) -> None:
     """Remove what servers tried to write, and may not delete."""
-    found = backend.store.objects(object_keys.probes(backend.settings.repository))
+    found = backend.store.objects(stores.probes(backend.settings.repository))
     backend.store.delete([probe.key for probe in found if probe.modified < before])
 
 
@@ -149,7 +149,7 @@ def _collect_cache(backend: Backend, before: float) -> int:
     repository = backend.settings.repository
 
     def is_live(digests: list[str]) -> set[str]:
-        keys = {object_keys.key(repository, digest): digest for digest in digests}
+        keys = {stores.key(repository, digest): digest for digest in digests}
         return {keys[key] for key in backend.catalog.read(bundle_rows.with_row, list(keys))}
 
     return backend.cache.collect(is_live, before)

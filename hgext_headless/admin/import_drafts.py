@@ -19,12 +19,12 @@ from ..backend import Backend
 from ..bundles import markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
-from ..catalog import bans, catalog, epochs, imports
+from ..catalog import bans, catalog, epochs, moving
 from ..catalog.statements import batches
 from ..errors import Deletions, Temporary
 from ..lifecycle import upload
 from ..model import Bundle, Changeset, Marker
-from . import cli, parallel
+from . import options, parallel
 from .drafts import Drafts, select
 from .public_clone import PublicClone
 
@@ -85,11 +85,11 @@ def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
     todo: list[int] = []
     for batch in batches(drafts.heads):
         stacks = {head: drafts.stack(head) for head in batch}
-        found = backend.catalog.read(imports.stored, [s.head for s in stacks.values()])
+        found = backend.catalog.read(moving.stored, [s.head for s in stacks.values()])
         todo += [
             head
             for head, stack in stacks.items()
-            if imports.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
+            if moving.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
         ]
     return todo
 
@@ -116,25 +116,25 @@ def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[i
 
 def _import(
     ui: Any, repo: Any, under: Any, backend: Backend, drafts: Drafts, todo: Sequence[int]
-) -> imports.Imported:
+) -> moving.Imported:
     """Store and record the bundles of the heads ``todo``.
 
     ``under`` is the repository over which each bundle is laid to check it.
     """
-    total = imports.Imported(0, 0, 0)
+    total = moving.Imported(0, 0, 0)
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only
     name = backend.settings.repository
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(overlays.scratch())
-        bar = stack.enter_context(cli.progress(ui, b'importing', b'heads', len(todo)))
+        bar = stack.enter_context(options.progress(ui, b'importing', b'heads', len(todo)))
 
         def pack(batch: Sequence[Stack]) -> _Packed:
             return _packed(repo, under, name, batch, tempfile.mkdtemp(dir=folder))
 
         # Other batches are packed while one is stored.
         storing = stack.enter_context(futures.ThreadPoolExecutor(1))
-        stored: futures.Future[imports.Imported] | None = None
+        stored: futures.Future[moving.Imported] | None = None
         count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
         for packed in parallel.shared(count, pack, _batches(map(drafts.stack, todo))):
             if stored is not None:
@@ -182,12 +182,12 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
         yield batch
 
 
-def _store(backend: Backend, packed: _Packed) -> imports.Imported:
+def _store(backend: Backend, packed: _Packed) -> moving.Imported:
     """Store and record a batch, and remove its files."""
 
-    def record(stored_again: Deletions) -> imports.Imported:
+    def record(stored_again: Deletions) -> moving.Imported:
         return backend.catalog.write(
-            imports.add,
+            moving.add,
             packed.changesets,
             [bundle for bundle, _path in packed.files],
             packed.markers,
@@ -203,7 +203,7 @@ def _import_bookmarks(ui: Any, repo: Any, backend: Backend, drafts: Drafts) -> N
     bookmarks = {name: node for name, node in hgcompat.bookmarks(repo).items() if node in drafts}
     if not bookmarks:
         return
-    for name in backend.catalog.write(imports.record_bookmarks, bookmarks):
+    for name in backend.catalog.write(moving.record_bookmarks, bookmarks):
         ui.warn(
             b"bookmark '%s' is on another draft already, and stays there\n"
             % hgcompat.escaped_bytes(name)
@@ -214,7 +214,7 @@ def _report_dry_run(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> No
     stored = len(drafts.heads) - len(todo)
     fm.startitem()
     fm.data(heads=len(drafts.heads), changesets=len(drafts), stored=stored)
-    cli.summary(
+    options.summary(
         ui,
         fm,
         b'%d draft heads with %d changesets; %d heads are stored already, %d would be imported\n'
@@ -227,7 +227,7 @@ def _report(
     fm: Any,
     drafts: Drafts,
     todo: Sequence[int],
-    total: imports.Imported,
+    total: moving.Imported,
     seconds: float,
 ) -> None:
     stored = len(drafts.heads) - len(todo)
@@ -244,9 +244,9 @@ def _report(
     )
     if not todo:
         text = b'nothing to import: %d draft heads are stored already\n' % stored
-        cli.summary(ui, fm, text)
+        options.summary(ui, fm, text)
         return
-    cli.summary(
+    options.summary(
         ui,
         fm,
         b'imported %d bundles with %d changesets, %d bytes, in %.1f seconds (%.1f bundles/s)'

@@ -10,11 +10,11 @@ from mercurial import pycompat
 
 from .. import hgcompat, pushlog2
 from ..backend import Backend
-from ..bundles import facts
-from ..catalog import epochs, imports
+from ..bundles import check
+from ..catalog import epochs, moving
 from ..errors import Refused
 from ..model import Changeset
-from . import cli, conflicts
+from . import conflicts, options
 
 
 def run(
@@ -33,16 +33,16 @@ def run(
         total, last = source.check()
         if not dry_run:
             backend.catalog.write(epochs.make)
-        with cli.progress(ui, b'pushes', b'pushes', total) as bar:
+        with options.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:
-                    compared = backend.catalog.read(imports.compare, batch)
+                    compared = backend.catalog.read(moving.compare, batch)
                     unknown = backend.catalog.read(
-                        imports.unknown, compared.new, of_changeset
+                        moving.unknown, compared.new, of_changeset
                     )
                 else:
                     compared, unknown = backend.catalog.write(
-                        imports.record_pushes, batch, last, of_changeset
+                        moving.record_pushes, batch, last, of_changeset
                     )
                 conflicts.show(fm, compared.conflicts, b'the file says')
                 counts['recorded'] += len(compared.new)
@@ -51,37 +51,37 @@ def run(
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
         if not dry_run:
-            backend.catalog.write(imports.finish)
+            backend.catalog.write(moving.finish)
         fm.startitem()
         fm.data(kind=b'total', dryrun=bool(dry_run), **counts)
-        cli.summary(
+        options.summary(
             ui,
             fm,
             b'%s %s; %d were there already, %d in conflict\n'
             % (
                 b'would record' if dry_run else b'recorded',
-                cli.number(counts['recorded'], 'push'),
+                options.number(counts['recorded'], 'push'),
                 counts['there'],
                 counts['conflicts'],
             ),
         )
         if counts['unknown']:
-            cli.summary(
+            options.summary(
                 ui,
                 fm,
                 b'%s not in this repository: the pushlog has nothing but the hashes\n'
-                % cli.number(counts['unknown'], 'changeset'),
+                % options.number(counts['unknown'], 'changeset'),
             )
     return 1 if counts['conflicts'] else 0
 
 
-def _reader(repo: Any) -> imports.Facts:
+def _reader(repo: Any) -> moving.Facts:
     # Hidden and secret changesets are not imported, and no server has them. Only their nodes are
     # recorded: with more, their push would not be shown until they can be served.
     served = repo.filtered(b'served')
     has_node = served.changelog.hasnode
 
     def read(node: bytes) -> Changeset | None:
-        return facts.of_changelog(served, node) if has_node(node) else None
+        return check.of_changelog(served, node) if has_node(node) else None
 
     return read

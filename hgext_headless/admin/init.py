@@ -8,7 +8,7 @@ from .. import hgcompat, place as places, requirement
 from ..backend import Backend
 from ..catalog import catalog, diagnosis, engine, epochs, migrate, public_log
 from ..errors import Refused
-from ..lifecycle import store_rights
+from ..lifecycle import delete
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
@@ -35,7 +35,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if backend.catalog.write(epochs.make):
             name = hgcompat.to_bytes(settings.repository)
             ui.status(b'made the repository "%s" in the database\n' % name)
-        store_rights.check(backend)
+        delete.check(backend)
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server
         backend.store.check()

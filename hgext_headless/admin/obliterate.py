@@ -10,11 +10,11 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat, place as places
 from ..backend import Backend
-from ..catalog import bans, drafts, drop, names
+from ..catalog import bans, drafts, drop as drop_rows, names
 from ..catalog.drop import Candidate
 from ..errors import Refused, Temporary
-from ..lifecycle import deletion, drop_drafts, obliterated
-from . import cli
+from ..lifecycle import delete, drop
+from . import options
 
 
 def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
@@ -23,30 +23,30 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         raise Refused('--reason is required: it stays in the audit table')
     node = _draft(repo, backend, name)
     if opts['dry_run']:
-        candidates = backend.catalog.read(drop.holding, [node])
+        candidates = backend.catalog.read(drop_rows.holding, [node])
         for other in sorted(_with_descendants(backend, candidates, node)):
             ui.status(b'would obliterate %s\n' % hex(other))
         return 0
-    with deletion.required(backend) as deleter:
+    with delete.required(backend) as deleter:
         # Before anything is removed, so that no push brings it back meanwhile.
         with places.at_the_head(repo, backend) as public:
             _check_draft(public.is_public, node)
-            obliterated.note(backend, node)
-            bans.record(public.session, cli.operator(), [node], reason)
-        candidates = backend.catalog.read(drop.holding, [node])
+            drop.note_obliterated(backend, node)
+            bans.record(public.session, options.operator(), [node], reason)
+        candidates = backend.catalog.read(drop_rows.holding, [node])
         chosen = _with_descendants(backend, candidates, node)
-        planned = drop_drafts.plan(repo, backend, candidates, chosen)
-        gone = drop_drafts.carry_out(repo, backend, deleter, candidates, planned)
+        planned = drop.plan(repo, backend, candidates, chosen)
+        gone = drop.carry_out(repo, backend, deleter, candidates, planned)
         if backend.catalog.read(drafts.known, [node]):
             raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
-        failed = cli.tell_undeleted(ui, deleter)
+        failed = options.tell_undeleted(ui, deleter)
     with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
         for each in gone:
             fm.startitem()
             fm.write(b'node', b'obliterated %s\n', hex(each))
         if not gone:
             text = b'no such draft is stored; a push that brings it will be refused\n'
-            cli.summary(ui, fm, text)
+            options.summary(ui, fm, text)
     return 1 if failed else 0
 
 
@@ -79,7 +79,7 @@ def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes
     """Return ``node`` and its descendants in ``candidates``."""
     found = {node}
     for candidate in candidates:
-        parents = backend.catalog.read(drop.parents, candidate.bundle.nodes)
+        parents = backend.catalog.read(drop_rows.parents, candidate.bundle.nodes)
         for other in candidate.bundle.nodes:  # parents come first
             if not found.isdisjoint(parents[other]):
                 found.add(other)

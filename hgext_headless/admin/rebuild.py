@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
 
-from .. import hgcompat, place as places, refuse_pushes
+from .. import hgcompat, place as places, refuse_pushes, store as stores
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
 from ..catalog import bans, bundle_rows, epochs, pushlog, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
-from ..lifecycle import obliterated, upload
+from ..lifecycle import drop, upload
 from ..model import Bundle, Push, Recorded
 from ..replication import append, follow
-from ..store import Object, object_keys
-from . import cli, restored
+from ..store import Object
+from . import options, restored
 
 #: The user of rebuilt pushes.
 USER = 'rebuilt'
@@ -26,16 +26,16 @@ USER = 'rebuilt'
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
-    removed, _unnoted = obliterated.differences(backend)
+    removed, _unnoted = drop.compare_obliterated(backend)
     if removed:
         if not dry_run:
-            obliterated.record(backend, removed)
+            drop.record_obliterated(backend, removed)
         ui.status(b'%d drafts stay removed for good\n' % len(removed))
     found = _without_row(ui, backend)
     ids = Ids(backend)
     bundles = changesets = failed = 0
     with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
-        with cli.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
+        with options.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
             for each in found:
                 fm.startitem()
                 fm.write(b'object', b'%s', hgcompat.to_bytes(each.key))
@@ -53,7 +53,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                         changesets += len(found_again.bundle.nodes)
                         _write(fm, found_again)
                 bar.increment()
-        cli.summary(
+        options.summary(
             ui,
             fm,
             (b'would rebuild' if dry_run else b'rebuilt')
@@ -100,11 +100,11 @@ def _log_lost(ui: Any, repo: Any, backend: Backend, ids: Ids) -> None:
 def _without_row(ui: Any, backend: Backend) -> list[Object]:
     """Return the objects without a row, the oldest first."""
     found: list[Object] = []
-    parts = list(object_keys.prefixes(backend.settings.repository))
-    with cli.progress(ui, b'listing', b'parts', len(parts)) as bar:
+    parts = list(stores.prefixes(backend.settings.repository))
+    with options.progress(ui, b'listing', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)
-            objects = {o.key: o for o in backend.store.objects(prefix) if object_keys.is_key(o.key)}
+            objects = {o.key: o for o in backend.store.objects(prefix) if stores.is_key(o.key)}
             found += (
                 objects[key] for key in backend.catalog.read(bundle_rows.without_row, list(objects))
             )
@@ -171,7 +171,7 @@ def _check_public(repo: Any, nodes: list[bytes]) -> None:
 def _described(key: str, path: str) -> Bundle:
     """Return the key, size and digest of an object's file, as a bundle without changesets."""
     name, check = write.digests(path)
-    if name != object_keys.digest(key):
+    if name != stores.digest(key):
         raise Corrupt(f'object {key} is not what its name says')
     return Bundle(key, os.path.getsize(path), check, nullid, ())
 

@@ -13,7 +13,7 @@ from ..backend import Backend
 from ..catalog import statistics
 from ..catalog.statistics import DAY, Ages, Day, Repository, Totals, User
 from ..errors import Misconfigured, Refused
-from . import cli
+from . import options
 
 #: Number of users listed.
 _USERS = 20
@@ -43,7 +43,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.totals),
         read(statistics.by_day, since),
         read(statistics.by_user, since, _USERS),
-        read(statistics.by_age, now, [cli.age('', age) for age in _AGES]),
+        read(statistics.by_age, now, [options.age('', age) for age in _AGES]),
         read(statistics.by_repository),
     )
     if path:

@@ -20,7 +20,7 @@ from mercurial.node import nullid, nullrev
 from .. import hgcompat
 from ..errors import Refused
 from ..model import Bundle, Changeset
-from . import changegroups, facts
+from . import changegroups
 from .overlay import Layer
 
 #: Number of files' logs that are kept open.
@@ -157,8 +157,8 @@ class _Check:
             raise Unfit(f'changeset {node.hex()[:12]} is malformed: {exc}') from exc
 
     def _changeset(self, node: bytes) -> Changeset:
-        found = facts.of_changelog(self._overlay, node)
-        facts.check(found)
+        found = of_changelog(self._overlay, node)
+        check(found)
         context = self._overlay[node]
         manifest_node = context.manifestnode()
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
@@ -262,3 +262,45 @@ def check_written(overlay: Any, bundle: Bundle, path: str, checked: Checked) -> 
             origin = storage.linkrev(storage.rev(revision))
             if not any(changelog.isancestorrev(origin, base) for base in below):
                 raise Unfit(f'revision {revision.hex()[:12]} is not in the bundle that was written')
+
+
+#: Maximum size of a branch name in bytes: the database indexes it.
+_MAX_BRANCH = 1000
+_DATES = range(-(2**62), 2**62)
+_TIMEZONES = range(-(2**31), 2**31)
+
+
+def check(changeset: Changeset) -> None:
+    """Raise `Refused` if the catalog cannot record a value of ``changeset``."""
+    name = changeset.node.hex()[:12]
+    if changeset.date not in _DATES or changeset.timezone not in _TIMEZONES:
+        raise Refused(f'changeset {name} has a date that is out of range')
+    if len(changeset.branch) > _MAX_BRANCH:
+        shown = hgcompat.escaped(changeset.branch[:40])
+        raise Refused(f'the name of branch {shown}... of changeset {name} is too long')
+
+
+def of_changelog(repo: Any, node: bytes) -> Changeset:
+    """Return the facts about a changeset from the changelog alone, without its manifest.
+
+    Raise Mercurial's error if the changeset is missing or unreadable.
+    """
+    changelog = repo.changelog
+    entry = changelog.changelogrevision(node)
+    # Author and description as stored: hg's own properties recode them.
+    _manifest, author, _date, rest = changelog.revision(node).split(b'\n', 3)
+    _files, _blank, description = (b'\n' + rest).partition(b'\n\n')
+    seconds, timezone = entry.date
+    p1, p2 = changelog.parents(node)
+    return Changeset(
+        node=node,
+        p1=p1,
+        p2=p2,
+        branch=entry.extra.get(b'branch', b'default'),
+        author=author,
+        date=int(seconds),
+        timezone=timezone,
+        description=description,
+        files=tuple(entry.files),
+        extras=tuple(sorted(entry.extra.items())),
+    )

@@ -27,10 +27,10 @@ from mercurial import (
     vfs as vfsmod,
 )
 
-from .. import hgcompat
+from .. import hgcompat, store as stores
 from ..errors import Corrupt, Misconfigured, Temporary
 from ..model import Bundle
-from ..store import Source, object_keys
+from ..store import Source
 from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
@@ -53,7 +53,7 @@ def fetch(ui: Any, store: Source, bundle: Bundle, folder: str) -> Layer:
 
     Raise `errors.Corrupt` if its size, digest or format is wrong.
     """
-    name = os.path.join(folder, object_keys.digest(bundle.key))
+    name = os.path.join(folder, stores.digest(bundle.key))
     store.get(bundle.key, name)
     layer = uncompressed(ui, bundle, name)
     os.unlink(name)

@@ -15,10 +15,9 @@ from typing import Any
 from mercurial import bundle2, discovery, error
 from mercurial.node import nullid
 
-from .. import hgcompat
+from .. import hgcompat, store as stores
 from ..errors import Corrupt, Refused
 from ..model import Bundle, Changeset
-from ..store import object_keys
 from . import ancestry, check, overlay as overlays
 from .ancestry import Stack
 
@@ -53,7 +52,7 @@ def write(
     )
     name, check = digests(path)
     bundle = Bundle(
-        key=object_keys.key(repository, name),
+        key=stores.key(repository, name),
         size=os.path.getsize(path),
         sha512=check,
         head=head,

@@ -4,12 +4,12 @@
 - `engine`: connections, deadlines, errors
 - `coordination`: a lock that expires; wake waiting processes
 - `statements`: many rows at once, lists in a column
-- `session`: a transaction about one repository; `catalog`: sessions for the other packages
-- `record`: write a push; `imports`: write what is imported
+- `repositories`: their rows, and a transaction about one; `catalog`: sessions for other packages
+- `record`: write a push; `moving`: what is imported and exported
 - `drafts`, `names`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
 - `search`: pushes by the words of their changesets
-- `pushlog`, `statistics`, `exports`: what was pushed
+- `pushlog`, `statistics`: what was pushed
 - `epochs`: what push ids belong to
 - `public_log`: public history, for all servers
 - `usage`: what one user has pushed and stored, for limits
@@ -17,5 +17,5 @@
   is left of both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
-- `diagnosis`, `repositories`: the health of a database, and what it contains
+- `diagnosis`: the health of a database
 """

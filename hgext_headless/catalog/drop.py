@@ -14,6 +14,7 @@ from ..model import Bundle
 from . import deletions, markers, statements
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
+from .repositories import Session
 from .schema import (
     LIVE,
     bookmarks,
@@ -25,7 +26,6 @@ from .schema import (
     pushes,
     tombstones,
 )
-from .session import Session
 from .statements import batches, clock, lock, owner_of
 
 #: Number of bundles that are dropped in one transaction.
@@ -158,7 +158,7 @@ def drop(
 
     Return the nodes of the tombstones: drafts that are in another live bundle stay.
     ``replacements`` are recorded for the other drafts of the bundles. The objects are marked
-    for deletion: see `lifecycle.deletion`.
+    for deletion: see `lifecycle.delete`.
 
     Raise `Temporary` and `Vanished`.
     """

@@ -10,6 +10,7 @@ from sqlalchemy import func, literal, or_, select, true, union_all
 
 from ..model import Brought, Changeset, Entry, Needs, PastPush, Selection
 from . import statements
+from .repositories import Session
 from .schema import (
     bundle_changesets,
     changesets,
@@ -19,7 +20,6 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
 from .statements import batches
 
 T = TypeVar('T')

@@ -9,6 +9,7 @@ import sqlalchemy
 from sqlalchemy import case, func, select
 
 from . import pushlog
+from .repositories import Session
 from .schema import (
     LIVE,
     bookmarks,
@@ -20,7 +21,6 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
 
 #: Seconds of a day.
 DAY = 86400

@@ -19,7 +19,7 @@ from ..errors import HeadlessError
 from ..model import Brought, Drafts
 from ..timings import Stages
 from ..wire import discovery
-from . import error_pages
+from . import errors
 
 #: Number of hexadecimal digits in hgweb's own links. A prefix of a public changeset that is as
 #: long is resolved without a query to the database.
@@ -88,7 +88,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     if not asked:
         return
     stages = timed(rctx, 'page', command=command)
-    with error_pages.shown(rctx):
+    with errors.shown(rctx):
         try:
             with stages.stage('lookup'):
                 catalog = repo.headless.reader
@@ -102,12 +102,12 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
             return  # public history is served without the database
         for name, nodes in drafts.nodes.items():
             if len({*nodes, public[name]} - {None}) > 1:
-                raise error_pages.ambiguous(name)
+                raise errors.ambiguous(name)
             if public[name] is None and name in drafts.expired:
                 with catalog.reading() as session:
-                    raise error_pages.gone(rctx, session, name)
+                    raise errors.gone(rctx, session, name)
             if public[name] is None and not nodes:
-                error_pages.hint(rctx, b'pushlogunknown')
+                errors.hint(rctx, b'pushlogunknown')
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         stages.note(drafts=len(found))
@@ -188,7 +188,7 @@ def _public(repo: Any, name: bytes) -> bytes | None:
     try:
         node: bytes = scmutil.revsymbol(repo, name).node()
     except error.AmbiguousPrefixLookupError as exc:
-        raise error_pages.ambiguous(name) from exc
+        raise errors.ambiguous(name) from exc
     except (error.RepoLookupError, error.LookupError):
         return None
     return node

@@ -1,10 +1,9 @@
 """The invariant: an object is stored before its row, and a row is deleted before its object.
 
 - `upload`: store bundles, then record them
-- `deletion`: delete objects without a row, while pushes are running
-- `store_rights`: try what a push server does with the store
-- `drop_drafts`: remove drafts: store again what stays of their bundles, delete rows, then
-  objects
+- `delete`: delete objects without a row, while pushes are running; try what the store permits
+- `drop`: remove drafts: store again what stays of their bundles, delete rows, then objects; notes
+  in the store of what was removed for good
 
 Called by `receive` and `admin`.
 """

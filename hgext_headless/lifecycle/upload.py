@@ -10,7 +10,7 @@ from .. import lazy
 from ..backend import Backend
 from ..errors import Deletions, Temporary, Vanished
 from ..model import Bundle
-from . import deletion
+from . import delete
 
 T = TypeVar('T')
 
@@ -81,7 +81,7 @@ def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -
 
 def _finish(backend: Backend, keys: Sequence[str]) -> None:
     """Finish deletions that were interrupted. If this server may not delete, they are refused."""
-    with deletion.opened(backend) as deleter:
+    with delete.opened(backend) as deleter:
         if deleter is None:
             raise Temporary('the store is deleting an object of the same content')
         deleter.finish_these(keys)

@@ -5,10 +5,9 @@
 - `incoming`: what was received, in files and in memory, not applied
 - `quarantine`: a repository in which the whole push is visible
 - `hooks`: the site's hooks, in stock's order
-- `partition`: divides changesets into public ones and drafts; `bookmarks` and `markers` do so
-  with bookmarks and markers
+- `divide`: by phase, changesets and markers into public ones and drafts; `bookmarks` does so with
+  bookmarks
 - `user_limits`: how much one user may push
-- `pack`: the bundles of the drafts, and the bundle for the log of public history
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client
 - `pushkey`: the command ``pushkey``, which is a push too

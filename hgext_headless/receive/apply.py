@@ -12,8 +12,8 @@ from .. import hgcompat
 from ..bundles.markers import Raw
 from ..replication import append
 from . import bookmarks, hooks
+from .divide import Divided
 from .incoming import Incoming
-from .partition import Divided
 
 _HOOKS = b'hooks'
 

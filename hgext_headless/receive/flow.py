@@ -7,6 +7,7 @@ row, or public history that was going to be public anyway; never a row without i
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
@@ -16,27 +17,28 @@ from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat, place as places
+from ..bundles import check, overlay as overlays, write
 from ..bundles.check import Unfit
-from ..catalog import bans, drafts, public_log, record as catalog_record, session as sessions
+from ..catalog import bans, drafts, public_log, record as catalog_record, repositories as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..lifecycle import upload
-from ..model import Push, Recorded
+from ..model import Published, Push, Recorded
 from ..place import Place
 from ..replication import append, follow, unrecorded
 from . import (
     apply,
     bookmarks,
+    divide,
     incoming as incomings,
-    markers,
-    pack,
-    partition,
     parts,
     quarantine as quarantines,
     stream,
     user_limits,
 )
+from .divide import Divided
 from .hooks import Hooks
 from .incoming import Incoming
+from .quarantine import Quarantine
 
 #: Seconds by which the clocks of this server and of the database may differ.
 _CLOCK = 60
@@ -135,9 +137,9 @@ def _take(push: Incoming) -> None:
     hooks = Hooks(push)
     with hooks.transaction(), push.stages.entering('quarantine', opened) as quarantine:
         hooks.enter_quarantine(quarantine)
-        divided = partition.divide(push, quarantine.overlay)
+        divided = divide.changesets(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
-        divided_markers = markers.divide(push, divided.public)
+        divided_markers = divide.markers_of(push, divided.public)
         hooks.before_close(divided, moves, divided_markers)
 
         changes_public = bool(divided.public or moves.applied or moves.leaving)
@@ -163,8 +165,8 @@ def _take(push: Incoming) -> None:
             _check_limits(push, divided, known, changes or not push.entries)
         held = _held(push, divided, known)
         with stage('pack'):
-            files = pack.bundles(push, quarantine, divided, held)
-            published, public_files = pack.public(push, quarantine, divided, moves, place)
+            files = _bundles(push, quarantine, divided, held)
+            published, public_files = _public(push, quarantine, divided, moves, place)
 
         with stage('store'):
             upload.put(push.backend, [*files, *public_files])
@@ -239,7 +241,7 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
 
 
 def _check_limits(
-    push: Incoming, divided: partition.Divided, known: Known, counted: bool
+    push: Incoming, divided: Divided, known: Known, counted: bool
 ) -> None:
     """``counted`` tells whether the push counts even if it brings nothing new."""
     new = len(set(divided.drafts) - known.stored)
@@ -250,7 +252,7 @@ def _check_limits(
             user_limits.check(session, settings, user, push.size, new)
 
 
-def _held(push: Incoming, divided: partition.Divided, known: Known) -> set[bytes]:
+def _held(push: Incoming, divided: Divided, known: Known) -> set[bytes]:
     """Return the draft heads that are in a stored bundle whose object is there.
 
     A bundle has all draft ancestors of its changesets.
@@ -350,3 +352,50 @@ def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
             raise Refused('the push did not pass through the quarantine')
     return False
 
+
+def _bundles(
+    incoming: Incoming, quarantine: Quarantine, divided: Divided, held: Collection[bytes]
+) -> upload.Files:
+    """Write a bundle for each draft head that is not in ``held``, and check it against the push."""
+    is_applied = functools.partial(hgcompat.repository_has, quarantine.overlay.changelog)
+    newly_public = set(divided.public)
+    files = []
+    with overlays.keeping_logs(quarantine.overlay):
+        for head in divided.draft_heads:
+            if head in held:
+                continue
+            bundle, path = write.write_head(
+                quarantine.overlay,
+                incoming.backend.settings.repository,
+                head,
+                lambda node: node in newly_public or is_applied(node),
+                incoming.folder,
+            )
+            check.check_written(quarantine.overlay, bundle, path, quarantine.checked)
+            files.append((bundle, path))
+    incoming.stages.note(
+        bundles=len(files), stored_bytes=sum(bundle.size for bundle, _path in files)
+    )
+    return files
+
+
+def _public(
+    incoming: Incoming,
+    quarantine: Quarantine,
+    divided: Divided,
+    moves: bookmarks.Plan,
+    place: Place | None,
+) -> tuple[Published | None, upload.Files]:
+    """Write the bundle of what the log of public history lacks: see `append.pack`."""
+    if place is None:
+        return None, []
+    return append.pack(
+        incoming.repo,
+        incoming.backend,
+        incoming.folder,
+        place,
+        quarantine.overlay,
+        divided.public,
+        divided.public_heads,
+        [*moves.applied, *((name, None) for name in moves.leaving)],
+    )

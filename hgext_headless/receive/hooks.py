@@ -22,9 +22,8 @@ from ..bundles import overlay as overlays
 from ..errors import HeadlessError, Misconfigured, Temporary
 from ..replication import append
 from .bookmarks import Plan
+from .divide import Divided, DividedMarkers
 from .incoming import Incoming
-from .markers import Divided as DividedMarkers
-from .partition import Divided
 from .quarantine import Quarantine
 
 #: The extension's own hook, as ``hg config hooks`` shows it: see `flow.refuse_outside`.

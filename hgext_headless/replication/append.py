@@ -17,16 +17,15 @@ from typing import Any
 from mercurial import bundle2, changegroup, discovery
 from mercurial.node import bin, nullid
 
-from .. import hgcompat, place as places
+from .. import hgcompat, place as places, store as stores
 from ..backend import Backend
-from ..bundles import ancestry, facts, overlay as overlays, write
+from ..bundles import ancestry, check, overlay as overlays, write
 from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import public_log, record
 from ..errors import HeadlessError, Temporary
 from ..lifecycle import upload
 from ..model import Bundle, LogEntry, Published, Push
 from ..place import Place
-from ..store import object_keys
 from . import unrecorded
 
 #: Hooks that log what a transaction did. They are disabled where something else logs it.
@@ -95,7 +94,7 @@ def _write(
         )
     name, check = write.digests(path)
     bundle = Bundle(
-        key=object_keys.key(repository, name),
+        key=stores.key(repository, name),
         size=os.path.getsize(path),
         sha512=check,
         head=heads[-1],
@@ -141,7 +140,7 @@ def append(
     try:
         published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
         if published is not None:
-            changesets = tuple(facts.of_changelog(repo.unfiltered(), node) for node in nodes)
+            changesets = tuple(check.of_changelog(repo.unfiltered(), node) for node in nodes)
             push = Push(user, changesets, published=published)
             upload.stored(
                 backend,

@@ -20,7 +20,7 @@ from mercurial import util
 
 from .. import hgcompat, place as places
 from ..backend import Backend
-from ..bundles import facts
+from ..bundles import check
 from ..catalog import record as catalog_record
 from ..errors import Refused, Temporary
 from ..lifecycle import upload
@@ -124,6 +124,6 @@ def _record(repo: Any, backend: Backend, note: dict[str, Any]) -> bool:
     there = [node for node in nodes if places.is_public(repo, node)]
     if not there:
         return False
-    changesets = tuple(facts.of_changelog(unfiltered, node) for node in there)
+    changesets = tuple(check.of_changelog(unfiltered, node) for node in there)
     push = Push(note['user'], changesets)
     return backend.catalog.write(catalog_record.record, push, {}).push_id is not None

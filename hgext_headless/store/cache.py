@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from . import Source, object_keys
+from . import Source, digest as digest_of
 from .files import open_plain
 
 _TEMPORARY = '.tmp-'
@@ -33,7 +33,7 @@ class Cached:
 
     def get(self, key: str, path: str) -> None:
         """See `Source.get`."""
-        digest = object_keys.digest(key)
+        digest = digest_of(key)
         entry = os.path.join(self._folder, digest)
         if self._copy(entry, digest, path):
             return
@@ -61,7 +61,7 @@ class Cached:
     def forget(self, key: str) -> None:
         """Remove an entry, if present."""
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._folder, object_keys.digest(key)))
+            os.unlink(os.path.join(self._folder, digest_of(key)))
 
     def _copy(self, entry: str, digest: str, path: str) -> bool:
         """Copy an entry to ``path``. Return False if it is missing or does not match its digest."""

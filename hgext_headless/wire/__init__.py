@@ -2,9 +2,9 @@
 
 - `discovery`: ``lookup`` and ``listkeys``, with drafts
 - `phase_roots`: the draft roots that keep a client from publishing its drafts
-- `getbundle`: drafts, by link or inline
-- `signed_links`: the URLs of bundles: make, sign and verify them
-- `markers`: obsolescence markers of drafts
+- `getbundle`: drafts, by link or inline, and their obsolescence markers
+- `links`: the URLs of bundles: make, sign, verify and answer them
+- `ssh`: what a process over ssh prepares while its client is busy
 
 Called by both extensions and by `hgweb`.
 """

@@ -7,17 +7,20 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import bookmarks, exchange, wireprototypes
+from mercurial import bookmarks, bundle2, exchange, obsolete, obsutil, wireprototypes
 from mercurial.node import nullid
 
-from .. import config, errors, hgcompat, timings
+from .. import config, errors, hgcompat, store as stores, timings
 from ..backend import Backend
-from ..bundles import overlay as overlays
-from ..catalog import bookmarks as catalog_bookmarks, drafts as catalog_drafts
+from ..bundles import markers, overlay as overlays
+from ..catalog import (
+    bookmarks as catalog_bookmarks,
+    drafts as catalog_drafts,
+    markers as catalog_markers,
+)
 from ..errors import Corrupt, Refused
 from ..model import Bundle
-from ..store import object_keys
-from . import phase_roots, signed_links
+from . import links, phase_roots
 
 #: The digest for clients to check; they know md5, sha1 and sha512.
 _DIGEST = b'sha512'
@@ -198,7 +201,7 @@ def _links(
     base = hgcompat.request_base(repo.ui) or settings.link_base
     linked = []
     for bundle in wanted:
-        url = signed_links.link(settings, bundle, base)
+        url = links.link(settings, bundle, base)
         if url is None:
             return None
         scheme = hgcompat.to_bytes(url.split(':', 1)[0])
@@ -218,7 +221,7 @@ def _check_object(backend: Backend, bundle: Bundle) -> None:
     if checked.get(bundle.key, 0) > time.monotonic():
         matches = backend.store.size(bundle.key) == bundle.size
     else:
-        matches = backend.store.sha256(bundle.key) == object_keys.digest(bundle.key)
+        matches = backend.store.sha256(bundle.key) == stores.digest(bundle.key)
     if not matches:
         checked.pop(bundle.key, None)
         raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
@@ -279,3 +282,22 @@ def _closing(chunks: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[b
     # The reply streams after the handler has returned.
     with stack:
         yield from chunks
+
+
+def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """Generate the ``obsmarkers`` part, and a second one with markers of the drafts in the answer.
+
+    A marker may be in both parts; clients ignore it in the second.
+    """
+    served: Served | None = kwargs.pop('headless_served', None)
+    result = orig(bundler, repo, source, **kwargs)
+    if served is None or not kwargs.get('obsmarkers'):
+        return result
+    if obsolete.isenabled(repo, obsolete.exchangeopt):
+        nodes = {node for bundle in served.bundles for node in bundle.nodes}
+        with served.backend.catalog.reading() as session:
+            found = set(map(markers.unpack, catalog_markers.relevant(session, nodes)))
+        nodes.update(marker[0] for marker in found)
+        found |= repo.obsstore.relevantmarkers(nodes)
+        bundle2.buildobsmarkerspart(bundler, obsutil.sortedmarkers(found))
+    return result

@@ -482,7 +482,7 @@ def killer(world, place: str, before: bool) -> tuple[str, str]:
     ('place', 'before'),
     [
         pytest.param('hgext_headless.catalog.catalog:Catalog.write', True, marks=pytest.mark.slow),
-        ('hgext_headless.lifecycle.deletion:Deleter._delete', True),
+        ('hgext_headless.lifecycle.delete:Deleter._delete', True),
         pytest.param('hgext_headless.store.files:FileStore.delete', True, marks=pytest.mark.slow),
         pytest.param(
             'hgext_headless.store.files:FileStore.delete', False, marks=pytest.mark.slow
@@ -512,7 +512,7 @@ def test_killed_expire(world, embedded, place, before):
 def test_killed_forget(world, embedded):
     """Once it is decided, no push brings it back, or builds on it."""
     server, alice, (_a, b, *_rest) = embedded
-    dies = killer(world, 'hgext_headless.lifecycle.drop_drafts:plan', before=True)
+    dies = killer(world, 'hgext_headless.lifecycle.drop:plan', before=True)
     forget = ('admin::headless-obliterate', b, '--reason', 'x')
     server.hg(*forget, *dies, code=-signal.SIGKILL)
     assert known(server, alice, b) == [True]

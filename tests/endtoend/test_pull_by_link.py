@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from helpers.web import fetch
 
-from hgext_headless.wire import signed_links
+from hgext_headless.wire import links as bundle_links
 
 
 def pushed(world, server, transport='http'):
@@ -92,7 +92,7 @@ def test_expired_link_and_missing_login(world, make_server):
 
     def signed(expires: int) -> str:
         """As the server makes them; to wait for one that has expired takes long."""
-        signature = signed_links._signature(b's', 'try', digest, expires)
+        signature = bundle_links._signature(b's', 'try', digest, expires)
         return f'headless-bundle/{digest}?expires={expires}&signature={signature}'
 
     now = int(time.time())

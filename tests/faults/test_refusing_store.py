@@ -11,11 +11,12 @@ import pytest
 from helpers import services as running
 from helpers.s3proxy import Answer, Proxy
 
+from hgext_headless import store as stores
 from hgext_headless.errors import HeadlessError, Misconfigured, Temporary
-from hgext_headless.store import Undeleted, object_keys, s3
+from hgext_headless.store import Undeleted, s3
 
 CONTENT = b'HG10UN data'
-KEY = object_keys.key('try', hashlib.sha256(CONTENT).hexdigest())
+KEY = stores.key('try', hashlib.sha256(CONTENT).hexdigest())
 _prefixes = itertools.count()
 
 

@@ -28,7 +28,7 @@ from hgext_headless.catalog import (
 )
 from hgext_headless.catalog.schema import pending_deletions
 from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
-from hgext_headless.lifecycle import deletion, upload
+from hgext_headless.lifecycle import delete, upload
 from hgext_headless.model import (
     BookmarkMove,
     Bundle,
@@ -293,7 +293,7 @@ def test_stored_again(catalog, store, tmp_path):
     def recorded(stored_again: Deletions) -> Recorded:
         if len(asked) < 2:
             asked.append(stored_again)
-            with deletion.required(backend) as deleter:
+            with delete.required(backend) as deleter:
                 assert deleter.remove([key]) == [key]
             assert store.size(key) is None
         return catalog.write(catalog_record.record, push, stored_again)
@@ -311,7 +311,7 @@ def test_an_interrupted_deletion(catalog, store, tmp_path):
         store.put(one.key, str(tmp_path / 'file'))
     record(catalog, stack(B))
     catalog.write(deletions.mark, [bundle(A).key])  # and then it was killed
-    with deletion.required(backend):
+    with delete.required(backend):
         pass
     assert (store.size(bundle(A).key), store.size(bundle(B).key)) == (None, 1)
     assert catalog.read(deletions.pending) == []
@@ -332,7 +332,7 @@ def test_a_refused_deletion(catalog, tmp_path):
     path.write_bytes(b'x')
     store.put(bundle(A).key, str(path))
     record(catalog, stack(D))  # no object is deleted before the first push
-    with deletion.required(backend) as deleter:
+    with delete.required(backend) as deleter:
         assert deleter.remove([bundle(A).key]) == []
         assert list(deleter.undeleted) == [bundle(A).key]
     assert catalog.read(deletions.pending) == []
@@ -343,7 +343,7 @@ def test_a_refused_deletion(catalog, tmp_path):
     assert catalog.read(deletions.refused) == []
     # Now it has a row, and nobody deletes it.
     backend.store = FileStore(str(tmp_path / 'refusing'))
-    with deletion.required(backend) as deleter:
+    with delete.required(backend) as deleter:
         deleter.try_again()
         assert deleter.remove([bundle(A).key]) == []
     assert backend.store.size(bundle(A).key) == 1
@@ -369,25 +369,25 @@ def test_a_push_after_an_interrupted_deletion(catalog, tmp_path, store_type):
         push()
     before = now - deletions.ABANDONED - 5
     catalog.write(lambda session: session.execute(update(pending_deletions).values(since=before)))
-    with deletion.opened(backend):  # or was it?
+    with delete.opened(backend):  # or was it?
         with pytest.raises(Temporary, match='is deleting an object'):
             push()
     assert push().push_id == 2
     assert store.size(bundle(A).key) == 1
-    with deletion.required(backend):
+    with delete.required(backend):
         pass
     assert store.size(bundle(A).key) == 1
 
 
 def test_one_at_a_time(catalog, monkeypatch):
     backend = SimpleNamespace(catalog=catalog)
-    with deletion.opened(backend) as one:
+    with delete.opened(backend) as one:
         assert one is not None
-        with deletion.opened(backend) as other:
+        with delete.opened(backend) as other:
             assert other is None
         with pytest.raises(Temporary, match='another gc, expire or obliterate'):
-            with deletion.required(backend):
+            with delete.required(backend):
                 pass
-    with deletion.opened(backend) as again:
+    with delete.opened(backend) as again:
         assert again is not None
     assert coordination.LENGTH > 30  # a process that sleeps no longer than this keeps it

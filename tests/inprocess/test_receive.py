@@ -19,7 +19,7 @@ from hgext_headless.bundles import check, write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
 from hgext_headless.model import Bundle
-from hgext_headless.receive import pack, partition, quarantine
+from hgext_headless.receive import divide, flow, quarantine
 from hgext_headless.receive.incoming import Incoming
 
 
@@ -73,10 +73,10 @@ def received(pushed, tmp_path) -> Callable[..., Incoming]:
     return receive
 
 
-def divided(incoming: Incoming) -> partition.Divided:
+def divided(incoming: Incoming) -> divide.Divided:
     quarantine.sort(incoming, set())
     with quarantine.opened(incoming) as opened:
-        return partition.divide(incoming, opened.overlay)
+        return divide.changesets(incoming, opened.overlay)
 
 
 def test_drafts(received, forged, nodes):
@@ -124,8 +124,8 @@ def test_bundles(received, forged, nodes):
     ):
         incoming = received(forged, *public)
         with quarantine.opened(incoming) as opened:
-            split = partition.divide(incoming, opened.overlay)
-            files = pack.bundles(incoming, opened, split, held)
+            split = divide.changesets(incoming, opened.overlay)
+            files = flow._bundles(incoming, opened, split, held)
         assert {one.head: one.nodes for one, _path in files} == {
             nodes[head]: tuple(nodes[name] for name in names) for head, names in expected.items()
         }
@@ -164,8 +164,8 @@ def test_logs_are_opened_once(received, tmp_path_factory, pushed, monkeypatch):
 
     monkeypatch.setattr(bundlerepo, 'bundlefilelog', Counted)
     with quarantine.opened(incoming) as found:
-        split = partition.divide(incoming, found.overlay)
-        assert len(pack.bundles(incoming, found, split, set())) == 6
+        split = divide.changesets(incoming, found.overlay)
+        assert len(flow._bundles(incoming, found, split, set())) == 6
     assert 0 < len(opened) < 6
     world.stop()
 
@@ -253,8 +253,8 @@ def test_linknodes(received, forged, nodes, link, of):
     group[-1] = change(group[-1], link=wrong)
     incoming = received(forged)
     with quarantine.opened(incoming) as opened:
-        split = partition.divide(incoming, opened.overlay)
-        (file,) = pack.bundles(incoming, opened, split, {nodes['c']})
+        split = divide.changesets(incoming, opened.overlay)
+        (file,) = flow._bundles(incoming, opened, split, {nodes['c']})
         assert opened.overlay[nodes['d']][b'd'].linkrev() == opened.overlay[nodes['d']].rev()
     assert file[0].nodes == (nodes['a'], nodes['d'])
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from helpers import services as running
 
+from hgext_headless import store as stores
 from hgext_headless.errors import Corrupt, Temporary
-from hgext_headless.store import Object, Store, files, object_keys, s3
+from hgext_headless.store import Object, Store, files, s3
 
 CONTENT = b'HG10UN data'
 _prefixes = itertools.count()
 
 
 def key_of(content: bytes, repository: str = 'try') -> str:
-    return object_keys.key(repository, hashlib.sha256(content).hexdigest())
+    return stores.key(repository, hashlib.sha256(content).hexdigest())
 
 
 KEY = key_of(CONTENT)
@@ -62,7 +63,7 @@ class TestStore:
         key = self.put(store, content)
         assert self.get(store, key) == content
         assert store.size(key) == len(content)
-        assert store.sha256(key) == object_keys.digest(key)
+        assert store.sha256(key) == stores.digest(key)
 
     def test_absent(self, store):
         assert store.size(KEY) is None
@@ -96,7 +97,7 @@ class TestStore:
         assert {one.key: one.size for one in found} == keys
         assert all(isinstance(one, Object) for one in found)
         assert all(before - 2 <= one.modified <= time.time() + 2 for one in found)
-        prefixes = object_keys.prefixes('try')
+        prefixes = stores.prefixes('try')
         by_prefix = [one.key for prefix in prefixes for one in store.objects(prefix)]
         assert sorted(by_prefix) == sorted(keys)
         assert list(store.objects('none/')) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hgext_headless import store as stores
 from hgext_headless.errors import Corrupt
-from hgext_headless.store import object_keys
 from hgext_headless.store.cache import Cached
 
 CONTENTS = [bytes([65 + number]) * (10 * number + 10) for number in range(6)]
@@ -19,7 +19,7 @@ LIMIT = 100
 
 
 def key_of(content: bytes) -> str:
-    return object_keys.key('try', hashlib.sha256(content).hexdigest())
+    return stores.key('try', hashlib.sha256(content).hexdigest())
 
 
 class Store:
@@ -55,7 +55,7 @@ class Used:
         return self.out.read_bytes()
 
     def entry(self, content: bytes) -> Path:
-        return self.folder / object_keys.digest(key_of(content))
+        return self.folder / stores.digest(key_of(content))
 
 
 def test_what_others_put_there(tmp_path):
@@ -90,7 +90,7 @@ def test_what_was_used_last_stays(wanted):
             while sum(map(len, kept)) > LIMIT:
                 kept.pop(0)
             assert {path.name for path in used.folder.iterdir()} == {
-                object_keys.digest(key_of(one)) for one in kept
+                stores.digest(key_of(one)) for one in kept
             }
 
 
@@ -135,15 +135,15 @@ def test_collected(tmp_path):
     for path in (abandoned, young):
         path.write_bytes(b'x')
     os.utime(abandoned, (1, 1))
-    live = object_keys.digest(key_of(CONTENTS[0]))
+    live = stores.digest(key_of(CONTENTS[0]))
 
     def is_live(digests: list[str]) -> set[str]:
-        assert set(digests) == {object_keys.digest(key_of(one)) for one in CONTENTS[:2]}
+        assert set(digests) == {stores.digest(key_of(one)) for one in CONTENTS[:2]}
         return {live}
 
     assert used.cached.collect(is_live, 2.5) == 2
     assert {path.name for path in used.folder.iterdir()} == {
-        live, young.name, object_keys.digest(key_of(CONTENTS[2]))
+        live, young.name, stores.digest(key_of(CONTENTS[2]))
     }  # fmt: skip
 
 

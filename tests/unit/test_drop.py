@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hgext_headless import place
-from hgext_headless.catalog import drop
+from hgext_headless.catalog import drop as drop_rows
 from hgext_headless.catalog.drop import Candidate
 from hgext_headless.errors import Refused
-from hgext_headless.lifecycle import drop_drafts
+from hgext_headless.lifecycle import drop
 from hgext_headless.model import Bundle
 
 NULL = bytes(20)
@@ -79,7 +79,7 @@ def candidates(case: Case) -> list[Candidate]:
     ]
 
 
-def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop_drafts.Plan:
+def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop.Plan:
     repo = SimpleNamespace(
         invalidateall=lambda: None,
         revs=lambda revset: [],
@@ -88,15 +88,15 @@ def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop_draf
     repo.unfiltered = lambda: repo
 
     def read(question, *args):
-        if question is drop.parents:
+        if question is drop_rows.parents:
             return {one: case.parents[one] for one in args[0]}
-        assert question is drop.held_elsewhere
+        assert question is drop_rows.held_elsewhere
         wanted, keys = args
         kept = [c.bundle.nodes for c in candidates(case) if c.bundle.key not in keys]
         return {one for one in wanted if any(one in nodes for nodes in (*case.others, *kept))}
 
     backend = SimpleNamespace(catalog=SimpleNamespace(read=read))
-    return drop_drafts.plan(repo, backend, chosen_bundles, case.chosen, done)
+    return drop.plan(repo, backend, chosen_bundles, case.chosen, done)
 
 
 quickly = settings(max_examples=40, deadline=None)
@@ -128,7 +128,7 @@ def test_plan(case):
 @given(cases())
 def test_dry_run_in_steps(case):
     """As if the bundles of the steps before were gone, and what stays of them stored."""
-    done = drop_drafts.DryRun(set(), set())
+    done = drop.DryRun(set(), set())
     expired: list[bytes] = []
     for candidate in candidates(case):
         expired += planned(case, [candidate], done).expired

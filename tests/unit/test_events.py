@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from mercurial.utils import procutil
 
-from hgext_headless import events
+from hgext_headless import timings
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ FACTS = {'event': 'push', 'outcome': 'ok', 'user': 'zo\udce9\n"', 'bytes': 7, 'b
 def test_line_for_syslog(ui, monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr(syslog, 'syslog', lambda _priority, line: lines.append(line))
-    events.tell(ui, FACTS, {'total': 1.23456})
+    timings.tell(ui, FACTS, {'total': 1.23456})
     assert lines == []
     ui.settings[b'events'] = b'syslog'
-    events.tell(ui, FACTS, {'total': 1.23456})
+    timings.tell(ui, FACTS, {'total': 1.23456})
     [line] = lines
     assert '\n' not in line
     found = json.loads(line)
@@ -52,8 +52,8 @@ def test_standard_error_of_ssh_is_the_clients(ui, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(procutil, 'stderr', written)
     ui.settings[b'events'] = b'stderr'
-    events.tell(ui, FACTS, {})
+    timings.tell(ui, FACTS, {})
     assert written.getvalue().count(b'\n') == 1
     ui.environ = {}
-    events.tell(ui, FACTS, {})
+    timings.tell(ui, FACTS, {})
     assert written.getvalue().count(b'\n') == 1

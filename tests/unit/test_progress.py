@@ -7,7 +7,7 @@ import io
 import pytest
 from mercurial import ui as uimod
 
-from hgext_headless.admin import cli
+from hgext_headless.admin import options
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def ui():
 )
 def test_a_line_each_ten_seconds(ui, monkeypatch, total, lines):
     now = [0]
-    monkeypatch.setattr(cli.time, 'monotonic', lambda: now[0])
-    with cli.progress(ui, b'importing', b'heads', total) as bar:
+    monkeypatch.setattr(options.time, 'monotonic', lambda: now[0])
+    with options.progress(ui, b'importing', b'heads', total) as bar:
         for _second in range(25):
             now[0] += 1
             bar.increment(14)
@@ -37,10 +37,10 @@ def test_a_line_each_ten_seconds(ui, monkeypatch, total, lines):
 
 def test_quiet(ui, monkeypatch):
     now = [0]
-    monkeypatch.setattr(cli.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(options.time, 'monotonic', lambda: now[0])
     ui.setconfig(b'ui', b'quiet', b'yes')
     ui.quiet = True
-    with cli.progress(ui, b'importing', b'heads', 5) as bar:
+    with options.progress(ui, b'importing', b'heads', 5) as bar:
         now[0] = 100
         bar.increment()
     assert ui.ferr.getvalue() == b''

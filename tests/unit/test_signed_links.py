@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from hgext_headless import config
 from hgext_headless.errors import Refused, Temporary
 from hgext_headless.model import Bundle
-from hgext_headless.wire import signed_links
+from hgext_headless.wire import links
 
 DIGEST = 'ab' * 32
 BUNDLE = Bundle(f'try/ab/{DIGEST}.hg', 1, '', bytes(20), ())
@@ -39,30 +39,30 @@ def taken_apart(url: str) -> tuple[str, str, str]:
 
 
 def test_made_and_checked():
-    made = signed_links.link(Settings(), BUNDLE, BASE)
+    made = links.link(Settings(), BUNDLE, BASE)
     assert made is not None and len(made) <= config.MAX_LINK
     assert taken_apart(made)[0] == DIGEST
-    signed_links.check(Settings(), *taken_apart(made))
+    links.check(Settings(), *taken_apart(made))
 
 
 @pytest.mark.parametrize('other', [{'link_secret': 'other'}, {'repository': 'other'}])
 def test_of_another_server(other):
-    made = signed_links.link(Settings(**other), BUNDLE, BASE)
+    made = links.link(Settings(**other), BUNDLE, BASE)
     with pytest.raises(Refused, match='was not made here'):
-        signed_links.check(Settings(), *taken_apart(made))
+        links.check(Settings(), *taken_apart(made))
 
 
 def test_expired():
-    made = signed_links.link(Settings(link_ttl=-1), BUNDLE, BASE)
+    made = links.link(Settings(link_ttl=-1), BUNDLE, BASE)
     with pytest.raises(Refused, match='has expired'):
-        signed_links.check(Settings(), *taken_apart(made))
+        links.check(Settings(), *taken_apart(made))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2), st.data())
 def test_changed(which, draw):
     """In any one character of any of its parts, or with any text in its place."""
-    right = list(taken_apart(signed_links.link(Settings(link_ttl=9999), BUNDLE, BASE)))
+    right = list(taken_apart(links.link(Settings(link_ttl=9999), BUNDLE, BASE)))
     old = right[which]
     place = draw.draw(st.integers(0, len(old) - 1))
     digits = st.sampled_from('0123456789abcdefABCDEF+/-_=%.\0é')
@@ -73,45 +73,45 @@ def test_changed(which, draw):
         return
     right[which] = new
     with pytest.raises(Refused):
-        signed_links.check(Settings(), *right)
+        links.check(Settings(), *right)
 
 
 def test_longer_than_a_part_can_say():
     """Then there is none, and the bundle goes inline."""
     long = 'https://' + 'x' * 300
-    assert signed_links.link(Settings(), BUNDLE, long) is None
-    assert signed_links.link(Settings(bundle_url=long), BUNDLE, BASE) is None
+    assert links.link(Settings(), BUNDLE, long) is None
+    assert links.link(Settings(bundle_url=long), BUNDLE, BASE) is None
 
 
 def test_of_a_cdn():
-    url = signed_links.link(Settings(bundle_url='https://cdn'), BUNDLE, None)
+    url = links.link(Settings(bundle_url='https://cdn'), BUNDLE, None)
     assert url == f'https://cdn/try/ab/{DIGEST}.hg'
 
 
 def test_without_a_base():
-    assert signed_links.link(Settings(), BUNDLE, None) is None
+    assert links.link(Settings(), BUNDLE, None) is None
 
 
 def test_a_secret_of_its_own(tmp_path):
     """Made by whoever makes the first link; nobody else can read it."""
     mine = Settings(link_secret=None, home=str(tmp_path / 'home'))
     with pytest.raises(Refused, match='was not made here'):
-        signed_links.check(mine, DIGEST, '9999999999', 'x')
+        links.check(mine, DIGEST, '9999999999', 'x')
     assert not os.path.exists(mine.home)  # to check makes none
-    made = signed_links.link(mine, BUNDLE, BASE)
-    signed_links.check(mine, *taken_apart(made))
-    signed_links.check(mine, *taken_apart(signed_links.link(mine, BUNDLE, BASE)))
+    made = links.link(mine, BUNDLE, BASE)
+    links.check(mine, *taken_apart(made))
+    links.check(mine, *taken_apart(links.link(mine, BUNDLE, BASE)))
     path = tmp_path / 'home' / 'link-secret'
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in path.parent.iterdir()] == ['link-secret']
     path.write_bytes(b'')  # which is no secret
-    assert signed_links.link(mine, BUNDLE, BASE) is None
+    assert links.link(mine, BUNDLE, BASE) is None
     with pytest.raises(Refused):
-        signed_links.check(mine, *taken_apart(made))
+        links.check(mine, *taken_apart(made))
 
 
 def test_a_secret_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
     settings = SimpleNamespace(link_secret=None, home=str(tmp_path / 'file' / 'home'))
     with pytest.raises((Temporary, NotADirectoryError)):
-        signed_links._secret(settings, create=True)
+        links._secret(settings, create=True)

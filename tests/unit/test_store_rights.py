@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from hgext_headless import store as stores
 from hgext_headless.errors import Misconfigured, Temporary
-from hgext_headless.lifecycle import store_rights
-from hgext_headless.store import Undeleted, object_keys
+from hgext_headless.lifecycle import delete
+from hgext_headless.store import Undeleted
 from hgext_headless.store.files import FileStore
 
 
@@ -37,7 +38,7 @@ def objects(backend) -> list[str]:
 
 
 def test_all(backend):
-    assert store_rights.check(backend)
+    assert delete.check(backend)
     assert objects(backend) == []
 
 
@@ -48,17 +49,17 @@ def test_missing(backend, verb, right):
     """It is named, and nothing is left."""
     backend.store.refused = (verb,)
     with pytest.raises(Temporary, match=right):
-        store_rights.check(backend)
+        delete.check(backend)
     assert objects(backend) == []
 
 
 def test_may_not_delete(backend):
     """As a push server by its policy: no error. What is left has a place of its own."""
     backend.store.delete = lambda keys: [Undeleted(key, 'AccessDenied', True) for key in keys]
-    assert not store_rights.check(backend)
+    assert not delete.check(backend)
     [key] = objects(backend)
-    assert not object_keys.is_key(key) and not object_keys.is_foreign('try', key)
-    assert object_keys.is_foreign('try', 'try/README')
+    assert not stores.is_key(key) and not stores.is_foreign('try', key)
+    assert stores.is_foreign('try', 'try/README')
     shutil.rmtree(backend.store.local_path('try'))
 
 
@@ -66,10 +67,10 @@ def test_what_a_refusal_to_delete_is(backend):
     """Only a denial is a right that a push server does not need."""
     backend.store.delete = lambda keys: [Undeleted(key, 'NotImplemented: no') for key in keys]
     with pytest.raises(Misconfigured, match='does not delete objects: NotImplemented: no'):
-        store_rights.check(backend)
+        delete.check(backend)
     backend.store.refused = ('delete',)
     with pytest.raises(Temporary, match='refuses the credentials'):
-        store_rights.check(backend)
+        delete.check(backend)
 
 
 def test_overwriting_store(backend):
@@ -82,5 +83,5 @@ def test_overwriting_store(backend):
 
     backend.store.put = put
     with pytest.raises(Misconfigured, match='ignores If-None-Match'):
-        store_rights.check(backend)
+        delete.check(backend)
     assert objects(backend) == []

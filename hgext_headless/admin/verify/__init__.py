@@ -12,13 +12,13 @@ from typing import Any
 from ... import hgcompat
 from ...backend import Backend
 from ...catalog import diagnosis
-from .. import cli
+from .. import options
 from . import bundles, public_history, pushes
 from .report import Report
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    since = cli.moment('since', opts['since']) if opts['since'] else None
+    since = options.moment('since', opts['since']) if opts['since'] else None
     with ui.formatter(b'headless-verify', hgcompat.formatter_options(opts)) as fm:
         report = Report(fm, bool(opts['repair']))
         full, force = bool(opts['full']), bool(opts['force'])
@@ -29,13 +29,13 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if report.problems:
             outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)
         if report.young:
-            cli.summary(
+            options.summary(
                 ui,
                 fm,
                 b'%d objects without a row were not looked at: they are younger than %d minutes, '
                 b'and a push may be recording them\n' % (report.young, bundles.YOUNG // 60),
             )
-        cli.summary(
+        options.summary(
             ui,
             fm,
             b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from mercurial.node import hex
 
-from ... import hgcompat
+from ... import hgcompat, store as stores
 from ...backend import Backend
-from ...bundles import ancestry, check, facts, overlay as overlays
-from ...catalog import bundle_rows, consistency, drop, epochs, statements
+from ...bundles import ancestry, check, overlay as overlays
+from ...catalog import bundle_rows, consistency, drop as drop_rows, epochs, statements
 from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
-from ...lifecycle import deletion, drop_drafts, obliterated, upload
+from ...lifecycle import delete, drop, upload
 from ...model import Bundle
-from ...store import Object, object_keys
-from .. import cli, parallel, rebuild
+from ...store import Object
+from .. import options, parallel, rebuild
 from .report import Finding, Report, differences, has
 
 #: Seconds in which a push records what it has stored, unless its server died.
@@ -66,7 +66,7 @@ def check_all(
 
     The store tells the digest of each object; if ``full``, each is read.
     """
-    parts = list(object_keys.prefixes(backend.settings.repository))
+    parts = list(stores.prefixes(backend.settings.repository))
     many = backend.catalog.read(bundle_rows.count, since) > _MANY
     count = min(_MOST, 2 * parallel.processes(ui)) if many else 1  # they wait for the store, too
     # Other processes may be killed: their folders are in this one.
@@ -76,7 +76,7 @@ def check_all(
             return _Examiner(ui, repo, repo.headless, folder, since, full).under(prefix)
 
         def found() -> Iterator[Examined]:
-            with cli.progress(ui, b'objects', b'parts', len(parts)) as bar:
+            with options.progress(ui, b'objects', b'parts', len(parts)) as bar:
                 for examined in parallel.shared(count, examine, parts):
                     yield examined
                     bar.increment()
@@ -184,7 +184,7 @@ class _Examiner:
             if self._full:
                 bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
                 return overlays.fetch(self._ui, store, bundle, folder)
-            if store.sha256(row.key) != object_keys.digest(row.key):
+            if store.sha256(row.key) != stores.digest(row.key):
                 raise Corrupt(f'object {row.key} is not what its name says')
             return None
         except Temporary as exc:
@@ -201,7 +201,7 @@ class _Examiner:
             return [Finding(b'bundle', key, text % (len(rows), len(held)))]
         with check.misses(), overlays.laid(self._repo, [layer], folder) as overlay:
             found = [
-                differences(changeset, facts.of_changelog(overlay, changeset.node), key)
+                differences(changeset, check.of_changelog(overlay, changeset.node), key)
                 for changeset in rows
             ]
             bases = ancestry.bases(overlay.changelog, held)
@@ -212,7 +212,7 @@ class _Examiner:
         return [finding for finding in found if finding]
 
     def _orphans(self, objects: Sequence[Object]) -> list[Object]:
-        ours = {found.key: found for found in objects if object_keys.is_key(found.key)}
+        ours = {found.key: found for found in objects if stores.is_key(found.key)}
         without = self._backend.catalog.read(bundle_rows.without_row, list(ours))
         return [ours[key] for key in without]
 
@@ -264,7 +264,7 @@ class _Telling:
 
     def tell_removed(self) -> None:
         """Report drafts that were removed for good, and could come back."""
-        unrecorded, unnoted = obliterated.differences(self._backend)
+        unrecorded, unnoted = drop.compare_obliterated(self._backend)
         for node in sorted(unrecorded):
             self._report.problem(
                 b'obliterated',
@@ -281,38 +281,38 @@ class _Telling:
             )
 
     def _record_removed(self, node: bytes) -> bool:
-        obliterated.record(self._backend, {node})
+        drop.record_obliterated(self._backend, {node})
         return True
 
     def _note_removed(self, node: bytes) -> bool:
-        obliterated.note(self._backend, node)
+        drop.note_obliterated(self._backend, node)
         return True
 
     def tell_foreign(self) -> None:
         """Report objects with the repository's prefix whose keys are not those of bundles."""
         name = self._backend.settings.repository
         for found in self._backend.store.objects(f'{name}/'):
-            if object_keys.is_foreign(name, found.key):
+            if stores.is_foreign(name, found.key):
                 self._report.problem(
                     b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
                 )
 
     def _drop(self, row: BundleRow) -> bool:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
-        with deletion.required(self._backend) as deleter:
+        with delete.required(self._backend) as deleter:
             if self._examiner.problem(row) is None:
                 return True  # the object is there again
             candidates, planned = self._planned(row)
-            drop_drafts.carry_out(self._repo, self._backend, deleter, candidates, planned)
-            cli.tell_undeleted(self._ui, deleter)
+            drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
+            options.tell_undeleted(self._ui, deleter)
         return True
 
-    def _planned(self, row: BundleRow) -> tuple[list[drop.Candidate], drop_drafts.Plan]:
+    def _planned(self, row: BundleRow) -> tuple[list[drop_rows.Candidate], drop.Plan]:
         """Return the candidates and the plan for dropping a bundle."""
-        holding = self._backend.catalog.read(drop.holding, [row.head])
+        holding = self._backend.catalog.read(drop_rows.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
         chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
-        return candidates, drop_drafts.plan(self._repo, self._backend, candidates, chosen)
+        return candidates, drop.plan(self._repo, self._backend, candidates, chosen)
 
     def _rebuild(self, found: Object) -> bool:
         try:

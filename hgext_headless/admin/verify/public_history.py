@@ -7,15 +7,14 @@ from typing import Any
 
 from mercurial.node import hex
 
-from ... import hgcompat, place as places
+from ... import hgcompat, place as places, store as stores
 from ...backend import Backend
 from ...bundles import overlay as overlays
 from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
 from ...model import LogEntry
 from ...replication import append, follow
-from ...store import object_keys
-from .. import cli
+from .. import options
 from .report import Report
 
 #: Entries that one question is about.
@@ -32,7 +31,7 @@ def check(
     if state is None:
         return
     seen = 0
-    with cli.progress(ui, b'public history', b'entries', state.position) as bar:
+    with options.progress(ui, b'public history', b'entries', state.position) as bar:
         while entries := backend.catalog.read(public_log.after, seen, _BATCH):
             for entry in entries:
                 _check_gap(report, seen, entry.position)
@@ -81,7 +80,7 @@ def _content(backend: Backend, entry: LogEntry, full: bool) -> bytes:
     key = entry.bundle.key
     try:
         if not full:
-            same = backend.store.sha256(key) == object_keys.digest(key)
+            same = backend.store.sha256(key) == stores.digest(key)
             return b'' if same else b'the object is not what its name says'
         with overlays.scratch() as folder:
             overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))

@@ -8,9 +8,9 @@ from mercurial.node import hex
 
 from ... import place as places
 from ...backend import Backend
-from ...bundles import facts
-from ...catalog import consistency, epochs, imports
-from .. import cli
+from ...bundles import check as bundle_check
+from ...catalog import consistency, epochs, moving
+from .. import options
 from .report import Report, differences, has
 
 
@@ -38,7 +38,7 @@ def check(
             )
     known = {each.first_push_id: each.known_push_id for each in catalog.read(epochs.every)}
     start = 1 if since is None else catalog.read(consistency.first_push_since, since)
-    with cli.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
+    with options.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
         seen = start - 1
         while found := catalog.read(consistency.push_ids, seen):
             for push_id in found:
@@ -105,8 +105,8 @@ def _check_tombstones(repo: Any, backend: Backend, report: Report, low: int, hig
         if places.is_public(repo, node):
 
             def revive(node: bytes = node) -> bool:
-                facts_ = facts.of_changelog(repo.unfiltered(), node)
-                return backend.catalog.write(imports.revive, facts_)
+                facts_ = bundle_check.of_changelog(repo.unfiltered(), node)
+                return backend.catalog.write(moving.revive, facts_)
 
             report.problem(
                 b'changeset',
@@ -121,7 +121,7 @@ def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: in
     unfiltered = repo.unfiltered()
     for push_id, changeset in backend.catalog.read(consistency.facts_of_pushes, low, high):
         if has(repo, changeset.node):
-            there = facts.of_changelog(unfiltered, changeset.node)
+            there = bundle_check.of_changelog(unfiltered, changeset.node)
             finding = differences(changeset, there, b'push %d' % push_id)
             if finding:
                 report.problem(*finding)

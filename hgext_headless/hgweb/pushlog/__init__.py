@@ -4,7 +4,7 @@ The API is that of hg.mozilla.org's pushlog
 (https://mozilla-version-control-tools.readthedocs.io/en/latest/hgmo/pushlog.html).
 
 - `commands`: the web commands
-- `query`: parameters, and the pushes that they select; `dates`: dates in parameters
+- `query`: parameters, and the pushes that they select
 - `visibility`: how far this server may show the log, and the state of a changeset
 - `json_format`, `html_format`: the answers
 - `automationrelevance`: what build tasks ask of a changeset

@@ -14,10 +14,10 @@ from mercurial.node import hex
 from mercurial.utils import dateutil
 
 from ... import hgcompat
-from ...catalog import drafts, markers, names as catalog_names, pushlog, session as sessions
+from ...catalog import drafts, markers, names as catalog_names, pushlog, repositories as sessions
 from ...catalog.statements import batches
 from ...model import Brought
-from .. import error_pages, pages
+from .. import errors, pages
 from . import keywords, links, query
 from .keywords import text as _text
 
@@ -74,7 +74,7 @@ def _relevant_to(web: Any) -> tuple[bytes, Sequence[Any]]:
             node = query.Resolver(session, repo, [name]).node(name)
         except error.RepoLookupError:
             if name in catalog_names.drafts_named(session, [name]).expired:
-                raise error_pages.gone(web, session, name) from None
+                raise errors.gone(web, session, name) from None
             raise
         listed = _listed(session, node)
         if not repo.changelog.hasnode(node):

@@ -14,7 +14,7 @@ from ... import config, hgcompat
 from ...backend import Backend
 from ...model import Entry
 from ...timings import Stages
-from .. import error_pages, pages
+from .. import errors, pages
 from . import (
     automationrelevance as relevance,
     decorate,
@@ -51,10 +51,10 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             query = web.req.querystring or None
             stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
             try:
-                with error_pages.shown(web):
+                with errors.shown(web):
                     return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
-                error_pages.hint(web, b'pushlogunknown')
+                errors.hint(web, b'pushlogunknown')
                 return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
                 for name, value in exc.headers:

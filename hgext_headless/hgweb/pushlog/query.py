@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import parsedatetime
 from mercurial import scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import epochs, names as catalog_names, pushlog, search, session as sessions
+from ...catalog import epochs, names as catalog_names, pushlog, repositories as sessions, search
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages
-from . import dates
 
 #: Number of pushes on a page.
 PAGE = 10
@@ -169,7 +171,7 @@ def _bounded(
 ) -> Selection:
     if item in (b'startdate', b'enddate'):
         try:
-            seconds = dates.parse(hgcompat.to_str(value))
+            seconds = _seconds(hgcompat.to_str(value))
         except ValueError:
             raise _bad(b"%s is not a date: '%s'", item, value) from None
         if item == b'startdate':
@@ -261,3 +263,29 @@ class Resolver:
         if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != self._repo.nodeconstants.wdirid:
             return bin(name)  # `_ids` raises if it does not exist
         return self.node(name)
+
+
+_FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
+#: Longer text is not a date, and the library needs long to reject it.
+_MAX_LENGTH = 100
+
+
+def _seconds(text: str) -> float:
+    """Return a date in seconds since the epoch.
+
+    ``text`` is such seconds, an ISO date in the server's time zone, or natural language. Raise
+    `ValueError` if it is none of these.
+    """
+    text = text.strip()
+    if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
+        return float(text)
+    for wanted in _FORMATS:
+        with contextlib.suppress(ValueError, OverflowError):
+            return time.mktime(time.strptime(text, wanted))
+    if len(text) <= _MAX_LENGTH:
+        calendar = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
+        with contextlib.suppress(OverflowError):
+            found, context = calendar.parse(text)
+            if context.hasDateOrTime:
+                return time.mktime(found)
+    raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")

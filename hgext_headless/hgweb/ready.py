@@ -18,7 +18,7 @@ from .. import metrics, place as places, refuse_pushes
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
-from ..lifecycle import store_rights
+from ..lifecycle import delete
 from .pushlog import visibility
 
 _HEALTH, _READY, _METRICS = b'headless-health', b'headless-ready', b'headless-metrics'
@@ -114,7 +114,7 @@ def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
 
     def store() -> None:
         if takes_pushes and time.monotonic() - memory.get('stored', -_TRIED) >= _TRIED:
-            store_rights.check(backend)
+            delete.check(backend)
             memory['stored'] = time.monotonic()
         for key, size in probe:
             if backend.store.size(key) != size:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from .. import place as places
+from mercurial.node import bin, hex
+
+from .. import place as places, store as stores
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
-from ..catalog import drop
+from ..bundles.overlay import scratch
+from ..catalog import bans, drop as drop_rows
 from ..catalog.drop import Candidate
 from ..errors import Deletions
 from ..model import Bundle
 from . import upload
-from .deletion import Deleter
+from .delete import Deleter
 
 
 class DryRun(NamedTuple):
@@ -59,8 +64,8 @@ def plan(
         dropped = done.keys
         dropped |= keys
         drafts -= done.stays
-    drafts -= backend.catalog.read(drop.held_elsewhere, drafts, dropped)
-    parents = backend.catalog.read(drop.parents, held)
+    drafts -= backend.catalog.read(drop_rows.held_elsewhere, drafts, dropped)
+    parents = backend.catalog.read(drop_rows.parents, held)
     stays: set[bytes] = set()
     inner: set[bytes] = set()
     pending = sorted(drafts - set(chosen))
@@ -96,7 +101,7 @@ def carry_out(
 
         def record(stored_again: Deletions) -> list[bytes]:
             with places.at_the_head(repo, backend) as public:
-                return drop.drop(
+                return drop_rows.drop(
                     public.session,
                     planned.keys,
                     {node for node in planned.expired if not public.is_public(node)},
@@ -131,3 +136,32 @@ def _written(
             write.write_head(overlay, backend.settings.repository, head, has_node, folder)
             for head in heads
         ]
+
+
+#: The user and the reason of rows whose objects alone are left.
+_USER, _REASON = 'rebuilt', b'found in the store; the database that had the reason is gone'
+
+
+def note_obliterated(backend: Backend, node: bytes) -> None:
+    """Write to the store that a draft was removed for good."""
+    name = hex(node)
+    with scratch() as folder:
+        path = os.path.join(folder, 'node')
+        with open(path, 'wb') as file:
+            file.write(name + b'\n')
+        key = stores.obliterated(backend.settings.repository, name.decode('ascii'))
+        backend.store.put(key, path)
+
+
+def compare_obliterated(backend: Backend) -> tuple[set[bytes], set[bytes]]:
+    """Return the drafts that only the store knows to be removed, and those only the database."""
+    prefix = stores.obliterations(backend.settings.repository)
+    names = (found.key[len(prefix) :] for found in backend.store.objects(prefix))
+    noted = {bin(name.encode('ascii')) for name in names if re.fullmatch('[0-9a-f]{40}', name)}
+    recorded = backend.catalog.read(bans.nodes)
+    return noted - recorded, recorded - noted
+
+
+def record_obliterated(backend: Backend, nodes: set[bytes]) -> None:
+    """Record again what only the store knows: see `differences`."""
+    backend.catalog.write(bans.record, _USER, sorted(nodes), _REASON)

@@ -10,13 +10,11 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..catalog import session as sessions, tombstones
-from ..errors import HeadlessError
+from ..catalog import repositories as sessions, tombstones
+from ..errors import RETRY_AFTER, HeadlessError
 from .pushlog import decorate
 
 _UNAVAILABLE = 503
-#: Header of an answer with status 503; in seconds.
-RETRY = (b'Retry-After', b'10')
 _STATUS = {
     'refused': common.HTTP_FORBIDDEN,
     'temporary': _UNAVAILABLE,
@@ -44,7 +42,7 @@ def shown(web: Any) -> Iterator[None]:
         status = _STATUS[exc.kind]
         headers = []
         if status == _UNAVAILABLE:
-            headers.append(RETRY)
+            headers.append(RETRY_AFTER)
             hint(web, b'pushlogunavailable')
         raise common.ErrorResponse(status, line, headers) from exc
 

@@ -14,7 +14,7 @@ from mercurial.utils import dateutil, procutil
 from .. import hgcompat
 from ..backend import Backend
 from ..errors import Refused, Temporary
-from ..lifecycle import deletion
+from ..lifecycle import delete
 
 #: Mercurial's default format, with the rate added.
 _FORMAT = b'topic bar number speed estimate'
@@ -122,7 +122,7 @@ class _Lines:
         self._ui.write_err(b'%s: %d%s %s\n' % (topic, done, of, unit))
 
 
-def tell_undeleted(ui: Any, deleter: deletion.Deleter) -> bool:
+def tell_undeleted(ui: Any, deleter: delete.Deleter) -> bool:
     """Warn of objects that the store has refused to delete; return whether there are any."""
     undeleted = sorted(deleter.undeleted.values())
     for each in undeleted[:_FEW]:

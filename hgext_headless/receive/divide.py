@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from .. import hgcompat
-from ..bundles import ancestry
+from ..bundles import ancestry, markers
+from ..catalog import markers as catalog_markers
 from ..errors import Refused
+from ..model import Marker
 from .incoming import Incoming
 
 
@@ -25,7 +28,7 @@ class Divided(NamedTuple):
     draft_roots: list[bytes]
 
 
-def divide(incoming: Incoming, repo: Any) -> Divided:
+def changesets(incoming: Incoming, repo: Any) -> Divided:
     """Divide the changesets of a push by phase. ``repo`` is the quarantine's overlay.
 
     Changesets that the client names public, and their ancestors, are public. All others that
@@ -61,3 +64,44 @@ def divide(incoming: Incoming, repo: Any) -> Divided:
         among(b'heads(%ln)', drafts),
         among(b'roots(%ln)', drafts),
     )
+
+
+class DividedMarkers(NamedTuple):
+    """The markers of a push.
+
+    ``stored`` are markers of drafts. ``applied`` are markers of public changesets that the
+    repository does not have yet. A marker may be in both.
+    """
+
+    stored: list[Marker]
+    applied: list[markers.Raw]
+
+
+def markers_of(incoming: Incoming, publishing: Collection[bytes]) -> DividedMarkers:
+    """Divide the markers of a push. ``publishing`` are the changesets that it makes public.
+
+    Stored markers of these changesets go into the repository too. Raise `errors.Temporary`.
+    """
+    repo = incoming.repo
+    is_public = _test(incoming, publishing)
+    stored = [
+        markers.pack(marker)
+        for marker in dict.fromkeys(incoming.markers)
+        if not all(map(is_public, markers.nodes(marker)))
+    ]
+    applied = dict.fromkeys(markers.relevant(incoming.markers, is_public))
+    if publishing and not repo.obsstore.readonly:
+        with incoming.backend.catalog.reading() as session:
+            found = catalog_markers.relevant(session, publishing)
+        applied.update(dict.fromkeys(map(markers.unpack, found)))
+    if applied:
+        # Clients send all markers with every push: known ones must not take the lock.
+        present = repo.obsstore.successors
+        applied = {m: None for m in applied if m not in present.get(m[0], ())}
+    return DividedMarkers(stored, list(applied))
+
+
+def _test(incoming: Incoming, publishing: Collection[bytes]) -> Callable[[bytes], bool]:
+    has_node = incoming.repo.unfiltered().changelog.hasnode
+    newly_public = frozenset(publishing)
+    return lambda node: node in newly_public or has_node(node)
