@@ -54,7 +54,7 @@ class Backend:
         return self._catalog(self.settings.database)
 
     @property
-    def reader(self) -> catalogs.Catalog:
+    def read_catalog(self) -> catalogs.Catalog:
         """The catalog for pages and the pushlog, which may lag behind `catalog`.
 
         Raises the same errors.
@@ -68,7 +68,7 @@ class Backend:
         return opened
 
     @property
-    def source(self) -> stores.Source:
+    def cached_store(self) -> stores.Source:
         """The store with the local cache in front of it, for objects that are read repeatedly.
 
         Raises `errors.Misconfigured`.
@@ -161,7 +161,7 @@ class Backend:
         ]
         if self._has_database():
             # Here the schema is checked too, on a connection that the push uses then.
-            steps += [lambda: self.catalog, lambda: self.catalog.impatient().check()]
+            steps += [lambda: self.catalog, lambda: self.catalog.fail_fast().check()]
         steps.append(lambda: self.store)
         return [functools.partial(_quietly, step) for step in steps]
 

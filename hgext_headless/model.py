@@ -111,7 +111,7 @@ class BookmarkPlace(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Published:
+class Unlogged:
     """What a server has of public history, and the log lacks.
 
     ``bundle`` has the changesets (None: nothing is missing), ``heads`` are the heads of the
@@ -150,7 +150,7 @@ class Push:
     markers: tuple[Marker, ...] = ()
     roots: tuple[bytes, ...] = ()
     held: tuple[bytes, ...] = ()
-    published: Published | None = None
+    published: Unlogged | None = None
     size: int = 0
     seconds: float | None = None
     changes: bool = False
@@ -203,7 +203,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class PastPush:
+class PushNodes:
     """A push with the nodes of all its changesets, in order: what a pushlog2.db has.
 
     ``tombstoned`` are those of ``nodes`` that are tombstones in the database. It does not count
@@ -225,14 +225,14 @@ class Conflict:
     ``owner``, brought its changeset ``node``.
     """
 
-    push: PastPush
-    recorded: PastPush | None = None
+    push: PushNodes
+    recorded: PushNodes | None = None
     node: bytes = b''
     owner: int = 0
 
 
 @dataclass(frozen=True)
-class Brought:
+class PushOf:
     """The push that brought a changeset.
 
     ``base`` is the first changeset that it brought, ``head`` the last. Both are empty if they
@@ -260,7 +260,7 @@ class Tombstone:
 
 
 @dataclass(frozen=True)
-class Needs:
+class ServingNeeds:
     """A changeset of a push, with what a server must have to serve it.
 
     These are its parents or, if it is in no bundle (public), the changeset itself.
@@ -291,5 +291,5 @@ class Drafts:
 
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]
-    brought: dict[bytes, Brought]
+    brought: dict[bytes, PushOf]
     expired: frozenset[bytes] = frozenset()

@@ -93,8 +93,8 @@ def _reposetup(ui: Any, repo: Any) -> None:
         (b'experimental', b'changegroup5', False),
         # The push is written to a file anyway: do not write another copy.
         (b'server', b'streamunbundle', True),
-        (b'hooks', hooks.SPLIT, b'python:hgext_headless.push.split'),
-        (b'hooks', b'priority.' + hooks.SPLIT, b'%d' % hooks.PRIORITY),
+        (b'hooks', hooks.GUARD, b'python:hgext_headless.push.split'),
+        (b'hooks', b'priority.' + hooks.GUARD, b'%d' % hooks.PRIORITY),
     ):
         repo.ui.setconfig(section, item, value, b'headless')
     if places.has_log(settings):

@@ -14,7 +14,7 @@ from typing import Any
 from mercurial.node import nullhex, wdirhex
 
 from .errors import Refused, Temporary
-from .model import Conflict, PastPush
+from .model import Conflict, PushNodes
 
 #: As Mozilla's extension makes them.
 _SCHEMA = (
@@ -104,14 +104,14 @@ class File:
         [(count, last)] = self._all(_COUNT)
         return count, last or 0
 
-    def pushes(self, upto: int) -> Iterator[list[PastPush]]:
+    def pushes(self, upto: int) -> Iterator[list[PushNodes]]:
         """Yield all pushes with ids up to ``upto``, in order and in batches."""
-        batch: list[PastPush] = []
+        batch: list[PushNodes] = []
         size = seen = 0
         while page := self._all(_PUSHES, seen, upto, PUSHES):
             for seen, user, date in page:
                 nodes = tuple(_node(name) for (name,) in self._all(_NODES, seen))
-                batch.append(PastPush(seen, user or b'', int(date), nodes))
+                batch.append(PushNodes(seen, user or b'', int(date), nodes))
                 size += len(nodes)
                 if len(batch) == PUSHES or size >= CHANGESETS:
                     yield batch
@@ -125,7 +125,7 @@ class File:
             self._all(statement)
 
     def add(
-        self, pushes: Sequence[PastPush], rev: Callable[[bytes], int | None]
+        self, pushes: Sequence[PushNodes], rev: Callable[[bytes], int | None]
     ) -> list[Conflict]:
         """Add the pushes that the file lacks, in one transaction; return those that conflict.
 
@@ -135,11 +135,11 @@ class File:
             self._connection.execute('BEGIN IMMEDIATE')
             return [c for c in (self._add(push, rev) for push in pushes) if c is not None]
 
-    def _add(self, push: PastPush, rev: Callable[[bytes], int | None]) -> Conflict | None:
+    def _add(self, push: PushNodes, rev: Callable[[bytes], int | None]) -> Conflict | None:
         recorded = self._all(_PUSHES, push.push_id - 1, push.push_id, 1)
         for push_id, user, date in recorded:
             if ((user or b''), int(date)) != (push.user, push.date):
-                return Conflict(push, recorded=PastPush(push_id, user or b'', int(date), ()))
+                return Conflict(push, recorded=PushNodes(push_id, user or b'', int(date), ()))
         owners = {node: row[0] for node in push.nodes for row in self._all(_OWNER, node.hex())}
         for node, owner in owners.items():
             # A tombstone may be in several pushes.

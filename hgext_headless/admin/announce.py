@@ -162,14 +162,14 @@ class _Announcer:
     def _next(self, lock: Lock, target: Target) -> tuple[Cursor, list[Entry], int]:
         """Return the cursor, the next pushes that this server can serve, and the last one."""
         backend = self._backend
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             last = visibility.last_shown(backend, session, self._repo)
         cursor = backend.catalog.read(announcements.cursors).get(target.name)
         if cursor is None:  # a new target is told of what comes
             backend.catalog.write(announcements.delivered, lock, target.name, last)
             cursor = Cursor(target.name, last, 0, '', 0)
         selection = Selection(after=cursor.push_id, upto=last)
-        return cursor, backend.reader.read(pushlog.entries, selection, False, _BATCH), last
+        return cursor, backend.read_catalog.read(pushlog.entries, selection, False, _BATCH), last
 
     def _message(self, entry: Entry, last: int) -> _Message:
         query = Query(Selection(), None, (), True, False, 2, False)
@@ -257,7 +257,7 @@ def _list(
     ui: Any, repo: Any, backend: Backend, targets: Sequence[Target], opts: dict[str, Any]
 ) -> int:
     names = {target.name for target in targets}
-    with backend.reader.reading() as session:
+    with backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, repo)
     with backend.catalog.reading() as session:
         cursors = announcements.cursors(session)

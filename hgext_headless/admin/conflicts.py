@@ -9,7 +9,7 @@ from mercurial.node import hex, short
 from mercurial.utils import dateutil
 
 from .. import hgcompat
-from ..model import Conflict, PastPush
+from ..model import Conflict, PushNodes
 from . import options
 
 
@@ -31,7 +31,7 @@ def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
         )
 
 
-def _described(push: PastPush) -> bytes:
+def _described(push: PushNodes) -> bytes:
     user = hgcompat.escaped_bytes(push.user)
     date = dateutil.datestr((push.date, 0), b'%Y-%m-%d %H:%M:%S')
     described = b'%s at %s' % (user, date)

@@ -213,7 +213,7 @@ class _Doctor:
                     b'new rows get ids that are taken: advance with setval() the sequence of %s'
                     % _list(behind),
                 )
-        with self._backend.reader.reading() as session:
+        with self._backend.read_catalog.reading() as session:
             last = pushlog.last_push_id(session)
             shown = visibility.last_shown(self._backend, session, self._repo)
         if shown == last:

@@ -18,7 +18,7 @@ from ..backend import Backend
 from ..bundles import changegroups, overlay
 from ..catalog import drafts, moving, pushlog
 from ..errors import Corrupt, Refused, Temporary
-from ..model import Bundle, PastPush, Selection
+from ..model import Bundle, PushNodes, Selection
 from . import conflicts, options, revsets
 
 #: Maximum number of bundles that are added in one transaction, and their size in bytes. A larger
@@ -242,7 +242,7 @@ def _export_pushes(
                 bar.increment(len(push_ids))
 
 
-def _pushes(backend: Backend, push_ids: Sequence[int]) -> list[PastPush]:
+def _pushes(backend: Backend, push_ids: Sequence[int]) -> list[PushNodes]:
     """Return pushes without those tombstones whose changesets were pushed again.
 
     The later push has these changesets.

@@ -46,7 +46,7 @@ def drafts_named(
         name: hex(node) for name, node in found.items() if not hex(node).startswith(name)
     }
     has_node = repo.unfiltered().changelog.hasnode
-    with overlays.opened(repo, backend.source, list(bundles.values())) as overlay:
+    with overlays.opened(repo, backend.cached_store, list(bundles.values())) as overlay:
         try:
             revisions = sorted(scmutil.revrange(overlay, named, localalias=aliases))
             nodes = [overlay.changelog.node(revision) for revision in revisions]

@@ -88,12 +88,12 @@ class Catalog:
         """Return the same for readers that leave connections to pushes."""
         return Catalog(self._database.for_pages, self._repository)
 
-    def impatient(self) -> Catalog:
+    def fail_fast(self) -> Catalog:
         """Return the same catalog, for callers for whom it is optional.
 
         It raises `errors.Temporary` at once if the database has not answered lately.
         """
-        return Catalog(self._database.impatient, self._repository)
+        return Catalog(self._database.fail_fast, self._repository)
 
     def disconnect(self) -> None:
         """Close the connections that are not in use. New ones are made when they are needed."""

@@ -75,7 +75,7 @@ class Database:
         self._snapshot = engine
         if engine.dialect.name == 'postgresql':
             self._snapshot = engine.execution_options(isolation_level='REPEATABLE READ')
-        #: Not empty once the schema was checked. `impatient` has it too.
+        #: Not empty once the schema was checked. `fail_fast` has it too.
         self._checked: list[bool] = []
         self._breaker = Breaker(engine)
         self._impatient = False
@@ -89,12 +89,12 @@ class Database:
         So a push does not wait for pages. Raise `Temporary` if they do not get one in time.
         """
         found = copy.copy(self)
-        found.__dict__.pop('impatient', None)
+        found.__dict__.pop('fail_fast', None)
         found._turns = threading.BoundedSemaphore(max(1, self._options.pool_size // 2))
         return found
 
     @functools.cached_property
-    def impatient(self) -> Database:
+    def fail_fast(self) -> Database:
         """The same database, for callers for whom it is optional.
 
         It raises `Unreachable` at once if the database has not answered lately.

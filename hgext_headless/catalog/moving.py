@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import case, delete, func, insert, select, update
 
 from ..errors import Deletions
-from ..model import Bundle, Changeset, Conflict, Marker, PastPush
+from ..model import Bundle, Changeset, Conflict, Marker, PushNodes
 from . import bans, deletions, markers, pushlog, record, statements
 from .record import changeset_ids
 from .repositories import Session
@@ -204,7 +204,7 @@ class Compared:
     ``there`` is the number of those that are recorded, and equal.
     """
 
-    new: list[PastPush]
+    new: list[PushNodes]
     there: int
     conflicts: list[Conflict]
 
@@ -243,7 +243,7 @@ def finish(session: Session) -> None:
     )
 
 
-def compare(session: Session, older: Sequence[PastPush]) -> Compared:
+def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
     """Compare pushes of an older pushlog with those that are recorded.
 
     A changeset may have only one push that brought it.
@@ -254,7 +254,7 @@ def compare(session: Session, older: Sequence[PastPush]) -> Compared:
     }
     unknown = [push for push in older if push.push_id not in recorded]
     owners = _owners(session, unknown)
-    new: list[PastPush] = []
+    new: list[PushNodes] = []
     conflicts: list[Conflict] = []
     for push in older:
         if push.push_id in recorded:
@@ -279,7 +279,7 @@ def _repeated(nodes: Sequence[bytes]) -> bytes | None:
     return next(node for i, node in enumerate(nodes) if node in nodes[:i])
 
 
-def _owners(session: Session, older: Iterable[PastPush]) -> dict[bytes, int]:
+def _owners(session: Session, older: Iterable[PushNodes]) -> dict[bytes, int]:
     """Return the ids of the recorded pushes that brought changesets of ``older``, by node."""
     owners: dict[bytes, int] = {}
     for portion in _portions(node for push in older for node in push.nodes):
@@ -297,7 +297,7 @@ def _owners(session: Session, older: Iterable[PastPush]) -> dict[bytes, int]:
     return owners
 
 
-def unknown(session: Session, older: Iterable[PastPush], facts: Facts) -> int:
+def unknown(session: Session, older: Iterable[PushNodes], facts: Facts) -> int:
     """Return the number of changesets of ``older`` of which only the node would be known."""
     missing = 0
     for portion in _portions(node for push in older for node in push.nodes):
@@ -308,7 +308,7 @@ def unknown(session: Session, older: Iterable[PastPush], facts: Facts) -> int:
 
 def record_pushes(
     session: Session,
-    older: Sequence[PastPush],
+    older: Sequence[PushNodes],
     last: int,
     facts: Facts,
 ) -> tuple[Compared, int]:

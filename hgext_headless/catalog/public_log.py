@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import delete, select, update
 
 from ..errors import Deletions, Temporary
-from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Published
+from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Unlogged
 from . import bundle_rows, deletions, statements
 from .repositories import Session
 from .schema import (
@@ -121,7 +121,7 @@ def begin(session: Session, heads: Sequence[bytes]) -> bool:
     return True
 
 
-def append(session: Session, repository_id: int, published: Published) -> None:
+def append(session: Session, repository_id: int, published: Unlogged) -> None:
     """Add what a server has and the log lacks. The log and the repository's row must be locked.
 
     Raise `Temporary` if the log has not begun, or was deleted.

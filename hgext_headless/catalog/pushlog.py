@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import func, literal, or_, select, true, union_all
 
-from ..model import Brought, Changeset, Entry, Needs, PastPush, Selection
+from ..model import Changeset, Entry, PushNodes, PushOf, Selection, ServingNeeds
 from . import statements
 from .repositories import Session
 from .schema import (
@@ -240,7 +240,7 @@ def brought(
     session: Session,
     nodes: Iterable[bytes],
     with_ends: bool = True,
-) -> dict[bytes, Brought]:
+) -> dict[bytes, PushOf]:
     """Return the pushes that brought ``nodes``, by node.
 
     Their first and last changesets are empty unless ``with_ends``.
@@ -262,9 +262,9 @@ def brought(
         )
         found.update((bytes(row.node), _entry(row)) for row in session.execute(query))
     if not with_ends:
-        return {node: Brought(entry, b'', b'') for node, entry in found.items()}
+        return {node: PushOf(entry, b'', b'') for node, entry in found.items()}
     ends = _ends(session, sorted({e.push_id for e in found.values()}))
-    return {node: Brought(entry, *ends[entry.push_id]) for node, entry in found.items()}
+    return {node: PushOf(entry, *ends[entry.push_id]) for node, entry in found.items()}
 
 
 def _ends(session: Session, push_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
@@ -298,7 +298,7 @@ def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
     return found
 
 
-def needs(session: Session, push_ids: Sequence[int]) -> list[Needs]:
+def needs(session: Session, push_ids: Sequence[int]) -> list[ServingNeeds]:
     """Return what a server must have to serve these pushes, in the order of their ids."""
     in_bundle = (
         select(bundle_changesets.c.bundle_id)
@@ -308,7 +308,7 @@ def needs(session: Session, push_ids: Sequence[int]) -> list[Needs]:
     )
     columns = (changesets.c.node, changesets.c.p1, changesets.c.p2, in_bundle)
     return [
-        Needs(row.push_id, bytes(row.node), (bytes(row.p1), bytes(row.p2)), bool(row.bundled))
+        ServingNeeds(row.push_id, row.node, (row.p1, row.p2), bool(row.bundled))
         for batch in batches(push_ids)
         for row in session.execute(_listed(session, batch, columns))
     ]
@@ -340,16 +340,16 @@ def facts(row: Any) -> Changeset:
     )
 
 
-def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PastPush]:
+def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PushNodes]:
     """Return those of ``push_ids`` that are recorded, oldest first."""
-    found: list[PastPush] = []
+    found: list[PushNodes] = []
     for batch in batches(sorted(push_ids)):
         older = entries(session, Selection(push_ids=tuple(batch)), newest=False, limit=None)
         names: dict[int, list[tuple[bytes, bool]]] = {entry.push_id: [] for entry in older}
         for row in session.execute(_names(session, list(names))):
             names[row.push_id].append((bytes(row.node), bool(row.gone)))
         found += [
-            PastPush(
+            PushNodes(
                 entry.push_id,
                 entry.user,
                 entry.date,

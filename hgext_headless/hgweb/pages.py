@@ -16,7 +16,7 @@ from .. import config, hgcompat, timings
 from ..bundles import overlay as overlays
 from ..catalog import names
 from ..errors import HeadlessError
-from ..model import Brought, Drafts
+from ..model import Drafts, PushOf
 from ..timings import Stages
 from ..wire import discovery
 from . import errors
@@ -91,9 +91,9 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     with errors.shown(rctx):
         try:
             with stages.stage('lookup'):
-                catalog = repo.headless.reader
+                catalog = repo.headless.read_catalog
                 if None not in public.values():  # public pages are served without the database
-                    catalog = catalog.impatient()
+                    catalog = catalog.fail_fast()
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
         except HeadlessError:
@@ -129,7 +129,7 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     """Lay the bundles of the drafts ``nodes`` over the repository of a request."""
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
-    source = repo.headless.source
+    source = repo.headless.cached_store
     overlay = rctx.res.headless_stack.enter_context(
         overlays.opened(repo, source, list(bundles.values()))
     )
@@ -152,9 +152,9 @@ def _forget_tag(req: Any) -> None:
     del req.headers[b'If-None-Match']
 
 
-def already_brought(repo: Any) -> dict[bytes, Brought]:
+def already_brought(repo: Any) -> dict[bytes, PushOf]:
     """Return the known pushes of the changesets of an overlay; none if there is no overlay."""
-    found: dict[bytes, Brought] = getattr(repo.unfiltered(), 'headless_brought', {})
+    found: dict[bytes, PushOf] = getattr(repo.unfiltered(), 'headless_brought', {})
     return found
 
 

@@ -131,7 +131,7 @@ def _written(
         if not set(heads).isdisjoint(candidate.bundle.nodes)
     ]
     has_node = repo.unfiltered().changelog.hasnode
-    with overlays.opened(repo, backend.source, needed) as overlay:
+    with overlays.opened(repo, backend.cached_store, needed) as overlay:
         return [
             write.write_head(overlay, backend.settings.repository, head, has_node, folder)
             for head in heads

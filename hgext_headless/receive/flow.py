@@ -22,7 +22,7 @@ from ..bundles.check import Unfit
 from ..catalog import bans, drafts, public_log, record as catalog_record, repositories as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..lifecycle import upload
-from ..model import Published, Push, Recorded
+from ..model import Push, Recorded, Unlogged
 from ..place import Place
 from ..replication import append, follow, unrecorded
 from . import (
@@ -154,7 +154,7 @@ def _take(push: Incoming) -> None:
             or (limited and changes)
         )
         if known is None:
-            known = _known(push, divided.public) if to_record else Known(set(), None)
+            known = _known(push, divided.public) if to_record else StoredBefore(set(), None)
         place = None if isinstance(known.place, Temporary) else known.place
         if to_log and isinstance(known.place, Temporary):
             raise known.place
@@ -210,7 +210,7 @@ def _changes_anything(push: Incoming) -> bool:
     return bool(push.public_heads or push.bookmarks or push.markers)
 
 
-class Known(NamedTuple):
+class StoredBefore(NamedTuple):
     """What the database knows before a push is stored.
 
     ``stored`` are those of its changesets that are stored drafts. ``place`` is where the
@@ -222,7 +222,7 @@ class Known(NamedTuple):
     place: Place | Temporary | None
 
 
-def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
+def _known(push: Incoming, nodes: Collection[bytes]) -> StoredBefore:
     """Ask the database about ``nodes``, the changesets of a push, before any hook is run.
 
     A push that cannot be recorded stores nothing.
@@ -237,11 +237,11 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> Known:
                 place = places.find(push.repo, session)
         except Temporary as exc:
             place = exc
-    return Known(stored, place)
+    return StoredBefore(stored, place)
 
 
 def _check_limits(
-    push: Incoming, divided: Divided, known: Known, counted: bool
+    push: Incoming, divided: Divided, known: StoredBefore, counted: bool
 ) -> None:
     """``counted`` tells whether the push counts even if it brings nothing new."""
     new = len(set(divided.drafts) - known.stored)
@@ -252,7 +252,7 @@ def _check_limits(
             user_limits.check(session, settings, user, push.size, new)
 
 
-def _held(push: Incoming, divided: Divided, known: Known) -> set[bytes]:
+def _held(push: Incoming, divided: Divided, known: StoredBefore) -> set[bytes]:
     """Return the draft heads that are in a stored bundle whose object is there.
 
     A bundle has all draft ancestors of its changesets.
@@ -385,7 +385,7 @@ def _public(
     divided: Divided,
     moves: bookmarks.Plan,
     place: Place | None,
-) -> tuple[Published | None, upload.Files]:
+) -> tuple[Unlogged | None, upload.Files]:
     """Write the bundle of what the log of public history lacks: see `append.pack`."""
     if place is None:
         return None, []

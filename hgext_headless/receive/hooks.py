@@ -27,7 +27,7 @@ from .incoming import Incoming
 from .quarantine import Quarantine
 
 #: The extension's own hook, as ``hg config hooks`` shows it: see `flow.refuse_outside`.
-SPLIT = b'pretxnchangegroup.headless'
+GUARD = b'pretxnchangegroup.headless'
 PRIORITY = -1_000_000
 #: The hooks that are run here, and disabled where the repository changes.
 NAMES = (
@@ -45,7 +45,7 @@ NAMES = (
     b'incoming',
 )
 #: The extension's own ones: they are not run for what has passed through the quarantine.
-OWN = (SPLIT, *append.HOOKS)
+OWN = (GUARD, *append.HOOKS)
 _HOOKS = b'hooks'
 
 _Args = dict[str, Any]

@@ -24,7 +24,7 @@ from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import public_log, record
 from ..errors import HeadlessError, Temporary
 from ..lifecycle import upload
-from ..model import Bundle, LogEntry, Published, Push
+from ..model import Bundle, LogEntry, Push, Unlogged
 from ..place import Place
 from . import unrecorded
 
@@ -48,7 +48,7 @@ def pack(
     public: Sequence[bytes] = (),
     public_heads: Sequence[bytes] = (),
     bookmarks: Sequence[Move] = (),
-) -> tuple[Published | None, upload.Files]:
+) -> tuple[Unlogged | None, upload.Files]:
     """Write a bundle of what the log lacks into ``folder``; return its entry, and its file.
 
     ``public`` are changesets that a push is about to add, ``public_heads`` their heads;
@@ -58,7 +58,7 @@ def pack(
     own = places.public_heads(repo)
     bases = set(ancestry.bases(where.changelog, public))
     heads = [*(node for node in own if node not in bases), *public_heads]
-    published = Published(
+    published = Unlogged(
         heads=tuple(heads),
         replaced=tuple(place.heads.difference(heads)),
         position=place.position,

@@ -84,7 +84,7 @@ def resolve(
 
 def _named(repo: Any, key: bytes, is_public: bool = False) -> tuple[bytes, ...]:
     catalog = repo.headless.catalog
-    with (catalog.impatient() if is_public else catalog).reading() as own:
+    with (catalog.fail_fast() if is_public else catalog).reading() as own:
         return names.named(own, key)
 
 
@@ -167,7 +167,7 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     if not backend.settings.listed_bookmarks or _beside_heads.get():
         return {}
     try:
-        with backend.catalog.impatient().reading() as session:
+        with backend.catalog.fail_fast().reading() as session:
             found = bookmarks.newest(session, backend.settings.listed_bookmarks)
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))

@@ -192,7 +192,7 @@ def test_schema_is_looked_at_once(world, services, monkeypatch):
 
     monkeypatch.setattr(engine, 'check_schema', looking)
     for _ in range(3):
-        with database.impatient.reading():
+        with database.fail_fast.reading():
             pass
     assert len(looked) == 1
     database._engine.dispose()

@@ -15,7 +15,7 @@ from mercurial.hgweb import common, request as requests
 from hgext_headless.catalog import epochs, pushlog
 from hgext_headless.hgweb.pushlog import query
 from hgext_headless.hgweb.pushlog.query import PAGE
-from hgext_headless.model import Brought, Entry, Selection
+from hgext_headless.model import Entry, PushOf, Selection
 
 #: The push that brought it, by changeset. Each push has one; 99 is public and came with none.
 LAST = 23
@@ -45,8 +45,8 @@ def _ask_the_stand_in() -> Iterator[None]:
 class Session:
     """What the database answers; of one repository, whose pushes are in `BROUGHT`."""
 
-    def brought(self, nodes) -> dict[bytes, Brought]:
-        return {n: Brought(entry(BROUGHT[n]), b'', b'') for n in nodes if n in BROUGHT}
+    def brought(self, nodes) -> dict[bytes, PushOf]:
+        return {n: PushOf(entry(BROUGHT[n]), b'', b'') for n in nodes if n in BROUGHT}
 
     def tombstoned(self, nodes) -> dict[bytes, int]:
         return {}

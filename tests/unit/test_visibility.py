@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from hgext_headless.catalog import drafts, pushlog
 from hgext_headless.hgweb.pushlog import visibility
-from hgext_headless.model import Needs
+from hgext_headless.model import ServingNeeds
 
 NULL = bytes(20)
 
@@ -36,7 +36,7 @@ def _ask_the_stand_in() -> Iterator[None]:
 class Session:
     """Pushes of one changeset each: push ``i`` brought changeset ``i``."""
 
-    def __init__(self, pushes: list[Needs], imported: int = 0) -> None:
+    def __init__(self, pushes: list[ServingNeeds], imported: int = 0) -> None:
         self.pushes = pushes
         self.imported = imported
         self.asked: list[int] = []
@@ -47,7 +47,7 @@ class Session:
     def imported_push_id(self) -> int:
         return self.imported
 
-    def needs(self, push_ids) -> list[Needs]:
+    def needs(self, push_ids) -> list[ServingNeeds]:
         self.asked += push_ids
         return [self.pushes[number - 1] for number in push_ids]
 
@@ -70,12 +70,12 @@ def backend() -> SimpleNamespace:
 
 
 @st.composite
-def pushes(draw) -> list[Needs]:
+def pushes(draw) -> list[ServingNeeds]:
     """Public changesets, and drafts that are in a bundle, each on an earlier one."""
     found = []
     for number in range(1, draw(st.integers(1, 12)) + 1):
         parent = draw(st.integers(0, number - 1))
-        found.append(Needs(number, node(number), (node(parent),), draw(st.booleans())))
+        found.append(ServingNeeds(number, node(number), (node(parent),), draw(st.booleans())))
     return found
 
 
@@ -98,19 +98,19 @@ def test_last_shown(made, draw):
 def test_public_parent_that_has_not_come():
     """Of a draft on public history that came with no push."""
     elsewhere = node(99)
-    made = [Needs(1, node(1), (NULL,), True), Needs(2, node(2), (elsewhere,), True),
-            Needs(3, node(3), (node(1),), True)]  # fmt: skip
+    made = [ServingNeeds(1, node(1), (NULL,), True), ServingNeeds(2, node(2), (elsewhere,), True),
+            ServingNeeds(3, node(3), (node(1),), True)]  # fmt: skip
     assert visibility.last_shown(backend(), Session(made), repo_with(set())) == 1
     assert visibility.last_shown(backend(), Session(made), repo_with({elsewhere})) == 3
 
 
 def test_an_older_pushlog_is_not_waited_for():
-    made = [Needs(number, node(number), (NULL,), False) for number in (1, 2, 3)]
+    made = [ServingNeeds(number, node(number), (NULL,), False) for number in (1, 2, 3)]
     assert visibility.last_shown(backend(), Session(made, imported=2), repo_with(set())) == 2
 
 
 def test_more_than_one_batch(monkeypatch):
     monkeypatch.setattr(visibility, '_BATCH', 2)
-    made = [Needs(number, node(number), (NULL,), number != 5) for number in range(1, 8)]
+    made = [ServingNeeds(number, node(number), (NULL,), number != 5) for number in range(1, 8)]
     assert visibility.last_shown(backend(), Session(made), repo_with(set())) == 4
     assert visibility.last_shown(backend(), Session(made), repo_with({node(5)})) == 7

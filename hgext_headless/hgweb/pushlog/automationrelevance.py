@@ -16,7 +16,7 @@ from mercurial.utils import dateutil
 from ... import hgcompat
 from ...catalog import drafts, markers, names as catalog_names, pushlog, repositories as sessions
 from ...catalog.statements import batches
-from ...model import Brought
+from ...model import PushOf
 from .. import errors, pages
 from . import keywords, links, query
 from .keywords import text as _text
@@ -34,7 +34,7 @@ def answer(web: Any) -> Iterator[bytes]:
 
 
 def _chunks(web: Any) -> Iterator[bytes]:
-    catalog = web.repo.headless.reader
+    catalog = web.repo.headless.read_catalog
     node, contexts = _relevant_to(web)
     backouts = keywords.Backouts(web.repo) if web.req.qsparams.get(b'backouts') else None
     is_obsolete = node in web.repo.obsstore.successors or bool(
@@ -69,7 +69,7 @@ def _relevant_to(web: Any) -> tuple[bytes, Sequence[Any]]:
     name = _asked(web)[-1]
     repo = web.repo
     missing: list[bytes] = []
-    with repo.headless.reader.reading() as session:
+    with repo.headless.read_catalog.reading() as session:
         try:
             node = query.Resolver(session, repo, [name]).node(name)
         except error.RepoLookupError:
@@ -102,7 +102,7 @@ def _listed(session: sessions.Session, node: bytes) -> list[bytes]:
     return nodes[: nodes.index(node) + 1]
 
 
-def _relevant(context: Any, brought: Brought | None) -> dict[str, Any]:
+def _relevant(context: Any, brought: PushOf | None) -> dict[str, Any]:
     seconds, timezone = context.date()
     return {
         'author': _text(context.user()),

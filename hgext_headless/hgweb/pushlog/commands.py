@@ -135,7 +135,7 @@ def _found(
 
     ``options`` are those of `query.parse`.
     """
-    with stages.stage('find'), backend.reader.reading() as session:
+    with stages.stage('find'), backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
         query = queries.parse(session, web.repo, web.req, last, **options)
         found = queries.entries(backend, session, query)

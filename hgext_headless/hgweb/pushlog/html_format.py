@@ -166,7 +166,7 @@ def _listed(
     """Yield pushes with their changesets, tipmost first; of a large push, only the last `_MOST`."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             found, _sizes = _batch(session, query_tips, batch)
         yield from found
 
@@ -187,7 +187,7 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
     links = configured.configured(web.repo.ui)
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
             listed = {entry.push_id: changesets for entry, changesets in batch}
             found = visibility.states_of(session, web.repo, listed)

@@ -38,7 +38,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     prefix = '{'
     if query.version != 1:
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             epoch = epochs.current(session)
         named = '' if epoch is None else f'"epoch": "{epoch.name}", '
         prefix = f'{{"lastpushid": {last}, {named}"pushes": {{'
@@ -49,7 +49,7 @@ def _chunks(
                 yield (prefix + chunk).encode('ascii')
                 prefix = ''
         else:
-            with backend.reader.reading() as session:
+            with backend.read_catalog.reading() as session:
                 pushes = (_full if query.full else _plain)(session, repo, query, batch)
                 lines = [f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes)]
             yield (prefix + ', '.join(lines)).encode('ascii')
@@ -67,7 +67,7 @@ def _batches(
         if not query.full or query.tips_only:
             yield batch
             continue
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
         together: list[Entry] = []
         number = 0
@@ -87,7 +87,7 @@ def _batches(
 
 def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
     """Yield a push in full as JSON text, some changesets at a time."""
-    with backend.reader.reading() as session:
+    with backend.read_catalog.reading() as session:
         nodes = pushlog.nodes_of(session, [entry.push_id])[entry.push_id]
         # What is gone has no extras.
         listed = [(node, extras) for node, extras in nodes if extras]
@@ -106,7 +106,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
             between = ''
             wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
             for start in range(0, size, CHANGESETS):
-                with backend.reader.reading() as session:
+                with backend.read_catalog.reading() as session:
                     found = pushlog.changesets_from(session, entry.push_id, start, CHANGESETS)
                     shown = [c for c in found if c.node in wanted and not c.is_tombstone]
                     precursors = _precursors(session, repo, {c.node for c in shown})

@@ -24,7 +24,7 @@ from mercurial.utils import dateutil
 from ... import config, errors, hgcompat
 from ...catalog import pushlog
 from ...errors import HeadlessError
-from ...model import Brought
+from ...model import PushOf
 from .. import pages
 from . import links
 
@@ -43,7 +43,7 @@ _BACKOUT_WITHIN = 100
 _BACKOUT_AMONG = 2000
 
 
-def plain(name: str, brought: Brought | None) -> Any:
+def plain(name: str, brought: PushOf | None) -> Any:
     """Return the value of a keyword for JSON; None if no push brought the changeset."""
     if brought is None:
         return None
@@ -57,7 +57,7 @@ def plain(name: str, brought: Brought | None) -> Any:
     return (brought.base if name == 'pushbasenode' else brought.head).hex()
 
 
-def _keyword(name: bytes, doc: str, value: Callable[[Brought], Any], of_ends: bool = False) -> None:
+def _keyword(name: bytes, doc: str, value: Callable[[PushOf], Any], of_ends: bool = False) -> None:
     def keyword(context: Any, mapping: Any) -> Any:
         brought = _brought(context, mapping, of_ends)
         return None if brought is None else value(brought)
@@ -264,7 +264,7 @@ def common_entry(orig: Any, repo: Any, context: Any) -> Any:
     return entry
 
 
-def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
+def _brought(context: Any, mapping: Any, with_ends: bool) -> PushOf | None:
     repo = context.resource(mapping, b'repo')
     if not config.participates(repo):
         return None
@@ -272,7 +272,7 @@ def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
     key = _CACHE_OF_ENDS if with_ends else _CACHE
     if key not in cache:
         cache[key] = {} if with_ends else dict(pages.already_brought(repo))
-    found: dict[bytes, Brought | None] = cache[key]
+    found: dict[bytes, PushOf | None] = cache[key]
     changed = context.resource(mapping, b'ctx')
     if changed.rev() is None:
         return None  # the working directory
@@ -285,11 +285,11 @@ def _brought(context: Any, mapping: Any, with_ends: bool) -> Brought | None:
     return found[node]
 
 
-def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Brought | None]:
+def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, PushOf | None]:
     """Return the pushes of ``nodes``; None for all if the database fails: pages need none."""
-    answer: dict[bytes, Brought | None] = dict.fromkeys(nodes)
+    answer: dict[bytes, PushOf | None] = dict.fromkeys(nodes)
     try:
-        with repo.headless.reader.impatient().reading() as session:
+        with repo.headless.read_catalog.fail_fast().reading() as session:
             answer.update(pushlog.brought(session, nodes, with_ends))
     except HeadlessError as exc:
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
@@ -300,12 +300,12 @@ class _Pushes:
     """The pushes that brought the revisions of a repository."""
 
     def __init__(self, repo: Any) -> None:
-        self._catalog = repo.headless.reader
+        self._catalog = repo.headless.read_catalog
         self._changelog = repo.unfiltered().changelog
         self._block = range(0)
-        self._found: dict[bytes, Brought] = {}
+        self._found: dict[bytes, PushOf] = {}
 
-    def of(self, rev: int) -> Brought | None:
+    def of(self, rev: int) -> PushOf | None:
         if rev not in self._block:
             start = rev - rev % _REVSET_WINDOW
             self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
@@ -333,7 +333,7 @@ def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
     return decorate
 
 
-def _filtered(repo: Any, subset: Any, matches: Callable[[int, Brought], bool]) -> Any:
+def _filtered(repo: Any, subset: Any, matches: Callable[[int, PushOf], bool]) -> Any:
     pushes = _Pushes(repo)
     if b'REQUEST_METHOD' in repo.ui.environ:
         subset = subset & smartset.spanset(repo, max(0, len(repo) - _WEB_WINDOW))
@@ -387,14 +387,14 @@ def pushrev(repo: Any, subset: Any, x: Any) -> Any:
     (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
     revs = revset.getset(repo, revset.fullreposet(repo), argument)
     node = repo.unfiltered().changelog.node
-    with errors.clear_errors(), repo.headless.reader.reading() as session:
+    with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
         brought = pushlog.brought(session, map(node, revs))
     return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
 
 
 def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
     changelog = repo.changelog
-    with errors.clear_errors(), repo.headless.reader.reading() as session:
+    with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
         found = pushlog.nodes_of(session, [i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])

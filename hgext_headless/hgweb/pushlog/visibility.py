@@ -15,7 +15,7 @@ from mercurial.node import nullid
 
 from ...backend import Backend
 from ...catalog import bans, drafts, markers, pushlog, repositories as sessions
-from ...model import Changeset, Needs, Selection
+from ...model import Changeset, Selection, ServingNeeds
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
@@ -29,7 +29,7 @@ def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
     Check only the pushes above the last result. Raise `errors.Temporary`.
     """
     last = pushlog.last_push_id(session)
-    memory = backend.reader.memory('last shown', repo.root)
+    memory = backend.read_catalog.memory('last shown', repo.root)
     seen = min(memory.get('push_id', max(0, last - _WINDOW)), last)
     if seen < last:
         seen = max(seen, min(pushlog.imported_push_id(session), last))
@@ -46,7 +46,9 @@ def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
     return seen
 
 
-def _first_missing(session: sessions.Session, repo: Any, needs: Sequence[Needs]) -> int | None:
+def _first_missing(
+    session: sessions.Session, repo: Any, needs: Sequence[ServingNeeds]
+) -> int | None:
     """Return the first push that needs what the repository lacks; None if there is none."""
     has_node = repo.unfiltered().changelog.hasnode
     brought = {need.node for need in needs}

@@ -121,10 +121,10 @@ def _lines(repo: Any, first: int) -> Iterator[bytes]:
     history = (len(repo), repo.changelog.tip())
     try:
         backend = repo.headless
-        with backend.reader.reading() as session:
+        with backend.read_catalog.reading() as session:
             last = visibility.last_shown(backend, session, repo)
         # Pushes of drafts are many, and after the last public one clients ask for them each time.
-        memory = backend.reader.memory('drafts only', repo.root)
+        memory = backend.read_catalog.memory('drafts only', repo.root)
         while after < last:
             of, low, high = memory.get('run', (None, 0, 0))
             if of == history and low <= after < high:
@@ -150,7 +150,7 @@ def _batch(backend: Backend, repo: Any, after: int, last: int) -> list[tuple[int
     Each batch is a session of its own: a client that reads slowly holds no connection.
     """
     has_node = repo.changelog.hasnode
-    with backend.reader.reading() as session:
+    with backend.read_catalog.reading() as session:
         # The database may be one of several replicas, another one each time.
         upto = min(last, pushlog.last_push_id(session))
         selection = Selection(after=after, upto=upto)
