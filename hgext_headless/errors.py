@@ -126,7 +126,7 @@ def no_traceback(
     except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed, *passing):
         raise
     except error.WdirUnsupported as exc:
-        raise _abort(Refused('the working directory is no changeset')) from exc
+        raise _abort(Refused('the working directory is not a changeset')) from exc
     except Exception as exc:
         ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
         ui.traceback()

@@ -56,7 +56,7 @@ class Bundle:
 class BookmarkMove:
     """A change of a bookmark in the database: the draft it names before and after.
 
-    None is no bookmark.
+    None: there is no bookmark.
     """
 
     name: bytes
@@ -174,7 +174,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Selection:
-    """A selection of pushes. All conditions must hold; None is no condition.
+    """A selection of pushes. All conditions must hold; None does not restrict it.
 
     ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and ``before`` are
     dates in seconds since the epoch, both exclusive. A push matches ``users`` or ``push_ids``

@@ -38,7 +38,7 @@ class PublicClone:
         if not os.path.isdir(os.path.dirname(self._target)):
             raise Refused(f'{name}: the folder to make it in does not exist')
         if os.path.exists(self._target) and not os.path.isdir(self._target):
-            raise Refused(f'{name} exists and is no folder')
+            raise Refused(f'{name} exists and is not a folder')
         if not os.path.lexists(self._target) or _is_empty(self._target):
             config.check_serving(self._settings)
             return False
@@ -47,7 +47,7 @@ class PublicClone:
         except error.RequirementError:
             raise
         except error.RepoError as exc:
-            raise Refused(f'{name} exists and is no repository') from exc
+            raise Refused(f'{name} exists and is not a repository') from exc
         if clone.root == self._repo.root:
             raise Refused(f'{name} is this repository itself')
         if clone.revs(b'first(not public())'):

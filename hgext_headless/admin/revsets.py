@@ -51,7 +51,7 @@ def drafts_named(
             revisions = sorted(scmutil.revrange(overlay, named, localalias=aliases))
             nodes = [overlay.changelog.node(revision) for revision in revisions]
         except error.WdirUnsupported as exc:
-            raise Refused('the working directory is no draft') from exc
+            raise Refused('the working directory is not a draft') from exc
         return [node for node in nodes if not has_node(node)]
 
 

@@ -79,7 +79,7 @@ def without_row(session: Session, keys: Sequence[str]) -> list[str]:
 def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]:
     """Return the live bundles whose keys begin with ``prefix``, created at ``since`` or later.
 
-    ``since`` is in seconds since the epoch; None is no condition.
+    ``since`` is in seconds since the epoch; None does not restrict it.
     """
     # Hexadecimal digits follow the prefix: they sort before "g" in any collation.
     query = select(bundles).where(
@@ -91,7 +91,7 @@ def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]
             row.key,
             row.size,
             row.sha512,
-            bytes(row.head),
+            row.head,
             statements.split_nodes(row.bases),
         )
         for row in session.execute(query)

@@ -197,7 +197,7 @@ def without_bundle(session: Session, low: int, high: int) -> list[tuple[int, byt
             _in_no_bundle(),
         )
     )
-    return [(row.push_id, bytes(row.node)) for row in session.execute(query)]
+    return [(row.push_id, row.node) for row in session.execute(query)]
 
 
 def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
@@ -218,7 +218,7 @@ def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, b
             .exists(),
         )
     )
-    return [(row.push_id, bytes(row.branch)) for row in session.execute(query)]
+    return [(row.push_id, row.branch) for row in session.execute(query)]
 
 
 def add_branches(session: Session, missing: Sequence[tuple[int, bytes]]) -> None:

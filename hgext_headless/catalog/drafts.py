@@ -71,8 +71,8 @@ def heads(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
             is_stored(),
         )
         for row in session.execute(query):
-            found.append(bytes(row.node))
-            parents.update((bytes(row.p1), bytes(row.p2)))
+            found.append(row.node)
+            parents.update((row.p1, row.p2))
     return [node for node in found if node not in parents]
 
 
@@ -114,7 +114,7 @@ def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[
         query = select(newest.c.node, bundles.c.key, bundles.c.size).join(
             bundles, bundles.c.id == newest.c.bundle_id
         )
-        found.update((bytes(row.node), (row.key, row.size)) for row in session.execute(query))
+        found.update((row.node, (row.key, row.size)) for row in session.execute(query))
     return found
 
 
@@ -194,7 +194,7 @@ def _bundles(session: Session, nodes: Iterable[bytes], chosen: Any) -> dict[byte
         for row in session.execute(query):
             if row.id not in made:
                 made[row.id] = _bundle(session.connection, row)
-            found[bytes(row.node)] = made[row.id]
+            found[row.node] = made[row.id]
     return found
 
 
@@ -209,7 +209,7 @@ def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row[Any]) -> Bund
         key=row.key,
         size=row.size,
         sha512=row.sha512,
-        head=bytes(row.head),
+        head=row.head,
         bases=statements.split_nodes(row.bases),
         nodes=tuple(bytes(node) for node in connection.scalars(query)),
     )
@@ -266,9 +266,9 @@ def stacks(session: Session, nodes: Iterable[bytes]) -> list[Parents]:
             .where(bundle_changesets.c.bundle_id.in_(holding))
         )
         for row in session.execute(query):
-            found[bytes(row.node)] = _parents(row)
+            found[row.node] = _parents(row)
     return list(found.values())
 
 
 def _parents(row: Any) -> Parents:
-    return Parents(bytes(row.node), bytes(row.p1), bytes(row.p2))
+    return Parents(row.node, row.p1, row.p2)

@@ -36,7 +36,7 @@ STEP = 100
 class Choice:
     """A choice of drafts by the pushes that brought them.
 
-    All conditions must hold; None is no condition. ``before`` is in seconds since the epoch.
+    All conditions must hold; None does not restrict it. ``before`` is in seconds since the epoch.
     A draft that no push brought has the date of its bundle.
     """
 
@@ -130,9 +130,9 @@ def _candidates(
                 sha512=held[0].sha512,
                 head=bytes(held[0].head),
                 bases=statements.split_nodes(held[0].bases),
-                nodes=tuple(bytes(row.node) for row in held),
+                nodes=tuple(row.node for row in held),
             ),
-            frozenset(bytes(row.node) for row in held if row.fits),
+            frozenset(row.node for row in held if row.fits),
         )
         for bundle_id, held in rows.items()
     ]
@@ -235,5 +235,5 @@ def parents(session: Session, nodes: Collection[bytes]) -> dict[bytes, tuple[byt
             changesets.c.node.in_(batch),
         )
         for row in session.execute(query):
-            found[bytes(row.node)] = bytes(row.p1), bytes(row.p2)
+            found[row.node] = row.p1, row.p2
     return found

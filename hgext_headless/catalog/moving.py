@@ -75,7 +75,7 @@ def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
             .group_by(bundles.c.id)
         )
         found.update(
-            Contents(bytes(row.head), statements.split_nodes(row.bases), row.changesets)
+            Contents(row.head, statements.split_nodes(row.bases), row.changesets)
             for row in session.execute(query)
         )
     return found
@@ -134,9 +134,9 @@ def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, i
             tombstones.c.repository_id == owner, tombstones.c.node.in_(batch)
         )
         places = {
-            bytes(row.node): row
+            row.node: row
             for row in connection.execute(query.order_by(tombstones.c.push_id))
-            if ids[bytes(row.node)] not in brought
+            if ids[row.node] not in brought
         }
         for node, row in places.items():
             place = {'repository_id': owner, 'push_id': row.push_id, 'position': row.position}
@@ -184,9 +184,9 @@ def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[byt
             bookmarks.c.name.in_([row['name'] for row in batch]),
         )
         elsewhere += [
-            bytes(row.name)
+            row.name
             for row in session.execute(query)
-            if bytes(row.node) != marks[bytes(row.name)]
+            if row.node != marks[row.name]
         ]
     return elsewhere
 
@@ -388,7 +388,7 @@ def _rows(session: Session, nodes: Sequence[bytes]) -> dict[bytes, tuple[int, by
     query = select(changesets.c.node, changesets.c.id, changesets.c.branch).where(
         changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
     )
-    return {bytes(row.node): (row.id, bytes(row.branch)) for row in session.execute(query)}
+    return {row.node: (row.id, row.branch) for row in session.execute(query)}
 
 
 def _portions(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -435,7 +435,7 @@ def bundles_after(session: Session, after: int, limit: int) -> tuple[int, list[B
     for row in session.execute(query):
         after = row.id
         bases = statements.split_nodes(row.bases)
-        found.append(Bundle(row.key, row.size, row.sha512, bytes(row.head), bases))
+        found.append(Bundle(row.key, row.size, row.sha512, row.head, bases))
     return after, found
 
 
@@ -452,4 +452,4 @@ def bookmarks_after(session: Session, after: bytes, limit: int) -> list[tuple[by
         .order_by(bookmarks.c.name)
         .limit(limit)
     )
-    return [(bytes(row.name), bytes(row.node)) for row in session.execute(query)]
+    return [(row.name, row.node) for row in session.execute(query)]

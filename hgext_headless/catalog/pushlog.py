@@ -137,8 +137,8 @@ def nodes_of(
         push_ids,
         _last_position if tips_only else _any_position,
         columns,
-        lambda row: (bytes(row.node), statements.split_extras(row.extras)),
-        lambda row: (bytes(row.node), {}),
+        lambda row: (row.node, statements.split_extras(row.extras)),
+        lambda row: (row.node, {}),
         tips_only,
     )
 
@@ -260,7 +260,7 @@ def brought(
                 changesets.c.node.in_(batch),
             )
         )
-        found.update((bytes(row.node), _entry(row)) for row in session.execute(query))
+        found.update((row.node, _entry(row)) for row in session.execute(query))
     if not with_ends:
         return {node: PushOf(entry, b'', b'') for node, entry in found.items()}
     ends = _ends(session, sorted({e.push_id for e in found.values()}))
@@ -278,7 +278,7 @@ def _ends(session: Session, push_ids: Sequence[int]) -> dict[int, tuple[bytes, b
             )
         )
         for row in session.execute(query):
-            found.setdefault(row.push_id, []).append(bytes(row.node))
+            found.setdefault(row.push_id, []).append(row.node)
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
 
 
@@ -294,7 +294,7 @@ def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
             )
             .order_by(tombstones.c.push_id)
         )
-        found.update((bytes(row.node), row.push_id) for row in session.execute(query))
+        found.update((row.node, row.push_id) for row in session.execute(query))
     return found
 
 
@@ -315,26 +315,26 @@ def needs(session: Session, push_ids: Sequence[int]) -> list[ServingNeeds]:
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row.push_id, bytes(row.user), row.date)
+    return Entry(row.push_id, row.user, row.date)
 
 
 def _nameonly(row: Any) -> Changeset:
     return Changeset(
-        bytes(row.node), bytes(row.p1), bytes(row.p2), b'', b'', 0, 0, b'', files=(), extras=()
+        row.node, row.p1, row.p2, b'', b'', 0, 0, b'', files=(), extras=()
     )
 
 
 def facts(row: Any) -> Changeset:
     """Return the changeset of a row of `schema.changesets`."""
     return Changeset(
-        node=bytes(row.node),
-        p1=bytes(row.p1),
-        p2=bytes(row.p2),
-        branch=bytes(row.branch),
-        author=bytes(row.author),
+        node=row.node,
+        p1=row.p1,
+        p2=row.p2,
+        branch=row.branch,
+        author=row.author,
         date=row.date,
         timezone=row.timezone,
-        description=bytes(row.description),
+        description=row.description,
         files=statements.split_files(row.files),
         extras=tuple(statements.split_extras(row.extras).items()),
     )
@@ -347,7 +347,7 @@ def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PushNodes]:
         older = entries(session, Selection(push_ids=tuple(batch)), newest=False, limit=None)
         names: dict[int, list[tuple[bytes, bool]]] = {entry.push_id: [] for entry in older}
         for row in session.execute(_names(session, list(names))):
-            names[row.push_id].append((bytes(row.node), bool(row.gone)))
+            names[row.push_id].append((row.node, bool(row.gone)))
         found += [
             PushNodes(
                 entry.push_id,

@@ -145,7 +145,7 @@ def _among_newest(
         .exists()
     )
     found = select(newest).where(has_words).order_by(newest.c.push_id.desc()).limit(limit)
-    entries = [Entry(row.push_id, bytes(row.user), row.date) for row in session.execute(found)]
+    entries = [Entry(row.push_id, row.user, row.date) for row in session.execute(found)]
     if len(entries) == limit:
         return entries, False
     looked_at = session.scalar(select(func.count()).select_from(newest)) or 0

@@ -49,7 +49,7 @@ def named(session: Session, name: bytes) -> Tombstone | None:
         .limit(1)
     )
     row = session.execute(query).first()
-    return row and Tombstone(bytes(row.node), row.push_id, row.date, row.gone, row.removed)
+    return row and Tombstone(row.node, row.push_id, row.date, row.gone, row.removed)
 
 
 def fate(session: Session, tombstone: Tombstone) -> str:

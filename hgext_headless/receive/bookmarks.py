@@ -133,6 +133,6 @@ def _check_name(incoming: Incoming, name: bytes, node: bytes | None) -> None:
     except error.Abort as exc:
         raise Refused(f'bookmark {shown}: {hgcompat.to_str(exc.message)}') from exc
     if not hgcompat.is_plain(name):
-        raise Refused(f'bookmark {shown}: the name is no text without control characters')
+        raise Refused(f'bookmark {shown}: the name is not UTF-8, or has control characters')
     if len(name) > _MAX_NAME:
         raise Refused(f'the name of bookmark {shown[:40]}... is too long')

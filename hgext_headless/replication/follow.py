@@ -107,7 +107,7 @@ def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
     with open(path, 'rb') as file:
         bundle = overlays.unbundler(repo.ui, file, entry.bundle.key)
         if not isinstance(bundle, bundle2.unbundle20):
-            raise Corrupt(f'object {entry.bundle.key} is no bundle of public history')
+            raise Corrupt(f'object {entry.bundle.key} is not a bundle of public history')
         bundle2.applybundle(repo, bundle, transaction, source=b'pull', url=b'headless:')
     if not all(repo.changelog.hasnode(node) for node in entry.added):
         raise Corrupt(f'object {entry.bundle.key} lacks changesets that it should have')
