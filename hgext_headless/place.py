@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mercurial import phases
 
 from .backend import Backend
-from .catalog import public_log, repositories as sessions
+from .catalog import public_log, session as sessions
 from .config import Settings
 from .errors import Refused, Temporary
 

@@ -4,7 +4,7 @@
 - `engine`: connections, deadlines, errors
 - `coordination`: a lock that expires; wake waiting processes
 - `statements`: many rows at once, lists in a column
-- `repositories`: their rows, and a transaction about one; `catalog`: sessions for other packages
+- `session`: a transaction about one repository; `catalog`: sessions for the other packages
 - `record`: write a push; `moving`: what is imported and exported
 - `drafts`, `names`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
@@ -17,5 +17,5 @@
   is left of both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
-- `diagnosis`: the health of a database
+- `diagnosis`, `repositories`: the health of a database, and the end of a repository
 """

@@ -12,8 +12,8 @@ import sqlalchemy
 from sqlalchemy import func, select
 
 from .engine import Lock
-from .repositories import Session
 from .schema import announcements, pushes
+from .session import Session
 from .statements import clock, owner_of, upsert
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import insert, select
 
 from ..errors import Refused
-from .repositories import Session
 from .schema import audit
+from .session import Session
 from .statements import BATCH, batches, clock, lock, owner_of
 
 #: The ``action`` of audit rows about obliterated drafts.

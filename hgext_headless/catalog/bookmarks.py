@@ -11,8 +11,8 @@ from sqlalchemy import delete, select, update
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from . import drafts
-from .repositories import Session
 from .schema import bookmarks
+from .session import Session
 from .statements import batches, clock, upsert
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)

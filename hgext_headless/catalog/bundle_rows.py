@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from ..model import Bundle
 from . import statements
-from .repositories import Session
 from .schema import LIVE, bundles
+from .session import Session
 from .statements import batches, clock, insert_new
 
 

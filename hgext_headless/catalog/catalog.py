@@ -13,7 +13,7 @@ from typing_extensions import Concatenate, ParamSpec
 
 from ..errors import Temporary
 from . import coordination, engine, epochs
-from .repositories import Session
+from .session import Session
 
 P = ParamSpec('P')
 T = TypeVar('T')

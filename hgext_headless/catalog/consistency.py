@@ -10,7 +10,6 @@ from sqlalchemy import func, insert, select, union_all, update
 
 from ..model import Changeset
 from . import pushlog
-from .repositories import Session
 from .schema import (
     bundle_changesets,
     changesets,
@@ -20,6 +19,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 from .statements import BATCH
 
 #: Number of pushes that one query checks.

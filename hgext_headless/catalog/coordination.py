@@ -20,8 +20,8 @@ from sqlalchemy import delete, select, update
 from .. import hgcompat
 from ..errors import HeadlessError, Temporary
 from .engine import Database, Lock, clear_errors
-from .repositories import Session
 from .schema import leases
+from .session import Session
 from .statements import clock, upsert
 
 #: Seconds after which the lease of a process that died on another machine is free.

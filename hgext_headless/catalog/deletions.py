@@ -17,8 +17,8 @@ import sqlalchemy
 from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
-from .repositories import Session
 from .schema import bundles, pending_deletions
+from .session import Session
 from .statements import batches, clock, lock, owner_of, upsert
 
 #: Seconds after which a deletion that is not finished was interrupted: no request to a store

@@ -8,8 +8,8 @@ from sqlalchemy import cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from . import engine
-from .repositories import Session
 from .schema import bundles, last_runs, leases, metadata
+from .session import Session
 from .statements import clock, owner_of, upsert
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import case, delete, func, select
 
 from ..model import Bundle, Parents
 from . import statements
-from .repositories import Session
 from .schema import LIVE, bundle_changesets, bundles, changesets, draft_roots
+from .session import Session
 from .statements import batches, clock, upsert
 
 

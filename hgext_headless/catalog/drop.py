@@ -14,7 +14,6 @@ from ..model import Bundle
 from . import deletions, markers, statements
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
-from .repositories import Session
 from .schema import (
     LIVE,
     bookmarks,
@@ -26,6 +25,7 @@ from .schema import (
     pushes,
     tombstones,
 )
+from .session import Session
 from .statements import batches, clock, lock, owner_of
 
 #: Number of bundles that are dropped in one transaction.

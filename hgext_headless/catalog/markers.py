@@ -10,8 +10,8 @@ from sqlalchemy import delete, select
 
 from ..errors import Temporary
 from ..model import Marker
-from .repositories import Session
 from .schema import marker_nodes, markers
+from .session import Session
 from .statements import batches, insert_new
 
 

@@ -14,7 +14,6 @@ from ..errors import Deletions
 from ..model import Bundle, Changeset, Conflict, Marker, PushNodes
 from . import bans, deletions, markers, pushlog, record, statements
 from .record import changeset_ids
-from .repositories import Session
 from .schema import (
     LIVE,
     bookmarks,
@@ -27,6 +26,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 from .statements import BATCH, batches, clock, insert_new, lock, owner_of
 
 T = TypeVar('T', bytes, str)

@@ -11,8 +11,8 @@ from sqlalchemy import literal, select, union_all
 
 from ..model import Drafts
 from . import bookmarks, drafts, pushlog
-from .repositories import Session
 from .schema import changesets, push_branches, push_changesets, tombstones
+from .session import Session
 from .statements import batches
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')

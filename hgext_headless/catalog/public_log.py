@@ -15,7 +15,6 @@ from sqlalchemy import delete, select, update
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Unlogged
 from . import bundle_rows, deletions, statements
-from .repositories import Session
 from .schema import (
     PUBLIC,
     bundles,
@@ -23,6 +22,7 @@ from .schema import (
     public_history,
     public_log,
 )
+from .session import Session
 from .statements import batches, clock, insert_new, owner_of, upsert
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import func, literal, or_, select, true, union_all
 
 from ..model import Changeset, Entry, PushNodes, PushOf, Selection, ServingNeeds
 from . import statements
-from .repositories import Session
 from .schema import (
     bundle_changesets,
     changesets,
@@ -20,6 +19,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 from .statements import batches
 
 T = TypeVar('T')

@@ -24,7 +24,6 @@ from . import (
     statements,
     usage,
 )
-from .repositories import Session
 from .schema import (
     bundle_changesets,
     changesets,
@@ -33,6 +32,7 @@ from .schema import (
     pushes,
     repositories,
 )
+from .session import Session
 from .statements import batches, clock, insert_new, lock, owner_of
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert, select, tuple_
 
 from . import schema
 from .schema import bundle_changesets, bundles, repositories
+from .session import Session
 from .statements import clock, owner_of
 
 #: Number of rows in one transaction.
@@ -75,22 +76,3 @@ def drop(session: Session) -> None:
             name=session.repository, last_push_id=last, dropped=clock(session.connection)
         )
     )
-
-
-class Session:
-    """A transaction about one repository; a snapshot, if it only reads.
-
-    ``repository_id`` is a scalar subquery: a repository may have no row, or have been dropped.
-    """
-
-    def __init__(self, connection: sqlalchemy.Connection, repository: str) -> None:
-        self.connection = connection
-        self.repository = repository
-        self.repository_id = (
-            select(repositories.c.id)
-            .where(repositories.c.name == repository, repositories.c.dropped.is_(None))
-            .scalar_subquery()
-        )
-        self.execute = connection.execute
-        self.scalar = connection.scalar
-        self.scalars = connection.scalars

@@ -19,8 +19,8 @@ from sqlalchemy import and_, func, insert, literal, select
 
 from ..model import Changeset, Entry, Selection
 from . import pushlog
-from .repositories import Session
 from .schema import changeset_words, push_changesets, sqlite_changeset_words
+from .session import Session
 from .statements import batches, insert_new
 
 #: Number of the newest pushes that are scanned first: often enough for a page.

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func,
 
 from ..errors import Misconfigured
 from . import engine
-from .repositories import Session
 from .schema import repositories
+from .session import Session
 
 # Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
 BATCH = 500

@@ -9,7 +9,6 @@ import sqlalchemy
 from sqlalchemy import case, func, select
 
 from . import pushlog
-from .repositories import Session
 from .schema import (
     LIVE,
     bookmarks,
@@ -21,6 +20,7 @@ from .schema import (
     repositories,
     tombstones,
 )
+from .session import Session
 
 #: Seconds of a day.
 DAY = 86400

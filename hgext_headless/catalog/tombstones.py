@@ -11,8 +11,8 @@ from ..model import Tombstone
 from .bans import OBLITERATE
 from .drafts import prefix_range
 from .pushlog import LONG_PREFIX, imported_push_id
-from .repositories import Session
 from .schema import audit, pushes, tombstones
+from .session import Session
 
 
 def named(session: Session, name: bytes) -> Tombstone | None:

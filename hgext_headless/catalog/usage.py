@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import delete, func, insert, select
 
 from .drafts import is_stored
-from .repositories import Session
 from .schema import changesets, other_pushes, push_changesets, pushes
+from .session import Session
 from .statements import clock
 
 #: Number of pushes to count at least: hardly anybody makes more within the time of a limit.

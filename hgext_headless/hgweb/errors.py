@@ -10,7 +10,7 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..catalog import repositories as sessions, tombstones
+from ..catalog import session as sessions, tombstones
 from ..errors import RETRY_AFTER, HeadlessError
 from .pushlog import decorate
 

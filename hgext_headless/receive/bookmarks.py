@@ -13,7 +13,7 @@ from mercurial import bookmarks, error
 from mercurial.node import short
 
 from .. import hgcompat
-from ..catalog import bookmarks as catalog_bookmarks, repositories as sessions
+from ..catalog import bookmarks as catalog_bookmarks, session as sessions
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from .incoming import Incoming

@@ -19,7 +19,7 @@ from mercurial.node import hex
 from .. import config, errors, hgcompat, place as places
 from ..bundles import check, overlay as overlays, write
 from ..bundles.check import Unfit
-from ..catalog import bans, drafts, public_log, record as catalog_record, repositories as sessions
+from ..catalog import bans, drafts, public_log, record as catalog_record, session as sessions
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..lifecycle import upload
 from ..model import Push, Recorded, Unlogged

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from .. import hgcompat
-from ..catalog import repositories as sessions, statements, usage
+from ..catalog import session as sessions, statements, usage
 from ..config import Settings
 from ..errors import Refused
 

@@ -20,7 +20,7 @@ from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import public_log, repositories as sessions
+from ..catalog import public_log, session as sessions
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
 from . import append

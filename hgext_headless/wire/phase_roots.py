@@ -13,7 +13,7 @@ from typing import Any
 from mercurial.node import hex, nullid
 
 from ..backend import Backend
-from ..catalog import drafts as catalog_roots, repositories as sessions
+from ..catalog import drafts as catalog_roots, session as sessions
 from ..model import Parents
 
 #: Maximum number of roots that are named individually.

@@ -66,7 +66,7 @@ def repo_with(has: set[bytes]) -> SimpleNamespace:
 
 def backend() -> SimpleNamespace:
     memory: dict = {}
-    return SimpleNamespace(reader=SimpleNamespace(memory=lambda *key: memory))
+    return SimpleNamespace(read_catalog=SimpleNamespace(memory=lambda *key: memory))
 
 
 @st.composite

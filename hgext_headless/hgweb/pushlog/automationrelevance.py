@@ -14,7 +14,7 @@ from mercurial.node import hex
 from mercurial.utils import dateutil
 
 from ... import hgcompat
-from ...catalog import drafts, markers, names as catalog_names, pushlog, repositories as sessions
+from ...catalog import drafts, markers, names as catalog_names, pushlog, session as sessions
 from ...catalog.statements import batches
 from ...model import PushOf
 from .. import errors, pages

@@ -14,7 +14,7 @@ from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
-from ...catalog import pushlog, repositories as sessions
+from ...catalog import pushlog, session as sessions
 from ...model import Changeset, Entry
 from . import keywords, links as configured, visibility
 from .json_format import BATCH, text

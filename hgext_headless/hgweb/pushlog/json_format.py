@@ -11,7 +11,7 @@ from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...bundles import markers
-from ...catalog import epochs, markers as catalog_markers, pushlog, repositories as sessions
+from ...catalog import epochs, markers as catalog_markers, pushlog, session as sessions
 from ...model import Changeset, Entry
 from . import visibility
 from .query import Query

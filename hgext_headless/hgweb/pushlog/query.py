@@ -17,7 +17,7 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import epochs, names as catalog_names, pushlog, repositories as sessions, search
+from ...catalog import epochs, names as catalog_names, pushlog, search, session as sessions
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages

@@ -14,7 +14,7 @@ from typing import Any
 from mercurial.node import nullid
 
 from ...backend import Backend
-from ...catalog import bans, drafts, markers, pushlog, repositories as sessions
+from ...catalog import bans, drafts, markers, pushlog, session as sessions
 from ...model import Changeset, Selection, ServingNeeds
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
