@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hgext_headless.catalog import drafts as drafts_rows
 from hgext_headless.model import Parents
 from hgext_headless.wire import phase_roots
 
@@ -84,10 +85,11 @@ def test_named(graph, draw, limit):
         holding = [head for head in heads if set(wanted) & ancestors(graph, head)]
         return [one for one in graph if any(one.node in ancestors(graph, h) for h in holding)]
 
-    session = SimpleNamespace(recent_roots=lambda most: recent, stacks=stacks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phase_roots, 'LIMIT', limit)
-        keys = phase_roots._named(session, Repo(graph, public))
+        patch.setattr(drafts_rows, 'recent_roots', lambda session, most: recent)
+        patch.setattr(drafts_rows, 'stacks', lambda session, wanted: stacks(wanted))
+        keys = phase_roots._named(None, Repo(graph, public))
     named = {bytes.fromhex(key.decode()) for key in keys}
     assert len(named) <= limit + 1
     for one in drafts:
@@ -112,5 +114,5 @@ def test_too_many_to_look_at(monkeypatch):
     """The null revision: all that the client has pushed stays draft."""
     monkeypatch.setattr(phase_roots, '_MOST', 3)
     many = [Parents(node(number), NULL, NULL) for number in range(4)]
-    session = SimpleNamespace(recent_roots=lambda most: many[:most])
-    assert phase_roots._named(session, Repo([], set())) == {b'0' * 40: b'1'}
+    monkeypatch.setattr(drafts_rows, 'recent_roots', lambda session, most: many[:most])
+    assert phase_roots._named(None, Repo([], set())) == {b'0' * 40: b'1'}

@@ -27,7 +27,7 @@ def _ask_the_stand_in() -> Iterator[None]:
         return lambda session, *args, **kwargs: getattr(session, name)(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('last_push_id', 'imported_push_id', 'needs', 'brought'):
+        for name in ('last_push_id', 'imported_push_id', 'entries', 'needs', 'brought'):
             patch.setattr(pushlog, name, of(name))
         patch.setattr(drafts, 'known', of('known'))
         yield
@@ -46,6 +46,10 @@ class Session:
 
     def imported_push_id(self) -> int:
         return self.imported
+
+    def entries(self, selection, newest, limit) -> list[SimpleNamespace]:
+        ids = range(selection.after + 1, selection.upto + 1)[:limit]
+        return [SimpleNamespace(push_id=one) for one in ids]
 
     def needs(self, push_ids) -> list[ServingNeeds]:
         self.asked += push_ids
