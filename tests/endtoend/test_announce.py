@@ -64,6 +64,7 @@ def test_told_as_json_pushes_has_it(world, server, consumer, tmp_path):
     assert consumer.order == [1, 2]
 
 
+@pytest.mark.slow
 def test_who_does_not_take_it(world, server, consumer, tmp_path):
     """It is tried again, later each time; the others are told meanwhile, and all is visible."""
     for status in (500, 302):
@@ -85,6 +86,7 @@ def test_who_does_not_take_it(world, server, consumer, tmp_path):
     assert listed(server)['ci']['failures'] == 0
 
 
+@pytest.mark.slow
 def test_list_counts_pushes(world, make_server, consumer):
     """Ids have gaps where an older pushlog had them, and nobody was told before the first run."""
     server = make_server('embedded')
@@ -100,6 +102,7 @@ def test_list_counts_pushes(world, make_server, consumer):
     assert consumer.order == [5_000_000, 5_000_001]
 
 
+@pytest.mark.slow
 def test_from(world, server, consumer, tmp_path):
     """A consumer that has lost what it was told is told again, and nobody else is."""
     push(world, server, 'a', 'b', 'c')
@@ -153,6 +156,7 @@ def test_an_announcer_that_stalled(world, make_server, consumer):
     assert listed(server)['ci']['push'] == 4
 
 
+@pytest.mark.slow
 def test_command_that_fails(world, make_server, tmp_path):
     server = make_server('embedded')
     announce_to(server, f'log = | cat >> {tmp_path}/lines; test -e {tmp_path}/good\n')
@@ -194,6 +198,7 @@ def test_database_that_is_down(make_server, consumer):
     assert 'headless: temporary' in server.hg(ANNOUNCE, code=1)
 
 
+@pytest.mark.slow
 def test_watch(world, make_server, consumer):
     """Each push is told at once, and none twice by two; killed at any moment, it goes on."""
     server = make_server('services')

@@ -155,6 +155,7 @@ def test_another_clock(server, settings, world):
     assert re.search("differs from the database's by (99|100|101) seconds: use NTP", text)
 
 
+@pytest.mark.slow
 def test_what_was_not_done(server, settings, world):
     """Commands that succeeded long ago, and a server that is behind."""
     for command in ('gc', 'verify'):

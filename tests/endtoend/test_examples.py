@@ -123,6 +123,7 @@ def in_a_session(*command, **options):
         process.wait()
 
 
+@pytest.mark.slow
 def test_entrypoint(world, services, tmp_path):
     """The containers of compose.yaml, without containers."""
     programs = tmp_path / 'programs'

@@ -73,6 +73,7 @@ def test_any_server_takes_the_next_push(fleet, world):
     }
 
 
+@pytest.mark.slow
 def test_two_heads_meet(fleet, world):
     """Pushed to two servers that know nothing of each other."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -96,6 +97,7 @@ def test_two_heads_meet(fleet, world):
     assert len(fleet.replica.log('heads(all())')) == 1
 
 
+@pytest.mark.slow
 def test_what_an_operator_pulls(fleet, world):
     """It is logged after the transaction, with what an operator makes public."""
     upstream = world.clone(str(fleet.a.root), 'upstream', '--pull')
@@ -108,6 +110,7 @@ def test_what_an_operator_pulls(fleet, world):
     fleet.check_equal()
 
 
+@pytest.mark.slow
 def test_what_is_pulled_while_the_database_is_down(fleet, world):
     """The next push of anything adds it, or the next follow."""
     settings = (fleet.a.root / '.hg' / 'hgrc').read_text()
@@ -285,6 +288,7 @@ def test_bookmarks_of_an_operator(fleet, world):
     assert fleet.b.log('bookmark(mark)', '{rev}') == ['0']
 
 
+@pytest.mark.slow
 def test_watch(fleet, world):
     """It is told of a push, goes on after it was killed, and ends when it is told to."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -320,6 +324,7 @@ def wait_for(server: Server, node: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_killed_in_its_transaction(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     for name in ('one', 'two'):
@@ -337,6 +342,7 @@ def test_killed_in_its_transaction(fleet, world):
     fleet.replica.verified()
 
 
+@pytest.mark.slow
 def test_new_replica(fleet, world):
     """From a clone of some time ago, by stock's means; it may be ahead of the log too."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -366,6 +372,7 @@ def test_repository_from_before_the_log(fleet, world):
     assert 'pulled from another server' in out
 
 
+@pytest.mark.slow
 def test_verify_and_gc(fleet, world, services):
     """gc keeps the objects; a lost one is found, and stored again from the repository."""
     alice = world.clone(fleet.a.url('http'), 'alice')

@@ -253,6 +253,7 @@ def test_expire_by_age(world, embedded):
     assert list(found) == ['5']
 
 
+@pytest.mark.slow
 def test_expire_by_user_push_and_revset(embedded):
     server, alice, (a, b, c, d) = embedded
     assert 'nothing is chosen' in server.hg_fast('admin::headless-expire', code=255)
@@ -295,6 +296,7 @@ def test_published_drafts_stay_in_the_pushlog(embedded):
     assert 'all is well' in server.hg_fast('admin::headless-verify')
 
 
+@pytest.mark.slow
 def test_forget(world, embedded):
     server, alice, (a, b, c, d) = embedded
     assert '--reason is required' in server.hg_fast('admin::headless-obliterate', c, code=255)
@@ -370,6 +372,7 @@ def test_gc(world, embedded):
     assert 'takes an age' in server.hg_fast('admin::headless-gc', '--grace', 'x', code=255)
 
 
+@pytest.mark.slow
 def test_one_gc_at_a_time(world, make_server, backend):
     server = make_server(backend)
     alice = world.clone(str(server.root), 'alice')
@@ -406,6 +409,7 @@ def test_one_gc_at_a_time(world, make_server, backend):
     assert server.hg_fast('admin::headless-gc') == ''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('backend', EITHER)
 def test_gc_beside_a_push(world, make_server, backend):
     """A push finds its object, gc removes it, twice: acknowledged, it must be there."""
@@ -509,6 +513,7 @@ def test_killed_expire(world, embedded, place, before):
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
+@pytest.mark.slow
 def test_killed_forget(world, embedded):
     """Once it is decided, no push brings it back, or builds on it."""
     server, alice, (_a, b, *_rest) = embedded

@@ -215,6 +215,7 @@ def test_a_bundle_that_needs_another_draft_is_found_out(world) -> None:
         write.write_checked(repo, public, 'try', Stack((nodes[1],), (base,)), folder)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(world) -> None:
     heads = 120
     old = built(world, '+4:pub' + ' <pub +2' * heads)
@@ -254,6 +255,7 @@ def test_killed_in_the_middle(world) -> None:
     assert {str(path.relative_to(store)) for path in store.rglob('*.hg')} == keys
 
 
+@pytest.mark.slow
 def test_one_of_several_processes_is_killed(world) -> None:
     """And somebody interrupts all: there is one line, and no temporary folder is left."""
     old = built(world, '+1:pub')
@@ -307,6 +309,7 @@ def recorded(database: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_markers_move_in(world) -> None:
     with open(world.env['HGRCPATH'], 'a') as hgrc:
         hgrc.write('[experimental]\nevolution = all\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import concurrent.futures
 import functools
 import json
@@ -78,6 +79,7 @@ def _twins(world, make_server, **kwargs) -> tuple[Server, Server, list[str]]:
     return headless, plain, nodes
 
 
+@pytest.mark.slow
 def test_pages_like_those_of_an_ordinary_repository(world, make_server):
     headless, plain, nodes = _twins(world, make_server)
     one, two = headless.start(), plain.start()
@@ -271,6 +273,7 @@ def extsetup(ui):
 """
 
 
+@pytest.mark.slow
 def test_the_second_page_needs_one_question(world, make_server):
     """And no object: the store is gone by then."""
     server = make_server('services')
@@ -330,6 +333,7 @@ def test_services_down(world, make_server):
             assert 'temporary' in fetch_page(base + 'pushloghtml', 503)
 
 
+@pytest.mark.slow
 def test_many_threads_and_processes(world, make_server):
     server = make_server('services', settings='cache-size = 3 kB\n')
     alice = world.clone(str(server.root), 'alice')

@@ -183,6 +183,7 @@ def test_database_fails_after_the_push(world, make_server, services):
     assert 'all changesets had been pushed before' in stays(alice, [node], server.start())
 
 
+@pytest.mark.slow
 def test_more_roots_than_are_named(world, make_server):
     """A public changeset under the rest is named instead, as near to the tip as can be."""
     server = make_server('embedded')

@@ -139,6 +139,7 @@ def test_empty_repository(world, make_server, transport):
     assert bob.facts('all()') == alice.facts('all()')
 
 
+@pytest.mark.slow
 def test_many_changesets(world, make_server):
     server = make_server('services')
     url = server.url('http')
@@ -325,6 +326,7 @@ def test_report_over_ssh_has_the_link_base(world, make_server):
     )
 
 
+@pytest.mark.slow
 def test_large_file(world, make_server):
     server = make_server('services')
     url = server.url('http')

@@ -714,6 +714,7 @@ def test_what_is_gone(world, make_server):
         assert code == 503 and headers['Retry-After'] == '10', page
 
 
+@pytest.mark.slow
 def test_over_the_wire(world, make_server):
     """As clients with Mozilla's pushlog extension ask: they get it from an id on.
 

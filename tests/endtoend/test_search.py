@@ -104,6 +104,7 @@ def test_page(log):
         assert 'name="search"' in page
 
 
+@pytest.mark.slow
 def test_errors(log):
     for query, words in (
         ('search=...', "search has no word: '...'"),
@@ -141,6 +142,7 @@ def test_pages(world, make_server):
     assert log.ids('search=odd', 'json-pushes/999999999') == []
 
 
+@pytest.mark.slow
 def test_what_is_gone(log):
     alice, server = log.alice, log.server
     gone = alice.node("keyword('build')")

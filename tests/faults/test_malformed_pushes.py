@@ -391,6 +391,7 @@ with repo.lock():
 """
 
 
+@pytest.mark.slow
 def test_file_names_that_lie(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('http'), 'alice')

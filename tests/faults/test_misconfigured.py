@@ -59,6 +59,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 def test_wrong_item(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('ssh'), 'alice')

@@ -287,6 +287,7 @@ def test_expire_says_before_what_it_does(world, embedded, step):
     assert ' drafts, and' in done
 
 
+@pytest.mark.slow
 def test_public_history_without_a_row(world, make_server):
     """It is named, and never applied: nobody knows whether hooks let it in."""
     server = make_server('services')

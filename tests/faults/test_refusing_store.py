@@ -179,6 +179,7 @@ def test_drafts_whose_objects_cannot_be_deleted(world, make_server, settings, se
     assert found == []
 
 
+@pytest.mark.slow
 def test_doctor_names_what_the_store_lacks(world, make_server, settings, services, proxy):
     server = make_server(settings=settings.replace(services.endpoint, proxy.endpoint))
     server.hg_fast('admin::headless-init')

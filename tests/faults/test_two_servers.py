@@ -43,6 +43,7 @@ def test_second_public_head(fleet, people):
     assert two in fleet.a.log('all()', '{node}\n')
 
 
+@pytest.mark.slow
 def test_second_public_head_with_force(fleet, people):
     alice, bob = people
     alice.publish('one')
@@ -188,6 +189,7 @@ def test_obliterate_on_a_server_that_lags(fleet, people):
     assert 'as push 2' in (alice.commit('next') and alice.hg_fast('push'))
 
 
+@pytest.mark.slow
 def test_published_while_it_expires(fleet, people, world):
     """Between the look at what is public and the commit."""
     alice, _bob = people

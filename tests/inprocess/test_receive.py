@@ -147,6 +147,7 @@ def test_facts(received, forged, nodes):
     }
 
 
+@pytest.mark.slow
 def test_logs_are_opened_once(received, tmp_path_factory, pushed, monkeypatch):
     """Not for each changeset, or for each head: opening one takes as long as it has revisions."""
     world = World(tmp_path_factory.mktemp('one-file'))
