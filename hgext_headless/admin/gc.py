@@ -85,7 +85,7 @@ def _check_store(backend: Backend, before: float) -> None:
     Then the store is probably another database's.
     """
     found = orphans = 0
-    for prefix in stores.prefixes(backend.settings.repository):
+    for prefix in stores.parts(backend.store, backend.settings.repository):
         objects = [o for o in backend.store.objects(prefix) if stores.is_key(o.key)]
         found += len(objects)
         old = [o.key for o in objects if o.modified < before]
@@ -107,7 +107,7 @@ def _remove_orphans(
 ) -> int:
     """Remove objects without a row that are older than ``before``; return how many are younger."""
     kept = 0
-    parts = list(stores.prefixes(backend.settings.repository))
+    parts = stores.parts(backend.store, backend.settings.repository)
     with options.progress(ui, b'collecting', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)

@@ -100,7 +100,7 @@ def _log_lost(ui: Any, repo: Any, backend: Backend, ids: Ids) -> None:
 def _without_row(ui: Any, backend: Backend) -> list[Object]:
     """Return the objects without a row, the oldest first."""
     found: list[Object] = []
-    parts = list(stores.prefixes(backend.settings.repository))
+    parts = stores.parts(backend.store, backend.settings.repository)
     with options.progress(ui, b'listing', b'parts', len(parts)) as bar:
         for number, prefix in enumerate(parts):
             bar.update(number)

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+#: Number of objects that a request lists.
+_PAGE = 1000
 
 
 class Object(NamedTuple):
@@ -139,7 +143,13 @@ def is_foreign(repository: str, key: str) -> bool:
     return not (is_key(key) or key.startswith(ours))
 
 
-def prefixes(repository: str) -> Iterator[str]:
-    """Yield 256 prefixes that divide a repository's keys into parts of about equal size."""
-    for number in range(256):
-        yield f'{repository}/{number:02x}/'
+def parts(store: Store, repository: str) -> list[str]:
+    """Return prefixes that divide a repository's keys into parts of about equal size.
+
+    If the store has few objects of the repository, there is one part: each is listed by a request.
+    Raise what `Store.objects` raises.
+    """
+    first = itertools.islice(store.objects(f'{repository}/'), _PAGE)
+    if sum(1 for _ in first) < _PAGE:
+        return [f'{repository}/']
+    return [f'{repository}/{number:02x}/' for number in range(256)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import concurrent.futures
 import functools
 import json
@@ -10,6 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from urllib.parse import quote
 
+import pytest
 from helpers.forge import Forged, post
 from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import Clone, Server

@@ -87,7 +87,7 @@ class TestStore:
         assert self.get(store, KEY) == other
         assert store.sha256(KEY) == hashlib.sha256(other).hexdigest()
 
-    def test_objects(self, store):
+    def test_objects(self, store, monkeypatch):
         """Those of one prefix, whole."""
         before = time.time()
         contents = [b'%d' % number for number in range(12)]
@@ -97,9 +97,12 @@ class TestStore:
         assert {one.key: one.size for one in found} == keys
         assert all(isinstance(one, Object) for one in found)
         assert all(before - 2 <= one.modified <= time.time() + 2 for one in found)
-        prefixes = stores.prefixes('try')
-        by_prefix = [one.key for prefix in prefixes for one in store.objects(prefix)]
-        assert sorted(by_prefix) == sorted(keys)
+        for page, number in ((len(keys) + 1, 1), (len(keys), 256)):
+            monkeypatch.setattr(stores, '_PAGE', page)
+            prefixes = stores.parts(store, 'try')
+            assert len(prefixes) == number
+            by_prefix = [one.key for prefix in prefixes for one in store.objects(prefix)]
+            assert sorted(by_prefix) == sorted(keys)
         assert list(store.objects('none/')) == []
 
     def test_delete(self, store):

@@ -66,7 +66,7 @@ def check_all(
 
     The store tells the digest of each object; if ``full``, each is read.
     """
-    parts = list(stores.prefixes(backend.settings.repository))
+    parts = stores.parts(backend.store, backend.settings.repository)
     many = backend.catalog.read(bundle_rows.count, since) > _MANY
     count = min(_MOST, 2 * parallel.processes(ui)) if many else 1  # they wait for the store, too
     # Other processes may be killed: their folders are in this one.
