@@ -17,6 +17,7 @@ DOCTOR = 'admin::headless-doctor'
 @pytest.fixture
 def server(world, settings):
     made = Server(world, 'server', settings)
+    made.configure(f'{settings}link-base = https://hg.example.com/try\n')
     made.hg_fast('admin::headless-init')
     (made.root / '.hg' / 'hgrc').chmod(0o600)
     yield made
