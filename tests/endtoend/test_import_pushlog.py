@@ -91,7 +91,7 @@ def test_import(world, make_server, backend):
         (8, 0, bytes.fromhex(gone[0])),
     ]
     assert [row[:3] for row in rows['push_changesets'] if row[1] == 4] == [(1, 4, 1)]
-    assert [row[2:] for row in rows['repositories']] == [(12, 12, 0, 5)]
+    assert [row[2:] for row in rows['repositories']] == [(12, 12, 0, 5, None)]
 
     again = json.loads(server.hg_fast('admin::headless-import-pushlog', '-T', 'json', code=1))
     assert [item['push'] for item in again if item['kind'] == 'conflict'] == [1, 12]

@@ -436,7 +436,7 @@ def test_no_page_shows_a_path_of_the_server(world, make_server):
     pages = ['pushlog', 'atom-log', 'rss-log', 'rev/nonsense']
     pages += [
         f'{page}?style={style}'
-        for page in ('pushloghtml', 'shortlog', 'rev/tip', 'file/tip', 'graph', 'summary', 'help')
+        for page in ('pushloghtml', 'shortlog', 'rev/tip', 'file/tip', 'graph', 'summary')
         for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal')
     ]
     for page in pages:

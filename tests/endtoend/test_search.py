@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-from conftest import EITHER
 from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import Clone, Server
 
@@ -172,23 +171,6 @@ def test_public_and_imported(world, make_server):
         ' 1:published 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
         ' 1:imported 1:words 1:test 1:example 1:com 1@test 1@example 1@com ',
     ]
-
-
-@pytest.mark.parametrize('backend', EITHER)
-def test_init_writes_what_lacks(world, make_server, backend):
-    from test_schema import sql
-
-    server = make_server(backend)
-    alice = world.clone(str(server.root), 'alice')
-    for name in 'abc':
-        alice.commit(name)
-        alice.hg_fast('push', '-q')
-    base = server.start()
-    sql(server, 'DELETE FROM changeset_words')
-    assert fetch_json(base + 'json-pushes?search=a') == {}
-    assert 'wrote the words of 3 changesets, for search' in server.hg_fast('admin::headless-init')
-    assert fetch_json(base + 'json-pushes?search=a').keys() == {'1'}
-    assert 'wrote the words' not in server.hg_fast('admin::headless-init')
 
 
 def test_search_of_hgweb(world, make_server):

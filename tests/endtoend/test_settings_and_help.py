@@ -17,6 +17,8 @@ def test_hgrc_example_shows_every_item():
     assert set(shown) == {item.decode() for item, _default in config.ITEMS}
     for item, default in config.ITEMS:
         if default not in (None, []):
+            if isinstance(default, list):
+                default = b', '.join(default)
             text_of = default.decode() if isinstance(default, bytes) else str(default)
             assert shown[item.decode()] == text_of
 
