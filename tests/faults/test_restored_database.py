@@ -41,7 +41,13 @@ def test_bookmark_after_a_restore(fleet, world, services, follows):
     if follows == 'push server followed':
         fleet.a.hg(FOLLOW)
         alice.hg_fast('pull', url)
-    last = move(alice, 'last', url)
+        last = move(alice, 'last', url)
+    else:
+        last = alice.publish('last')
+        alice.hg_fast('bookmark', '-f', '-r', last, 'stable')
+        # It has followed by now, so the bookmark is not where the client saw it.
+        assert 'please try again' in alice.hg_fast('push', '-B', 'stable', url, code=255)
+        alice.hg_fast('push', '-B', 'stable', url)
     for _time in range(2):
         fleet.b.hg(FOLLOW)
         fleet.replica.hg(FOLLOW)
@@ -78,9 +84,9 @@ def test_ids_are_never_given_twice(fleet, world, services):
     epoch = fetch_json(shown)['epoch']
     landed = alice.publish('landed')
     draft = alice.commit('draft')
-    assert 'as push 2' in alice.hg_fast('push', '-f', '-r', draft)
+    assert 'as push 2' in alice.hg_fast('push', '-f', '-r', draft, url)
     backup.restore()
-    fleet.a.restart()
+    url = fleet.a.restart()
     out = fleet.a.hg_fast('admin::headless-verify', code=1)
     assert f'{landed}: is public here, and not in the log of public history' in out
     assert '2 objects without a row were not looked at' in out  # a push may be recording them

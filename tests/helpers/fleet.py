@@ -62,7 +62,7 @@ class Backup:
 
     def __init__(self, services: running.Services, server: Server) -> None:
         self._services = services
-        self._name = server.configured('database').rpartition('/')[2].partition('?')[0]
+        self._name = sqlalchemy.make_url(server.configured('database')).database
         self._copy(self._name, f'{self._name}_backup')
 
     def restore(self) -> None:
