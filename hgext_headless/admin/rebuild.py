@@ -26,15 +26,15 @@ USER = 'rebuilt'
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
-    removed, _unnoted = drop.compare_obliterated(backend)
-    if removed:
-        if not dry_run:
-            drop.record_obliterated(backend, removed)
-        ui.status(b'%d drafts stay removed for good\n' % len(removed))
-    found = _without_row(ui, backend)
     ids = Ids(backend)
     bundles = changesets = failed = 0
     with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
+        removed, _unnoted = drop.compare_obliterated(backend)
+        if removed:
+            if not dry_run:
+                drop.record_obliterated(backend, removed)
+            options.summary(ui, fm, b'%d drafts stay removed for good\n' % len(removed))
+        found = _without_row(ui, backend)
         with options.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
             for each in found:
                 fm.startitem()
@@ -60,10 +60,10 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             + b' %d bundles with %d changesets; %d stay as they are\n'
             % (bundles, changesets, failed),
         )
-    if places.has_log(backend.settings) and refuse_pushes.takes_pushes(repo) and not dry_run:
-        _log_lost(ui, repo, backend, ids)
-    if ids.epoch is not None:
-        restored.tell(ui, ids.epoch)
+        if places.has_log(backend.settings) and refuse_pushes.takes_pushes(repo) and not dry_run:
+            _log_lost(ui, fm, repo, backend, ids)
+        if ids.epoch is not None:
+            options.summary(ui, fm, restored.news(ids.epoch))
     return 1 if failed else 0
 
 
@@ -82,7 +82,7 @@ class Ids:
                 self.epoch = self._catalog.write(epochs.begin)
 
 
-def _log_lost(ui: Any, repo: Any, backend: Backend, ids: Ids) -> None:
+def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: Ids) -> None:
     """Log what the log of public history has lost; let a push list its changesets."""
     place = append.begun(repo, backend)
     lost = repo.unfiltered().set(b'only(%ln, %ln)', places.public_heads(repo), place.heads)
@@ -91,9 +91,11 @@ def _log_lost(ui: Any, repo: Any, backend: Backend, ids: Ids) -> None:
     logged = append.append(repo, backend, user=USER, nodes=nodes)
     bookmarks = follow.log_bookmarks(repo, backend, follow.lost_bookmarks)
     if logged or bookmarks:
-        ui.status(
+        options.summary(
+            ui,
+            fm,
             b'logged what the log of public history had lost: %d changesets, %d bookmarks\n'
-            % (len(nodes), bookmarks)
+            % (len(nodes), bookmarks),
         )
 
 

@@ -10,17 +10,20 @@ from ..catalog import epochs
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    tell(ui, backend.catalog.write(epochs.begin))
+    ui.status(news(backend.catalog.write(epochs.begin)))
     return 0
 
 
-def tell(ui: Any, epoch: epochs.Epoch) -> None:
-    """Say what an operator should tell whoever keeps push ids."""
-    ui.status(
+def news(epoch: epochs.Epoch) -> bytes:
+    """Return what an operator should tell whoever keeps push ids."""
+    return (
         b'began epoch %s: push ids go on at %d\n'
-        % (hgcompat.to_bytes(epoch.name), epoch.first_push_id)
-    )
-    ui.status(
         b'tell whoever keeps push ids: pushes after %d that they have seen are gone, or come again '
-        b'from %d on\n' % (epoch.known_push_id, epoch.first_push_id)
+        b'from %d on\n'
+        % (
+            hgcompat.to_bytes(epoch.name),
+            epoch.first_push_id,
+            epoch.known_push_id,
+            epoch.first_push_id,
+        )
     )

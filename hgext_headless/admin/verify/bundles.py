@@ -135,7 +135,8 @@ class _Examiner:
             sizes.update((found.key, found.size) for found in objects)
             orphans = self._orphans(objects)
         old = [found for found in orphans if found.modified < self._certain]
-        examined = Examined(len(rows), old, len(orphans) - len(old), [], [])
+        needed = [found for found in old if not self._is_public(found)]
+        examined = Examined(len(rows), needed, len(orphans) - len(old), [], [])
         for row in rows:
             self._examine(row, sizes.get(row.key), examined)
         return examined
@@ -210,6 +211,16 @@ class _Examiner:
             text = b'its row names another head, or other bases, than it has'
             found.append(Finding(b'bundle', key, text))
         return [finding for finding in found if finding]
+
+    def _is_public(self, found: Object) -> bool:
+        """Return whether an object without a row is public history that the repository has.
+
+        After a restore such objects are left: what the log had lost is in another object by now.
+        """
+        try:
+            return rebuild.rebuilt(self._ui, self._repo, self._backend, found, None) is None
+        except HeadlessError:
+            return False
 
     def _orphans(self, objects: Sequence[Object]) -> list[Object]:
         ours = {found.key: found for found in objects if stores.is_key(found.key)}
