@@ -15,6 +15,7 @@ from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
 from ..lifecycle import delete, drop
 from ..receive import hooks
+from . import options
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
 _CLOCK = 5
@@ -253,8 +254,8 @@ class _Doctor:
         if removed:
             self._say(
                 _PROBLEM,
-                b'%d drafts that were removed for good could come back: the database is older, '
-                b'run "hg admin::headless-rebuild"' % len(removed),
+                b'%s that were removed for good could come back: the database is older, '
+                b'run "hg admin::headless-rebuild"' % options.number(len(removed), 'draft'),
             )
 
     def public_history(self) -> None:
@@ -271,11 +272,13 @@ class _Doctor:
         elif lag.seconds > _LAG:
             self._say(
                 _WARNING,
-                b'this repository is %d entries and %d seconds behind: is "hg '
-                b'admin::headless-follow --watch" running?' % lag,
+                b'this repository is %s and %s behind: is "hg admin::headless-follow --watch" '
+                b'running?'
+                % (options.number(lag.entries, 'entry'), options.number(lag.seconds, 'second')),
             )
         else:
-            self._say(_OK, b'this repository is %d entries behind the log' % lag.entries)
+            entries = options.number(lag.entries, 'entry')
+            self._say(_OK, b'this repository is %s behind the log' % entries)
 
     def commands(self) -> None:
         """Commands that an operator runs from time to time, on one server."""
@@ -293,13 +296,13 @@ class _Doctor:
             if command == 'gc' and left > _ORPHANS:
                 self._say(
                     _WARNING,
-                    b'it left %d objects without a row: were rows lost? See "hg help '
-                    b'admin::headless-rebuild"' % left,
+                    b'it left %s without a row: were rows lost? See "hg help '
+                    b'admin::headless-rebuild"' % options.number(left, 'object'),
                 )
             self._say(
                 _WARNING if late else _OK,
-                b'headless-%s succeeded %d days ago%s'
-                % (name, days, b': run it each week' if late else b''),
+                b'headless-%s succeeded %s ago%s'
+                % (name, options.number(days, 'day'), b': run it each week' if late else b''),
             )
 
 

@@ -49,9 +49,9 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
 
 
 def _described(there: statistics.Repository) -> bytes:
-    return b'"%s": %d pushes, %d bundles with %s' % (
+    return b'"%s": %s, %s with %s' % (
         hgcompat.to_bytes(there.name),
-        there.last_push_id,
-        there.bundles,
+        options.number(there.last_push_id, 'push'),
+        options.number(there.bundles, 'bundle'),
         hgcompat.byte_count(there.bytes),
     )

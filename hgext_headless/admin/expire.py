@@ -54,12 +54,16 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             ui,
             fm,
             (b'would expire' if dry_run else b'expired')
-            + b' %d drafts, and %d bundles with %s\n'
-            % (drafts, bundles, hgcompat.byte_count(size)),
+            + b' %s, and %s with %s\n'
+            % (
+                options.number(drafts, 'draft'),
+                options.number(bundles, 'bundle'),
+                hgcompat.byte_count(size),
+            ),
         )
         stay = backend.catalog.read(drafts_rows.known, remaining) if remaining else ()
         if stay:
-            text = b'%d that are chosen stay: others build on them\n' % len(stay)
+            text = b'kept %s that others build on\n' % options.number(len(stay), 'draft')
             options.summary(ui, fm, text)
         if deleter is not None and options.tell_undeleted(ui, deleter):
             failed += 1

@@ -52,8 +52,12 @@ def _apply(ui: Any, repo: Any, backend: Backend) -> None:
             bar.update(entries)
     if entries or bookmarks:
         ui.status(
-            b'applied %d entries with %d changesets; moved %d bookmarks\n'
-            % (entries, changesets, bookmarks)
+            b'applied %s with %s; moved %s\n'
+            % (
+                options.number(entries, 'entry'),
+                options.number(changesets, 'changeset'),
+                options.number(bookmarks, 'bookmark'),
+            )
         )
 
 
@@ -64,6 +68,6 @@ def _log_missing(ui: Any, repo: Any, backend: Backend) -> None:
     moves = follow.log_bookmarks(repo, backend)
     if logged or moves:
         ui.status(
-            b'logged what the log of public history lacked: %d bundles, %d bookmarks\n'
-            % (logged, moves)
+            b'logged what the log of public history lacked: %s, %s\n'
+            % (options.number(logged, 'bundle'), options.number(moves, 'bookmark'))
         )

@@ -217,8 +217,13 @@ def _report_dry_run(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> No
     options.summary(
         ui,
         fm,
-        b'%d draft heads with %d changesets; %d heads are stored already, %d would be imported\n'
-        % (len(drafts.heads), len(drafts), stored, len(todo)),
+        b'%s with %s: %d stored already, %d would be imported\n'
+        % (
+            options.number(len(drafts.heads), 'draft head'),
+            options.number(len(drafts), 'changeset'),
+            stored,
+            len(todo),
+        ),
     )
 
 
@@ -243,13 +248,19 @@ def _report(
         rate=round(rate, 3),
     )
     if not todo:
-        text = b'nothing to import: %d draft heads are stored already\n' % stored
+        text = b'nothing to import: %s stored already\n' % options.number(stored, 'draft head')
         options.summary(ui, fm, text)
         return
     options.summary(
         ui,
         fm,
-        b'imported %d bundles with %d changesets, %d bytes, in %.1f seconds (%.1f bundles/s)'
-        b'; %d heads were stored already\n'
-        % (total.bundles, total.changesets, total.size, seconds, rate, stored),
+        b'imported %s with %s, %s, in %.1f seconds (%.1f bundles/s); %s stored already\n'
+        % (
+            options.number(total.bundles, 'bundle'),
+            options.number(total.changesets, 'changeset'),
+            hgcompat.byte_count(total.size),
+            seconds,
+            rate,
+            options.number(stored, 'head'),
+        ),
     )

@@ -72,7 +72,10 @@ def push_ids(option: str, values: list[bytes]) -> list[int]:
 
 def number(count: int, noun: str) -> bytes:
     """Return a number with a noun, which is in the plural unless the number is 1."""
-    plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'
+    if noun.endswith('y'):
+        plural = f'{noun[:-1]}ies'
+    else:
+        plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'
     return f'{count} {noun if count == 1 else plural}'.encode('ascii')
 
 

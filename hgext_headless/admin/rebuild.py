@@ -33,7 +33,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if removed:
             if not dry_run:
                 drop.record_obliterated(backend, removed)
-            options.summary(ui, fm, b'%d drafts stay removed for good\n' % len(removed))
+            kept = options.number(len(removed), 'draft')
+            options.summary(ui, fm, b'kept %s removed for good\n' % kept)
         found = _without_row(ui, backend)
         with options.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
             for each in found:
@@ -57,8 +58,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             ui,
             fm,
             (b'would rebuild' if dry_run else b'rebuilt')
-            + b' %d bundles with %d changesets; %d stay as they are\n'
-            % (bundles, changesets, failed),
+            + b' %s with %s; %d failed\n'
+            % (options.number(bundles, 'bundle'), options.number(changesets, 'changeset'), failed),
         )
         if places.has_log(backend.settings) and refuse_pushes.takes_pushes(repo) and not dry_run:
             _log_lost(ui, fm, repo, backend, ids)
@@ -94,8 +95,8 @@ def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: Ids) -> None:
         options.summary(
             ui,
             fm,
-            b'logged what the log of public history had lost: %d changesets, %d bookmarks\n'
-            % (len(nodes), bookmarks),
+            b'logged what the log of public history had lost: %s, %s\n'
+            % (options.number(len(nodes), 'changeset'), options.number(bookmarks, 'bookmark')),
         )
 
 
@@ -120,8 +121,10 @@ class Rebuilt(NamedTuple):
 
 def _write(fm: Any, found: Rebuilt) -> None:
     bundle, push_id = found.bundle, found.recorded.push_id
-    fm.write(b'head changesets', b': %s, %d changesets', hex(bundle.head), len(bundle.nodes))
-    fm.data(push=push_id)
+    number = len(bundle.nodes)
+    fm.write(b'head', b': %s', hex(bundle.head))
+    fm.data(changesets=number, push=push_id)
+    fm.plain(b', %s' % options.number(number, 'changeset'))
     fm.plain(b', push %d\n' % push_id if push_id else b'\n')
 
 

@@ -171,7 +171,7 @@ def test_what_was_not_done(server, settings, world):
     found = examined(replica, code=1)
     [behind] = found['public history']
     assert behind[0] == 'warning'
-    assert re.search(r'is 1 entries and 10\d\d seconds behind', behind[1])
+    assert re.search(r'is 1 entry and 10\d\d seconds behind', behind[1])
     assert [kind for kind, _text in found['commands']] == ['warning', 'warning']
     assert 'headless-gc succeeded 9 days ago: run it each week' in found['commands'][0][1]
 
@@ -217,7 +217,7 @@ def test_replica(world, settings, server):
     found = examined(replica, code=1)
     assert 'takes no pushes' in found['configuration'][0][1]
     assert found['public history'] == [
-        ('ok', 'this repository is 1 entries behind the log')
+        ('ok', 'this repository is 1 entry behind the log')
     ]
 
 

@@ -36,7 +36,7 @@ def test_push_reaches_all(fleet, world):
     shown = fleet.replica.start() + 'json-pushes'
     assert fetch_json(shown) == {}
     out = fleet.replica.hg(FOLLOW)
-    assert 'applied 1 entries with 1 changesets; moved 0 bookmarks' in out
+    assert 'applied 1 entry with 1 changeset; moved 0 bookmarks' in out
     assert fetch_json(shown)['1']['changesets'] == [node, draft]
     assert fleet.b.hg(FOLLOW) and not fleet.b.hg(FOLLOW)
     fleet.check_equal()
@@ -131,7 +131,7 @@ def test_what_is_pulled_while_the_database_is_down(fleet, world):
             alice.commit('draft')
             alice.hg_fast('push')
         else:
-            assert 'logged what the log of public history lacked: 1 bundles' in fleet.a.hg(FOLLOW)
+            assert 'logged what the log of public history lacked: 1 bundle' in fleet.a.hg(FOLLOW)
         fleet.replica.hg(FOLLOW)
         assert fleet.replica.log('tip') == [f'{node} public']
         fleet.follow()
@@ -282,7 +282,7 @@ def test_bookmarks_of_an_operator(fleet, world):
     # Where the hook could not run:
     fleet.a.hg(FOLLOW)
     (fleet.a.root / '.hg' / 'bookmarks').write_text(fleet.a.node('0') + ' mark\n')
-    assert '0 bundles, 1 bookmarks' in fleet.a.hg(FOLLOW)
+    assert '0 bundles, 1 bookmark' in fleet.a.hg(FOLLOW)
     fleet.follow()
     fleet.check_equal()
     assert fleet.b.log('bookmark(mark)', '{rev}') == ['0']
@@ -380,7 +380,7 @@ def test_verify_and_gc(fleet, world, services):
     alice.hg_fast('push')
     assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
     fleet.a.hg_fast('admin::headless-gc', '--grace', '0s', '--force')
-    assert 'lacks 1 entries' in fleet.b.hg_fast('admin::headless-verify', code=1)
+    assert 'lacks 1 entry' in fleet.b.hg_fast('admin::headless-verify', code=1)
     fleet.b.hg(FOLLOW)
     lose_objects(fleet, services)
     assert 'headless: corrupt' in fleet.replica.hg(FOLLOW, code=255)

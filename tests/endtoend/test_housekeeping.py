@@ -102,7 +102,7 @@ def test_verify_says_what_it_has_not_looked_at(embedded):
     for table in ('bundle_changesets', 'bundles'):
         server.sql(f'DELETE FROM {table}')
     out = server.hg_fast('admin::headless-verify', '--full', code=1)
-    assert '3 objects without a row were not looked at: they are younger than 10 minutes' in out
+    assert 'not looked at: 3 objects without a row, younger than 10 minutes' in out
     for path in objects(server):
         os.utime(path, (time.time() - 700, time.time() - 700))
     out = server.hg_fast('admin::headless-verify', '--full', '--repair', code=1)
@@ -144,7 +144,7 @@ def test_verify_finds_a_row_that_names_other_bases_or_another_head(embedded):
         server.sql(f"UPDATE bundles SET {column} = x'{node}' WHERE id = 1")
         out = server.hg_fast('admin::headless-verify', '--full', code=1)
         assert f'bundle: {key}: its row names another head, or other bases, than it has\n' in out
-        assert '1 problems, 0 repaired' in out
+        assert '1 problem, 0 repaired' in out
         server.sql(f"UPDATE bundles SET {column} = x'{before}' WHERE id = 1")
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
@@ -208,7 +208,7 @@ def test_expire_goes_on_past_a_lost_object(embedded):
         code=1,
     )
     assert f'headless: corrupt: the store has no object {lost}' in out
-    assert 'expired 2 drafts, and 1 bundles' in out
+    assert 'expired 2 drafts, and 1 bundle' in out
     assert known(server, alice, c, d) == [False, False]
 
 
@@ -269,7 +269,7 @@ def test_expire_by_user_push_and_revset(embedded):
     assert 'headless: refused: the working directory' in out
     # c is only in the bundle of d: it is stored anew.
     out = server.hg_fast('admin::headless-expire', '-r', f'{d[:12]} and desc("d")')
-    assert out.startswith('expired 1 drafts, and 1 bundles')
+    assert out.startswith('expired 1 draft, and 1 bundle')
     assert known(server, alice, a, b, c, d) == [True, True, True, False]
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     server.hg_fast('admin::headless-expire', '--user', 'bob')

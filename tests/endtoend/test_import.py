@@ -117,7 +117,7 @@ def test_a_repository_moves_in(world, backend, request) -> None:
     again = moved(old, *into)
     assert (again['bundles'], again['stored']) == (0, 5)
     out = old.hg_fast('admin::headless-import', *into)
-    assert 'nothing to import: 5 draft heads are stored already' in out
+    assert 'nothing to import: 5 draft heads stored already' in out
     # What came since then: a draft on public history that is new itself.
     (old.root / '.hg' / 'hgrc').rename(world.folder / 'old.hgrc')
     old.hg_fast('update', '-q', '-C', 'pub')
@@ -143,7 +143,7 @@ def test_into_its_own_settings_and_some_of_them(world) -> None:
     old.hg_fast('admin::headless-init')
     assert moved(old, '-r', 'a')['changesets'] == 2
     out = old.hg_fast('admin::headless-import', '--dry-run')
-    assert '2 draft heads with 3 changesets; 1 heads are stored already, 1 would be' in out
+    assert '2 draft heads with 3 changesets: 1 stored already, 1 would be' in out
     assert moved(old)['changesets'] == 1
     assert len(list(home.rglob('*.hg'))) == 2
     assert 'unknown revision' in old.hg_fast('admin::headless-import', '-r', 'nobody', code=255)
@@ -360,7 +360,7 @@ def test_pushes_on_what_moved_in(world) -> None:
         assert moved(old, *into)['bundles'] == 1
         assert fetch_json(full)['2']['changesets'][0]['desc'] == 'other'
         out = new.hg_fast('admin::headless-expire', '--push', '2', '-n')
-        assert out.startswith('would expire 1 drafts')
+        assert out.startswith('would expire 1 draft')
         # What was removed for good does not come back.
         new.hg_fast('admin::headless-obliterate', other, '--reason', 'x')
         assert f'left out {other}' in old.hg_fast('admin::headless-import', *into)

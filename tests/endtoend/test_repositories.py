@@ -60,7 +60,7 @@ def test_housekeeping(world, try_, other):
     push(world, try_, 'a')
     push(world, other, 'b')
     out = try_.hg('admin::headless-housekeeping', '--older-than', '0s', try_.root, other.root)
-    assert out.count('expired 1 drafts') == 2 and out.count('all is well') == 2
+    assert out.count('expired 1 draft') == 2 and out.count('all is well') == 2
     out = try_.hg_fast('admin::headless-housekeeping')
     assert 'the database has a repository "other" too' in out
     out = try_.hg('admin::headless-housekeeping', '/nowhere', try_.root, code=1)
@@ -73,7 +73,7 @@ def test_drop(world, try_, other, monkeypatch):
     draft = push(world, other, 'b')
     assert 'within the last day' in other.hg_fast('admin::headless-drop', 'try', code=255)
     assert 'no repository "nothing"' in other.hg_fast('admin::headless-drop', 'nothing', code=255)
-    assert 'would drop "try": 1 pushes, 2 bundles' in other.hg_fast(
+    assert 'would drop "try": 1 push, 2 bundles' in other.hg_fast(
         'admin::headless-drop', 'try', '--force', '-n'
     )
     monkeypatch.setattr(repositories, '_ROWS', 1)

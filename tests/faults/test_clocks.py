@@ -59,7 +59,7 @@ def test_expire_and_gc_on_a_server_whose_clock_is_fast(fleet, world):
     sql(fleet.a, 'DELETE FROM bundle_changesets')
     sql(fleet.a, 'DELETE FROM bundles')
     assert '.hg (' not in fleet.b.hg_fast('admin::headless-gc', '--grace', '90d')
-    assert 'rebuilt 1 bundles' in fleet.a.hg_fast('admin::headless-rebuild')
+    assert 'rebuilt 1 bundle' in fleet.a.hg_fast('admin::headless-rebuild')
 
 
 def test_limit_on_a_server_whose_clock_is_fast(fleet, world):

@@ -219,6 +219,6 @@ def test_pgbouncer(world, make_server, mode):
                 assert f'as push {number + 1}' in alice.hg_fast('push')
             world.clone(server.start(), 'bob', '-r', node).verified()
             server.hg_fast('admin::headless-gc', '--grace', '0s')
-            assert 'expired 1 drafts' in server.hg_fast('admin::headless-expire', '--push', '3')
+            assert 'expired 1 draft' in server.hg_fast('admin::headless-expire', '--push', '3')
             assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
             server.stop()

@@ -53,7 +53,7 @@ def test_lost_rows_of_a_bundle(embedded):
     server, _alice, _nodes = embedded
     server.sql('DELETE FROM bundle_changesets WHERE bundle_id = 2 AND position = 0')
     (found,) = problems(server, '--full')
-    assert 'its rows name 1 changesets, and not the 2 that it has' in found
+    assert 'its rows name 1 changeset, and not the 2 that it has' in found
     server.hg_fast('admin::headless-verify', '--full', '--repair', code=1)
     assert len(objects(server)) == 3
 
@@ -89,10 +89,10 @@ def test_rebuild_lost_rows(embedded):
     server.sql('DELETE FROM bundles')
     is_unknown(server, nodes[0])
     out = server.hg_fast('admin::headless-rebuild', '-n')
-    assert 'would rebuild 3 bundles with 5 changesets; 0 stay as they are' in out
+    assert 'would rebuild 3 bundles with 5 changesets; 0 failed' in out
     is_unknown(server, nodes[0])
     out = server.hg_fast('admin::headless-rebuild')
-    assert 'rebuilt 3 bundles with 5 changesets; 0 stay as they are' in out
+    assert 'rebuilt 3 bundles with 5 changesets; 0 failed' in out
     assert 'rebuilt 0 bundles' in server.hg_fast('admin::headless-rebuild')
     drafts_are_there(server, alice, nodes)
     assert fetch_json(server.start() + 'json-pushes?version=2&full=1') == pushes
@@ -209,7 +209,7 @@ def test_obliterated_stay_obliterated_without_the_database(embedded):
     assert problems(server) == [
         'obliterated was removed for good, and the database does not know it: run headless-rebuild'
     ]
-    assert '1 drafts that were removed' in server.hg_fast('admin::headless-doctor', code=1)
+    assert '1 draft that were removed' in server.hg_fast('admin::headless-doctor', code=1)
     server.world.restart()
     for path in (server.root / '.hg' / 'headless').glob('catalog*'):
         path.unlink()
@@ -218,7 +218,7 @@ def test_obliterated_stay_obliterated_without_the_database(embedded):
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(data)
     out = server.hg_fast('admin::headless-rebuild', code=1)
-    assert '1 drafts stay removed for good' in out
+    assert 'kept 1 draft removed for good' in out
     assert 'was removed from this server for good' in out
     is_unknown(server, nodes[3])
     assert 'was removed from this server for good' in alice.hg_fast(
@@ -240,7 +240,7 @@ def test_rebuild_of_what_was_put_back(embedded):
     is_unknown(server, nodes[3])  # bob builds on the first
     for path, data in held.items():
         path.write_bytes(data)
-    assert '; 0 stay as they are' in server.hg_fast('admin::headless-rebuild')
+    assert '; 0 failed' in server.hg_fast('admin::headless-rebuild')
     drafts_are_there(server, alice, nodes)
     server.hg_fast('admin::headless-gc')
     assert problems(server, '--full') == []

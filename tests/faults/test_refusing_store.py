@@ -155,10 +155,10 @@ def test_drafts_whose_objects_cannot_be_deleted(world, make_server, settings, se
     proxy.rule = rule
     out = server.hg_fast('admin::headless-expire', '-r', nodes[0], code=1)
     assert f'{keys[nodes[0]]} stays in the store, which says AccessDenied: by a policy' in out
-    assert 'expired 1 drafts' in out
+    assert 'expired 1 draft' in out
     # It is in nobody's way.
     out = server.hg_fast('admin::headless-expire', '-r', nodes[1], code=1)
-    assert 'expired 1 drafts' in out and '1 object could not be deleted' in out
+    assert 'expired 1 draft' in out and '1 object could not be deleted' in out
     assert server.sql("SELECT key FROM pending_deletions WHERE deleted") == [(keys[nodes[1]],)]
     assert 'stays in the store' in server.hg_fast('admin::headless-gc', code=1)
     # Pushed again, it is there, and stays when the store deletes again.

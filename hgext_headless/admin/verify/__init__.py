@@ -27,18 +27,24 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         public_history.check(ui, repo, backend, report, since, full)
         outcome = b'all is well'
         if report.problems:
-            outcome = b'%d problems, %d repaired' % (report.problems, report.repaired)
+            problems = options.number(report.problems, 'problem')
+            outcome = b'%s, %d repaired' % (problems, report.repaired)
         if report.young:
             options.summary(
                 ui,
                 fm,
-                b'%d objects without a row were not looked at: they are younger than %d minutes, '
-                b'and a push may be recording them\n' % (report.young, bundles.YOUNG // 60),
+                b'not looked at: %s without a row, younger than %d minutes, which a push may be '
+                b'recording\n' % (options.number(report.young, 'object'), bundles.YOUNG // 60),
             )
         options.summary(
             ui,
             fm,
-            b'%d bundles and %d pushes checked, %s\n' % (report.bundles, report.pushes, outcome),
+            b'%s and %s checked, %s\n'
+            % (
+                options.number(report.bundles, 'bundle'),
+                options.number(report.pushes, 'push'),
+                outcome,
+            ),
         )
     if report.problems > report.repaired:
         return 1

@@ -198,8 +198,9 @@ class _Examiner:
         held = overlays.nodes(layer)
         if [changeset.node for changeset in rows] != held:
             # Dropping the bundle does not repair this: the object is intact.
-            text = b'its rows name %d changesets, and not the %d that it has'
-            return [Finding(b'bundle', key, text % (len(rows), len(held)))]
+            named = options.number(len(rows), 'changeset')
+            text = b'its rows name %s, and not the %d that it has' % (named, len(held))
+            return [Finding(b'bundle', key, text)]
         with check.misses(), overlays.laid(self._repo, [layer], folder) as overlay:
             found = [
                 differences(changeset, check.of_changelog(overlay, changeset.node), key)

@@ -98,8 +98,8 @@ def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None
         return
     if place.position < state.position:
         ui.status(
-            b'this repository lacks %d entries of public history: '
-            b'run "hg admin::headless-follow"\n' % (state.position - place.position)
+            b'this repository lacks %s of public history: run "hg admin::headless-follow"\n'
+            % options.number(state.position - place.position, 'entry')
         )
         return
     with backend.catalog.reading() as session:
