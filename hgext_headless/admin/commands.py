@@ -25,7 +25,9 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 
     Raise `Refused` if the repository is not headless.
     """
-    with errors.no_traceback(ui, 'the command', passing=(error.RepoError, error.LookupError)):
+    # Whoever reads the output may have read enough.
+    passing = (error.RepoError, error.LookupError, error.StdioError)
+    with errors.no_traceback(ui, 'the command', passing):
         if not config.participates(repo):
             raise Refused('this repository has no [headless] settings')
         for each in (ui, repo.ui, repo.baseui):
@@ -48,10 +50,9 @@ def _run(module: str, ui: Any, repo: Any, *args: Any, **opts: Any) -> int:
 def headless_init(ui: Any, repo: Any, **opts: Any) -> int:
     """make a repository headless: the schema, the store, the requirement
 
-    Create or upgrade the database's schema, write the words for search of what older
-    versions have recorded (pushes go on meanwhile), begin the log of public history, check
-    the store, and write the requirement "headless" into the repository. From then on, an hg
-    that does not load the extensions refuses to open it.
+    Create or upgrade the database's schema, make the repository's row, begin the log of public
+    history, check the store, and write the requirement "headless" into the repository. From
+    then on, an hg that does not load the extensions refuses to open it.
 
     Run this once on a push server before the first push, and again after each
     upgrade of hgext_headless. Creating and upgrading the schema needs a database role that

@@ -72,7 +72,7 @@ def push_ids(option: str, values: list[bytes]) -> list[int]:
 
 def number(count: int, noun: str) -> bytes:
     """Return a number with a noun, which is in the plural unless the number is 1."""
-    if noun.endswith('y'):
+    if noun.endswith('ry'):
         plural = f'{noun[:-1]}ies'
     else:
         plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'

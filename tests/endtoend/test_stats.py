@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from helpers.web import fetch, fetch_json
-from helpers.world import Server
+from helpers.world import HG, Server
 
 
 def log_lines(server: Server) -> list[dict[str, str]]:
@@ -46,6 +47,11 @@ def test_stats(world, make_server, backend):
     assert set(empty['totals'].values()) == {0, None}
     assert (empty['days'], empty['users']) == ([], [])
     assert 'drafts stored' in server.hg_fast('admin::headless-stats')
+    reading = subprocess.run(
+        ['sh', '-c', f'{HG} admin::headless-stats | true'],
+        cwd=server.root, env=world.env, capture_output=True,
+    )  # fmt: skip
+    assert reading.stderr == b''
 
     alice = world.clone(str(server.root), 'alice')
     alice.commit('a')
