@@ -136,6 +136,7 @@ def test_race(world, make_server):
     check_loser(alice, bob, url, first, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('phase', ['public', 'draft'])
 def test_race_of_a_public_bookmark(world, make_server, phase):
     """It is checked again under the lock, and so before it leaves for a draft."""
@@ -169,7 +170,9 @@ def test_race_of_public_heads(world, make_server):
     assert mine not in server.log('all()', '{node}\n')
 
 
-@pytest.mark.parametrize('transport', ['path', 'http', 'ssh'])
+@pytest.mark.parametrize(
+    'transport', ['http', *(pytest.param(t, marks=pytest.mark.slow) for t in ('path', 'ssh'))]
+)
 def test_pushkey(world, make_server, transport):
     """The command of its own, as a client would not send it."""
     server = make_server('embedded')
@@ -228,6 +231,7 @@ def test_few_are_listed(world, make_server):
     assert bob.log('draft()') == alice.log('draft()')
 
 
+@pytest.mark.slow
 def test_beside_heads(world, make_server):
     """git-cinnabar before 0.7 asks for all at once, and ends at a bookmark that no head has."""
     server = make_server('embedded')

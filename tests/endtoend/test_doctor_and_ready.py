@@ -88,6 +88,7 @@ def test_what_a_push_does(server, settings):
     assert kind == 'problem' and text.endswith('the sequence of bundles')
 
 
+@pytest.mark.slow
 def test_a_database_that_is_newer(world, make_server):
     """An embedded database that was restored alone, or a repository that was stripped."""
     server = make_server('embedded')
@@ -176,6 +177,7 @@ def test_what_was_not_done(server, settings, world):
     assert 'headless-gc succeeded 9 days ago: run it each week' in found['commands'][0][1]
 
 
+@pytest.mark.slow
 def test_another_store(server, settings, world):
     """A replica's store is the wrong one if it lacks the newest object."""
     alice = world.clone(server.url('http'), 'alice')
@@ -259,6 +261,7 @@ def test_not_ready(world, settings, server):
     assert b'127.0.0.1' not in body
 
 
+@pytest.mark.slow
 def test_metrics(world, settings, server, tmp_path):
     """Of pushes over http and ssh, on a web server and in a file: both from the database."""
     server.configure(settings + 'events = stderr\n')

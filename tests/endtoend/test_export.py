@@ -177,6 +177,7 @@ def test_lost_and_spoiled_objects(world, server, alice):
     assert ordinary.log('draft()', '{desc}\n') == ['a1', 'b1', 'a2', 'b2']
 
 
+@pytest.mark.slow
 def test_killed(world, server, alice):
     write(world.folder / 'older.db', [(i, b'old', i, []) for i in range(10, 30_000)])
     server.hg_fast('admin::headless-import-pushlog', world.folder / 'older.db')

@@ -154,6 +154,7 @@ def reposetup(ui, repo):
 """
 
 
+@pytest.mark.slow
 def test_push_that_died(fleet, world):
     """Between the repository and the database: what it added is found, and becomes the push that
     it was going to be."""
@@ -177,6 +178,7 @@ def test_push_that_died(fleet, world):
     assert not list((fleet.a.root / '.hg' / 'store' / 'headless-unrecorded').iterdir())
 
 
+@pytest.mark.slow
 def test_push_whose_database_failed(make_server, world):
     """After the repository was changed, in a server that lives on: the next push lists both."""
     server = make_server('embedded')
@@ -198,6 +200,7 @@ def test_push_whose_database_failed(make_server, world):
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
+@pytest.mark.slow
 def test_note_that_cannot_be_recorded(make_server, world):
     """A changeset that was banned before it was recorded: other pushes go on."""
     server = make_server('embedded')
@@ -222,6 +225,7 @@ def test_note_that_cannot_be_recorded(make_server, world):
     assert 'all is well' in server.hg_fast('admin::headless-verify')
 
 
+@pytest.mark.slow
 def test_note_of_another_host(make_server, world):
     """A container that was started again has another name: its note is taken up after a day."""
     server = make_server('embedded')
@@ -248,6 +252,7 @@ def catalog_of(server) -> str:
     return str(server.root / '.hg' / 'headless' / 'catalog.sqlite')
 
 
+@pytest.mark.slow
 def test_bookmarks(fleet, world):
     """Of public changesets: set, moved and deleted on either server; those of drafts stay away."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -275,6 +280,7 @@ def test_bookmarks(fleet, world):
     assert fleet.replica.log('bookmark()') == []
 
 
+@pytest.mark.slow
 def test_bookmarks_of_an_operator(fleet, world):
     fleet.a.hg_fast('bookmark', '-r', '1', 'mark')
     fleet.replica.hg(FOLLOW)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import pytest
 from helpers.many_drafts import heads
 from helpers.web import fetch, fetch_json
 
@@ -82,6 +83,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_of_pages(world, make_server):
     """A page leaves little, in what Mercurial makes of a request, for the next garbage
     collection: nothing of the size of a manifest, which is 1 MB here."""

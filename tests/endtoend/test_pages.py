@@ -225,6 +225,7 @@ def extsetup(ui):
 """
 
 
+@pytest.mark.slow
 def test_third_party_command(world, make_server):
     server = make_server()
     extension = world.folder / 'third.py'
@@ -244,6 +245,7 @@ hgweb_mod.hgweb = derived
 """
 
 
+@pytest.mark.slow
 def test_class_of_another_extension(world, make_server):
     """An extension that was loaded before replaces hgweb's class by one of its own."""
     server = make_server()

@@ -230,6 +230,7 @@ def test_four_hundred_pushes(world, make_server):
     assert server.changesets() == 3
 
 
+@pytest.mark.slow
 def test_incoming_tells_the_phases(world, make_server, transport):
     server = make_server('embedded')
     url = server.url(transport)

@@ -109,6 +109,7 @@ def test_expired_link_and_missing_login(world, make_server):
     assert fetch(base + signed(now - 1))[0] == 403
 
 
+@pytest.mark.slow
 def test_link_of_another_repository(world, make_server):
     one = make_server('embedded', settings='link-secret = same\n')
     two = make_server('embedded', name='two', settings='link-secret = same\nrepository = other\n')
@@ -157,6 +158,7 @@ class _Counting(SimpleHTTPRequestHandler):
         super().do_GET()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('transport', ['http', 'ssh'])
 def test_bundle_url(world, make_server, transport):
     server = make_server('embedded')
@@ -185,6 +187,7 @@ def test_link_over_ssh(world, make_server):
     assert len(links(server)) == 1
 
 
+@pytest.mark.slow
 def test_base_that_is_configured(world, make_server):
     """All links begin with it, whatever name reaches the server: one behind a proxy."""
     server = make_server(settings='inline = never\n[web]\nbaseurl = http://hg.example.com:81/\n')

@@ -637,6 +637,7 @@ def test_bytes_that_are_no_text(world, make_server):
         fetch_json(server.start() + page)
 
 
+@pytest.mark.slow
 def test_feed_by_style(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.start(), 'alice')
@@ -822,6 +823,7 @@ def below_hgwebdir(world: World, roots: dict[str, Path]) -> Iterator[str]:
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('theirs', ['nowhere', 'first', 'later'])
 def test_ordinary_repositories_over_the_wire(world, make_server, theirs):
     """In the same process they are as stock, and have Mozilla's pushlog where that is loaded."""
@@ -907,6 +909,7 @@ def test_ordinary_repositories_over_ssh(world):
     assert answers == b'0\n0\n'
 
 
+@pytest.mark.slow
 def test_one_connection_is_enough(world, make_server):
     """A request does not hold one and wait for a second: many at once would wait for each other."""
     server = make_server('services', settings='database-pool-size = 1\n')

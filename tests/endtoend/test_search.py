@@ -92,6 +92,7 @@ def test_search(log):
     assert len(feed.findall('{http://www.w3.org/2005/Atom}entry')) == 2
 
 
+@pytest.mark.slow
 def test_page(log):
     _ids, page = log.page('search=mend%20%3Cthe&author=bob')
     assert "Changes with the words 'mend &lt;the', by author 'bob'" in page

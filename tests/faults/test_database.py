@@ -51,6 +51,7 @@ def test_commit_that_nobody_is_told_of(world, behind, transport):
     assert {i: p['changesets'] for i, p in listed.items()} == {'1': [node]}
 
 
+@pytest.mark.slow
 def test_public_pages_while_it_hangs(world, behind):
     """Only whoever is first asks it, and waits; and it ends by itself."""
     server, database = behind

@@ -13,7 +13,8 @@ from helpers.lying import forged, honest, refuse, server
 __all__ = ['forged', 'honest', 'server']
 
 
-@pytest.mark.parametrize('seconds', [5, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('seconds', [5, 300])
 def test_fuzz(world, seconds):
     program = Path(__file__).parent.parent / 'fuzzing.py'
     # What runs by default is nearly the same each time; the others are for new finds.

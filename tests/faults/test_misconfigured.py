@@ -31,6 +31,7 @@ def test_newer_schema(world, make_server):
     assert 'newer (9999)' in failed_push(server, alice, 'misconfigured')
 
 
+@pytest.mark.slow
 def test_missing_package(world, make_server):
     """Fail closed: what can't be imported does not let a draft in."""
     server = make_server('embedded')

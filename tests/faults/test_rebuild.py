@@ -19,6 +19,7 @@ def problems(server, *args) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_rows_that_were_changed(embedded):
     server, _alice, _nodes = embedded
     assert problems(server, '--full') == []

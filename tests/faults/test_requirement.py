@@ -250,6 +250,7 @@ def test_one_extension_of_two(world):
         assert 'as push 1' in alice.hg_fast('push', url)
 
 
+@pytest.mark.slow
 def test_a_directory_of_repositories(world):
     """One repository's hgrc loads the extensions into the process; that of another is
     not in effect there."""
@@ -349,6 +350,7 @@ def test_taking_it_out(world):
     server.verified()
 
 
+@pytest.mark.slow
 def test_without_share_safe(world, make_server):
     """One file has all requirements then."""
     append(world.env['HGRCPATH'], '[format]\nuse-share-safe = no\n')
@@ -402,6 +404,7 @@ def test_stream_bundles(world, make_server):
     clone.verified()
 
 
+@pytest.mark.slow
 def test_clone_bundle(world, make_server):
     """A stream clone by a manifest of clone bundles."""
     server = make_server('embedded')
@@ -434,6 +437,7 @@ def test_share(world, make_server):
     assert UNKNOWN in alice.hg_fast('push', code=255)
 
 
+@pytest.mark.slow
 def test_maintenance(world, make_server):
     """What operators do with any repository; the requirement stays."""
     server = make_server('embedded')

@@ -55,6 +55,7 @@ def test_second_public_head_with_force(fleet, people):
     assert len(fleet.replica.log('heads(all())')) == 2
 
 
+@pytest.mark.slow
 def test_pushes_at_the_same_time(fleet, people, world):
     """The second waits until the first is recorded, and is then compared with it."""
     alice, bob = people
@@ -112,6 +113,7 @@ def test_bookmark_moved_twice(fleet, people):
     assert fleet.b.log('bookmark(stable)', '{node}') == [one]
 
 
+@pytest.mark.slow
 def test_bookmark_that_another_server_has(fleet, people):
     """A draft's bookmark does not hide behind a public one that has not arrived yet."""
     alice, bob = people
@@ -148,6 +150,7 @@ def test_bookmark_on_a_changeset_of_another_server(fleet, people):
     assert fleet.replica.log('bookmark(stable)', '{node}') == [one]
 
 
+@pytest.mark.slow
 def test_content_of_another_server(fleet, people):
     """What the client leaves out because another server has it: temporary, and there at once."""
     alice, _bob = people

@@ -54,6 +54,7 @@ def found(catalog: Catalog, text: bytes = b'', author: bytes = b'', limit: int =
     return [e.push_id for e in catalog.read(search.matching, selection, limit)]
 
 
+@pytest.mark.slow
 def test_like_looking_at_all(database, monkeypatch):
     """Whatever is taken from where, and beside another repository with the same words."""
     chance = random.Random(7)

@@ -137,6 +137,7 @@ def test_told_after_the_commit(world, site):
     assert told() == ['(1,)', '(1,)']
 
 
+@pytest.mark.slow
 def test_database_that_fails_behind_the_repository(world, site):
     """The public part stays, and what follows the repository is told of it, once."""
     make, told = site
@@ -181,6 +182,7 @@ def test_phases(world, site):
     assert told() == ['a draft;b draft;', 'a public;b draft;', 'a public;b draft;']
 
 
+@pytest.mark.slow
 def test_who_pushed(world, site):
     """The first variable that is set: a landing service acts for somebody."""
     make, _told = site
@@ -197,6 +199,7 @@ def test_who_pushed(world, site):
     ]
 
 
+@pytest.mark.slow
 def test_where_a_push_is_shown(world, site):
     """Without an absolute URL nothing is said; where drafts are not served, that is."""
     make, _told = site
@@ -246,6 +249,7 @@ os.execve('{HG}', ['hg', '-R', asked[1], 'serve', '--stdio'], environ)
 '''
 
 
+@pytest.mark.slow
 def test_forced_command(world, site):
     make, told = site
     server = make('')
