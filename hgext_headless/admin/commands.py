@@ -230,10 +230,11 @@ def headless_expire(ui: Any, repo: Any, **opts: Any) -> int:
     b'admin::headless-obliterate',
     [
         (b'', b'reason', b'', b'reason, for the audit table', b'TEXT'),
+        (b'u', b'user', b'', b'who removes it (default: who runs the command)', b'USER'),
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    b'hg admin::headless-obliterate --reason TEXT NODE',
+    b'hg admin::headless-obliterate --reason TEXT [-u USER] NODE',
     helpcategory=_CATEGORY,
 )
 def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
@@ -243,8 +244,8 @@ def headless_obliterate(ui: Any, repo: Any, node: bytes, **opts: Any) -> int:
     are removed from every bundle, the database, and this server's cache. Other drafts of
     the bundles are stored again.
 
-    A row in the table ``audit`` says who removed the draft, when and why. From then on, a push
-    that brings it is refused.
+    Rows in the table ``audit`` say of each of them who removed it, when and why. From then on, a
+    push that brings one is refused.
 
     Returns 0 on success.
     """

@@ -10,8 +10,7 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat, place as places
 from ..backend import Backend
-from ..catalog import bans, drafts, drop as drop_rows, names
-from ..catalog.drop import Candidate
+from ..catalog import bans, drafts, drop as drop_rows, names, session as sessions
 from ..errors import Refused, Temporary
 from ..lifecycle import delete, drop
 from . import options
@@ -23,18 +22,19 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         raise Refused('--reason is required: it stays in the audit table')
     node = _draft(repo, backend, name)
     if opts['dry_run']:
-        candidates = backend.catalog.read(drop_rows.holding, [node])
-        for other in sorted(_with_descendants(backend, candidates, node)):
+        for other in sorted(backend.catalog.read(_with_descendants, node)):
             ui.status(b'would obliterate %s\n' % hex(other))
         return 0
     with delete.required(backend) as deleter:
         # Before anything is removed, so that no push brings it back meanwhile.
         with places.at_the_head(repo, backend) as public:
             _check_draft(public.is_public, node)
-            drop.note_obliterated(backend, node)
-            bans.record(public.session, options.operator(), [node], reason)
+            chosen = _with_descendants(public.session, node)
+            for each in chosen:
+                drop.note_obliterated(backend, each)
+            user = hgcompat.to_str(opts['user']) or options.operator()
+            bans.record(public.session, user, sorted(chosen), reason)
         candidates = backend.catalog.read(drop_rows.holding, [node])
-        chosen = _with_descendants(backend, candidates, node)
         planned = drop.plan(repo, backend, candidates, chosen)
         gone = drop.carry_out(repo, backend, deleter, candidates, planned)
         if backend.catalog.read(drafts.known, [node]):
@@ -75,11 +75,11 @@ def _check_draft(is_public: Callable[[bytes], bool], node: bytes) -> None:
         raise Refused(f'{node.hex()[:12]} is public: it is in the repository itself')
 
 
-def _with_descendants(backend: Backend, candidates: list[Candidate], node: bytes) -> set[bytes]:
-    """Return ``node`` and its descendants in ``candidates``."""
+def _with_descendants(session: sessions.Session, node: bytes) -> set[bytes]:
+    """Return ``node`` and its stored descendants."""
     found = {node}
-    for candidate in candidates:
-        parents = backend.catalog.read(drop_rows.parents, candidate.bundle.nodes)
+    for candidate in drop_rows.holding(session, [node]):
+        parents = drop_rows.parents(session, candidate.bundle.nodes)
         for other in candidate.bundle.nodes:  # parents come first
             if not found.isdisjoint(parents[other]):
                 found.add(other)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import EITHER
 from helpers.embedded import make_old, objects, store_of
-from helpers.web import fetch, fetch_json
+from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import HG, Server
 
 
@@ -329,8 +329,14 @@ def test_forget(world, embedded):
     assert f'headless: refused: changeset {b[:12]} was removed' in out
     assert server.changesets() == 3
     # What builds on it goes with it, what it builds on stays.
-    out = server.hg_fast('admin::headless-obliterate', c, '--reason', 'again', '-Tjson')
+    args = ('--reason', 'again', '-u', 'carol', '-Tjson')
+    out = server.hg_fast('admin::headless-obliterate', c, *args)
     assert {item['node'] for item in json.loads(out)} == {c, d}
+    audit = server.hg_fast('admin::headless-audit')
+    for node in (c, d):
+        assert f'carol  obliterate {node}  again\n' in audit
+        page = fetch_page(f'{server.restart()}rev/{node}', 410)
+        assert 'it was removed on' in page and 'to another server' in page
     assert known(server, alice, a, c, d) == [True, False, False]
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
