@@ -198,7 +198,7 @@ def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, A
     def searched(text: str, author: str = '', page: int = 1, **kwargs: Any):
         asked, by = (tuple(search.split(t.encode())) for t in (text, author))
         selection = Selection(upto=pushes, words=asked, author=by, **kwargs)
-        found = read(search.matching, selection, 10, 10 * (page - 1))
+        found = read(search.matching, selection, 10 * page)[-10:]
         return read(pushlog.nodes_of, [entry.push_id for entry in found])
 
     yield 'search: one push', lambda i: searched(f'bug {of(i)} r=somebody')
@@ -224,7 +224,7 @@ def worst(catalog: Catalog, pushes: int) -> Iterator[tuple[str, Any]]:
     def searched(text: str, author: str = '', page: int = 1):
         asked, by = (tuple(search.split(t.encode())) for t in (text, author))
         selection = Selection(upto=pushes, words=asked, author=by)
-        return catalog.read(search.matching, selection, 10, 10 * (page - 1))
+        return catalog.read(search.matching, selection, 10 * page)[-10:]
 
     yield 'search: a third, the oldest', lambda i: searched('legacy')
     yield 'search: halves, never both', lambda i: searched('even odd')

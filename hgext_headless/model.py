@@ -286,10 +286,12 @@ class Drafts:
 
     ``nodes`` maps each name to the nodes of drafts: none, one, or two if it is ambiguous.
     ``bundles`` maps each node to the newest bundle that holds it, ``brought`` to the push that
-    brought it. ``expired`` are the names of drafts that expired or were obliterated.
+    brought it. ``expired`` are the names of drafts that expired or were obliterated. ``bookmarks``
+    are those of all drafts of the bundles, by node.
     """
 
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]
     brought: dict[bytes, PushOf]
     expired: frozenset[bytes] = frozenset()
+    bookmarks: dict[bytes, list[bytes]] = field(default_factory=dict)

@@ -37,11 +37,13 @@ LARGE = 400 << 20
 PAGES = """
     rev json-rev raw-rev shortlog graph file raw-file annotate diff log json-log json-pushes
     pushlog pushloghtml json-automationrelevance json-info headless-bundle archive comparison
-    filelog json-pushes/2 pushloghtml/2 atom-log rss-log bookmarks json-branches manifest
+    filelog json-pushes/2 pushloghtml/2 push push/1 raw-push/1 atom-log rss-log bookmarks
+    json-branches manifest
 """
 NAMES = """
     node rev startID endID startdate enddate fromchange tochange user changeset branch full
     tipsonly version style expires signature file revcount backouts page limit
+    head
 """
 INTERESTING = [0, 1, 2, 4, 12, 20, 100, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1]
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from mercurial import (
@@ -261,10 +261,12 @@ class _OfPublicHistory:
     """A mixin for overlays that takes tags, branch heads and ``tip`` from public history.
 
     ``named_after`` is a view of public history. An overlay then looks as if its drafts had been
-    added before the tip. Nothing is written to the repository's caches.
+    added before the tip. Nothing is written to the repository's caches. ``draft_bookmarks`` are
+    the bookmarks of drafts, by node.
     """
 
     named_after: Any
+    draft_bookmarks: Mapping[bytes, Sequence[bytes]]
 
     def _findtags(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         tags = dict(self.named_after.tags())
@@ -272,6 +274,10 @@ class _OfPublicHistory:
 
     def branchmap(self) -> Any:
         return self.named_after.branchmap()
+
+    def nodebookmarks(self, node: bytes) -> list[bytes]:
+        public: list[bytes] = super().nodebookmarks(node)  # type: ignore[misc]
+        return [*public, *self.draft_bookmarks.get(node, ())]
 
     def __getitem__(self, changeid: Any) -> Any:
         if changeid == b'tip':
@@ -358,6 +364,7 @@ def publish(overlay: Any, nodes: Sequence[bytes]) -> None:
 def name_public_history(overlay: Any, public: Any) -> None:
     """Take tags, branch heads and ``tip`` of ``overlay`` from ``public``."""
     overlay.named_after = public
+    overlay.draft_bookmarks = {}
     overlay.__class__ = _class(_OfPublicHistory, overlay.__class__)
 
 

@@ -40,6 +40,14 @@ def at(session: Session, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
     return found
 
 
+def by_node(session: Session, nodes: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the bookmarks that point to each of ``nodes``, by node."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, node in sorted(at(session, nodes).items()):
+        found.setdefault(node, []).append(name)
+    return found
+
+
 def newest(session: Session, limit: int) -> dict[bytes, bytes]:
     """Return the ``limit`` bookmarks that were moved last, by name."""
     query = (

@@ -94,7 +94,9 @@ def drafts_named(session: Session, names: Collection[bytes]) -> Drafts:
         nodes[name] = (node,) if node in bundles else ()
     brought = pushlog.brought(session, bundles, with_ends=False)
     nameless = [name for name, found in nodes.items() if not found]
-    return Drafts(nodes, bundles, brought, _expired(session, nameless))
+    held = {node for bundle in bundles.values() for node in bundle.nodes}
+    marked = bookmarks.by_node(session, held)
+    return Drafts(nodes, bundles, brought, _expired(session, nameless), marked)
 
 
 def _expired(session: Session, names: Collection[bytes]) -> frozenset[bytes]:

@@ -19,7 +19,15 @@ from sqlalchemy import and_, func, insert, literal, select
 
 from ..model import Changeset, Entry, Selection
 from . import pushlog
-from .schema import changeset_words, push_changesets, sqlite_changeset_words
+from .drafts import prefix_range
+from .schema import (
+    changeset_words,
+    changesets,
+    push_changesets,
+    pushes,
+    sqlite_changeset_words,
+    tombstones,
+)
 from .session import Session
 from .statements import batches, insert_new
 
@@ -37,15 +45,21 @@ MAX_TEXT = 16 * 1024
 _MAX_WORD = 64
 
 _WORD = re.compile(r'[^\W_]+')
+_ACCENT = re.compile('[\u0300-\u036f]')
 
 
 def split(text: bytes) -> list[str]:
     """Return the words of ``text``, each once, in ASCII, for a database of any encoding."""
     # Cut first: the time of normalization, and the length of its result, grow with the text.
-    decoded = text[:MAX_TEXT].decode('utf-8', 'replace')
-    folded = unicodedata.normalize('NFKC', decoded).casefold()
+    folded = fold(text[:MAX_TEXT].decode('utf-8', 'replace'))
     words = dict.fromkeys(word[:_MAX_WORD] for word in _WORD.findall(folded))
     return [word.encode('ascii', 'backslashreplace').decode('ascii') for word in words]
+
+
+def fold(text: str) -> str:
+    """Return ``text`` without accents and case."""
+    apart = unicodedata.normalize('NFKD', text).casefold()
+    return unicodedata.normalize('NFKC', _ACCENT.sub('', apart))
 
 
 def terms(repository_id: int, words: Iterable[str], author: Iterable[str]) -> list[str]:
@@ -60,6 +74,71 @@ def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[
     """Return all terms by which a changeset is found."""
     names = split(author)
     return terms(repository_id, dict.fromkeys([*split(description), *names]), names)
+
+
+def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Return node and description of the changesets that have one of ``words``, the oldest first.
+
+    Of very many, return some: `_RARE` for each batch of words.
+    """
+    owner = session.scalar(select(session.repository_id))
+    if owner is None:
+        return []
+    table, changeset_id = _table(session.connection)
+    found: dict[int, tuple[bytes, bytes]] = {}
+    for batch in batches(sorted(words)):
+        asked = terms(owner, batch, ())
+        if _is_postgres(session.connection):
+            has_one = changeset_words.c.words.op('&&')(_array(asked))
+        else:
+            match = ' OR '.join(f'"{term}"' for term in asked)
+            has_one = sqlite_changeset_words.c.changeset_words.op('MATCH')(match)
+        query = (
+            select(changesets.c.id, changesets.c.node, changesets.c.description)
+            .join(table, changeset_id == changesets.c.id)
+            .where(has_one)
+            .limit(_RARE)
+        )
+        found.update((row.id, (row.node, row.description)) for row in session.execute(query))
+    return [found[number] for number in sorted(found)]
+
+
+def users(session: Session, text: str, limit: int) -> list[bytes]:
+    """Return users of the newest `_FAR` pushes whose names contain ``text``, sorted."""
+    newest = (
+        select(pushes.c.user)
+        .where(pushes.c.repository_id == session.repository_id)
+        .order_by(pushes.c.push_id.desc())
+        .limit(_FAR)
+        .subquery()
+    )
+    wanted = fold(text)
+    names = map(bytes, session.scalars(select(newest.c.user).distinct()))
+    found = sorted(name for name in names if wanted in fold(name.decode('utf-8', 'replace')))
+    return found[:limit]
+
+
+def pushes_with_prefix(session: Session, prefix: str, limit: int) -> list[int]:
+    """Return pushes that brought a changeset whose hexadecimal node begins with ``prefix``."""
+    low, high = prefix_range(prefix)
+    listed = (
+        select(push_changesets.c.push_id)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            changesets.c.repository_id == session.repository_id,
+            changesets.c.node.between(low, high),
+        )
+        .limit(limit)
+    )
+    gone = (
+        select(tombstones.c.push_id)
+        .where(
+            tombstones.c.repository_id == session.repository_id,
+            tombstones.c.node.between(low, high),
+        )
+        .limit(limit)
+    )
+    return [*session.scalars(listed), *session.scalars(gone)]
 
 
 def _is_postgres(connection: sqlalchemy.Connection) -> bool:
@@ -98,7 +177,7 @@ def _array(found: Sequence[str]) -> str:
     return f'{{{elements}}}'
 
 
-def matching(session: Session, selection: Selection, limit: int, offset: int = 0) -> list[Entry]:
+def matching(session: Session, selection: Selection, limit: int) -> list[Entry]:
     """Return the newest pushes of ``selection`` that brought a changeset with all its words.
 
     If more than `_RARE` changesets have them, only the newest `_FAR` pushes that match
@@ -108,15 +187,14 @@ def matching(session: Session, selection: Selection, limit: int, offset: int = 0
     if owner is None:
         return []
     asked = terms(owner, selection.words, selection.author)
-    needed = offset + limit
-    found, is_all = _among_newest(session, selection, asked, _NEAR, needed)
-    if len(found) < needed and not is_all:
+    found, is_all = _among_newest(session, selection, asked, _NEAR, limit)
+    if len(found) < limit and not is_all:
         ids = _from_index(session, asked)
         if len(ids) <= _RARE:
-            found = _that_brought(session, selection, ids, needed)
+            found = _that_brought(session, selection, ids, limit)
         else:
-            found, _ = _among_newest(session, selection, asked, _FAR, needed)
-    return found[offset:needed]
+            found, _ = _among_newest(session, selection, asked, _FAR, limit)
+    return found
 
 
 def _among_newest(

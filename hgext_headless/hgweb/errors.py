@@ -23,7 +23,7 @@ _STATUS = {
 }
 
 #: hgweb has no constant for this status.
-_GONE = 410
+GONE = 410
 
 
 def hint(web: Any, name: bytes, **facts: Any) -> None:
@@ -60,7 +60,7 @@ def gone(web: Any, session: sessions.Session, name: bytes) -> Exception:
             goneremoved=tombstone.removed is not None,
         )
         line += b': ' + hgcompat.to_bytes(tombstones.fate(session, tombstone))
-    return common.ErrorResponse(_GONE, line)
+    return common.ErrorResponse(GONE, line)
 
 
 def ambiguous(name: bytes) -> Exception:

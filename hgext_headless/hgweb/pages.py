@@ -79,7 +79,9 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     if command in FIND_DRAFTS:
         _forget_tag(req)
         return
-    public = {name: _public(repo, name) for name in _names(req, command)}
+    words = {name for name in _names(req, command) if _may_be_a_word(req, name)}
+    public = {name: _public(repo, name, name in words) for name in _names(req, command)}
+    unknown = {name for name, node in public.items() if node is None} - words
     asked = [
         name
         for name, node in public.items()
@@ -92,21 +94,24 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
         try:
             with stages.stage('lookup'):
                 catalog = repo.headless.read_catalog
-                if None not in public.values():  # public pages are served without the database
+                if not unknown:  # public pages are served without the database
                     catalog = catalog.fail_fast()
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
         except HeadlessError:
-            if None in public.values():
+            if unknown:
                 raise
             return  # public history is served without the database
+        for name in words:
+            if len({*drafts.nodes[name], public[name]} - {None}) > 1:
+                drafts.nodes[name] = ()  # ambiguous: hgweb searches for the word
         for name, nodes in drafts.nodes.items():
             if len({*nodes, public[name]} - {None}) > 1:
                 raise errors.ambiguous(name)
-            if public[name] is None and name in drafts.expired:
+            if name in unknown and name in drafts.expired:
                 with catalog.reading() as session:
                     raise errors.gone(rctx, session, name)
-            if public[name] is None and not nodes:
+            if name in unknown and not nodes:
                 errors.hint(rctx, b'pushlogunknown')
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
@@ -135,6 +140,7 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     )
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
+    overlay.draft_bookmarks = drafts.bookmarks
     # A request is in memory until the next garbage collection; its overlay must not be.
     rctx.res.headless_stack.callback(_turn_to, rctx, repo)
     _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
@@ -180,14 +186,21 @@ def _names(req: Any, command: str) -> Iterator[bytes]:
     for item in _NAMING:
         yield from filter(None, req.qsparams.get(item, b'').split(b':', 1))
     searched = req.qsparams.get(b'rev', b'')
-    if re.fullmatch(rb'[0-9a-f]{12,40}', searched):  # a search may be for words too
+    if re.fullmatch(rb'[0-9a-f]{4,40}', searched):  # a search may be for words too
         yield searched
 
 
-def _public(repo: Any, name: bytes) -> bytes | None:
+def _may_be_a_word(req: Any, name: bytes) -> bool:
+    """Return whether ``name`` may be a word to search for: then it need not name a changeset."""
+    return len(name) < _SHORT and name == req.qsparams.get(b'rev')
+
+
+def _public(repo: Any, name: bytes, may_be_a_word: bool) -> bytes | None:
     try:
         node: bytes = scmutil.revsymbol(repo, name).node()
     except error.AmbiguousPrefixLookupError as exc:
+        if may_be_a_word:
+            return None
         raise errors.ambiguous(name) from exc
     except (error.RepoLookupError, error.LookupError):
         return None

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from mercurial import bundle2, error
 from mercurial.i18n import _
-from mercurial.node import hex
 
 from .. import config, errors, hgcompat, place as places
 from ..bundles import check, overlay as overlays, write
@@ -336,7 +335,7 @@ def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
     status(b'headless: stored %d %s as push %d\n' % (number, plural, recorded.push_id))
     base = hgcompat.request_base(push.ui) or push.backend.settings.link_base
     if base:
-        page = b'pushloghtml?changeset=%s' % hex(recorded.nodes[-1])
+        page = b'push/%d' % recorded.push_id
         status(b'headless: see %s/%s\n' % (hgcompat.to_bytes(base), page))
     elif has_drafts and not hgcompat.is_enabled(push.ui, b'hgext_headless.web'):
         status(b'headless: drafts cannot be pulled from here (hgext_headless.web is not loaded)\n')

@@ -102,7 +102,7 @@ def test_wsgi(world, make_server):
         world.wait_for(url)
         alice = world.clone(url, 'alice')
         tip = alice.commit('a')
-        assert f'see {url}pushloghtml?changeset={tip}' in alice.hg_fast('push')
+        assert f'see {url}push/1' in alice.hg_fast('push')
         world.clone(url, 'bob', '-r', tip).verified()
         assert fetch(f'{url}rev/{tip}')[0] == 200
         assert '1' in fetch_json(f'{url}json-pushes')
@@ -245,7 +245,7 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
         draft = alice.commit('draft')
         assert 'authorization required' in alice.hg_fast('push', code=255)
         assert 'authorization failed' in alice.hg_fast('push', *wrong, code=255)
-        assert f'see {url}pushloghtml?changeset={draft}' in alice.hg_fast('push', *right)
+        assert f'see {url}push/1' in alice.hg_fast('push', *right)
         alice.publish('public')
         assert 'as push 2' in alice.hg_fast('push', *right)
         pushes = fetch_json(f'{url}json-pushes')

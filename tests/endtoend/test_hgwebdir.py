@@ -98,7 +98,7 @@ def test_main_road(world, servers, base):
         alice = world.clone(url, f'alice{number}')
         nodes = [alice.commit(f'a{number}')]
         out = alice.hg_fast('push')
-        assert f'headless: see {url}/pushloghtml?changeset={nodes[0]}' in out
+        assert f'headless: see {url}/push/1' in out
         nodes.append(alice.commit('b'))
         alice.hg_fast('bookmark', 'mark')
         assert 'as push 2' in alice.hg_fast('push', '-B', 'mark')

@@ -36,6 +36,19 @@ def _as_stock(body: bytes) -> bytes:
     return body
 
 
+def _without_numbers(body: bytes, public: int) -> bytes:
+    """A page without the revision numbers of drafts, of which the first one is ``public``."""
+    for pattern, form in (
+        (rb' (?P<rev>\d+):(?=<a |[0-9a-f]{12}<)', b' '),
+        (rb'\b(changeset|parent|child|revision|rev) (?P<rev>\d+)\b', rb'\1'),
+        (rb'(/annotate/([0-9a-f]{12})/[^"]*"[^>]*>\s*)(?P<rev>\d+)(?=\s*<)', rb'\1\2'),
+    ):
+        for found in reversed(list(re.finditer(pattern, body))):
+            if int(found['rev']) >= public:
+                body = body[: found.start()] + found.expand(form) + body[found.end() :]
+    return body
+
+
 def _stack(alice: Clone) -> list[str]:
     """Drafts of all shapes, in one push."""
     nodes = [alice.commit('d/f', 'one\ntwo\nthree\n')]
@@ -84,6 +97,7 @@ def test_pages_like_those_of_an_ordinary_repository(world, make_server):
     headless, plain, nodes = _twins(world, make_server)
     one, two = headless.start(), plain.start()
     first, moved, _binary, _x, tip = nodes
+    public = headless.changesets()
     exact = [f'{kind}-rev/{node}' for kind in ('json', 'raw') for node in nodes]
     exact += [f'raw-rev/{first}:{tip}', f'json-rev/{tip[:12]}']
     for kind in ('json', 'raw'):
@@ -156,6 +170,8 @@ def test_pages_like_those_of_an_ordinary_repository(world, make_server):
         if path.startswith('json') and status == 200:
             json.loads(body)
         body, wanted = _as_stock(body), _as_stock(wanted)
+        if path in html:
+            wanted = _without_numbers(wanted, public)
         different += [
             (path, a, b) for a, b in zip(body.splitlines(), wanted.splitlines()) if a != b
         ][:2] or ([(path, len(body), len(wanted))] if len(body) != len(wanted) else [])

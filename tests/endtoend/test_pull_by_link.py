@@ -195,7 +195,7 @@ def test_base_that_is_configured(world, make_server):
     path = url.split('/', 3)[3]
     alice = world.clone(url, 'alice')
     tip = alice.commit('a')
-    assert f'see http://hg.example.com:81/{path}pushloghtml?' in alice.hg_fast('push', '-r', '.')
+    assert f'see http://hg.example.com:81/{path}push/1' in alice.hg_fast('push', '-r', '.')
     for page in ('pushlog', 'atom-log'):
         body = fetch(url + page, Host='localhost')[1]
         assert b'"http://hg.example.com:81/' in body and b'localhost' not in body

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from helpers.web import fetch_json, fetch_page
+from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import Server, World
 
 STYLES = ('paper', 'gitweb', 'monoblue', 'spartan')
@@ -22,7 +22,8 @@ results = https://ci.example.com/jobs?repo=try&revision={node}
 @dataclass
 class Seen:
     """A server whose pushes are: 25 drafts; one with bugs, by bob; a public changeset; one that
-    was removed; one that has expired; one that was amended, and the new one."""
+    was removed; one that has expired; one that was amended, and the new one; one with a bookmark,
+    and what backs it out."""
 
     server: Server
     base: str
@@ -33,6 +34,8 @@ class Seen:
     expired: str
     old: str
     new: str
+    broken: str
+    backout: str
 
 
 _PATCH = '''# HG changeset patch
@@ -70,7 +73,7 @@ def seen(tmp_path_factory):
     stack = alice.log('draft()', '{node}\n')
     push()
     message = 'Bug 12345 - <b>fix</b> it; r=romulus,remus\n\nDifferential: D77'
-    alice.commit('bug', None, '-m', message, '-u', 'Ann <a@b>')
+    alice.commit('bug', '1\n2\n3\n<b>bold</b>\n', '-m', message, '-u', 'Ann <a@b>')
     bug = push(user='bob & "co"')
     alice.commit('public')
     alice.hg_fast('phase', '--public', '.')
@@ -85,9 +88,17 @@ def seen(tmp_path_factory):
     alice.hg_fast('update', '-q', old)
     alice.hg_fast('commit', '-q', '--amend', '-m', 'new')
     new = push()
+    alice.hg_fast('bookmark', 'a <mark>')
+    broken = alice.commit('broken')
+    push('-B', 'a <mark>')
+    alice.hg_fast('update', '-q', broken)
+    alice.commit('broken', 'mended\n', '-m', f'Backed out changeset {broken[:12]} for "reasons"')
+    backout = push()
     server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', removed)
     server.hg_fast('admin::headless-expire', '-q', '--push', '5')
-    yield Seen(server, server.start(), stack, bug, public, removed, expired, old, new)
+    yield Seen(
+        server, server.start(), stack, bug, public, removed, expired, old, new, broken, backout
+    )
     server.stop()
     world.stop()
     assert 'Traceback' not in server.errors()
@@ -105,7 +116,7 @@ def test_pushlog(seen, style):
     assert re.search(r'<html[^>]* lang="en', page)
     assert 'These are the newest' not in page
     assert '<caption>' in page and page.count('scope="col"') == 2
-    assert len(re.findall('<th scope="row">', page)) == 7
+    assert len(re.findall('<th scope="row">', page)) == 9
     for landmark in ('main', 'navigation', 'search'):
         assert f'role="{landmark}"' in page
     # A push of more than twenty is folded.
@@ -113,18 +124,26 @@ def test_pushlog(seen, style):
     assert '5 more changesets' in folded
     assert list(rows(folded)) == [node[:12] for node in seen.stack[:5][::-1]]
     shown = rows(page)
-    assert len(shown) == 31
+    assert len(shown) == 33
     row = shown[seen.bug[:12]]
     assert f'{seen.bug[:12]}<span class="pushlogrest">{seen.bug[12:]}</span></a>' in row
-    for link, name in (('rev', 'diff'), ('file', 'files'), ('raw-rev', 'raw')):
+    for link, name in (('file', 'files'), ('raw-rev', 'raw')):
         assert re.search(rf'href="/{link}/{seen.bug[:12]}[^"]*">{name}</a>', row)
     assert '&lt;b&gt;fix' in row and '<b>fix' not in row
-    assert 'href="https://bugs.example.com/12345">bug 12345</a>' in row
+    # One link a thing: the bug where the text names it, and the changeset by its hash.
+    assert '<a href="https://bugs.example.com/12345">Bug 12345</a> - &lt;b&gt;fix' in row
+    assert row.count('bugs.example.com') == row.count('href="/rev/') == 1
     assert 'href="https://phab.example.com/D77">D77</a>' in row
     results = f'href="https://ci.example.com/jobs?repo=try&amp;revision={seen.bug}">results</a>'
     assert results in page
     assert f'href="/pushloghtml?style={style}&amp;user=bob%20%26%20%22co%22"' in page
     assert '<time datetime="20' in page
+    row = shown[seen.broken[:12]]
+    assert '>a &lt;mark&gt;<' in row
+    said = re.search(r'class="pushlogdescription">(.*?)</strong>', row).group(1)
+    assert said.startswith('<strong class="pushlogbackedout">backed out by ')
+    assert f'href="/rev/{seen.backout[:12]}?style={style}"' in said
+    assert ''.join(shown.values()).count('pushlogbackedout') == 1
     states = {
         seen.stack[0]: 'draft',
         seen.public: 'public',
@@ -158,12 +177,63 @@ def test_every_page_leads_to_the_pushlog(seen, style):
             continue
         page = fetch_page(f'{base}{path}{"&" if "?" in path else "?"}style={style}')
         assert page.count(f'href="/pushloghtml?style={style}">pushlog</a>') == 1, path
+        # Menus have one order.
+        menu = re.sub('<[^>]*>', ' ', page.partition('pushlog</a>')[2])
+        lacks_graph = (style, path) == ('spartan', 'graph')
+        assert re.match(r'[\s|]*' + ('tags' if lacks_graph else 'graph'), menu), path
+
+
+@pytest.mark.parametrize('style', (*STYLES, 'coal'))
+def test_page_of_a_push(seen, style):
+    ask = f'style={style}'
+    page = fetch_page(f'{seen.base}push/2?{ask}')
+    # Who looks for a changeset sees its push.
+    assert fetch_page(f'{seen.base}pushloghtml?changeset={seen.bug}&{ask}') == page
+    assert '<title>try: push 2</title>' in page
+    assert re.search(r'<h([12])[^>]*>(?:<a .*)?Push 2</h\1>', page)
+    assert page.count(f'href="/pushloghtml?{ask}">pushlog</a>') >= 1
+    facts = re.search(r'class="pushlogfacts">(.*?)</p>', page, re.S).group(1)
+    assert 'bob &amp; &quot;co&quot;</a>' in facts and '>draft<' in facts and '>default<' in facts
+    buttons = re.search(r'class="pushlogbuttons">(.*?)</p>', page, re.S).group(1)
+    assert re.findall(r'>([\w ]+)</a>', buttons) == ['results', 'D77', 'raw diff']
+    assert list(rows(page)) == [seen.bug[:12]]
+    assert '<a href="https://phab.example.com/p/remus/">remus</a>' in page
+    assert re.search(r'/bug[^"]*">bug</a></th>\s*<td>\+4 &minus;0</td>', page)
+    diff = page.partition('pushlogdiff')[2]
+    assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
+    stack = fetch_page(f'{seen.base}push/1?{ask}')
+    assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
+    for number in ('4', '5'):  # what is gone has no diff
+        gone = fetch_page(f'{seen.base}push/{number}?{ask}')
+        assert 'class="pushlogdiff"' not in gone and 'a secret' not in gone
+    for name in ('10', '0', '99', 'x', '1'.zfill(30)):
+        assert 'unknown push' in fetch_page(f'{seen.base}push/{name}?{ask}', 404)
+
+
+def test_diff_of_a_push_as_text(seen, tmp_path):
+    status, diff, headers = fetch(f'{seen.base}raw-push/1')
+    assert status == 200 and headers['Content-Type'].startswith('text/plain')
+    assert re.findall(rb'^\+\+\+ b/(s\d+)', diff, re.M) == sorted(
+        b's%d' % number for number in range(25)
+    )
+    server = seen.server
+    other = server.world.clone(str(server.root), 'patched')
+    (tmp_path / 'push').write_bytes(diff)
+    other.hg_fast('import', '-q', '--no-commit', tmp_path / 'push')
+    assert other.hg_fast('status').count('A s') == 25
+    for path, code, line in (
+        ('raw-push/4', 410, 'the changesets of push 4 are gone'),
+        ('raw-push/99', 404, "unknown push '99'"),
+        ('json-push/1', 404, 'no pushlog in this style'),
+    ):
+        status, body, _headers = fetch(seen.base + path)
+        assert status == code and line in body.decode()
 
 
 @pytest.mark.parametrize('style', (*STYLES, 'coal'))
 def test_page_of_a_changeset(seen, style):
     page = fetch_page(f'{seen.base}rev/{seen.bug}?style={style}')
-    push = f'href="/pushloghtml?style={style}&amp;changeset={seen.bug}"'
+    push = f'href="/push/2?style={style}"'
     assert re.search(rf'<a [^>]*{re.escape(push)}[^>]*>push 2</a>', page)
     facts = re.findall(r'class="pushlogfact">(.*?)</(?:tr|dd)>', page, re.S)
     text = ' '.join(re.sub('<[^>]*>', ' ', fact).strip(': ') for fact in facts)
@@ -177,6 +247,15 @@ def test_page_of_a_changeset(seen, style):
     for link in ('bugs.example.com/12345', 'phab.example.com/p/remus/', 'phab.example.com/D77'):
         assert f'href="https://{link}"' in page
     assert f'revision={seen.bug}"' in page
+    assert 'pushlogbackedout' not in page
+    # The revision number of a draft would be that of another one, for the next reader.
+    assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
+    assert not re.search(r'>\s*\d+\s*</a>', fetch_page(f'{seen.base}file/{seen.bug}?style={style}'))
+    broken = fetch_page(f'{seen.base}rev/{seen.broken}?style={style}')
+    said = re.search(r'pushlogbackedout"><strong>(.*?)</strong>', broken).group(1)
+    assert said.startswith('Backed out by <a href') and seen.backout[:12] in said
+    assert broken.index('pushlogbackedout') < broken.rindex('broken')
+    assert 'a &lt;mark&gt;' in broken or style == 'spartan'
     # Public history came with no push, and names nothing.
     assert 'class="pushlogfact"' not in fetch_page(f'{seen.base}rev/0?style={style}')
     # No link is in a link.
@@ -197,7 +276,7 @@ def test_errors_say_how_to_go_on(seen, style):
         page = fetch_page(f'{base}rev/{node}{ask}', 410)
         assert re.search(rf'is gone: push {push} brought it on \d{{4}}-\d\d-\d\d, and it ', page)
         assert word in page and 'a secret' not in page
-        assert f'href="/pushloghtml{ask}&amp;changeset={node}">push {push}</a>' in page
+        assert f'href="/push/{push}{ask}">push {push}</a>' in page
         assert word in fetch_json(f'{base}json-rev/{node[:12]}', 410)['error']
 
 

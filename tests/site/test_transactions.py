@@ -211,7 +211,7 @@ def test_where_a_push_is_shown(world, site):
     assert 'link-base is not set: over ssh' in server.hg('admin::headless-doctor', code=None)
     server.configure('link-base = https://hg.example.com/try')
     alice.commit('b')
-    assert 'headless: see https://hg.example.com/try/pushloghtml?' in alice.hg_fast('push')
+    assert 'headless: see https://hg.example.com/try/push/2' in alice.hg_fast('push')
     assert 'link-base' not in server.hg('admin::headless-doctor', code=None)
 
 

@@ -20,6 +20,7 @@ from . import (
     decorate,
     html_format,
     json_format,
+    push_page,
     query as queries,
     visibility,
 )
@@ -128,6 +129,46 @@ def pushloghtml(web: Any, stages: Stages) -> Any:
     return _page(web, stages, html_format.feed if is_feed else html_format.page)
 
 
+@_command()
+def push(web: Any, stages: Stages) -> Any:
+    """
+    /push/{id}
+    ----------
+
+    One push: its changesets, its files, and one diff of all that it changes.
+
+    ``raw-push/{id}`` is the diff as text. The diff of a push with several heads is that of the
+    last one; ``head={node}`` names another one.
+    """
+    backend, asked = web.repo.headless, web.req.qsparams.get(b'node', b'')
+    with stages.stage('find'), backend.read_catalog.reading() as session:
+        last = visibility.last_shown(backend, session, web.repo)
+        query = queries.of_push(asked, last)
+        found = queries.entries(backend, session, query)
+    if not found:
+        line = b"unknown push '%s'" % hgcompat.escaped_bytes(asked)
+        raise common.ErrorResponse(common.HTTP_NOT_FOUND, line)
+    if web.tmpl.defaults[b'style'] == b'raw':
+        return _raw_push(web, found[0])
+    return _push_page(web, query, found[0], last)
+
+
+def _push_page(web: Any, query: queries.Query, entry: Entry, last: int) -> Any:
+    decorate.add_pushlog(web.tmpl)
+    mapping = html_format.push(web.repo.headless, web, query, entry, last)
+    return _send_page(web, b'pushlog', mapping)
+
+
+def _raw_push(web: Any, entry: Entry) -> Any:
+    with web.repo.headless.read_catalog.reading() as session:
+        changesets, size = push_page.found(session, entry.push_id)
+    if not push_page.heads(changesets):
+        line = b'the changesets of push %d are gone' % entry.push_id
+        raise common.ErrorResponse(errors.GONE, line)
+    web.tmpl.cache[b'push'] = b'{diff}'
+    return _send_page(web, b'push', push_page.raw(web, entry, changesets, size))
+
+
 def _found(
     backend: Backend, web: Any, stages: Stages, **options: bool
 ) -> tuple[queries.Query, list[Entry], int]:
@@ -148,6 +189,8 @@ def _page(web: Any, stages: Stages, mapping: Any) -> Any:
     backend = web.repo.headless
     for_people = mapping is html_format.page
     query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
+    if for_people and query.is_one and len(found) == 1:
+        return _push_page(web, query, found[0], last)
     return _send_page(web, b'pushlog', mapping(backend, web, query, found[::-1], last))
 
 

@@ -61,7 +61,7 @@ _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
 _TITLE = b'pushed by {pushuser|escape} on {pushdate|isodate}'
 _TAG = b'{if(pushid, \'<span class="%s" title="' + _TITLE + b'">push {pushid}</span> \')}'
 _LINK_TAG = (
-    b'{if(pushid, \'<a class="%s" href="{pushloglink}changeset={node}" title="'
+    b'{if(pushid, \'<a class="%s" href="{pushlogaddress}" title="'
     + _TITLE
     + b'">push {pushid}</a> \')}'
 )
@@ -92,13 +92,33 @@ _WITH_ROWS = (b'changeset', b'changelogentry')
 _ROWS_BEFORE = b'{if(obsolete, '
 _TAG_CLASSES = {b'paper': b'tag', b'coal': b'tag', b'gitweb': b'tagtag', b'monoblue': b'tagtag'}
 
-#: A line of a style's menu that links to the graph or, on the page of the graph, to the tags.
+#: The line of a style's menu before which the pushlog comes: the graph, which is not a link on
+#: its own page, or, where there is none, the tags.
 _MENU_LINE = re.compile(
-    rb'^(?P<before>.*)<a href="\{url\|urlescape\}(?P<page>graph|tags)(/\{symrev\})?'
-    rb'\{sessionvars%urlparameter\}">(?P=page)</a>(?P<after>.*)\n',
+    rb'^(?P<before> *(?:<li)?)(?: class="\w+")?(?P<end>>?)'
+    rb'(?:<a href="\{url\|urlescape\}(?P<page>graph|tags)(/\{symrev\})?'
+    rb'\{sessionvars%urlparameter\}">(?P=page)</a>|graph)(?P<after>(?:</li>| \|)?)\n',
     re.MULTILINE,
 )
-_MENU_LINK = rb'\g<before><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
+_MENU_LINK = rb'\g<before>\g<end><a href="{pushlogmenu}">pushlog</a>\g<after>\n\g<0>'
+
+#: What the page of a changeset shows first, after its title.
+_FIRST = re.compile(
+    rb'<div class="description">|<div>\n <a class="title"|<h3 class="changeset">'
+    rb'|<table id="changesetEntry">'
+)
+#: Places of revision numbers. Those of drafts are valid for one request only.
+_NUMBERS = (
+    (re.compile(rb' \{rev\}:(?=<a |\{node)'), rb"{pushlogifpublic(rev, ' {rev}:', ' ')}"),
+    (re.compile(rb'(?<=\w) \{rev\}'), rb"{pushlogifpublic(rev, ' {rev}')}"),
+    (
+        re.compile(rb'(?<=annotate/\{node\|short\}/\{file\|urlescape\}'
+                   rb'\{sessionvars%urlparameter\}">)\{rev\}'),
+        rb"{pushlogifpublic(rev, rev, node|short)}",
+    ),
+    (re.compile(rb'(?<=\n)\{rev\}(?=\n)'), rb"{pushlogifpublic(rev, rev, node|short)}"),
+)
+_IF_PUBLIC = b'pushlogifpublic'
 
 #: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
@@ -126,6 +146,7 @@ _CHOOSING = {
     b'separate': 0,
     b'strip': 0,
     b'sub': 2,
+    b'pushlogifpublic': 1,
 }
 #: Our function that escapes a value.
 _ESCAPED = b'pushlogescaped'
@@ -168,6 +189,7 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
         hgcompat.weave_templates(made, _with_fields)
     elif style in _ROWS:
         hgcompat.weave_templates(made, functools.partial(_with_push, style))
+        hgcompat.add_template_function(made, _IF_PUBLIC, _choosing(len(request.repo.changelog)))
         add(made, fragments())
         if style in _TAG_CLASSES:
             _add_tags(made, style)
@@ -225,6 +247,21 @@ def _escaped(context: Any, mapping: Any, args: Any) -> Any:
     return value
 
 
+def _choosing(public: int) -> Any:
+    """Return the function of templates that returns its second argument, or else its third.
+
+    It is the second if the first is the number of a revision below ``public``.
+    """
+
+    def choose(context: Any, mapping: Any, args: Any) -> Any:
+        rev = templateutil.evalrawexp(context, mapping, args[0])
+        is_public = isinstance(rev, int) and rev < public
+        chosen = args[1:2] if is_public else args[2:3]
+        return templateutil.evalrawexp(context, mapping, chosen[0]) if chosen else b''
+
+    return choose
+
+
 def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     def escaped(text: bytes) -> bytes:
         return escape(_NOT_XML.sub(b'?', text))
@@ -263,6 +300,10 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     if b'pushlog' in text or b'pushid' in text:
         return text
     text = _MENU_LINE.sub(_MENU_LINK, text, count=1)
+    for place, instead in _NUMBERS:
+        text = place.sub(instead, text)
+    if name == b'changeset':
+        text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
         text = _TAGS_IN_LINK.sub(b'</a>\n{%s}' % _LINKED_TAGS, text)

@@ -7,23 +7,27 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial import encoding, templateutil
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
-from ...catalog import pushlog, session as sessions
+from ...catalog import bookmarks, pushlog, search, session as sessions
 from ...model import Changeset, Entry
-from . import keywords, links as configured, visibility
+from . import keywords, links as configured, push_page, visibility
 from .json_format import BATCH, text
-from .query import PAGE, Query
+from .query import PAGE, Query, searched
 
 #: Number of page links before the current page, and after it.
 _AROUND = 4
 #: Number of changesets of a push that are not folded, and maximum number that is listed.
-_UNFOLDED, _MOST = 20, 1000
+_UNFOLDED, _MOST = 20, push_page.MOST_CHANGESETS
+#: Maximum number of review links of a push.
+_MOST_BUTTONS = 50
+#: Maximum number of users that are named for one that has no push.
+_MOST_SIMILAR = 10
 
 _WORDS = {
     b'startdate': b"pushed after '%s'",
@@ -34,10 +38,13 @@ _WORDS = {
     b'endID': b'up to push %s',
     b'user': b'by user %s',
     b'changeset': b'that came with changeset %s',
+    b'push': b'of push %s',
     b'branch': b'on branch %s',
     b'search': b"with the words '%s'",
     b'author': b"by author '%s'",
 }
+#: Parameters that have a field of their own in the form.
+_NARROWING = (b'user', b'branch', b'startdate', b'enddate')
 #: Parameters that links to other pages of a query keep.
 _KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
 #: Characters that XML cannot contain.
@@ -67,6 +74,9 @@ def page(
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
+        b'lookedfor': _looked_for(params),
+        b'nouser': b' '.join(query.selection.users or ()),
+        b'similar': _named([] if entries else _similar(backend, query)),
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
@@ -74,10 +84,28 @@ def page(
         b'branch': query.selection.branch or b'',
         b'since': params.get(b'startdate', b''),
         b'until': params.get(b'enddate', b''),
+        b'narrowed': any(params.get(item) for item in _NARROWING),
         b'pages': templateutil.mappinglist(pages if len(pages) > 1 else []),
         b'pagevars': page_vars,
         b'symrev': b'tip',
+        b'onepush': b'',
     }
+
+
+def _looked_for(params: Any) -> bytes:
+    text = b' '.join(searched(params, item) for item in (b'search', b'author'))
+    return text.strip()
+
+
+def _similar(backend: Backend, query: Query) -> list[bytes]:
+    """Return users with names like those that a query without result asks for."""
+    with backend.read_catalog.reading() as session:
+        return [
+            encoding.tolocal(name)
+            for user in query.selection.users or ()
+            for name in search.users(session, text(user), _MOST_SIMILAR)
+            if name != user
+        ]
 
 
 def _mozillas(
@@ -189,25 +217,69 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
     for start in range(0, len(entries), BATCH):
         with backend.read_catalog.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
-            listed = {entry.push_id: changesets for entry, changesets in batch}
-            found = visibility.states_of(session, web.repo, listed)
+            facts = _facts(session, web.repo, batch)
         for entry, changesets in batch:
-            rows = [_row(web, links, c, found[c.node]) for c in changesets]
-            is_merge = bool(changesets) and changesets[0].p2 != nullid
-            shown = 1 if is_merge else _UNFOLDED
+            rows = [_row(web, links, c, facts) for c in changesets]
+            omitted = max(0, sizes[entry.push_id] - _MOST)
             yield {
-                **_push(entry),
+                **_listed_push(links, entry, changesets, rows, omitted),
                 b'parity': next(number) % 2,
-                b'results': keywords.mappings(
-                    links.of_push(entry.push_id, text(entry.user), _head(changesets))
-                ),
-                b'changesets': templateutil.mappinglist(rows[:shown]),
-                b'folded': templateutil.mappinglist(rows[shown:]),
-                b'foldedcount': len(rows[shown:]),
-                b'omittedcount': max(0, sizes[entry.push_id] - _MOST),
-                b'ismerge': is_merge,
-                b'gone': not rows,
             }
+
+
+def push(
+    backend: Backend, web: Any, query: Query, entry: Entry, last: int
+) -> dict[bytes, Any]:
+    """Return the keywords of the template ``pushlog`` of HTML styles for the page of one push."""
+    links = configured.configured(web.repo.ui)
+    with backend.read_catalog.reading() as session:
+        changesets, size = push_page.found(session, entry.push_id)
+        listed = changesets[::-1]
+        facts = _facts(session, web.repo, [(entry, listed)])
+    # Before a draft is laid over the repository, which changes what is visible in it.
+    rows = [_row(web, links, c, facts) for c in listed]
+    live = [c for c in listed if not c.is_tombstone]
+    branches = dict.fromkeys(encoding.tolocal(c.branch) for c in live)
+    reviews = dict.fromkeys(link for c in live for link in links.matches(text(c.description)))
+    return {
+        **page(backend, web, query, [entry], last),
+        **_listed_push(links, entry, listed, rows, size - len(listed)),
+        b'onepush': entry.push_id,
+        b'changesetcount': size,
+        b'states': templateutil.hybridlist(
+            list(dict.fromkeys(row[b'state'] for row in rows)), name=b'state'
+        ),
+        b'branchnames': templateutil.hybridlist(list(branches), name=b'branchname'),
+        b'marked': templateutil.hybridlist(
+            [name for c in listed for name in facts.bookmarks(web.repo, c.node)],
+            name=b'bookmarkname',
+        ),
+        b'reviews': keywords.mappings(itertools.islice(reviews, _MOST_BUTTONS)),
+        **push_page.keywords(web, entry, changesets, size),
+    }
+
+
+def _listed_push(
+    links: configured.Links,
+    entry: Entry,
+    changesets: Sequence[Changeset],
+    rows: Sequence[dict[bytes, Any]],
+    omitted: int,
+) -> dict[bytes, Any]:
+    is_merge = bool(changesets) and changesets[0].p2 != nullid
+    shown = 1 if is_merge else _UNFOLDED
+    return {
+        **_push(entry),
+        b'results': keywords.mappings(
+            links.of_push(entry.push_id, text(entry.user), _head(changesets))
+        ),
+        b'changesets': templateutil.mappinglist(rows[:shown]),
+        b'folded': templateutil.mappinglist(rows[shown:]),
+        b'foldedcount': len(rows[shown:]),
+        b'omittedcount': omitted,
+        b'ismerge': is_merge,
+        b'gone': not rows,
+    }
 
 
 def _head(changesets: Iterable[Changeset]) -> str:
@@ -224,24 +296,59 @@ def _push(entry: Entry) -> dict[bytes, Any]:
     }
 
 
-def _row(web: Any, links: configured.Links, changeset: Changeset, state: bytes) -> dict[bytes, Any]:
-    branch = encoding.tolocal(changeset.branch)
+class _Facts(NamedTuple):
+    """What the database knows of changesets that are listed, by node.
+
+    ``states`` are those of `visibility.states_of`, ``marked`` the bookmarks of drafts, and
+    ``backouts`` the changesets that back others out.
+    """
+
+    states: dict[bytes, bytes]
+    marked: dict[bytes, list[bytes]]
+    backouts: dict[bytes, bytes]
+
+    def bookmarks(self, repo: Any, node: bytes) -> list[bytes]:
+        """Return the bookmarks of a changeset."""
+        drafts = map(encoding.tolocal, self.marked.get(node, ()))
+        return sorted({*repo.nodebookmarks(node), *drafts})
+
+
+def _facts(session: sessions.Session, repo: Any, batch: Listed) -> _Facts:
+    listed = {entry.push_id: changesets for entry, changesets in batch}
+    live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
+    return _Facts(
+        visibility.states_of(session, repo, listed),
+        bookmarks.by_node(session, live),
+        visibility.backouts(session, repo, live),
+    )
+
+
+def _row(
+    web: Any, links: configured.Links, changeset: Changeset, facts: _Facts
+) -> dict[bytes, Any]:
+    node, branch = changeset.node, encoding.tolocal(changeset.branch)
     description = text(changeset.description)
+    summary = (description.strip().splitlines() or [''])[0]
+    segments = list(links.linked(summary))
+    in_summary = {segment.url for segment in segments}
     found = [link for link in links.bugs(description) if link.url]
     found = [configured.Link(f'bug {link.label}', link.url) for link in found]
     found += links.matches(description)
     return {
-        b'node': hex(changeset.node),
-        b'noderest': hex(changeset.node)[12:],
-        b'state': state,
+        b'node': hex(node),
+        b'noderest': hex(node)[12:],
+        b'state': facts.states[node],
         b'gone': changeset.is_tombstone,
         b'author': encoding.tolocal(changeset.author),
-        b'desc': encoding.tolocal(changeset.description),
+        b'summary': keywords.mappings(segments),
+        b'backedoutby': hex(facts.backouts[node]) if node in facts.backouts else b'',
         b'branchname': b'' if branch == b'default' else branch,
-        b'tagnames': templateutil.hybridlist(
-            web.repo.nodetags(changeset.node), name=b'tagname'
+        b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),
+        b'bookmarknames': templateutil.hybridlist(
+            facts.bookmarks(web.repo, node), name=b'bookmarkname'
         ),
-        b'links': keywords.mappings(found),
+        b'reviewers': keywords.mappings(links.reviewers(description)),
+        b'links': keywords.mappings(link for link in found if link.url not in in_summary),
     }
 
 

@@ -49,9 +49,12 @@ _FROM_GITHUB = re.compile(r'^Source-Repo: https://github\.com/', re.M)
 
 _NICK = r'[a-zA-Z0-9\-_.]*[a-zA-Z0-9\-_]+'
 _SEPARATOR = r'[;,/\\]\s*'
+#: A person, a blocking one with "!" behind, or a group.
+_REVIEWER = rf'#?{_NICK}!?'
 #: "r=one,two", also for "a", "sr", "rs" and "ui-r", and with "?".
 _REVIEW = re.compile(
-    rf'[\s(.\[;,](?:r|a|sr|rs|ui-r)[=?]({_NICK}(?:{_SEPARATOR}(?![a-z0-9.\-]+[=?]){_NICK})*)'
+    r'[\s(.\[;,](?:r|a|sr|rs|ui-r)[=?]'
+    rf'({_REVIEWER}(?:{_SEPARATOR}(?![a-z0-9.\-]+[=?]){_REVIEWER})*)'
 )
 
 _BACKED_OUT = r'(?:backed out|backout|back out)\b'
@@ -70,9 +73,12 @@ _LISTED = re.compile(
 
 def bugs(text: str) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
-    found = (_NAMED_BUG if _FROM_GITHUB.search(text) else _BUG).findall(text)
-    digits = (number.lstrip('0') or '0' for number in found)
+    digits = (match[1].lstrip('0') or '0' for match in _bugs(text))
     return list(dict.fromkeys(int(number) for number in digits if len(number) <= _DIGITS))
+
+
+def _bugs(text: str) -> Iterator[re.Match[str]]:
+    return (_NAMED_BUG if _FROM_GITHUB.search(text) else _BUG).finditer(text)
 
 
 def reviewers(text: str) -> list[str]:
@@ -128,21 +134,42 @@ class Links:
         ]
 
     def reviewers(self, text: str) -> list[Link]:
-        """Return links to the reviewers that a description names."""
+        """Return links to the reviewers that a description names; to none for a group."""
         return [
-            Link(name, self.reviewer and _filled(self.reviewer, {'reviewer': name}))
+            Link(name, self._of_reviewer(name))
             for name in reviewers(text[:_LOOKED_AT])[:_MOST]
         ]
+
+    def _of_reviewer(self, name: str) -> str | None:
+        if self.reviewer is None or name.startswith('#'):
+            return None
+        return _filled(self.reviewer, {'reviewer': name.rstrip('!')})
 
     def matches(self, text: str) -> list[Link]:
         """Return links for what the patterns find in a description, each once."""
         found = dict.fromkeys(self._matches(text[:_LOOKED_AT]))
         return list(found)[:_MOST]
 
+    def linked(self, text: str) -> Iterator[Link]:
+        """Yield all of ``text`` in pieces, those with a URL where it names a bug or matches."""
+        text, start = text[:_LOOKED_AT], 0
+        urls = {link.label: link.url for link in self.bugs(text)}
+        found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in _bugs(text)]
+        found += [(span, link.url or '') for span, link in self._spans(text)]
+        for (begin, end), url in sorted(found):
+            if url and start <= begin < end:
+                yield Link(text[start:begin], None)
+                yield Link(text[begin:end], url)
+                start = end
+        yield Link(text[start:], None)
+
     def _matches(self, text: str) -> Iterator[Link]:
+        return (link for _span, link in self._spans(text))
+
+    def _spans(self, text: str) -> Iterator[tuple[tuple[int, int], Link]]:
         for pattern, url in self.patterns:
             for match in pattern.finditer(text):
-                yield Link(match[0][:_LABEL], _expanded(url, match))
+                yield match.span(), Link(match[0][:_LABEL], _expanded(url, match))
 
     def of_push(self, push_id: int, user: str, node: str) -> list[Link]:
         """Return the links of a push; ``node`` is its last changeset, empty if it is unknown."""

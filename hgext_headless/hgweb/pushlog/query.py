@@ -30,6 +30,13 @@ _MAX_FAR_PAGE = 1000
 _MAX_SEARCH_PAGE = 100
 #: Maximum number of words to search for.
 _MAX_WORDS = 30
+#: Minimum length of a part of a user's name, and maximum number of users, of hashes, and of pushes
+#: with each, that a search finds beside words.
+_MIN_NAME, _MAX_MEANT = 3, 20
+#: What a search takes for a time since when; much else can be read as one.
+_TIME = re.compile(
+    rb'.* ago|yesterday|today|(?:last|this) \w+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?', re.I
+)
 #: Above all ids that a database can have.
 MAX_ID = 2**62
 
@@ -40,7 +47,7 @@ class Query:
 
     ``page`` counts from 1. It is None if all pushes that match are wanted. If they are too
     many, take the ``newest`` of them, or the oldest. ``words`` describe the query for people:
-    pairs of kind and value.
+    pairs of kind and value. A search also finds the pushes of ``others``: see `_meanings`.
     """
 
     selection: Selection
@@ -50,12 +57,19 @@ class Query:
     tips_only: bool
     version: int
     newest: bool
+    others: tuple[Selection, ...] = ()
 
     @property
     def is_counted(self) -> bool:
         """Whether all pages but the last are full, so that their number is known."""
         one_of_many = self.selection.branch is not None or self.selection.users is not None
         return not (one_of_many or self.is_search)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it names changesets and nothing else, and one push brought them."""
+        only = all(kind == b'changeset' for kind, _value in self.words)
+        return only and len(self.selection.push_ids or ()) == 1
 
     @property
     def is_search(self) -> bool:
@@ -106,7 +120,7 @@ def parse(
     is_search = bool(text or author)
     for item, found in ((b'search', text), (b'author', author)):
         if found:
-            words.append((item, b' '.join(params.getall(item)).strip()))
+            words.append((item, searched(params, item)))
 
     bounds: list[tuple[bytes, bytes]] = []
     paged = True
@@ -125,15 +139,59 @@ def parse(
     paged = is_search or (paged and not named and (for_people or not users))
     far = _MAX_FAR_PAGE if users or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
+    selection = replace(selection, upto=upto)
     return Query(
-        selection=replace(selection, upto=upto),
+        selection=selection,
         page=_page(params, _MAX_SEARCH_PAGE if is_search else far) if paged else None,
         words=(*bounds, *words),
         full=b'full' in params,
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
         newest=newest,
+        others=tuple(_meanings(session, selection, searched(params, b'search'))),
     )
+
+
+def searched(params: Any, item: bytes) -> bytes:
+    """Return the text that a request asks to search for."""
+    text: bytes = b' '.join(params.getall(item)).strip()
+    return text
+
+
+def _meanings(
+    session: sessions.Session, selection: Selection, text: bytes
+) -> Iterator[Selection]:
+    """Yield the selections of pushes that a text to search for can mean beside its words.
+
+    It may be a part of the name of a user, hashes or the beginning of some, or a time since when.
+    """
+    if not selection.words or selection.author:
+        return
+    named = replace(selection, words=())
+    if len(text) >= _MIN_NAME:
+        names = search.users(session, hgcompat.to_str(text), _MAX_MEANT)
+        if selection.users is not None:
+            names = [name for name in names if name in selection.users]
+        if names:
+            yield replace(named, users=tuple(names))
+    hashes = text.decode('latin-1').lower().split()[:_MAX_MEANT]
+    if all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
+        found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
+        if selection.push_ids is not None:
+            found.intersection_update(selection.push_ids)
+        if found:
+            yield replace(named, push_ids=tuple(sorted(found)))
+    if _TIME.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            since = _seconds(hgcompat.to_str(text))
+            yield replace(named, since=max(since, selection.since or 0))
+
+
+def of_push(name: bytes, last: int) -> Query:
+    """Return the query for one push, by its id; it finds none if ``name`` is not an id."""
+    push_id = int(name) if re.fullmatch(rb'[0-9]{1,18}', name) else 0
+    selection = Selection(push_ids=(push_id,), upto=last)
+    return Query(selection, None, ((b'push', name),), False, False, 1, True)
 
 
 def entries(backend: Backend, session: sessions.Session, query: Query) -> list[Entry]:
@@ -145,7 +203,12 @@ def entries(backend: Backend, session: sessions.Session, query: Query) -> list[E
         return found[::-1] if query.newest else found
     before = PAGE * (query.page - 1)
     if query.is_search:
-        return search.matching(session, selection, limit=PAGE, offset=before)[::-1]
+        needed = before + PAGE
+        matching = search.matching(session, selection, limit=needed)
+        for other in query.others:
+            matching += pushlog.entries(session, other, newest=True, limit=needed)
+        newest = {entry.push_id: entry for entry in matching}
+        return [newest[i] for i in sorted(newest, reverse=True)[before:needed]][::-1]
     epoch = epochs.current(session)
     has_gaps = pushlog.imported_push_id(session) or (epoch and epoch.first_push_id > 1)
     if before and query.is_counted and not has_gaps and selection.upto is not None:
@@ -196,7 +259,7 @@ def _page(params: Any, highest: int | None) -> int:
 
 
 def _words(params: Any, item: bytes) -> tuple[str, ...]:
-    text = b' '.join(params.getall(item)).strip()
+    text = searched(params, item)
     if not text:
         return ()  # a form sends its empty fields too
     found = tuple(search.split(text))

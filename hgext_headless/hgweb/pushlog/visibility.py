@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mercurial.node import nullid
+from mercurial.node import hex, nullid
 
 from ...backend import Backend
-from ...catalog import bans, drafts, markers, pushlog, session as sessions
+from ...catalog import bans, drafts, markers, pushlog, search, session as sessions
 from ...model import Changeset, Selection, ServingNeeds
+from . import links
 
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
@@ -101,6 +102,24 @@ def states_of(
     }
     states.update(_gone(session, pushes))
     return states
+
+
+def backouts(
+    session: sessions.Session, repo: Any, nodes: Iterable[bytes]
+) -> dict[bytes, bytes]:
+    """Return the changesets that back one of ``nodes`` out, as their descriptions say, by node.
+
+    What a draft says of public history is not so until the draft is public.
+    """
+    has_node = repo.changelog.hasnode
+    named = {hex(node)[:12].decode('ascii'): node for node in nodes}
+    found: dict[bytes, bytes] = {}
+    for other, description in search.naming(session, named):
+        for name in links.backed_out(description.decode('utf-8', 'replace')):
+            node = named.get(name)
+            if node is not None and (has_node(other) or not has_node(node)):
+                found.setdefault(node, other)
+    return found
 
 
 def _phase(repo: Any, node: bytes) -> bytes:

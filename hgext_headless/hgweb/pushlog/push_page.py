@@ -1,0 +1,223 @@
+"""What one push changes: its base, its files, and one diff from the base to its head.
+
+Mercurial computes the diff, as for the page of a changeset. A draft's bundle is laid over the
+repository for it. The cost is bounded, and what is left out is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mercurial import patch, scmutil, templateutil, util
+from mercurial.hgweb import webutil
+from mercurial.node import hex, nullid
+
+from ... import hgcompat
+from ...catalog import names, pushlog, session as sessions
+from ...errors import HeadlessError, Refused
+from ...model import Changeset, Entry
+from .. import pages
+
+#: Maximum number of changesets of a push whose diff is made.
+MOST_CHANGESETS = 1000
+#: Maximum number of files that are listed, of those whose lines are counted, and of the bytes of
+#: the latter, before and after the push.
+_MOST_LISTED, _MOST_COUNTED, _MOST_BYTES = 1000, 300, 16 << 20
+#: Maximum number of lines that the diff on a page changes, and number from which it is folded.
+_MOST_LINES, _LONG = 10_000, 400
+#: Maximum number of bytes of the files of a raw diff, before and after the push.
+_MOST_RAW = 256 << 20
+
+
+def found(session: sessions.Session, push_id: int) -> tuple[list[Changeset], int]:
+    """Return the newest changesets of a push, parents first, and the number of all of them."""
+    size = pushlog.sizes(session, [push_id])[push_id]
+    start = max(0, size - MOST_CHANGESETS)
+    return pushlog.changesets_from(session, push_id, start, MOST_CHANGESETS), size
+
+
+def heads(changesets: Sequence[Changeset]) -> list[bytes]:
+    """Return the heads of those of ``changesets`` that are not gone, the tip-most first."""
+    live = [changeset for changeset in changesets if not changeset.is_tombstone]
+    inner = {parent for changeset in live for parent in (changeset.p1, changeset.p2)}
+    return [changeset.node for changeset in reversed(live) if changeset.node not in inner]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The diff of a push, from ``base`` to ``head``, which are contexts.
+
+    ``files`` are the files that differ. ``counts`` are the numbers of lines that were added and
+    removed, for those that were looked at; the page has the diff of ``shown``.
+    """
+
+    base: Any
+    head: Any
+    files: list[bytes]
+    counts: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
+    shown: list[bytes] = field(default_factory=list)
+
+    def chunks(self, web: Any, style: bytes, files: list[bytes] | None) -> Any:
+        """Return the diff in a form of templates; None stands for all files."""
+        return webutil.diffs(web, self.head, self.base, files, style)
+
+    @property
+    def lines(self) -> int:
+        """Number of changed lines of what is shown."""
+        return sum(sum(self.counts[name][:2]) for name in self.shown)
+
+
+def diff(web: Any, changesets: Sequence[Changeset], head: bytes) -> Diff:
+    """Return the diff of a push up to its changeset ``head``; lay that over the repository.
+
+    Raise `errors.HeadlessError`.
+    """
+    repo = web.repo
+    if not repo.changelog.hasnode(head):
+        with repo.headless.read_catalog.reading() as session:
+            drafts = names.drafts_named(session, [hex(head)])
+        pages.lay(web, drafts, drafts.bundles)
+        repo = web.repo
+    base, new = repo[_base(repo, changesets, head)], repo[head]
+    status = base.status(new)
+    return Diff(base, new, sorted({*status.modified, *status.added, *status.removed}))
+
+
+def counted(made: Diff) -> Diff:
+    """Return the diff with what the page shows of it, bounded."""
+    chosen, size = [], 0
+    for name in made.files[:_MOST_COUNTED]:
+        size += _size(made, name)
+        if size <= _MOST_BYTES:
+            chosen.append(name)
+    counts: dict[bytes, tuple[int, int, bool]] = {}
+    if chosen:  # Mercurial takes no file for all files
+        repo = made.head.repo()
+        options = patch.diffopts(repo.ui, {b'noprefix': False}, untrusted=True)
+        chunks = made.head.diff(made.base, match=scmutil.matchfiles(repo, chosen), opts=options)
+        stats = patch.diffstatdata(util.iterlines(chunks))
+        seen = {name: (added, removed, binary) for name, added, removed, binary in stats}
+        # Of one without an entry, the mode alone has changed.
+        counts = {name: seen.get(name, (0, 0, False)) for name in chosen}
+    shown, lines = [], 0
+    for name in chosen:
+        lines += sum(counts[name][:2])
+        if lines <= _MOST_LINES:
+            shown.append(name)
+    return Diff(made.base, made.head, made.files, counts, shown)
+
+
+def raw(web: Any, entry: Entry, changesets: Sequence[Changeset], size: int) -> dict[bytes, Any]:
+    """Return the keywords of the template ``push`` of the style ``raw``: the whole diff.
+
+    Raise `errors.HeadlessError`.
+    """
+    if size > MOST_CHANGESETS:
+        raise Refused(
+            f'push {entry.push_id} has {size} changesets, and a diff is made of {MOST_CHANGESETS} '
+            'at most'
+        )
+    made = diff(web, changesets, chosen_head(web, changesets))
+    total = 0
+    for name in made.files:
+        total += _size(made, name)
+        if total > _MOST_RAW:
+            raise Refused(f'the files of push {entry.push_id} are too large for one diff')
+    return {b'diff': made.chunks(web, b'raw', None)}
+
+
+def keywords(
+    web: Any, entry: Entry, changesets: Sequence[Changeset], size: int
+) -> dict[bytes, Any]:
+    """Return the keywords about files and diff for the page of a push."""
+    ends = heads(changesets)
+    if not ends or size > MOST_CHANGESETS:
+        return {b'diffleftout': size if ends else b''}
+    head = chosen_head(web, changesets)
+    try:
+        made = counted(diff(web, changesets, head))
+    except HeadlessError as exc:
+        return {b'difffailed': hgcompat.to_bytes(exc.line())}
+    style = web.tmpl.defaults[b'style']
+    listed = made.files[:_MOST_LISTED]
+    counts = made.counts.values()
+    return {
+        b'headnode': hex(head),
+        b'basenode': made.base.hex(),
+        b'isroot': made.base.node() == nullid,
+        b'otherheads': templateutil.mappinglist(
+            [{b'node': hex(node), b'pushid': entry.push_id} for node in ends if node != head]
+        ),
+        b'filecount': len(made.files),
+        b'addedlines': sum(added for added, _removed, _binary in counts),
+        b'removedlines': sum(removed for _added, removed, _binary in counts),
+        b'pushfiles': templateutil.mappinggenerator(_files, args=(made, listed)),
+        # Templates take the number 0 for true.
+        b'morefiles': len(made.files) - len(listed) or b'',
+        b'uncounted': len(made.files) - len(made.counts) or b'',
+        b'unshown': len(made.files) - len(made.shown) or b'',
+        b'islong': made.lines > _LONG,
+        b'diff': made.chunks(web, style, made.shown) if made.shown else b'',
+    }
+
+
+def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[bytes, Any]]:
+    for name in listed:
+        added, removed, is_binary = made.counts.get(name, (b'', b'', False))
+        yield {
+            b'file': name,
+            b'node': made.head.hex() if name in made.head else b'',
+            b'added': added,
+            b'removed': removed,
+            b'isbinary': is_binary,
+            b'iscounted': name in made.counts,
+            b'isshown': name in made.shown,
+        }
+
+
+def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
+    """Return the head of a push that a request names; the tip-most unless it names one."""
+    ends = heads(changesets)
+    asked = web.req.qsparams.get(b'head', b'')
+    return next((node for node in ends if asked and hex(node).startswith(asked)), ends[0])
+
+
+def _size(made: Diff, name: bytes) -> int:
+    size: int = sum(context[name].size() for context in (made.base, made.head) if name in context)
+    return size
+
+
+def _base(repo: Any, changesets: Sequence[Changeset], head: bytes) -> bytes:
+    """Return what a push, up to its changeset ``head``, builds on.
+
+    These are the parents that it did not bring. If it merges several, it is the one that has all
+    others as ancestors, so that the diff does not show what was merged; without such a one, it is
+    the one that first parents lead to, as with Mercurial's diff of a merge.
+    """
+    parents = {c.node: tuple(p for p in (c.p1, c.p2) if p != nullid) for c in changesets}
+    reached, outside, pending = {head}, set(), [head]
+    while pending:
+        for parent in parents[pending.pop()]:
+            if parent not in parents:
+                outside.add(parent)
+            elif parent not in reached:
+                reached.add(parent)
+                pending.append(parent)
+    if len(outside) == 1:
+        return outside.pop()
+    changelog = repo.changelog
+    for node in sorted(outside, key=changelog.rev, reverse=True)[:1]:
+        rev = changelog.rev(node)
+        if all(changelog.isancestorrev(changelog.rev(other), rev) for other in outside):
+            return node
+    return _first_outside(parents, head)
+
+
+def _first_outside(parents: Mapping[bytes, tuple[bytes, ...]], head: bytes) -> bytes:
+    node = head
+    while node in parents:
+        above = parents[node]
+        node = above[0] if above else nullid
+    return node

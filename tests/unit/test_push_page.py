@@ -1,0 +1,106 @@
+"""The diff of a push: from where, to where, and how much of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from mercurial import context, hg, ui as uimod
+from mercurial.node import nullid
+
+from hgext_headless.hgweb.pushlog import push_page
+from hgext_headless.model import Changeset
+
+
+@dataclass
+class History:
+    """A repository, and the changesets of a push by name."""
+
+    repo: Any
+    nodes: dict[str, bytes] = field(default_factory=dict)
+
+    def commit(self, name: str, *parents: str, **files: bytes) -> None:
+        above = [self.nodes.get(parent, nullid) for parent in (*parents, '', '')[:2]]
+
+        def content(repo, changed, path):
+            data = files[path.decode()]
+            return context.memfilectx(repo, changed, path, data)
+
+        names = [path.encode() for path in files]
+        made = context.memctx(self.repo, above, name.encode(), names, content, user=b'a')
+        self.nodes[name] = self.repo.commitctx(made)
+
+    def pushed(self, names: str) -> list[Changeset]:
+        changesets = []
+        for name in names.split():
+            p1, p2 = (parent.node() for parent in (self.repo[self.nodes[name]].parents() * 2)[:2])
+            p2 = nullid if p1 == p2 else p2
+            node = self.nodes[name]
+            changesets.append(Changeset(node, p1, p2, b'', b'a', 0, 0, b'', (), ()))
+        return changesets
+
+    def base(self, names: str, head: str) -> str:
+        found = push_page._base(self.repo, self.pushed(names), self.nodes[head])
+        return next(name for name, node in self.nodes.items() if node == found)
+
+
+@pytest.fixture
+def history(tmp_path):
+    found = History(hg.repository(uimod.ui.load(), bytes(tmp_path / 'r'), create=True))
+    with found.repo.lock(), found.repo.transaction(b'test'):
+        found.commit('p0', a=b'1\n')
+        found.commit('p1', 'p0', b=b'1\n')
+        found.commit('other', 'p0', c=b'1\n')
+        found.commit('a', 'p0', x=b'1\n')
+        found.commit('b', 'a', y=b'1\n')
+        found.commit('c', 'a', z=b'1\n')
+        found.commit('merge', 'b', 'p1', y=b'2\n')
+        found.commit('merges', 'other', 'p1', y=b'2\n')
+    return found
+
+
+@pytest.mark.parametrize(
+    ('names', 'head', 'base'),
+    [
+        ('a b', 'b', 'p0'),
+        ('b', 'b', 'a'),
+        ('a b c', 'c', 'p0'),
+        # It does not show what it merges from public history,
+        ('a b merge', 'merge', 'p1'),
+        ('p1 a b merge', 'merge', 'p0'),
+        # but that of the second parent if neither has the other.
+        ('merges', 'merges', 'other'),
+    ],
+)
+def test_base(history, names, head, base):
+    assert history.base(names, head) == base
+
+
+def test_heads(history):
+    found = push_page.heads(history.pushed('a b c'))
+    assert found == [history.nodes['c'], history.nodes['b']]
+    gone = Changeset(b'x' * 20, history.nodes['c'], nullid, b'', b'', 0, 0, b'', (), ())
+    assert push_page.heads([*history.pushed('a c'), gone]) == [history.nodes['c']]
+    assert push_page.heads([gone]) == []
+
+
+def test_bounds(history, monkeypatch):
+    with history.repo.lock(), history.repo.transaction(b'test'):
+        lines = b'line\n' * 50
+        history.commit('large', 'p0', f1=b'1\n', f2=lines, f3=lines, f4=b'\0', f5=b'x' * 5000)
+    base, head = (history.repo[history.nodes[name]] for name in ('p0', 'large'))
+    made = push_page.Diff(base, head, [b'a', b'f1', b'f2', b'f3', b'f4', b'f5'])
+    monkeypatch.setattr(push_page, '_MOST_LINES', 60)
+    monkeypatch.setattr(push_page, '_MOST_BYTES', 4000)
+    monkeypatch.setattr(push_page, '_MOST_COUNTED', 6)
+    found = push_page.counted(made)
+    assert found.counts == {
+        b'a': (0, 0, False),
+        b'f1': (1, 0, False),
+        b'f2': (50, 0, False),
+        b'f3': (50, 0, False),
+        b'f4': (0, 0, True),
+    }
+    assert found.shown == [b'a', b'f1', b'f2']
+    assert found.lines == 51
