@@ -8,9 +8,10 @@ The database deletes the words of a changeset with its row.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -99,7 +100,9 @@ def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
             .where(has_one)
             .limit(_RARE)
         )
-        found.update((row.id, (row.node, row.description)) for row in session.execute(query))
+        with _by_index(session.connection):
+            rows = list(session.execute(query))
+        found.update((row.id, (row.node, row.description)) for row in rows)
     return [found[number] for number in sorted(found)]
 
 
@@ -243,16 +246,27 @@ def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
     _table_of_words, changeset_id = _table(session.connection)
     query = select(changeset_id).limit(_RARE + 1)
     if _is_postgres(session.connection):
-        # If each word is common by itself, Postgres expects a scan to find enough rows soon.
-        session.connection.exec_driver_sql('SET LOCAL enable_seqscan = off')
         query = query.where(_has_words(session.connection, asked))
     else:
         match = ' AND '.join(f'"{term}"' for term in asked)
         query = query.where(sqlite_changeset_words.c.changeset_words.op('MATCH')(match))
-    found = list(session.scalars(query))
-    if _is_postgres(session.connection):
-        session.connection.exec_driver_sql('SET LOCAL enable_seqscan = DEFAULT')
-    return found
+    with _by_index(session.connection):
+        return list(session.scalars(query))
+
+
+@contextlib.contextmanager
+def _by_index(connection: sqlalchemy.Connection) -> Iterator[None]:
+    """Have Postgres use its index.
+
+    If each word is common by itself, or many are asked for, it expects a scan to find enough rows
+    soon.
+    """
+    if not _is_postgres(connection):
+        yield
+        return
+    connection.exec_driver_sql('SET LOCAL enable_seqscan = off')
+    yield
+    connection.exec_driver_sql('SET LOCAL enable_seqscan = DEFAULT')
 
 
 def _that_brought(

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.browser import DRIVER, browser
 
 _CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
@@ -59,7 +60,8 @@ def test_pushlog(world, make_server, style):
     page = browse(base + 'pushloghtml', world.folder, '--window-size=1100,800', shot)
     assert (world.folder / 'pushlog.png').stat().st_size > 10_000
     assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', page) == [str(i) for i in range(11, 1, -1)]
-    link = re.search(r'href="/(rev/[0-9a-f]{12})[^"]*">draft &lt;b&gt;10', page).group(1)
+    row = r'class="pushlognode" href="/(rev/[0-9a-f]{12})[^<]*<span.*?draft &lt;b&gt;10'
+    link = re.search(row, page, re.S).group(1)
     assert link == f'rev/{node[:12]}'
     draft = browse(base + link, world.folder)
     assert node in draft or node[:12] in draft
@@ -68,3 +70,44 @@ def test_pushlog(world, make_server, style):
     last = browse(base + following, world.folder)
     assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', last) == ['1']
     assert 'Prev' in last
+
+
+#: Whether a page scrolls sideways, and the narrowest description of a changeset, in em.
+_MEASURE = """
+const widths = Array.from(document.querySelectorAll('.pushlogdescription'))
+  .filter(one => one.offsetParent)
+  .map(one => one.getBoundingClientRect().width / parseFloat(getComputedStyle(one).fontSize));
+return [document.documentElement.scrollWidth, Math.min(...widths)];
+"""
+
+
+@pytest.mark.skipif(DRIVER is None, reason='chromedriver is not installed')
+def test_widths(world, make_server):
+    """No width, nor print, scrolls sideways or leaves a description less than 20 em."""
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    for text in ('Bug 1912700 - ' + 'many words ' * 30, 'x' * 200, 'short'):
+        alice.commit(
+            'some/folder/' + text.split()[0], 'a line of a file\n' * 40 + 'y' * 400, '-m', text,
+            '-u', 'Somebody of a Long Name <somebody@example.com>',
+        )
+    alice.hg_fast('bookmark', 'a-bookmark-with-a-name-that-is-long')
+    alice.hg('push', '-q', '-B', '.', env={'USER': 'somebody.of.a.long.name@example.com'})
+    base = server.start()
+    wrong = []
+    with browser(world.folder) as chromium:
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+            for page in ('pushloghtml', 'push/1'):
+                chromium.emulate('screen')
+                chromium.get(f'{base}{page}?style={style}')
+                for width in (*range(320, 1300, 20), 1600, 2000):
+                    chromium.resize(width)
+                    scrolled, narrowest = chromium.run(_MEASURE)
+                    if scrolled > width or narrowest < 20:
+                        wrong.append((style, page, width, scrolled, narrowest))
+                chromium.emulate('print')
+                chromium.resize(700)
+                scrolled, narrowest = chromium.run(_MEASURE)
+                if scrolled > 700 or narrowest < 20:
+                    wrong.append((style, page, 'print', scrolled, narrowest))
+    assert not wrong, '\n'.join(map(str, wrong))

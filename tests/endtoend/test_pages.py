@@ -169,6 +169,8 @@ def test_pages_like_those_of_an_ordinary_repository(world, make_server):
             continue
         if path.startswith('json') and status == 200:
             json.loads(body)
+        if path in html:
+            assert len(body) < 1.3 * len(wanted), path
         body, wanted = _as_stock(body), _as_stock(wanted)
         if path in html:
             wanted = _without_numbers(wanted, public)

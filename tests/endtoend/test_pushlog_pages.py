@@ -252,10 +252,12 @@ def test_page_of_a_changeset(seen, style):
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
     assert not re.search(r'>\s*\d+\s*</a>', fetch_page(f'{seen.base}file/{seen.bug}?style={style}'))
     broken = fetch_page(f'{seen.base}rev/{seen.broken}?style={style}')
-    said = re.search(r'pushlogbackedout"><strong>(.*?)</strong>', broken).group(1)
+    said = re.search(r'pushlogbackedout [^>]*><strong>(.*?)</strong>', broken).group(1)
     assert said.startswith('Backed out by <a href') and seen.backout[:12] in said
     assert broken.index('pushlogbackedout') < broken.rindex('broken')
     assert 'a &lt;mark&gt;' in broken or style == 'spartan'
+    if style == 'gitweb':  # the title bar has its tags
+        assert re.search(r'class="title"[^<]*<span class="logtags">.*push 8', broken)
     # Public history came with no push, and names nothing.
     assert 'class="pushlogfact"' not in fetch_page(f'{seen.base}rev/0?style={style}')
     # No link is in a link.

@@ -79,6 +79,22 @@ def test_search(log):
     }.items():
         assert log.ids(query) == expected, query
         assert log.page(query)[0] == expected[::-1], query
+    hashes = log.alice.log('draft()', '{node}\n')
+    for query, expected in {
+        # A hash, a part of the name of who pushed, words without accents, and a time.
+        f'search={hashes[3][:6]}': [4],
+        f'search={hashes[1][:7].upper()}': [2],
+        f'search={hashes[1][:7]}%20{hashes[2]}': [2, 3],
+        f'search={hashes[1][:7]}&branch=default&endID=1': [],
+        'search=LIC': [1, 2, 3],
+        'search=lic&user=bob': [],
+        'search=zoe': [3],
+        'search=an%20hour%20ago': [1, 2, 3, 4],
+        'search=an%20hour%20ago&endID=2': [1, 2],
+        'search=li': [],
+    }.items():
+        assert log.ids(query) == expected, query
+        assert log.page(query)[0] == expected[::-1], query
     empty = fetch_json(log.base + 'json-pushes?version=2&search=nothing')
     assert empty.pop('epoch')
     assert empty == {
@@ -102,6 +118,13 @@ def test_page(log):
         assert not ids
         assert 'No changeset has all these words in its description or author.' in page
         assert 'name="search"' in page
+        assert '&ldquo;nothing&rdquo;' in page and 'href="/log?rev=nothing' in page
+        ids, page = log.page(f'user=lic%3C&style={style}')
+        assert not ids and 'lic&lt;' in page and 'Similar' not in page
+        ids, page = log.page(f'user=lic&style={style}')
+        assert not ids
+        for link in ('user=alice">alice', 'search=lic">search'):
+            assert f'href="/pushloghtml?style={style}&amp;{link}' in page
 
 
 @pytest.mark.slow
@@ -189,6 +212,8 @@ def test_search_of_hgweb(world, make_server):
         assert draft[:12] in fetch_page(base + link.replace('&amp;', '&'))
         found = fetch_page(f'{base}log?rev=public1&style={style}')
         assert hint not in found and found.count('public1') > 1
-        assert hint not in fetch_page(f'{base}log?rev={draft[:12]}&style={style}')
+        for digits in (12, 5):
+            found = fetch_page(f'{base}log?rev={draft[:digits]}&style={style}')
+            assert hint not in found and draft[:12] in found
     assert fetch_json(base + 'json-log?rev=words')['entries'] == []
     assert hint not in fetch_page(f'{base}raw-log?rev=words')

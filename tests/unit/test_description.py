@@ -51,6 +51,9 @@ def test_bugs(text, bugs):
         ('Bug 1 - some stuff; r=romulus.', ['romulus']),
         ('Bug 1 - some stuff', []),
         ('Bug 1 - some stuff\nr=romulus', []),
+        ('Bug 1 - some stuff; r=romulus!,#twins,remus', ['romulus!', '#twins', 'remus']),
+        ('Bug 1 - some stuff; r?#twins!, #others r=remus!', ['#twins!', '#others', 'remus!']),
+        ('Bug 1 - some stuff; r=!,# a', []),
         ('bar=romulus', []),
     ],
 )

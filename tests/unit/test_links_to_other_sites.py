@@ -30,6 +30,8 @@ def test_values_are_encoded():
         ('7', 'https://bugs.example.com/7'),
     ]
     assert found.reviewers(text) == [('one', '/p/one/'), ('two', '/p/two/')]
+    # A blocking reviewer is the same person, and a group is not a person.
+    assert found.reviewers('it; r=one!,#two') == [('one!', '/p/one/'), ('#two', None)]
     assert found.matches(text) == [
         ('D1"><b>;', 'https://phab.example.com/D1#%22%3E%3Cb%3E%3B'),
         ('D22', 'https://phab.example.com/D22#'),
@@ -70,3 +72,18 @@ def test_very_many():
 def test_wrong(value):
     with pytest.raises(Misconfigured, match=r'headless-links\.wrong '):
         configured(wrong=value)
+
+
+def test_linked():
+    found = configured(
+        bugzilla='https://bugs.example.com/{bug}', phabricator=r's!D(\d+)!https://phab/D\1!'
+    )
+    pieces = list(found.linked('Bug 12345 - "<b>" #67890; D1 b=3'))
+    assert ''.join(piece.label for piece in pieces) == 'Bug 12345 - "<b>" #67890; D1 b=3'
+    assert [piece for piece in pieces if piece.url] == [
+        ('Bug 12345', 'https://bugs.example.com/12345'),
+        ('67890', 'https://bugs.example.com/67890'),
+        ('D1', 'https://phab/D1'),
+        ('b=3', 'https://bugs.example.com/3'),
+    ]
+    assert [piece for piece in configured().linked('bug 1') if piece.label] == [('bug 1', None)]

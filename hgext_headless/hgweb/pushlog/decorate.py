@@ -57,7 +57,7 @@ _OWN_FIELDS = (
 #: The templates of the style ``json`` that show one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
 
-#: The push of a changeset, among its tags. It cannot be a link if they are inside a link.
+#: The push of a changeset, among its tags.
 _TITLE = b'pushed by {pushuser|escape} on {pushdate|isodate}'
 _TAG = b'{if(pushid, \'<span class="%s" title="' + _TITLE + b'">push {pushid}</span> \')}'
 _LINK_TAG = (
@@ -65,8 +65,6 @@ _LINK_TAG = (
     + _TITLE
     + b'">push {pushid}</a> \')}'
 )
-_LINKED_TAGS = b'pushlogalltags'
-_TAGS_IN_LINK = re.compile(rb'\s*\{alltags\}\s*</a>')
 
 #: Rows on the page of a changeset: (keyword that must not be empty, label, value).
 _FACTS = (
@@ -306,7 +304,6 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
         text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
-        text = _TAGS_IN_LINK.sub(b'</a>\n{%s}' % _LINKED_TAGS, text)
     elif name == b'search':
         text = _ENTRIES.sub(rb"\g<0>\n{if(nothing, pushlognothing)}", text, count=1)
     elif name == b'error':
@@ -327,11 +324,9 @@ def _add_tags(made: Any, style: bytes) -> None:
     if b'pushid' in tags:
         return
     closing = b'</span>' if tags.endswith(b'</span>') else b''
-    inner = tags[: len(tags) - len(closing)]
-    is_linked = style in (b'gitweb', b'monoblue')
-    tag, linked = (text % _TAG_CLASSES[style] for text in (_TAG, _LINK_TAG))
-    made.cache[b'alltags'] = inner + (tag if is_linked else linked) + closing
-    made.cache[_LINKED_TAGS] = inner + linked + closing
+    # Where they are inside a link, one of them cannot be another link.
+    tag = _TAG if style in (b'gitweb', b'monoblue') else _LINK_TAG
+    made.cache[b'alltags'] = tags[: len(tags) - len(closing)] + tag % _TAG_CLASSES[style] + closing
 
 
 @functools.cache
