@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mercurial import bookmarks, bundle2, error, phases, pushkey, util
-from mercurial.node import bin, nullid
+from mercurial.node import bin, nullid, wdirid
 
 from .. import hgcompat
 from ..bundles import markers
@@ -143,6 +143,8 @@ def _check_heads(push: Incoming, op: Any, part: Any) -> None:
     # them it does not matter whether another push changed public history.
     check = bundle2.parthandlermapping[part.type]
     named = {data[i : i + 20] for i in range(0, len(data), 20)}
+    if any(len(node) != 20 or node == wdirid for node in named):
+        raise Refused(f'the part {hgcompat.escaped(part.type)} is malformed')
 
     def check_heads(locked: Any) -> None:
         try:
@@ -160,6 +162,8 @@ def _has_unseen_heads(push: Incoming, repo: Any, named: set[bytes], only_above: 
     What another server has taken, and this one had not yet when the client asked for its heads,
     comes with the push too. With ``only_above``, only heads above those named count.
     """
+    if not all(map(repo.changelog.hasnode, named)):
+        return True  # even now: the client has seen another history
     seen = named.union(entry.node for entry in push.entries)
     unseen = [head for head in repo.heads() if head not in seen]
     return bool(repo.revs(b'%ln and %ln::', unseen, named) if only_above else unseen)

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from helpers.forge import NULL, Forged, compressed, interrupted, post
-from helpers.lying import accept, alice, failed_push, forged, honest, refuse, server
+from helpers.lying import accept, alice, failed_push, forged, honest, kept, refuse, server
 from mercurial import bookmarks
 
 __all__ = ['alice', 'forged', 'honest', 'server']
@@ -516,3 +516,15 @@ def test_truncated_and_changed(world, make_server):
     assert server.changesets() == 3
     assert 'unknown revision' in alice.hg_fast('identify', '-r', tip, server.start(), code=255)
     assert 'as push 1' in post(server.start(), body)
+
+
+@pytest.mark.parametrize('kind', [b'check:heads', b'check:updated-heads'])
+def test_heads_that_nobody_has(server, honest, kind):
+    """Not even another server: the client has seen another history."""
+    before = kept(server)
+    parts = [(kind, b'\x11' * 20, {})]
+    answer = post(server.start(), honest.copy().bundle(public=True, parts=parts))
+    assert 'remote repository changed while pushing' in answer
+    assert kept(server) == before
+    for data in (b'\x11' * 19, b'\xff' * 20):
+        refuse(server, honest.copy(), 'is malformed', public=True, parts=[(kind, data, {})])
