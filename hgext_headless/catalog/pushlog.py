@@ -13,6 +13,7 @@ from . import statements
 from .schema import (
     bundle_changesets,
     changesets,
+    epochs,
     push_branches,
     push_changesets,
     pushes,
@@ -49,6 +50,20 @@ def imported_push_id(session: Session) -> int:
     mine = repositories.c.id == session.repository_id
     query = select(repositories.c.imported_push_id).where(mine)
     return session.scalar(query) or 0
+
+
+def count(session: Session, last: int) -> int:
+    """Return the number of pushes up to ``last``: ids are consecutive, but for known gaps.
+
+    Each epoch begins with one, and an older pushlog may have had some.
+    """
+    skipped = select(func.sum(epochs.c.first_push_id - 1 - epochs.c.known_push_id)).where(
+        epochs.c.repository_id == session.repository_id, epochs.c.first_push_id <= last
+    )
+    imported = select(repositories.c.imported_push_id - repositories.c.imported_pushes).where(
+        repositories.c.id == session.repository_id, repositories.c.imported_push_id <= last
+    )
+    return last - int(session.scalar(skipped) or 0) - (session.scalar(imported) or 0)
 
 
 def entries(

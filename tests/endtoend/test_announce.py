@@ -60,6 +60,7 @@ def test_told_as_json_pushes_has_it(world, server, consumer, tmp_path):
     assert {str(i): p for i, p in consumer.pushes.items()} == answer['pushes']
     lines = [json.loads(line) for line in (tmp_path / 'lines').read_text().splitlines()]
     assert [list(line['pushes']) for line in lines] == [['1'], ['2']]
+    assert {line['epoch'] for line in lines} == {answer['epoch']}
     server.hg(ANNOUNCE)
     assert consumer.order == [1, 2]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import fresh
 from helpers.fleet import FOLLOW, Backup, Fleet, public, sql
-from helpers.web import fetch_json
+from helpers.web import fetch_json, fetch_page
 
 
 @pytest.fixture
@@ -124,6 +124,7 @@ def test_restored(fleet, world, services):
     alice.commit('three')
     assert 'as push 1000001' in alice.hg_fast('push', '-f')
     assert list(fetch_json(shown)['pushes']) == ['1', '2', '1000001']
+    assert '>Last<' not in fetch_page(fleet.a.url('http') + 'pushloghtml')
     assert 'all is well' in fleet.a.hg_fast('admin::headless-verify')
     sql(fleet.a, 'DELETE FROM push_changesets WHERE push_id = 2')
     sql(fleet.a, 'DELETE FROM push_branches WHERE push_id = 2')

@@ -62,7 +62,11 @@ def page(
     Styles that were made for Mozilla's pushlog, such as ``gitweb_mozilla``, have other names.
     """
     listed = functools.partial(_listed, backend, False, entries)
-    pages = list(_pages(query, len(entries), last))
+    # Pages of a branch, a user or a search are not counted: the cost would grow with each push.
+    count = None
+    if query.page is not None and query.is_counted:
+        count = backend.read_catalog.read(pushlog.count, last)
+    pages = list(_pages(query, len(entries), count))
     page_vars = _page_vars(web, query)
     words = [_WORDS[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
@@ -370,13 +374,15 @@ def _page_vars(web: Any, query: Query) -> Any:
     )
 
 
-def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
-    """Yield the links to other pages: First, Prev, numbers, Next, Last."""
+def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, Any]]:
+    """Yield the links to other pages: First, Prev, numbers, Next, Last.
+
+    ``found`` pushes are on this page, ``count`` on all; None: that is not known.
+    """
     if query.page is None:
         return
     current = query.page
-    # Pages of a branch, a user or a search are not counted: the cost would grow with each push.
-    final = -(-last // PAGE) if query.is_counted else current + (found == PAGE)
+    final = current + (found == PAGE) if count is None else -(-count // PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:
         return {b'page': number, b'label': label, b'current': number == current}
@@ -389,7 +395,7 @@ def _pages(query: Query, found: int, last: int) -> Iterator[dict[bytes, Any]]:
         yield link(number, b'%d' % number)
     if current < final:
         yield link(current + 1, b'Next')
-        if query.is_counted:
+        if count is not None:
             yield link(final, b'Last')
 
 
