@@ -37,6 +37,9 @@ class Proxy(ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f'http://127.0.0.1:{self.server_port}'
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The store was killed, or the client: the connection ends."""
+
     def close(self) -> None:
         self.shutdown()
         self.server_close()
