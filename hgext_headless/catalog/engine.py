@@ -7,6 +7,7 @@ import copy
 import fcntl
 import functools
 import math
+import os
 import re
 import select
 import threading
@@ -432,19 +433,27 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
     return engine
 
 
+#: That of libpq.
+_PORT = '5432'
+
+
 def _connect_in_turn(dialect: Any, record: Any, args: Any, params: dict[str, Any]) -> Any:
     """Try the hosts one after the other, each with a deadline of its own; an error names them.
 
-    libpq does so itself only where no callback waits. Return None for what is left to it.
+    libpq does so itself only where no callback waits. Return None for what is left to it: the
+    hosts of a service's file, which nobody else reads, have one deadline.
     """
-    hosts = str(params.get('host') or '').split(',')
+    of_service = params.get('service') or os.environ.get('PGSERVICE')
+    in_environment = {} if of_service else os.environ
+    hosts = str(params.get('host') or in_environment.get('PGHOST', '')).split(',')
     if hosts == [''] or params.get('target_session_attrs') == 'prefer-standby':
         return None
-    ports = str(params.get('port') or '').split(',')
+    ports = str(params.get('port') or in_environment.get('PGPORT', '')).split(',')
+    default = None if of_service else _PORT
     said = []
     for host, port in zip(hosts, ports * len(hosts) if len(ports) == 1 else ports):
         try:
-            return dialect.connect(*args, **{**params, 'host': host, 'port': port or None})
+            return dialect.connect(*args, **{**params, 'host': host, 'port': port or default})
         except dialect.loaded_dbapi.OperationalError as error:
             text = str(error).strip()
             said.append(text if host in text else f'{host}: {text}')

@@ -129,7 +129,8 @@ def test_a_read_only_answer_ends_the_connection(database):
         assert connection.exec_driver_sql('SELECT pg_backend_pid()').scalar() != first
 
 
-def test_a_host_that_is_dead(world, services):
+@pytest.mark.parametrize('told_by', ['URL', 'environment'])
+def test_a_host_that_is_dead(world, services, monkeypatch, told_by):
     """One that says nothing is passed, after its own deadline."""
     url = re.search('^database = (.*)', fresh(world, services), re.M).group(1)
     whole = sqlalchemy.make_url(url)
@@ -138,6 +139,10 @@ def test_a_host_that_is_dead(world, services):
         silent_port = silent.getsockname()[1]
         hosts = (f'127.0.0.1:{silent_port}', str(alive))
         query: dict[str, Any] = {**whole.query, 'host': hosts}
+        if told_by == 'environment':
+            del query['host']
+            monkeypatch.setenv('PGHOST', f'127.0.0.1,{alive}')
+            monkeypatch.setenv('PGPORT', f'{silent_port},')
         both = whole.set(host=None, port=None, query=query)
         database = engine.open_database(
             both.render_as_string(hide_password=False), engine.Options(connect_timeout=1)
