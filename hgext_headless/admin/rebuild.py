@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
@@ -12,11 +11,11 @@ from .. import hgcompat, place as places, refuse_pushes, store as stores
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
-from ..catalog import bans, bundle_rows, epochs, pushlog, record as catalog_record
+from ..catalog import bans, bundle_rows, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..lifecycle import drop, upload
 from ..model import Bundle, Push, Recorded
-from ..replication import append, follow
+from ..replication import append, follow, unrecorded
 from ..store import Object
 from . import options, restored
 
@@ -26,7 +25,7 @@ USER = 'rebuilt'
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
-    ids = Ids(backend)
+    ids = unrecorded.Ids(backend)
     bundles = changesets = failed = 0
     with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
         removed, _unnoted = drop.compare_obliterated(backend)
@@ -35,6 +34,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 drop.record_obliterated(backend, removed)
             kept = options.number(len(removed), 'draft')
             options.summary(ui, fm, b'kept %s removed for good\n' % kept)
+        if refuse_pushes.takes_pushes(repo) and not dry_run:
+            unrecorded.again(repo, backend, ids)
         found = _without_row(ui, backend)
         with options.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
             for each in found:
@@ -68,26 +69,10 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     return 1 if failed else 0
 
 
-class Ids:
-    """Begins an epoch before the first push that gets an id; then it is ``epoch``."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._catalog = backend.catalog
-        self.epoch: epochs.Epoch | None = None
-
-    def prepare(self, nodes: Iterable[bytes]) -> None:
-        """Begin an epoch if a push is going to list some of ``nodes``."""
-        if self.epoch is None:
-            wanted = set(nodes)
-            if wanted - self._catalog.read(pushlog.brought, wanted, False).keys():
-                self.epoch = self._catalog.write(epochs.begin)
-
-
-def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: Ids) -> None:
+def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: unrecorded.Ids) -> None:
     """Log what the log of public history has lost; let a push list its changesets."""
     place = append.begun(repo, backend)
-    lost = repo.unfiltered().set(b'only(%ln, %ln)', places.public_heads(repo), place.heads)
-    nodes = [context.node() for context in lost]
+    nodes = append.missing(repo, place)
     ids.prepare(nodes)
     logged = append.append(repo, backend, user=USER, nodes=nodes)
     bookmarks = follow.log_bookmarks(repo, backend, follow.lost_bookmarks)
@@ -129,7 +114,7 @@ def _write(fm: Any, found: Rebuilt) -> None:
 
 
 def rebuilt(
-    ui: Any, repo: Any, backend: Backend, found: Object, ids: Ids | None
+    ui: Any, repo: Any, backend: Backend, found: Object, ids: unrecorded.Ids | None
 ) -> Rebuilt | None:
     """Read and check the object ``found`` and, if there are ``ids``, record its rows.
 

@@ -127,6 +127,8 @@ def _take(push: Incoming) -> None:
     if push.entries:
         unrecorded.record(push.repo, push.backend)
         known = _known(push, [entry.node for entry in push.entries])
+        if push.public_heads and isinstance(known.place, Place):
+            append.record_lost(push.repo, push.backend, known.place)
         quarantines.sort(push, known.stored)
         opened = quarantines.opened(push)
     elif changes_anything:

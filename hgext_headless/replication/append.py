@@ -131,11 +131,12 @@ def append(
     """Log what the repository has and the log lacks; begin the log if it has not begun.
 
     A push of ``user`` lists those of ``nodes`` that no push has brought. Also record pushes that
-    died (see `unrecorded`). Return the number of objects that were stored for the log. Raise what
-    `place.find`, the store and the catalog raise.
+    died, and those that the database has lost: see `unrecorded`. Return the number of objects that
+    were stored for the log. Raise what `place.find`, the store and the catalog raise.
     """
     unrecorded.record(repo, backend)
     place = begun(repo, backend)
+    record_lost(repo, backend, place)
     folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     try:
         published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
@@ -150,6 +151,22 @@ def append(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return len(files)
+
+
+def missing(repo: Any, place: Place) -> list[bytes]:
+    """Return the public changesets that a repository has and the log lacks."""
+    heads = [node for node in places.public_heads(repo) if node not in place.heads]
+    if not heads:
+        return []
+    found = repo.unfiltered().set(b'only(%ln, %ln)', heads, place.heads)
+    return [context.node() for context in found]
+
+
+def record_lost(repo: Any, backend: Backend, place: Place) -> None:
+    """Record again the pushes that the database has lost, of which a note is here."""
+    lost = missing(repo, place)
+    if lost:
+        unrecorded.again(repo, backend, unrecorded.Ids(backend), lost)
 
 
 def begun(repo: Any, backend: Backend) -> Place:

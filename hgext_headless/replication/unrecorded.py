@@ -4,6 +4,10 @@ A server can die between these two steps, or the database can fail. The client i
 push failed, but the next attempt finds nothing to push, so no push would ever list the
 changesets. So a note is written first, and removed when the push is recorded. If a note is
 left, the next push to this server, or ``headless-follow``, records its push.
+
+Notes of recorded pushes are kept for a while. If the database is restored from before a push, its
+changesets are public here, and the log of public history lacks them: then the push is recorded
+again, as one of the same user.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from mercurial import util
@@ -21,13 +25,16 @@ from mercurial import util
 from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import check
-from ..catalog import record as catalog_record
+from ..catalog import epochs, pushlog, record as catalog_record
 from ..errors import Refused, Temporary
 from ..lifecycle import upload
 from ..model import Push
 
 #: A folder in the store.
 _FOLDER = b'headless-unrecorded'
+#: Another one, for notes of pushes that were recorded, and their number. They are in the order of
+#: their names.
+_RECORDED, _KEPT = b'headless-recorded', 1000
 #: Suffix of the name of a note whose push has failed while its process goes on.
 _FAILED = b'.failed'
 
@@ -60,6 +67,18 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.rename(path, path + _FAILED)
         raise
+    _keep(repo, path)
+
+
+def _keep(repo: Any, path: bytes) -> None:
+    """Keep the note of a push that is recorded; remove the oldest ones."""
+    folder = repo.svfs.join(_RECORDED)
+    with contextlib.suppress(OSError):
+        util.makedirs(folder, repo.store.createmode)
+        name = b'%020d-%s' % (time.time_ns(), os.path.basename(path))
+        os.rename(path, os.path.join(folder, name))
+        for old in sorted(os.listdir(folder))[:-_KEPT]:
+            os.unlink(os.path.join(folder, old))
     with contextlib.suppress(OSError):
         os.unlink(path)
 
@@ -94,9 +113,51 @@ def record(repo: Any, backend: Backend) -> int:
                 recorded += _record(repo, backend, note)
             except Refused as exc:
                 repo.ui.log(b'headless', b'unrecorded: %s\n', hgcompat.to_bytes(exc.line()))
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            _keep(repo, path)
     return recorded
+
+
+def again(
+    repo: Any, backend: Backend, ids: Ids, lost: Collection[bytes] | None = None
+) -> None:
+    """Record again the pushes that the database has lost, or those of the changesets ``lost``.
+
+    What an operator has pulled has no note: there was no push. Raise as `record`.
+    """
+    notes = [(note, set(map(bytes.fromhex, note['nodes']))) for note in _recorded(repo)]
+    if lost is not None:
+        notes = [(note, nodes) for note, nodes in notes if not nodes.isdisjoint(lost)]
+    wanted = {node for _note, nodes in notes for node in nodes if places.is_public(repo, node)}
+    unlisted = wanted - backend.catalog.read(pushlog.brought, wanted, False).keys()
+    for note, nodes in notes:
+        if not nodes.isdisjoint(unlisted):
+            ids.prepare(unlisted)
+            _record(repo, backend, note)
+
+
+def _recorded(repo: Any) -> Iterator[dict[str, Any]]:
+    """Yield the notes of recorded pushes in their order."""
+    folder = repo.svfs.join(_RECORDED)
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        # Another process may have removed it.
+        with contextlib.suppress(OSError, ValueError):
+            with open(os.path.join(folder, name), encoding='ascii') as file:
+                yield json.load(file)
+
+
+class Ids:
+    """Begins an epoch before the first push that is recorded again; then it is ``epoch``."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._catalog = backend.catalog
+        self.epoch: epochs.Epoch | None = None
+
+    def prepare(self, nodes: Iterable[bytes]) -> None:
+        """Begin an epoch if a push is going to list some of ``nodes``."""
+        if self.epoch is None:
+            wanted = set(nodes)
+            if wanted - self._catalog.read(pushlog.brought, wanted, False).keys():
+                self.epoch = self._catalog.write(epochs.begin)
 
 
 def _left(path: bytes) -> dict[str, Any] | None:

@@ -33,8 +33,7 @@ def test_bookmark_after_a_restore(fleet, world, services, follows):
     move(alice, 'first', url)
     fleet.follow()
     backup = Backup(services, fleet.a)
-    for number in range(4):
-        move(alice, f'moved{number}', url)
+    moved = [move(alice, f'moved{number}', url) for number in range(4)]
     fleet.b.hg(FOLLOW)
     fleet.replica.hg(FOLLOW)
     backup.restore()
@@ -54,6 +53,10 @@ def test_bookmark_after_a_restore(fleet, world, services, follows):
         fleet.a.hg(FOLLOW)
     fleet.check_equal()
     assert fleet.replica.log('bookmark(stable)', '{node}') == [last]
+    # Nor are the pushes lost that the database forgot.
+    pushes = fetch_json(fleet.a.start() + 'json-pushes?startID=1')
+    assert [p['changesets'] for p in pushes.values()] == [[node] for node in (*moved, last)]
+    assert min(map(int, pushes)) == 1000001
 
 
 def test_bookmark_without_any_backup(fleet, world, services):
@@ -61,11 +64,12 @@ def test_bookmark_without_any_backup(fleet, world, services):
     backup = Backup(services, fleet.a)
     alice = world.clone(fleet.a.url('http'), 'alice')
     url = fleet.a.url('http')
-    for number in range(4):
-        move(alice, f'moved{number}', url)
+    moved = [move(alice, f'moved{number}', url) for number in range(4)]
     fleet.follow()
     backup.restore()
     fleet.a.hg_fast('admin::headless-rebuild')
+    pushes = fetch_json(url + 'json-pushes')
+    assert [p['changesets'] for p in pushes.values()] == [[node] for node in moved]
     last = move(alice, 'last', url)
     fleet.follow()
     fleet.follow()

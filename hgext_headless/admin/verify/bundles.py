@@ -18,6 +18,7 @@ from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
 from ...lifecycle import delete, drop, upload
 from ...model import Bundle
+from ...replication import unrecorded
 from ...store import Object
 from .. import options, parallel, rebuild
 from .report import Finding, Report, differences, has
@@ -240,7 +241,7 @@ class _Telling:
         self._backend = backend
         self._report = report
         self._examiner = examiner
-        self._ids = rebuild.Ids(backend)
+        self._ids = unrecorded.Ids(backend)
 
     def check_store(self, everything: Sequence[Examined]) -> None:
         """Disable repair if many objects are missing: it may be the wrong store."""
@@ -276,8 +277,8 @@ class _Telling:
 
     def tell_removed(self) -> None:
         """Report drafts that were removed for good, and could come back."""
-        unrecorded, unnoted = drop.compare_obliterated(self._backend)
-        for node in sorted(unrecorded):
+        unknown, unnoted = drop.compare_obliterated(self._backend)
+        for node in sorted(unknown):
             self._report.problem(
                 b'obliterated',
                 hex(node),
