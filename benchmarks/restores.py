@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import http.client
 import json
 import random
@@ -269,8 +270,8 @@ class Restores(Fleet):
         for number, member in enumerate(self.members):
             share = 0.12 + number / 50
             steps.append((share, f'killed hg serve of {member.name}', member.web.crash))
-            steps.append((share + 0.2, f'killed follow of {member.name}',
-                          lambda member=member: refollow(member)))
+            again = functools.partial(refollow, member)
+            steps.append((share + 0.2, f'killed follow of {member.name}', again))
             steps.append((share + 0.7, f'killed hg serve of {member.name}', member.web.crash))
         return sorted(steps, key=lambda step: step[0])
 

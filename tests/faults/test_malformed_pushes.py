@@ -522,8 +522,8 @@ def test_truncated_and_changed(world, make_server):
 def test_heads_that_nobody_has(server, honest, kind):
     """Not even another server: the client has seen another history."""
     before = kept(server)
-    parts = [(kind, b'\x11' * 20, {})]
-    answer = post(server.start(), honest.copy().bundle(public=True, parts=parts))
+    body = honest.copy().bundle(public=True, parts=[(kind, b'\x11' * 20, {})])
+    answer = post(server.start(), body)
     assert 'remote repository changed while pushing' in answer
     assert kept(server) == before
     for data in (b'\x11' * 19, b'\xff' * 20):
