@@ -215,6 +215,10 @@ def questions(catalog: Catalog, name: str, pushes: int) -> Iterator[tuple[str, A
         'search: all, between dates',
         lambda i: searched('change', since=date(i), before=date(i) + 1200),
     )
+    yield (
+        'back-outs of 200 changesets',
+        lambda i: read(search.naming, [f'{of(i) + n:012x}' for n in range(200)]),
+    )
     yield 'horizon', lambda i: read(pushlog.needs, range(pushes - 10, pushes + 1))
 
 
@@ -226,6 +230,7 @@ def worst(catalog: Catalog, pushes: int) -> Iterator[tuple[str, Any]]:
         selection = Selection(upto=pushes, words=asked, author=by)
         return catalog.read(search.matching, selection, 10 * page)[-10:]
 
+    yield 'search: users', lambda i: catalog.read(search.users, f'user{i}', 20)
     yield 'search: a third, the oldest', lambda i: searched('legacy')
     yield 'search: halves, never both', lambda i: searched('even odd')
     yield 'search: 1 of 1,000, an author', lambda i: searched('change', f'author{i}')

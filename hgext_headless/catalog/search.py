@@ -80,13 +80,13 @@ def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[
 def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
     """Return node and description of the changesets that have one of ``words``, the oldest first.
 
-    Of very many, return some: `_RARE` for each batch of words.
+    The words must be rare. Of very many changesets, return the oldest `_RARE`.
     """
     owner = session.scalar(select(session.repository_id))
     if owner is None:
         return []
-    table, changeset_id = _table(session.connection)
-    found: dict[int, tuple[bytes, bytes]] = {}
+    _table_of_words, changeset_id = _table(session.connection)
+    ids: set[int] = set()
     for batch in batches(sorted(words)):
         asked = terms(owner, batch, ())
         if _is_postgres(session.connection):
@@ -94,15 +94,14 @@ def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
         else:
             match = ' OR '.join(f'"{term}"' for term in asked)
             has_one = sqlite_changeset_words.c.changeset_words.op('MATCH')(match)
-        query = (
-            select(changesets.c.id, changesets.c.node, changesets.c.description)
-            .join(table, changeset_id == changesets.c.id)
-            .where(has_one)
-            .limit(_RARE)
-        )
         with _by_index(session.connection):
-            rows = list(session.execute(query))
-        found.update((row.id, (row.node, row.description)) for row in rows)
+            ids.update(session.scalars(select(changeset_id).where(has_one)))
+    found: dict[int, tuple[bytes, bytes]] = {}
+    for some in batches(sorted(ids)[:_RARE]):
+        query = select(changesets.c.id, changesets.c.node, changesets.c.description).where(
+            changesets.c.id.in_(some)
+        )
+        found.update((row.id, (row.node, row.description)) for row in session.execute(query))
     return [found[number] for number in sorted(found)]
 
 
@@ -264,9 +263,12 @@ def _by_index(connection: sqlalchemy.Connection) -> Iterator[None]:
     if not _is_postgres(connection):
         yield
         return
-    connection.exec_driver_sql('SET LOCAL enable_seqscan = off')
+    # What is left is a bitmap of the index on words; the other index has only ids.
+    connection.exec_driver_sql('SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off')
     yield
-    connection.exec_driver_sql('SET LOCAL enable_seqscan = DEFAULT')
+    connection.exec_driver_sql(
+        'SET LOCAL enable_seqscan = DEFAULT; SET LOCAL enable_indexscan = DEFAULT'
+    )
 
 
 def _that_brought(

@@ -179,3 +179,21 @@ def test_sqlite_without_fts5(tmp_path):
     with pytest.raises(Misconfigured, match='has no FTS5'):
         migrate.upgrade(made)
     made._engine.dispose()
+
+
+def test_other_meanings(database):
+    """Users, hashes and back-outs, of one repository only."""
+    one, two = Catalog(database, 'one'), Catalog(database, 'two')
+    broken, other = changeset(b'broken'), changeset(b'other')
+    number = push(one, broken, user='Zoë.Lovelace@example.com')
+    short = broken.node.hex()[:12]
+    backout = changeset(f'Backed out changeset {short} for bustage'.encode())
+    push(one, backout, other)
+    push(two, changeset(f'Backed out {short}'.encode()), user='zoe')
+    named = one.read(search.naming, [short, *(f'nothing{i}' for i in range(1000))])
+    assert named == [(backout.node, backout.description)]
+    assert one.read(search.users, 'OE.LOVE', 10) == ['Zoë.Lovelace@example.com'.encode()]
+    assert two.read(search.users, 'zo', 10) == [b'zoe']
+    assert two.read(search.users, '%', 10) == []
+    assert one.read(search.pushes_with_prefix, short[:4], 10) == [number]
+    assert two.read(search.pushes_with_prefix, short[:4], 10) == []
