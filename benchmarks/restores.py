@@ -193,11 +193,12 @@ class Restores(Fleet):
             for m in self.push_servers
         ]
         self._check_named(lost, rows - self._rows(), named)
+        unfinished: set[str] = set()
         for member in self.push_servers:
             out = member.server.hg('admin::headless-rebuild', code=None)
             self.counts['rebuild: ' + ', '.join(re.findall('rebuilt .*|logged what .*', out))] += 1
-            if out.code:
-                print(f'{member.name}: {out}')
+            # Of pushes that were killed before any server had them: gc removes the objects.
+            unfinished.update(re.findall('(.*): headless: refused: it is public history', out))
         for member in self.members:
             member.server.hg(FOLLOW)
         # What had expired is there again, without its objects.
@@ -207,8 +208,10 @@ class Restores(Fleet):
         if dropped - self.expired:
             self.wrong.append(f'verify drops what had not expired: {out}')
         out = self.first.hg('admin::headless-verify', '--full', code=None)
-        if out.code:
-            self.wrong.append(f'verify after a restore: {out}')
+        wrong = {line for line in out.splitlines()[:-1] if ': ' in line and out.code}
+        wrong -= {line for line in wrong for key in unfinished if f'orphan: {key}: ' in line}
+        if wrong:
+            self.wrong.append(f'verify after a restore: {sorted(wrong)}')
         self.undone.update(each.number for each in lost)
         self.counts['acknowledged after a dump'] += len(lost)
         for member in self.push_servers:
