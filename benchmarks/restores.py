@@ -235,9 +235,12 @@ class Restores(Fleet):
             for head in heads[member.name]:
                 below.update(member.server.log(f'::{head}', '{node}\n'))
         bookmarks: dict[str, str] = {}
+        # A push may have been recorded before the dump, and acknowledged after it.
+        dumped = fleets.sql(self.first, 'SELECT node FROM changesets')
+        there = {bytes(node).hex() for (node,) in dumped}
         for each in lost:
-            there = self.acknowledged[: self.dumped]
-            before = {node for other in there for node in other.public}
+            before = {node for other in self.acknowledged[: self.dumped] for node in other.public}
+            before |= there
             unnamed = set(each.public) - below - before
             if unnamed:
                 self.wrong.append(f'verify does not name {sorted(unnamed)}')
