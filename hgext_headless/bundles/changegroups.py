@@ -98,7 +98,7 @@ def _file_header(name: bytes) -> Iterator[bytes]:
     yield name
 
 
-def unpack(file: BinaryIO, version: bytes) -> Any:
+def unpack(file: Any, version: bytes) -> Any:
     """Return an unpacker for the uncompressed changegroup in ``file``."""
     return changegroup.getunbundler(version, file, b'UN')
 

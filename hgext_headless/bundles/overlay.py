@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import functools
@@ -35,8 +36,10 @@ from . import changegroups, shared_index
 
 _HOOKS = b'hooks'
 
-#: Number of files' logs that are kept open.
-_OPENED = 200
+#: Memory of the files' logs that are kept open; what one takes, and each of its revisions.
+_OPENED = 64 * 1024 * 1024
+_LOG = 9 * 1024
+_REVISION = 200
 #: The prefix of the temporary folders of pushes and pulls.
 FOLDER_PREFIX = 'hg-headless-'
 
@@ -203,6 +206,48 @@ class _Unwritable(vfsmod.readonlyvfs):  # type: ignore[misc]
         return super().__call__(path, mode, *args, **kwargs)
 
 
+class _Payload:
+    """The payload of the first part of a bundle's file, to be read anywhere.
+
+    Mercurial's own reader of parts reads 256 KB after each seek.
+    """
+
+    def __init__(self, ui: Any, file: BinaryIO) -> None:
+        next(bundle2.getunbundler(ui, file).iterparts(seekable=True))
+        self._file = file
+        #: Where each chunk begins, in the payload and in the file.
+        self._begins: list[int] = []
+        self._offsets: list[int] = []
+        self._position = end = 0
+        while size := int.from_bytes(file.read(4), 'big'):
+            self._begins.append(end)
+            self._offsets.append(file.tell())
+            end = self._begins[-1] + size
+            file.seek(size, os.SEEK_CUR)
+        self._begins.append(end)
+
+    def seek(self, position: int) -> None:
+        self._position = position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        found = []
+        chunk = bisect.bisect_right(self._begins, self._position) - 1
+        while size > 0 and chunk < len(self._offsets):
+            self._file.seek(self._offsets[chunk] + self._position - self._begins[chunk])
+            data = self._file.read(min(size, self._begins[chunk + 1] - self._position))
+            found.append(data)
+            self._position += len(data)
+            size -= len(data)
+            chunk += 1
+        return b''.join(found)
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class _ReadOnly(bundlerepo.bundlerepository):  # type: ignore[misc]
     """A bundle repository that changes nothing in the repository below it, and cannot lock it."""
 
@@ -210,6 +255,10 @@ class _ReadOnly(bundlerepo.bundlerepository):  # type: ignore[misc]
         raise error.LockUnavailable(errno.EACCES, 'an overlay is read-only', self.root, b'')
 
     wlock = lock
+
+    def close(self) -> None:
+        super().close()
+        self._cgunpacker.close()
 
     def transaction(self, *_args: Any, **_kwargs: Any) -> Any:
         raise error.Abort(b'a push is not in the repository yet, and cannot be changed')
@@ -296,16 +345,23 @@ def _class(*bases: type) -> type:
 
 
 @contextlib.contextmanager
-def keeping_logs(overlay: Any) -> Iterator[None]:
-    """Keep the logs of an overlay's files open, without the texts that were read from them.
+def packing(overlay: Any) -> Iterator[None]:
+    """Keep what Mercurial looks up again for each bundle that is packed from an overlay.
 
-    Opening one takes as long as it has revisions.
+    These are its heads, and the logs of files, without the texts that were read from them: opening
+    a log takes as long as it has revisions.
     """
-    opened = functools.lru_cache(_OPENED)(overlay.file)
+    heads = overlay.heads()
+    overlay.heads = lambda: heads
+    open_log = overlay.file
+    opened = util.lrucachedict(_OPENED // _LOG, maxcost=_OPENED)
     last: list[Any] = []
 
     def file(name: bytes) -> Any:
-        log = opened(name)
+        log = opened.get(name)
+        if log is None:
+            log = open_log(name)
+            opened.insert(name, log, cost=_LOG + len(log) * _REVISION)
         while last:
             hgcompat.forget_text(last.pop())
         last.append(log)
@@ -315,7 +371,7 @@ def keeping_logs(overlay: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del overlay.file
+        del overlay.file, overlay.heads
 
 
 def lay(repo: Any, path: str) -> Any:
@@ -387,5 +443,7 @@ def become(repo: Any, path: bytes) -> None:
 def _initialize(repo: Any, path: bytes) -> None:
     url = b'bundle:%s+%s' % (util.expandpath(repo.root), path)
     bundlerepo.bundlerepository.__init__(repo, path, url, None)
+    unpacker = changegroups.unpack(_Payload(repo.ui, open(path, 'rb')), b'02')
+    repo._cgunpacker = repo.unfiltered().changelog.bundle = unpacker
     repo.cachevfs = _Unwritable(repo.cachevfs)
     repo.wcachevfs = _Unwritable(repo.wcachevfs)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from mercurial import bundlerepo, error
+from mercurial import bundlerepo, error, mdiff, util
 from mercurial.node import hex, nullrev
 
 from .. import hgcompat
 
 #: How many changesets the index of a repository object may lag behind the file.
 _MOST_NEWER = 10_000
+#: How many texts of changesets an overlay keeps, and their size in bytes.
+_MOST_TEXTS = 10_000
+_SIZE_OF_TEXTS = 16 * 1024 * 1024
 
 
 class SharedIndex:
@@ -151,6 +154,26 @@ class _Sharing:
 
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
     """`bundlerepo.bundlechangelog` over the changelog whose index is the first argument."""
+
+    def __init__(self, *args: Any) -> None:
+        self._texts = util.lrucachedict(_MOST_TEXTS, maxcost=_SIZE_OF_TEXTS)
+        super().__init__(*args)
+
+    def _rawtext(self, node: bytes, rev: int | None) -> Any:
+        # A text is a delta against the one before, and lists read the last ones first.
+        rev = self.rev(node) if rev is None else rev
+        chain, base = [], rev
+        while base > self.repotiprev and base not in self._texts:
+            chain.append(base)
+            base = self.index[base][3]
+        if base <= self.repotiprev:
+            text = super()._rawtext(self.node(base), base)[1] if base > nullrev else b''
+        else:
+            text = self._texts[base]
+        for link in reversed(chain):
+            text = mdiff.patches(text, [self._chunk(link)])
+            self._texts.insert(link, text, cost=len(text))
+        return rev, text, False
 
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]

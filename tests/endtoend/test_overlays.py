@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from helpers.many_drafts import heads
+from helpers.many_drafts import heads, stack
 from helpers.web import fetch, fetch_json
 
 SURVIVORS = """
@@ -55,6 +55,41 @@ def test_nothing_of_an_overlay_survives(world, make_server):
     subprocess.run(
         [sys.executable, '-c', SURVIVORS, server.root, *nodes], env=world.env, check=True
     )
+
+
+READS = """
+import os, sys
+from mercurial import hg, ui
+repo = hg.repository(ui.ui.load(), sys.argv[1].encode())
+from hgext_headless.bundles import overlay
+from hgext_headless.catalog import drafts
+head = bytes.fromhex(sys.argv[2])
+with repo.headless.catalog.reading() as session:
+    bundle = drafts.bundles_with(session, [head])[head]
+def read():
+    with open('/proc/self/io') as file:
+        return int(file.readline().split()[1])
+with overlay.opened(repo, repo.headless.store, [bundle]) as laid:
+    before = read()
+    for rev in reversed(range(len(laid))):  # as lists do
+        laid[rev].description()
+    print(read() - before)
+"""
+
+
+def test_a_list_reads_each_text_once(world, make_server):
+    """Each is a delta against the one before, and a list begins with the last."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    stack(alice, 100)
+    alice.hg_fast('push', '-q')
+    done = subprocess.run(
+        [sys.executable, '-c', READS, server.root, alice.node('tip')],
+        env=world.env,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert int(done.stdout) < 4 << 20
 
 
 PAGES = """

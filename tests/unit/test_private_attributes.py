@@ -29,6 +29,7 @@ TOUCHED = {
     '_bookmarks': 'mercurial.localrepo',
     '_capabilities': 'mercurial.wireprotov1server',
     '_cgunpacker': 'mercurial.bundlerepo',
+    '_chunk': 'mercurial.bundlerepo',
     '_chunklength': 'mercurial.changegroup',
     '_dirlogcache': 'mercurial.manifest',
     '_dirmancache': 'mercurial.manifest',
