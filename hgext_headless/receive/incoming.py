@@ -19,6 +19,8 @@ from ..timings import Stages
 
 #: How much memory the parts of a push may take, in bytes, apart from its changegroup.
 _MAX_MEMORY = 128 * 1024 * 1024
+#: How many bookmarks a push may move, and keys it may set: hooks run for each.
+_MOST_NAMES = 1000
 #: What one node, string or tuple takes at least, in bytes: on the wire it can be two bytes.
 SMALL = 64
 
@@ -76,6 +78,14 @@ class Incoming:
         if name in self.bookmarks:
             raise Refused(f"bookmark '{hgcompat.escaped(name)}' is twice in the push")
         self.bookmarks[name] = node
+        if len(self.bookmarks) > _MOST_NAMES:
+            raise Refused(f'a push may move at most {_MOST_NAMES} bookmarks')
+
+    def add_key(self, **args: bytes) -> None:
+        """Add what came as ``pushkey``. Raise `Refused` if that is too much."""
+        self.keys.append(args)
+        if len(self.keys) > _MOST_NAMES:
+            raise Refused(f'a push may have at most {_MOST_NAMES} keys')
 
     def receive(self, stream: Any, version: bytes) -> None:
         """Write the changegroup to a file. Raise `Refused` if it is not acceptable."""

@@ -94,7 +94,7 @@ def take_key(push: Incoming, namespace: bytes, key: bytes, old: bytes, new: byte
             _add_markers(push, util.b85decode(new))
     else:
         return False
-    push.keys.append({'namespace': namespace, 'key': key, 'old': old, 'new': new})
+    push.add_key(namespace=namespace, key=key, old=old, new=new)
     return True
 
 

@@ -309,6 +309,16 @@ def test_bookmark_twice(server, forged):
         refuse(server, forged, "bookmark 'same' is twice in the push", parts=[one, other])
 
 
+def test_names_for_which_hooks_run(server, forged):
+    """A hook takes milliseconds for each name of some bytes."""
+    head = bytes.fromhex(forged.head)
+    for node in (head, NULL):
+        data = _bookmarks(*((b'b%d' % number, node) for number in range(1001)))
+        refuse(server, forged, 'move at most 1000 bookmarks', parts=[(b'bookmarks', data, {})])
+    key = {b'namespace': b'phases', b'key': forged.head.encode(), b'old': b'1', b'new': b'0'}
+    refuse(server, forged, 'at most 1000 keys', parts=[(b'pushkey', b'', key)] * 1001)
+
+
 @pytest.mark.parametrize(
     'body', [b'', b'x', b'this is no bundle', b'HG20', b'HG10XX', b'HG20\0\0\0\0']
 )
