@@ -312,6 +312,7 @@ def test_revsets_in_the_search_of_the_web(log):
         'pushid(5)': log.nodes[5],
         "pushuser('ALI')": log.nodes[5],
         "pushdate('2020-01-01')": log.nodes[5],
+        f'pushrev({head[:12]})': log.nodes[5],
     }.items():
         found = fetch_json(f'{log.base}json-log?rev={quote(revset)}')
         assert {e['node'] for e in found['entries']} == set(wanted), revset
@@ -646,6 +647,39 @@ def test_feed_by_style(world, make_server):
     code, body, _headers = fetch(f'{server.start()}pushloghtml?style=atom')
     assert code == 200 and b'<entry>' in body
     assert b'<entry>' in fetch(f'{server.start()}atom-pushloghtml')[1]
+
+
+_FROM_GIT = """
+import sys
+from mercurial import context, hg, ui
+repo = hg.repository(ui.ui.load(), sys.argv[1].encode())
+node = repo[b'tip'].node()
+with repo.lock(), repo.transaction(b'git'):
+    for name in (b'1' * 40, b'2' * 40, b''):
+        extra = {b'git_commit': name} if name else {}
+        node = repo.commitctx(context.memctx(
+            repo, (node, None), name or b'none', [], lambda *args: None, user=b'test', extra=extra))
+"""
+
+
+def test_commits_of_git(world, make_server):
+    """As the reference's test-hgweb-git.t has them."""
+    server = make_server('embedded')
+    alice = world.clone(server.start(), 'alice')
+    subprocess.run([sys.executable, '-c', _FROM_GIT, alice.root], env=world.env, check=True)
+    alice.hg_fast('push', '-q')
+    one, two = '1' * 40, '2' * 40
+    push = fetch_json(f'{server.start()}json-pushes?full=1')['1']
+    assert push['git_changesets'] == [one, two, None]
+    assert [c['git_node'] for c in push['changesets']] == [one, two, None]
+    assert [c['git_parents'] for c in push['changesets']] == [[None], [one], [two]]
+    # Also above what is public.
+    alice.hg_fast('phase', '--public', alice.node('desc("2222")'))
+    alice.hg_fast('update', '-q', 'desc("2222")')
+    alice.commit('draft')
+    alice.hg_fast('push', '-q', '-f')
+    (draft,) = fetch_json(f'{server.start()}json-pushes?full=1')['2']['changesets']
+    assert draft['git_parents'] == [two]
 
 
 def test_what_descriptions_say(world, make_server):

@@ -197,15 +197,13 @@ def _changeset(
     precursors: set[str] | None,
 ) -> dict[str, Any]:
     parents = [changeset.p1] if changeset.p2 == nullid else [changeset.p1, changeset.p2]
-    commit = commits[changeset.node]
     entry: dict[str, Any] = {
         'author': text(changeset.author),
         'branch': text(changeset.branch),
         'desc': text(changeset.description),
         'files': sorted(map(text, changeset.files)),
-        'git_node': commit,
-        # If a changeset came from git, its parents did too.
-        'git_parents': [commit and _parent_commit(repo, p, commits) for p in parents],
+        'git_node': commits[changeset.node],
+        'git_parents': [_parent_commit(repo, p, commits) for p in parents],
         'node': changeset.node.hex(),
         'parents': [parent.hex() for parent in parents],
         'tags': [text(tag) for tag in repo.nodetags(changeset.node)],

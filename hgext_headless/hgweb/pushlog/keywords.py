@@ -333,10 +333,16 @@ def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
     return decorate
 
 
+def _bounded(repo: Any, revs: Any) -> Any:
+    """Return those of ``revs`` that a search of the web may ask about: the newest."""
+    if b'REQUEST_METHOD' not in repo.ui.environ:
+        return revs
+    return revs & smartset.spanset(repo, max(0, len(repo) - _WEB_WINDOW))
+
+
 def _filtered(repo: Any, subset: Any, matches: Callable[[int, PushOf], bool]) -> Any:
     pushes = _Pushes(repo)
-    if b'REQUEST_METHOD' in repo.ui.environ:
-        subset = subset & smartset.spanset(repo, max(0, len(repo) - _WEB_WINDOW))
+    subset = _bounded(repo, subset)
 
     def condition(rev: int) -> bool:
         brought = pushes.of(rev)
@@ -381,11 +387,11 @@ def pushid(repo: Any, subset: Any, x: Any) -> Any:
     return subset & _of_pushes(repo, [push_id])
 
 
-@_predicate(b'pushrev(set)')
+@_predicate(b'pushrev(set)', safe=True)
 def pushrev(repo: Any, subset: Any, x: Any) -> Any:
     """Changesets that came in the same push as any changeset of the set."""
     (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
-    revs = revset.getset(repo, revset.fullreposet(repo), argument)
+    revs = _bounded(repo, revset.getset(repo, revset.fullreposet(repo), argument))
     node = repo.unfiltered().changelog.node
     with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
         brought = pushlog.brought(session, map(node, revs))
