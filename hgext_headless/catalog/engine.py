@@ -166,7 +166,6 @@ class Database:
             self._breaker.open()
             raise
 
-
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         if self._turns is None:
@@ -411,11 +410,15 @@ def _postgres(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
 
     @event.listens_for(engine, 'checkout')
     def checkout(connection: Any, record: Any, proxy: Any) -> None:
-        if record.info.get('used', math.inf) < time.monotonic() - _PING_AFTER:
-            try:
+        used = record.info.get('used', math.inf)
+        try:
+            # What a server says without having been asked is that it ends the connection.
+            if used < math.inf and _has_news(connection):
+                raise exc.DisconnectionError
+            if used < time.monotonic() - _PING_AFTER:
                 engine.dialect.do_ping(connection)
-            except engine.dialect.loaded_dbapi.Error as error:
-                raise exc.DisconnectionError from error
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise exc.DisconnectionError from error
 
     # In the transaction: PgBouncer does not support parameters of a session.
     @event.listens_for(engine, 'begin')
@@ -458,6 +461,12 @@ def _connect_in_turn(dialect: Any, record: Any, args: Any, params: dict[str, Any
             text = str(error).strip()
             said.append(text if host in text else f'{host}: {text}')
     raise dialect.loaded_dbapi.OperationalError('\n'.join(said))
+
+
+def _has_news(connection: Any) -> bool:
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _wait(connection: Any) -> None:

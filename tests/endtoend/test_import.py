@@ -170,7 +170,7 @@ def test_clashes(world) -> None:
     world.clone(str(old.root), 'with-drafts', '-U')
     world.clone(str(old.root), 'plain', '-U', '-r', 'pub')
     for target, why in (
-        ('folder', 'is no repository'),
+        ('folder', 'is not a repository'),
         ('other', 'is an unrelated repository'),
         ('with-drafts', 'has drafts of its own'),
         ('plain', 'has no [headless] settings'),
