@@ -102,6 +102,7 @@ def test_a_database_that_is_newer(world, make_server):
     assert code == 503 and json.loads(body)['database'] == 'corrupt'
 
 
+@pytest.mark.slow
 def test_secrets(server, settings, tmp_path):
     """Only a secret in a file that others may read is worth a warning."""
     key = tmp_path / 'key'
@@ -209,6 +210,7 @@ def test_what_a_reader_may(world, settings, server, services):
     assert 's3:PutObject' in server.hg_fast('admin::headless-init', code=255)
 
 
+@pytest.mark.slow
 def test_replica(world, settings, server):
     """It takes no pushes, and lags."""
     replica = Server(world, 'replica', settings, extensions=('web',), copied=server.root)

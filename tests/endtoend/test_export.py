@@ -130,6 +130,7 @@ def test_full_circle(world, make_server):
     assert shown_without_tip(back.url('http')) == shown_without_tip(base)
 
 
+@pytest.mark.slow
 def test_some(world, server, alice):
     by_push, by_rev = world.init('push'), world.init('rev')
     b2 = alice.node('desc("re:^b2$")')

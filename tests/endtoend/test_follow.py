@@ -52,6 +52,7 @@ def test_push_says_nothing_of_the_object(fleet, world):
     assert 'changesets found' not in alice.hg_fast('push', fleet.a.url('ssh'))
 
 
+@pytest.mark.slow
 def test_any_server_takes_the_next_push(fleet, world):
     """On public changesets that another one got a second ago."""
     alice = world.clone(fleet.a.url('http'), 'alice')

@@ -23,6 +23,7 @@ def test_pullbundle(world, make_server, transport):
     bob.verified()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('settings', ['inline = always\n', ''])
 def test_shallow_clone(world, make_server, settings):
     """By link as inline, what the server has not for later comes at once."""

@@ -91,6 +91,7 @@ def wait_for(log: Path, line: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_main_road(world, servers, base):
     for number, path in enumerate(PATHS):
         url = f'{base}/{path}'

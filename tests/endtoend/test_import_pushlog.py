@@ -146,6 +146,7 @@ def test_bad_files(world, make_server):
     assert not (server.root / '.hg' / 'headless').exists()
 
 
+@pytest.mark.slow
 def test_killed(world, make_server):
     server = make_server('embedded')
     count = 8_000

@@ -56,6 +56,7 @@ def test_pushes_within_an_hour(pushing):
     assert 'had been pushed before' in push('alice')
 
 
+@pytest.mark.slow
 def test_what_brings_no_changeset(pushing):
     """Bookmarks and phases are stored too: such a push counts, and is counted."""
     push = pushing('limit-pushes = 3\n')
@@ -97,6 +98,7 @@ def test_bytes(pushing):
     assert 'bob may push 8.00 KB within an hour (headless.limit-bytes), and this push' in out
 
 
+@pytest.mark.slow
 def test_stored_drafts(pushing):
     push = pushing('limit-drafts = 3\n')
     push('alice', 'a', 'b')

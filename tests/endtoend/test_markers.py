@@ -75,6 +75,7 @@ def test_amended_draft(world, evolving, backend, transport):
     assert markers(world.clone(url, 'dave')) == []
 
 
+@pytest.mark.slow
 def test_markers_alone(world, evolving):
     """A marker that comes with no changeset takes no lock and is not stored twice."""
     server, url, alice = evolving('embedded')
@@ -96,6 +97,7 @@ def test_markers_alone(world, evolving):
     assert obsstore(server) == 0
 
 
+@pytest.mark.slow
 def test_pruned_draft(world, evolving):
     """A pruned changeset goes where its parent is."""
     server, url, alice = evolving('embedded')
@@ -161,6 +163,7 @@ def test_pushlog(world, evolving):
     assert [(c['node'], c['precursors']) for c in new['changesets']] == [(second, [first])]
 
 
+@pytest.mark.slow
 def test_forget(world, evolving):
     """Markers of a changeset that is gone; others stay, and can come again."""
     server, url, alice = evolving('embedded')

@@ -142,6 +142,7 @@ def test_memory_of_pages(world, make_server):
     assert int(grown.stdout) < 20  # MB, after forty
 
 
+@pytest.mark.slow
 def test_threads_while_public_history_grows(world, make_server):
     server = make_server('embedded')
     url = server.start()

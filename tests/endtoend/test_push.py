@@ -154,6 +154,7 @@ def test_bundle1_that_is_refused(world, make_server, transport):
     assert server.changesets() == 3 and objects(server) == []
 
 
+@pytest.mark.slow
 def test_what_is_sent_again_costs_little(world, make_server):
     """Many stored changesets and one more: one bundle, one row, one object."""
     server = make_server('embedded')

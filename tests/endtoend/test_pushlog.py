@@ -253,6 +253,7 @@ def test_names_that_are_repeated(log):
     assert {entry['node'] for entry in found.values()} == wanted
 
 
+@pytest.mark.slow
 def test_automationrelevance_of_a_growing_stack(world, make_server):
     """Draft ancestors that earlier pushes brought, and a sibling head of the push."""
     server = make_server()
@@ -586,7 +587,8 @@ def test_lagging_replica(world, make_server):
     replica.stop()
 
 
-@pytest.mark.parametrize('pushes', [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('pushes', [8, 200])
 def test_pollers_during_concurrent_pushes(world, make_server, pushes):
     server = make_server('services')
     base = server.start()

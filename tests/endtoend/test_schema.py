@@ -140,6 +140,7 @@ class Pusher(threading.Thread):
         self.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('backend', EITHER)
 def test_pushes_during_an_upgrade(world, make_server, backend):
     """As docs/operating.rst has it: expand, switch the servers, contract; no push is refused."""

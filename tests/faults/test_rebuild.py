@@ -100,6 +100,7 @@ def test_rebuild_lost_rows(embedded):
     assert problems(server, '--full') == []
 
 
+@pytest.mark.slow
 def test_restore_an_old_backup(embedded):
     """Pushes come from the backup, what came after it is a "rebuilt" one for each object."""
     server, alice, nodes = embedded

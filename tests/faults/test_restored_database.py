@@ -25,7 +25,13 @@ def move(alice, name, url, *args) -> str:
     return node
 
 
-@pytest.mark.parametrize('follows', ['push server followed', 'push server not followed'])
+@pytest.mark.parametrize(
+    'follows',
+    [
+        'push server followed',
+        pytest.param('push server not followed', marks=pytest.mark.slow),
+    ],
+)
 def test_bookmark_after_a_restore(fleet, world, services, follows):
     """A move that is made after it stays, whatever others had seen before."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -59,6 +65,7 @@ def test_bookmark_after_a_restore(fleet, world, services, follows):
     assert min(map(int, pushes)) == 1000001
 
 
+@pytest.mark.slow
 def test_bookmark_without_any_backup(fleet, world, services):
     """The log begins again, and knows no bookmark."""
     backup = Backup(services, fleet.a)
@@ -138,6 +145,7 @@ def test_restored(fleet, world, services):
     )
 
 
+@pytest.mark.slow
 def test_lost_moves_are_named(fleet, world, services):
     alice = world.clone(fleet.a.url('http'), 'alice')
     url = fleet.a.url('http')

@@ -139,6 +139,7 @@ def test_draft_on_a_base_of_another_server(fleet, people):
     assert shown['2']['changesets'] == [draft]
 
 
+@pytest.mark.slow
 def test_bookmark_on_a_changeset_of_another_server(fleet, people):
     alice, _bob = people
     one = alice.publish('one')
@@ -184,6 +185,7 @@ def test_expire_on_a_server_that_lags(fleet, people):
     assert shown['1']['changesets'] == [node]
 
 
+@pytest.mark.slow
 def test_obliterate_on_a_server_that_lags(fleet, people):
     alice, _bob = people
     node = alice.commit('draft')
@@ -227,6 +229,7 @@ def test_published_while_it_expires(fleet, people, world):
     assert shown['1']['changesets'] == [node]
 
 
+@pytest.mark.slow
 def test_damaged_pushes_are_repaired(fleet, people):
     """Those of which an older version made tombstones."""
     alice, _bob = people

@@ -63,6 +63,7 @@ def test_nothing_new(transport, world, site):
     assert told() == []
 
 
+@pytest.mark.slow
 def test_branches(transport, world, site):
     """What is sent first need not be stored: it comes after what is."""
     make, told = site
@@ -93,6 +94,7 @@ def test_branches(transport, world, site):
     assert bob.facts('draft()') == alice.facts('draft()')
 
 
+@pytest.mark.slow
 def test_same_file_in_both(transport, world, site):
     """A file that a stored changeset and a new one introduce alike is the stored one's."""
     make, told = site
@@ -115,6 +117,7 @@ def test_same_file_in_both(transport, world, site):
         assert bob.facts('draft()') == alice.facts(f'{base}::{node}')
 
 
+@pytest.mark.slow
 def test_of_somebody_else(transport, world, site):
     """A draft that bob was allowed to push is not judged again when alice builds on it."""
     make, told = site
@@ -136,6 +139,7 @@ def test_of_somebody_else(transport, world, site):
     assert told()[1] == 'pre: mine OVERRIDE; to mine OVERRIDE'
 
 
+@pytest.mark.slow
 def test_stored_drafts_that_become_public(transport, world, site):
     """Nothing of them is new; what is public and new is, beside a draft."""
     make, told = site

@@ -48,6 +48,7 @@ def test_line_for_syslog(ui, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_standard_error_of_ssh_is_the_clients(ui, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(procutil, 'stderr', written)

@@ -113,6 +113,7 @@ def _used(node: ast.AST) -> list[tuple[str, bool]]:
     return []
 
 
+@pytest.mark.slow
 def test_each_is_listed() -> None:
     assert {name: sorted(files) for name, files in touched().items() if name not in TOUCHED} == {}
     assert set(TOUCHED) == set(touched())
