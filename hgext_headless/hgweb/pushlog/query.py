@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import parsedatetime
 from mercurial import scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
@@ -346,6 +345,8 @@ def _seconds(text: str) -> float:
         with contextlib.suppress(ValueError, OverflowError):
             return time.mktime(time.strptime(text, wanted))
     if len(text) <= _MAX_LENGTH:
+        import parsedatetime  # a push imports this module, and no date
+
         calendar = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
         with contextlib.suppress(OverflowError):
             found, context = calendar.parse(text)
