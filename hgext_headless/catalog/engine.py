@@ -79,7 +79,7 @@ class Database:
         #: Not empty once the schema was checked. `fail_fast` has it too.
         self._checked: list[bool] = []
         self._breaker = Breaker(engine)
-        self._impatient = False
+        self._fails_fast = False
         self._turns: threading.Semaphore | None = None
         self.memory: dict[Any, Any] = {}
 
@@ -101,7 +101,7 @@ class Database:
         It raises `Unreachable` at once if the database has not answered lately.
         """
         found = copy.copy(self)
-        found._impatient = True
+        found._fails_fast = True
         return found
 
     @contextlib.contextmanager
@@ -154,7 +154,7 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
-        if self._impatient:
+        if self._fails_fast:
             self._breaker.check()
         try:
             with self._turn(), clear_errors(), engine.begin() as connection:

@@ -19,7 +19,7 @@ BY_NAME = {'wrapfunction', 'wrap_once', 'getattr', 'setattr', 'hasattr', 'safeha
 #: Public in spite of their names: those of named tuples, and ``os._exit``.
 PUBLIC = {'_asdict', '_exit', '_replace'}
 #: Of our own objects, touched from another one of the same module.
-OURS = {'_impatient', '_opened', '_turns'}
+OURS = {'_fails_fast', '_opened', '_turns'}
 #: Where each is; some have moved from one module to another. Add one only if there is no public
 #: way, and to `hgcompat` if it differs by version.
 TOUCHED = {
