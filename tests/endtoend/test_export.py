@@ -90,6 +90,7 @@ def shown_without_tip(url: str) -> dict[str, dict]:
     return pushes
 
 
+@pytest.mark.slow
 def test_full_circle(world, make_server):
     server = make_server('services')
     base = server.url('http')

@@ -6,7 +6,7 @@ import pytest
 from helpers.web import fetch
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
+@pytest.mark.parametrize('transport', ['http', pytest.param('ssh', marks=pytest.mark.slow)])
 def test_pullbundle(world, make_server, transport):
     """Before it makes a bundle, stock looks all heads up in the repository."""
     server = make_server('embedded')

@@ -25,6 +25,7 @@ def known(server: Server, clone, *nodes: str) -> list[bool]:
     return [one.code == 0 for one in found]
 
 
+@pytest.mark.slow
 def test_a_client_is_told_what_became_of_a_draft(embedded):
     """As the page of the draft tells it."""
     server, alice, nodes = embedded

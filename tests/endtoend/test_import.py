@@ -328,6 +328,7 @@ def test_markers_move_in(world) -> None:
     assert bob.log('draft()', '{node}\n') == [after]  # and the other one is hidden
 
 
+@pytest.mark.slow
 def test_pushes_on_what_moved_in(world) -> None:
     """The pushlog goes on, though nobody knows who pushed what they build on; and what
     has expired comes back to the push that brought it, when it moves in again."""

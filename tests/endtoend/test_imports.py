@@ -70,6 +70,7 @@ def test_the_command_server_of_chg_imports_for_its_children(world, make_server):
     assert {'sqlalchemy', 'psycopg2', 'botocore'} <= imported.since()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('chg') is None, reason='chg is not installed')
 def test_push_through_chg(world, make_server):
     server = make_server('services')

@@ -121,6 +121,7 @@ def test_pruned_draft(world, evolving):
     assert bob.log('draft()') == []
 
 
+@pytest.mark.slow
 def test_draft_becomes_public(world, evolving):
     """Its markers go with it into the repository, those of others do not."""
     server, url, alice = evolving('services', 'ssh')

@@ -63,6 +63,7 @@ def test_ten_pushes_at_once(world, make_server, backend):
         first.hg_fast('identify', '-r', clone.node(), urls[0])
 
 
+@pytest.mark.slow
 def test_site_hooks_see_the_whole_push(world, make_server, transport):
     server = make_server('embedded')
     (world.folder / 'sitehook.py').write_text(

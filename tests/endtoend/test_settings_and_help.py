@@ -41,6 +41,7 @@ def test_no_warnings(world, make_server, extensions):
     assert server.hg_fast('log', '-r', 'null', '-T', 'x', *warnings) == 'x'
 
 
+@pytest.mark.slow
 def test_ordinary_repository(world):
     """With the extensions loaded for all, a repository without settings is stock's."""
     with open(world.env['HGRCPATH'], 'a') as hgrc:

@@ -192,6 +192,7 @@ def test_log_of_pushes(world, logging):
     seconds(line, 'receive')
 
 
+@pytest.mark.slow
 def test_log_of_answers(world, logging):
     server, _hook = logging
     url = server.start()

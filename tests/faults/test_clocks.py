@@ -62,6 +62,7 @@ def test_expire_and_gc_on_a_server_whose_clock_is_fast(fleet, world):
     assert 'rebuilt 1 bundle' in fleet.a.hg_fast('admin::headless-rebuild')
 
 
+@pytest.mark.slow
 def test_limit_on_a_server_whose_clock_is_fast(fleet, world):
     """Within an hour is within an hour."""
     wrong_clock(world, fleet.b, 2 * 3600)

@@ -112,6 +112,7 @@ def two(make_server):
     ]
 
 
+@pytest.mark.slow
 def test_lease(two, monkeypatch):
     monkeypatch.setattr(coordination, 'LENGTH', 12)
     one, other = two

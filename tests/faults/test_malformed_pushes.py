@@ -23,7 +23,7 @@ def _slow(*values):
 
 @pytest.mark.parametrize('link', ['foreign', *_slow('null', 'own', 'first')])
 @pytest.mark.parametrize('public', [False, True], ids=['draft', 'public'])
-@pytest.mark.parametrize('of', ['file', 'manifest'])
+@pytest.mark.parametrize('of', ['file', *_slow('manifest')])
 def test_linknodes(world, alice, link, public, of):
     """Packing goes by what a revision names as its changeset."""
     server = alice.server
@@ -487,7 +487,7 @@ def test_unknown(world, make_server, kind):
     assert ('nosuchpart' in answer.lower()) == (kind == 'unknown part')
 
 
-@pytest.mark.parametrize('kind', ['bomb', 'small chunks'])
+@pytest.mark.parametrize('kind', ['bomb', *_slow('small chunks')])
 def test_bomb(world, make_server, kind):
     """A chunk of 600 MB in a tiny stream does not make the server large."""
     server = make_server('embedded')

@@ -234,6 +234,7 @@ def test_obliterated_stay_obliterated_without_the_database(embedded):
     assert not any('note' in problem for problem in problems(server))
 
 
+@pytest.mark.slow
 def test_rebuild_of_what_was_put_back(embedded):
     """From the bucket's versions, after a mistaken expiry."""
     server, alice, nodes = embedded

@@ -132,6 +132,7 @@ def test_endpoint_with_a_password(monkeypatch):
         s3.open_s3('s3://drafts', 'nowhere', 'us-east-1')
 
 
+@pytest.mark.slow
 def test_drafts_whose_objects_cannot_be_deleted(world, make_server, settings, services, proxy):
     """Expiry goes on, they can be pushed again, and go once the store lets them."""
     there = settings.replace(services.endpoint, proxy.endpoint)

@@ -238,6 +238,7 @@ def test_without_extensions(world, args):
         assert SETTINGS_MISSING in server.hg(*args, code=255)
 
 
+@pytest.mark.slow
 def test_one_extension_of_two(world):
     """Push disabled for one command, or for good: a replica's rules."""
     server = Server(world)

@@ -25,13 +25,8 @@ def move(alice, name, url, *args) -> str:
     return node
 
 
-@pytest.mark.parametrize(
-    'follows',
-    [
-        'push server followed',
-        pytest.param('push server not followed', marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('follows', ['push server followed', 'push server not followed'])
 def test_bookmark_after_a_restore(fleet, world, services, follows):
     """A move that is made after it stays, whatever others had seen before."""
     alice = world.clone(fleet.a.url('http'), 'alice')
@@ -119,6 +114,7 @@ def test_ids_are_never_given_twice(fleet, world, services):
     assert {int(i) for i in answer['pushes']} == pushes.keys() - {1}
 
 
+@pytest.mark.slow
 def test_restored(fleet, world, services):
     """The command begins an epoch by itself; numbers go on from there."""
     alice = world.clone(fleet.a.url('http'), 'alice')

@@ -57,7 +57,9 @@ def server(world, make_server):
     return made
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
+@pytest.mark.parametrize(
+    'transport', ['ssh', pytest.param('http', marks=pytest.mark.slow)]
+)
 def test_attributes_and_what_hooks_leave(transport, world, server):
     alice = world.clone(server.url(transport), 'alice')
     for name in ('first', 'second'):
@@ -74,7 +76,9 @@ def test_attributes_and_what_hooks_leave(transport, world, server):
     assert 'remote: site: told of third after' in alice.hg_fast('push')
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
+@pytest.mark.parametrize(
+    'transport', ['ssh', pytest.param('http', marks=pytest.mark.slow)]
+)
 def test_hook_that_raises(transport, world, server):
     alice = world.clone(server.url(transport), 'alice')
     alice.commit('bad')

@@ -36,7 +36,9 @@ def site(world, make_server):
     return make, told
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
+@pytest.mark.parametrize(
+    'transport', ['ssh', pytest.param('http', marks=pytest.mark.slow)]
+)
 def test_a_stack_that_grows(transport, world, site):
     make, told = site
     server = make()

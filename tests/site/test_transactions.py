@@ -40,7 +40,9 @@ def stored(server):
     return [path for path in folder.rglob('*') if path.is_file()]
 
 
-@pytest.mark.parametrize('transport', ['http', 'ssh'])
+@pytest.mark.parametrize(
+    'transport', ['ssh', pytest.param('http', marks=pytest.mark.slow)]
+)
 def test_policy(transport, world, site):
     make, told = site
     server = make(POLICY)
