@@ -67,6 +67,7 @@ def test_results_do_not_pile_up(tmp_path) -> None:
 _SIGNALLED = """
 import contextlib, os, signal, sys, time
 from hgext_headless.admin import parallel
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 def work(item):
     time.sleep(0.05)
     return os.getpid(), b'x' * int(sys.argv[2])
@@ -98,6 +99,7 @@ def test_signals(name, said, size) -> None:
 _LONG = """
 import os, signal, sys, time
 from hgext_headless.admin import parallel
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def work(item):
     if item:
         time.sleep(100)
