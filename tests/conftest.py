@@ -115,13 +115,13 @@ def _with_schema(services: running.Services) -> str:
     return name
 
 
-@pytest.fixture(params=['services', 'embedded'])
+#: Back ends of a server; many tests are about the embedded one alone.
+EITHER = ['services', pytest.param('embedded', marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=EITHER)
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-#: As ``backend``, for what many other tests do with the embedded one.
-EITHER = ['services', pytest.param('embedded', marks=pytest.mark.slow)]
 
 
 # What people push and pull over counts; many other tests go by path.

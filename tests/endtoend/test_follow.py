@@ -417,6 +417,7 @@ def test_embedded_database_has_no_log(make_server):
     assert 'headless: refused' in server.hg(FOLLOW, code=255)
 
 
+@pytest.mark.slow
 def test_hooks_of_a_follower(fleet, world):
     """Those of a pull run, once."""
     with open(fleet.replica.root / '.hg' / 'hgrc', 'a') as file:
@@ -428,6 +429,7 @@ def test_hooks_of_a_follower(fleet, world):
     assert out.count(f'incoming pull {node}') == 1
 
 
+@pytest.mark.slow
 def test_history_without_the_requirement(fleet, world):
     """Stock's verify is content with what was applied."""
     alice = world.clone(fleet.a.url('http'), 'alice')

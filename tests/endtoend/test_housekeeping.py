@@ -150,6 +150,7 @@ def test_verify_finds_a_row_that_names_other_bases_or_another_head(embedded):
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
+@pytest.mark.slow
 def test_verify_does_not_repair_against_another_store(embedded):
     server, alice, nodes = embedded
     other = server.root.parent / 'other'

@@ -47,7 +47,10 @@ def obsstore(server: Server) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-@pytest.mark.parametrize('backend, transport', [('services', 'http'), ('embedded', 'ssh')])
+@pytest.mark.parametrize(
+    'backend, transport',
+    [('services', 'http'), pytest.param('embedded', 'ssh', marks=pytest.mark.slow)],
+)
 def test_amended_draft(world, evolving, backend, transport):
     """Somebody who has the old changeset gets the new one, and the old one is hidden."""
     server, url, alice = evolving(backend, transport)

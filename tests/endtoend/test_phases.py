@@ -108,6 +108,7 @@ def test_publish_is_learned_at_once(world, make_server, transport):
     assert alice.log('tip') == [f'{node} public']
 
 
+@pytest.mark.slow
 def test_published_by_somebody_else(world, make_server, transport):
     server = make_server('embedded')
     url = server.url(transport)

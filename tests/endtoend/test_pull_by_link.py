@@ -251,6 +251,7 @@ def corrupt(world, server):
     client.put_object(Bucket=bucket, Key=entry['Key'], Body=data[:-1] + b'x')
 
 
+@pytest.mark.slow
 def test_narrow_clone(world, make_server):
     """It is told that it can't have drafts: their bundles know no scope."""
     server = make_server('embedded')

@@ -56,6 +56,7 @@ def test_list(world, try_, other):
     assert second.split()[0] == 'try' and second.split()[3] == '2'
 
 
+@pytest.mark.slow
 def test_housekeeping(world, try_, other):
     push(world, try_, 'a')
     push(world, other, 'b')

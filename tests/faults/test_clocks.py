@@ -50,6 +50,7 @@ def test_push_to_a_server_whose_clock_is_slow(fleet, world):
     assert "clock" in fleet.b.hg_fast('admin::headless-doctor', code=None)
 
 
+@pytest.mark.slow
 def test_expire_and_gc_on_a_server_whose_clock_is_fast(fleet, world):
     alice = world.clone(fleet.a.url('http'), 'alice')
     alice.commit('draft')

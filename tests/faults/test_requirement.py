@@ -276,6 +276,7 @@ def test_a_directory_of_repositories(world):
         os.kill(int((world.folder / 'pid').read_text()), 15)
 
 
+@pytest.mark.slow
 def test_replica_takes_no_pushes(world, make_server, transport):
     """A server with the web extension alone."""
     server = make_server('embedded')

@@ -127,6 +127,7 @@ def test_bookmark_that_another_server_has(fleet, people):
     assert fleet.a.log('bookmark(mark)', '{rev}') == ['1']
 
 
+@pytest.mark.slow
 def test_draft_on_a_base_of_another_server(fleet, people):
     """Discovered on one server, sent to the other a moment later: it follows by itself."""
     alice, _bob = people

@@ -109,6 +109,7 @@ def writing(ui, repo, node=None, **kwargs):
 '''
 
 
+@pytest.mark.slow
 def test_hooks_change_nothing_below(world, make_server):
     extension = world.folder / 'curious.py'
     extension.write_text(CURIOUS)

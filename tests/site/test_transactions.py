@@ -84,6 +84,7 @@ def test_draft_that_is_refused_as_public(world, site):
     assert told() == []
 
 
+@pytest.mark.slow
 def test_bookmark_that_is_refused(world, site):
     make, told = site
     server = make(
