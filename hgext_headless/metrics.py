@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
 from . import place as places
 from .backend import Backend
 from .catalog import announcements, diagnosis, pushlog, statistics
@@ -28,12 +25,15 @@ _TOTALS = (
 
 def registry(
     repo: Any, backend: Backend, totals: statistics.Totals | None = None
-) -> CollectorRegistry:
+) -> Any:
     """Return a registry with the metrics of a repository, and with ``totals`` if they are given.
 
     It has only ``headless_up`` while the database does not answer.
     """
-    made = CollectorRegistry()
+    # The package is optional: a server without it imports this module all the same.
+    import prometheus_client
+
+    made = prometheus_client.CollectorRegistry()
     made.register(_Collector(repo, backend, totals))
     return made
 
@@ -105,6 +105,8 @@ class _Collector(NamedTuple):
             yield self._gauge(name, text, *([(value,)] if value is not None else []))
 
     def _counter(self, name: str, text: str, value: float) -> Any:
+        from prometheus_client.core import CounterMetricFamily
+
         made = CounterMetricFamily(f'headless_{name}', text, labels=['repository'])
         made.add_metric([self.backend.settings.repository], value)
         return made
@@ -114,6 +116,8 @@ class _Collector(NamedTuple):
     ) -> Any:
         """Return a gauge with ``values``: each is a number and, with a ``label``, its text."""
         labels = ['repository'] if label is None else ['repository', label]
+        from prometheus_client.core import GaugeMetricFamily
+
         made = GaugeMetricFamily(f'headless_{name}', text, labels=labels)
         for value, *of_label in values:
             made.add_metric([self.backend.settings.repository, *of_label], value)

@@ -146,6 +146,20 @@ def test_prometheus_problems(world, make_server):
     assert 'pip install hgext-headless[prometheus]' in out
 
 
+def test_without_the_package(world, make_server):
+    """A server works, but for its metrics: the package is optional."""
+    server = make_server('embedded')
+    hide = world.folder / 'hide.py'
+    hide.write_text('import sys\nsys.modules["prometheus_client"] = None\n')
+    hgrc = server.root / '.hg' / 'hgrc'
+    hgrc.write_text(f'[extensions]\nhide = {hide}\n{hgrc.read_text()}')
+    base = server.start()
+    assert fetch_json(base + 'json-pushes') == {}
+    assert fetch_json(base + 'headless-ready')
+    code, body, _headers = fetch(base + 'headless-metrics')
+    assert code == 501 and b'pip install hgext-headless[prometheus]' in body
+
+
 @pytest.fixture
 def logging(world, make_server):
     server = make_server('embedded')
