@@ -119,6 +119,7 @@ def test_from(world, server, consumer, tmp_path):
         assert words in server.hg(ANNOUNCE, *args, code=255)
 
 
+@pytest.mark.slow
 def test_an_announcer_that_stalled(world, make_server, consumer):
     """It wakes after another one has taken over: it stops, and moves no cursor back."""
     server = make_server('services')

@@ -38,6 +38,7 @@ def pushing(make_server, world):
     return make
 
 
+@pytest.mark.slow
 def test_pushes_within_an_hour(pushing):
     push = pushing('limit-pushes = 2\nlimit-exempt = robot\n')
     push('alice', 'a')

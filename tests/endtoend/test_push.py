@@ -32,6 +32,7 @@ def test_drafts_take_no_lock(world, make_server, transport):
         lock.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('backend', EITHER)
 def test_ten_pushes_at_once(world, make_server, backend):
     """To two processes: the socket of one lets five wait."""

@@ -550,6 +550,7 @@ def test_an_answer_is_not_kept_by_the_browser(world, make_server):
         assert 'ETag' not in headers
 
 
+@pytest.mark.slow
 def test_lagging_replica(world, make_server):
     """It shows no push that it can't serve, nor any after it, until it has caught up."""
     server = make_server()
