@@ -33,6 +33,7 @@ setup(
     packages=find_packages(include=['hgext_headless', 'hgext_headless.*']),
     package_data={
         'hgext_headless': ['help/*.rst'],
+        'hgext_headless.catalog': ['migrations/*.py', 'migrations/versions/*.py'],
         'hgext_headless.hgweb.pushlog': ['templates/map', 'templates/*.tmpl', 'templates/*/*.tmpl'],
     },
     install_requires=[

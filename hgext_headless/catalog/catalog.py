@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
 from ..errors import Temporary
-from . import coordination, engine, epochs
+from . import coordination, engine, epochs, migrate
 from .session import Session
 
 P = ParamSpec('P')
@@ -123,8 +122,7 @@ def open_catalog(
         try:
             catalog.check()
         except engine.NoSchema:
-            # Importing Alembic takes longer than everything else.
-            importlib.import_module('hgext_headless.catalog.migrate').upgrade(database)
+            migrate.upgrade(database)
             catalog.write(epochs.make)
     return catalog
 

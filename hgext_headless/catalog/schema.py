@@ -1,4 +1,4 @@
-"""The tables. `migrations` creates them; a test compares the two.
+"""The tables. `migrate` makes a new database from them; tests compare it with an upgraded one.
 
 Nodes are 20-byte binary columns. Text that Mercurial stores as bytes is binary too: authors,
 branches, descriptions and file names need not be UTF-8.
@@ -31,6 +31,8 @@ REVISION = '1001'
 FIRST = '1001'
 #: The oldest revision that this code works with. Later ones only remove what older code needs.
 OLDEST = '1001'
+#: The revision of the oldest code that may write to `REVISION`.
+MIN_CODE = '1001'
 
 #: The ``state`` of a bundle of drafts. Only live bundles are looked up.
 LIVE = 'live'
@@ -129,8 +131,8 @@ changesets = Table(
 )
 
 # The words of changesets, for `search`. The tables differ between the databases, and SQLAlchemy
-# cannot describe them in full: the first migration creates them. On Postgres ``words`` is an array;
-# it is passed as text, which is faster.
+# cannot describe them in full: `migrate` creates them. On Postgres ``words`` is an array; it is
+# passed as text, which is faster.
 changeset_words = table(
     'changeset_words', column('changeset_id', BigInteger), column('words', Text)
 )

@@ -56,6 +56,11 @@ def test_schema_that_changes_under_a_process(world, make_server, backend):
 def test_migrations_make_the_models(world, make_server, kind):
     server = make_server('services' if kind == 'postgres' else 'embedded')
     server.hg_fast('admin::headless-init')
+    assert_models(server)
+
+
+def assert_models(server: Server) -> None:
+    """A server's database has the tables of the models."""
     url = re.search('^database = (.*)', (server.root / '.hg/hgrc').read_text(), re.M)
     catalog = server.root / '.hg' / 'headless' / 'catalog.sqlite'
     engine = sqlalchemy.create_engine(url.group(1) if url else f'sqlite:///{catalog}')
@@ -192,6 +197,7 @@ def test_server_of_each_release(request, world, make_server, name):
     server = Server(world, copied=folder, settings=settings)
     out = server.hg('admin::headless-init')
     assert 'up to date' in out or 'upgraded the schema' in out, out
+    assert_models(server)
     assert 'all is well' in server.hg('admin::headless-verify', '--full')
     pushes = fetch_json(server.start() + 'json-pushes?version=2&full=1')
     listed = [push['changesets'] for _push_id, push in sorted(pushes['pushes'].items())]
