@@ -18,7 +18,12 @@ from . import conflicts, options
 
 
 def run(
-    ui: Any, repo: Any, backend: Backend, path: bytes | None, dry_run: bool = False, **opts: Any
+    ui: Any,
+    repo: Any,
+    backend: Backend,
+    path: bytes | None = None,
+    dry_run: bool = False,
+    **opts: Any,
 ) -> int:
     file = os.path.abspath(hgcompat.to_str(path or repo.vfs.join(b'pushlog2.db')))
     if not os.path.isfile(file):
@@ -37,9 +42,7 @@ def run(
             for batch in source.pushes(last):
                 if dry_run:
                     compared = backend.catalog.read(moving.compare, batch)
-                    unknown = backend.catalog.read(
-                        moving.unknown, compared.new, of_changeset
-                    )
+                    unknown = backend.catalog.read(moving.unknown, compared.new, of_changeset)
                 else:
                     compared, unknown = backend.catalog.write(
                         moving.record_pushes, batch, last, of_changeset
