@@ -351,7 +351,7 @@ def facts(row: Any) -> Changeset:
         timezone=row.timezone,
         description=row.description,
         files=statements.split_files(row.files),
-        extras=tuple(statements.split_extras(row.extras).items()),
+        extras=tuple(sorted(statements.split_extras(row.extras).items())),
     )
 
 

@@ -40,11 +40,15 @@ def test_a_client_is_told_what_became_of_a_draft(embedded):
 
 
 def test_verify_all_is_well(embedded):
-    server, _alice, _nodes = embedded
+    server, alice, _nodes = embedded
     assert '3 bundles and 3 pushes checked, all is well' in server.hg_fast('admin::headless-verify')
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full', '--since', '1d')
     assert json.loads(server.hg_fast('admin::headless-verify', '-Tjson')) == []
     assert 'takes a date' in server.hg_fast('admin::headless-verify', '--since', 'soon', code=255)
+    # Mercurial names the branch first where it reads extras.
+    alice.hg_fast('commit', '-q', '--amend', '-m', 'again')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
 
 
 def test_verify_and_repair(embedded):
