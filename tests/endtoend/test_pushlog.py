@@ -235,8 +235,13 @@ def test_consumers(log):
         (f'head=foobar&node={node}', 'unknown head revision foobar'),
         (f'head={node}&node=foobar', 'unknown node revision foobar'),
         (f'head={node}', "missing parameter 'node'"),
+        (f'head={"f" * 40}&node={node}', f'unknown head revision {"f" * 40}'),
+        (f'head={node}&node=ffff', 'unknown node revision ffff'),
     ):
         assert fetch_json(f'{log.base}json-isancestor?{query}', 404) == {'error': said}
+    # Mercurial takes it for the working directory.
+    error = fetch_json(f'{log.base}json-info?node={"f" * 40}', 404)['error']
+    assert error == f"unknown revision '{'f' * 40}'"
 
 
 def test_names_that_are_repeated(log):
@@ -483,6 +488,9 @@ def _look_at_styles(log: Log, base: str) -> None:
     assert 'name="startdate" value="1 week ago"' in page
     asked = fetch_page(f'{base}/pushloghtml?style=mozillas&user=alice&user=bob')
     assert 'href="/pushloghtml/2?style=mozillas&amp;user=alice&amp;user=bob">2<' in asked
+    page = fetch_page(f'{base}/pushloghtml?style=mozillas&startID=9&endID=10')
+    assert 'href="/pushloghtml/1?style=mozillas&amp;startID=9&amp;endID=10">1<' in page
+    assert page.count('href="/pushloghtml/') == 1
     for style, why in (
         ('late', "unknown function 'nonsense'"),
         ('wrong', "(keyword 'noentries' does not support map operation)"),

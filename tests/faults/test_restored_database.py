@@ -109,6 +109,17 @@ def test_ids_are_never_given_twice(fleet, world, services):
     listed = [node for nodes in pushes.values() for node in nodes]
     assert sorted(listed) == sorted({first, landed, draft, later})
     assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
+    # What a changeset says of its push is what the pushlog says.
+    for node, user in ((first, 'anonymous'), (landed, 'anonymous'), (draft, 'rebuilt')):
+        [push_id] = (i for i, nodes in pushes.items() if node in nodes)
+        facts = fetch_json(f'{url}json-rev/{node}')
+        assert (facts['pushid'], facts['pushuser']) == (push_id, user)
+        assert facts['pushdate'] == [answer['pushes'][str(push_id)]['date'], 0]
+        relevant = fetch_json(f'{url}json-automationrelevance/{node}')['changesets'][-1]
+        keywords = ('pushid', 'pushuser', 'pushdate')
+        assert [relevant[key] for key in keywords] == [facts[key] for key in keywords]
+    template = '{pushid} {pushuser} {pushheadnode}'
+    assert fleet.a.log(landed, template) == [f'1000001 anonymous {landed}']
     # Whoever has seen push 2 misses nothing.
     answer = fetch_json(fleet.a.start() + 'json-pushes?version=2&startID=2')
     assert {int(i) for i in answer['pushes']} == pushes.keys() - {1}

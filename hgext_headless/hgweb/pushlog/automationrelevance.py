@@ -140,7 +140,7 @@ def _extra(context: Any, name: bytes) -> str | None:
 
 def info(web: Any) -> Iterator[bytes]:
     """Answer ``json-info``: facts about changesets, by the first 12 digits of their nodes."""
-    contexts = [scmutil.revsymbol(web.repo, name) for name in _asked(web)]
+    contexts = [_changeset(web, name) for name in _asked(web)]
     entries = {
         context.hex()[:12].decode('ascii'): {
             'branch': _text(context.branch()),
@@ -167,7 +167,7 @@ def is_ancestor(web: Any) -> Iterator[bytes]:
         if not name:
             raise common.ErrorResponse(common.HTTP_NOT_FOUND, b"missing parameter '%s'" % item)
         try:
-            found[item] = scmutil.revsymbol(web.repo, name)
+            found[item] = _changeset(web, name)
         except error.RepoLookupError as exc:
             line = b'unknown %s revision %s' % (item, hgcompat.escaped_bytes(name))
             raise common.ErrorResponse(common.HTTP_NOT_FOUND, line) from exc
@@ -185,6 +185,15 @@ def _asked(web: Any) -> list[bytes]:
     if not asked:
         raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
     return asked
+
+
+def _changeset(web: Any, name: bytes) -> Any:
+    """Return the context of a changeset. Raise `error.RepoLookupError`, also for the working
+    directory, which has a hash of its own."""
+    context = scmutil.revsymbol(web.repo, name)
+    if context.rev() is None:
+        raise error.RepoLookupError(b"unknown revision '%s'" % name)
+    return context
 
 
 def _hexes(contexts: Any) -> list[str]:

@@ -364,7 +364,8 @@ def _page_vars(web: Any, query: Query) -> Any:
     """Return the parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    kept += [(kind, value) for kind, value in query.words if query.is_search or kind in _KEPT]
+    is_kept = query.is_search or query.page is None
+    kept += [(kind, value) for kind, value in query.words if is_kept or kind in _KEPT]
     separators = itertools.chain([b'?'], itertools.repeat(b'&'))
     return templateutil.mappinglist(
         [
@@ -377,12 +378,14 @@ def _page_vars(web: Any, query: Query) -> Any:
 def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, Any]]:
     """Yield the links to other pages: First, Prev, numbers, Next, Last.
 
-    ``found`` pushes are on this page, ``count`` on all; None: that is not known.
+    ``found`` pushes are on this page, ``count`` on all; None: that is not known. A query without
+    pages has one.
     """
+    current = query.page or 1
     if query.page is None:
-        return
-    current = query.page
-    final = current + (found == PAGE) if count is None else -(-count // PAGE)
+        final = 1
+    else:
+        final = current + (found == PAGE) if count is None else -(-count // PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:
         return {b'page': number, b'label': label, b'current': number == current}
