@@ -287,7 +287,7 @@ class _Doctor:
         for command, most in _SHOULD_RUN.items():
             name = command.encode('ascii')
             if command not in last:
-                self._say(_WARNING, b'headless-%s has never succeeded: run it each week' % name)
+                self._say(_WARNING, b'headless-%s has never succeeded: run it each night' % name)
                 continue
             ended = last[command].ended
             days = int(max(0, now - ended)) // _DAY
@@ -302,7 +302,7 @@ class _Doctor:
             self._say(
                 _WARNING if late else _OK,
                 b'headless-%s succeeded %s ago%s'
-                % (name, options.number(days, 'day'), b': run it each week' if late else b''),
+                % (name, options.number(days, 'day'), b': run it each night' if late else b''),
             )
 
 

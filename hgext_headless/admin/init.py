@@ -39,7 +39,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server
         backend.store.check()
-    ui.status(b'the store is there and takes our credentials\n')
+    ui.status(b'the store is reachable and takes the credentials\n')
     try:
         if requirement.write(repo):
             ui.status(b'wrote the requirement "%s"\n' % requirement.NAME)

@@ -175,7 +175,7 @@ def test_what_was_not_done(server, settings, world):
     assert behind[0] == 'warning'
     assert re.search(r'is 1 entry and 10\d\d seconds behind', behind[1])
     assert [kind for kind, _text in found['commands']] == ['warning', 'warning']
-    assert 'headless-gc succeeded 9 days ago: run it each week' in found['commands'][0][1]
+    assert 'headless-gc succeeded 9 days ago: run it each night' in found['commands'][0][1]
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_stats(world, make_server, backend):
     if backend == 'services':
         return
 
-    # As if the first push had been a hundred days ago, and its bundle were let go.
+    # As if the first push had been a hundred days ago, and its bundle had expired.
     for table, column, row in (('pushes', 'date', 'push_id'), ('bundles', 'created', 'id')):
         server.sql(f'UPDATE {table} SET {column} = {column} - 8640000 WHERE {row} = 1')
     stats = json.loads(server.hg_fast('admin::headless-stats', '-Tjson', '--days', '101'))[0]

@@ -200,7 +200,7 @@ def test_a_draft_that_is_let_go_while_it_is_pushed(catalog):
     again = stack(A, bundled=False, held=(A,))
     assert record(catalog, again) == Recorded()
     drop(catalog, [bundle(A).key], [A])
-    with pytest.raises(Temporary, match='let go at this very moment'):
+    with pytest.raises(Temporary, match='a draft of this push expired at this moment'):
         record(catalog, again)
     assert known(catalog) == set()
 
