@@ -128,7 +128,8 @@ def test_pushlog(seen, style):
     shown = rows(page)
     assert len(shown) == 33
     row = shown[seen.bug[:12]]
-    assert f'{seen.bug[:12]}<span class="pushlogrest" aria-hidden="true">{seen.bug[12:]}</span></a>' in row
+    rest = f'<span class="pushlogrest" aria-hidden="true">{seen.bug[12:]}</span>'
+    assert f'{seen.bug[:12]}{rest}</a>' in row
     for link, name in (('file', 'files'), ('raw-rev', 'raw')):
         assert re.search(rf'href="/{link}/{seen.bug[:12]}[^"]*">{name}</a>', row)
     assert '&lt;b&gt;fix' in row and '<b>fix' not in row
