@@ -25,36 +25,51 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
+from xml.etree import ElementTree
 
 from helpers.forge import Forged
 from helpers.world import Server, World
-from mercurial import extensions, ui as uimod, util
-from mercurial.hgweb import hgweb
+from mercurial import bundle2, extensions, ui as uimod, util, wireprotov1server
+from mercurial.hgweb import hgweb, webcommands
+from mercurial.wireprototypes import GETBUNDLE_ARGUMENTS
+
+from hgext_headless.receive import parts as received
 
 #: Seconds and bytes that one request may take.
 SLOW = 20
 LARGE = 400 << 20
+#: What is no command of hgweb, or is one with a path of its own.
 PAGES = """
-    rev json-rev raw-rev shortlog graph file raw-file annotate diff log json-log json-pushes
-    pushlog pushloghtml json-automationrelevance json-info headless-bundle archive comparison
-    filelog json-pushes/2 pushloghtml/2 push push/1 raw-push/1 atom-log rss-log bookmarks
-    json-branches manifest
+    json-pushes/2 pushloghtml/2 push/1 push/2 push/3 raw-push/1 headless-bundle headless-ready
+    headless-health headless-metrics
 """
+STYLES = ['', 'json-', 'raw-', 'atom-', 'rss-']
+#: The parameters of hgweb and of ours.
 NAMES = """
     node rev startID endID startdate enddate fromchange tochange user changeset branch full
-    tipsonly version style expires signature file revcount backouts page limit
-    head
+    tipsonly version style expires signature file revcount backouts page limit head search author
+    filenode graphtop context linerange patch descend forcekw type sort static access-hidden
+    max-lag cmd
 """
+HTML_STYLES = [b'paper', b'coal', b'gitweb', b'monoblue', b'spartan']
+#: Parameters of commands that take any.
+ANY = {'known': [], 'batch': [], 'getbundle': sorted(map(bytes.decode, GETBUNDLE_ARGUMENTS))}
+#: Markup that no page may have: it is in names of the changeset of somebody.
+MARKUP = '"><svg onload=alert(1)>'
+#: Numbers that int() takes, or refuses in its own way, and texts that parsers do not like.
+ODD = [b'9' * 5000, '\xb2'.encode(), '\u0663'.encode(), b'(' * 3000, b'\0', b'-1', b'1e400', b'0x1']
 INTERESTING = [0, 1, 2, 4, 12, 20, 100, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1]
 
 
 class Answer:
     def __init__(self) -> None:
         self.status = ''
+        self.type = ''
         self.body = b''
 
     def start(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
         self.status = status
+        self.type = dict(headers).get('Content-Type', '')
         return lambda data: None
 
 
@@ -82,6 +97,21 @@ class Target:
         ):
             ui.setconfig(section, name, value)
         self.app = hgweb(os.fsencode(self.server.root), baseui=ui)
+        self.nodes.append(self.store_odd())
+
+    def store_odd(self) -> str:
+        """Push a draft with whatever a description, a name and a date can do to pages."""
+        bob = self.world.clone(str(self.server.root), 'bob')
+        bob.hg('branch', '-q', MARKUP)
+        said = f'Bug {"9" * 5000}\n\x01 {MARKUP} backed out changeset {self.nodes[0][:12]}'
+        bob.commit(MARKUP, said, '-m', said, '-u', MARKUP, '-d', '12345 0')
+        forged = Forged(bob.root)
+        forged.change_changeset(lambda text: text.replace(b'\n12345 0', b'\n300000000000 0'))
+        answer = self.ask(
+            'POST', '/', 'cmd=unbundle', forged.bundle(), HTTP_X_HGARG_1='heads=' + b'force'.hex()
+        )
+        assert b'headless: stored' in answer.body, answer.body[:1000]
+        return forged.head
 
     def sample(self, alice: Any, number: int) -> Forged:
         alice.hg('update', '-q', '-r', random.choice(['0', 'tip', '1']))
@@ -224,29 +254,17 @@ def a_push(target: Target) -> bytes:
         forged.files[name] = next(iter(forged.files.values()))
     parts: list[Any] = []
     if random.random() < 0.4:
-        names = [
-            b'bookmarks',
-            b'obsmarkers',
-            b'pushkey',
-            b'check:heads',
-            b'check:phases',
-            b'output',
-        ]
-        names += [
-            b'phase-heads',
-            b'replycaps',
-            b'stream2',
-            b'hgtagsfnodes',
-            b'listkeys',
-            b'nothing',
-        ]
-        names += [b'check:bookmarks', b'remote-changegroup', b'pushvars', b'cache:rev-branch-cache']
+        kind = random.choice([b'nothing', *received._KNOWN, *bundle2.parthandlermapping])
         data = random.choice(
             (b'', random.randbytes(30), struct.pack('>i20s', 0, random.randbytes(20)))
         )
-        keys = (b'namespace', b'key', b'old', b'new', b'url', b'size', b'digests', b'version')
-        given = {k: random.randbytes(5).hex().encode() for k in random.sample(keys, 4)}
-        part = (random.choice(names), data, random.choice(({}, given)))
+        known = received._KNOWN.get(kind)
+        keys = [*(known.params if known else ()), b'url', b'size', b'digests', b'x']
+        given = {k: some_bytes(target)[:255] for k in random.sample(keys, random.randrange(4))}
+        if kind == b'pushkey' and random.random() < 0.7:
+            given = {name: some_bytes(target)[:255] for name in known.params}
+            given[b'namespace'] = random.choice((b'phases', b'bookmarks', b'obsolete', b'other'))
+        part = (kind, data, given)
         parts += [part] * random.choice((1, 1, 1, 2, 50))
     if random.random() < 0.1:
         return changed(bare(forged)) if kind else bare(forged)
@@ -266,6 +284,7 @@ def some_bytes(target: Target) -> bytes:
             lambda: b' '.join(random.choice(target.nodes).encode() for _ in range(3)),
             lambda: random.randbytes(random.randrange(40)),
             lambda: b'9' * random.randrange(50),
+            lambda: random.choice(ODD),
             lambda: random.choice(
                 (b'', b'nan', b'1e400', b'-5', b'now', b"'", b'%', b'caf\xc3\xa9')
             ),
@@ -274,17 +293,10 @@ def some_bytes(target: Target) -> bytes:
 
 
 def a_command(target: Target) -> tuple[str, str, str]:
-    command, names = random.choice(
-        (
-            ('lookup', ('key',)),
-            ('listkeys', ('namespace',)),
-            ('known', ('nodes',)),
-            ('getbundle', ('heads', 'common', 'bundlecaps', 'cg', 'phases', 'obsmarkers')),
-            ('pushkey', ('namespace', 'key', 'old', 'new')),
-            ('heads', ()),
-            ('branchmap', ()),
-        )
-    )
+    known = wireprotov1server.commands
+    command = random.choice([name.decode() for name in known if name != b'unbundle'])
+    names = known[command.encode()].args.decode().split()
+    names = [name for name in names if name != '*'] + ANY.get(command, [])
     args = []
     for name in names:
         value = some_bytes(target)
@@ -294,6 +306,12 @@ def a_command(target: Target) -> tuple[str, str, str]:
             value = random.choice(target.nodes).encode()
         if name == 'bundlecaps' and random.random() < 0.7:
             value = b'HG20,bundle2=HG20%0Achangegroup%3D01%2C02%0Adigests%3Dsha512'
+        if name == 'cmds':
+            value = b';'.join(
+                random.choice((b'heads ', b'lookup key=', b'known nodes=', b'listkeys namespace='))
+                + some_bytes(target)[:200]
+                for _ in range(random.randrange(1, 5))
+            )
         if not all(32 <= byte < 127 for byte in value):
             continue  # stock's own parser of arguments fails for others
         args.append(f'{name}={quote_from_bytes(value)}')
@@ -301,14 +319,33 @@ def a_command(target: Target) -> tuple[str, str, str]:
 
 
 def a_page(target: Target) -> tuple[str, str]:
-    path = f'/{random.choice(PAGES.split())}'
+    pages = [random.choice(STYLES) + name for name in webcommands.__all__] + PAGES.split()
+    path = f'/{random.choice(pages)}'
     if random.random() < 0.6:
         path += '/' + some_bytes(target).decode('latin-1')
-    query = '&'.join(
-        f'{random.choice(NAMES.split())}={quote_from_bytes(some_bytes(target))}'
-        for _ in range(random.randrange(4))
-    )
-    return path, query
+        if random.random() < 0.5:
+            path += '/' + random.choice((MARKUP, 'stored', 'public0', ''))
+    names = random.choices(NAMES.split(), k=random.choice((0, 1, 1, 2, 3)))
+    given = [(name, some_bytes(target)) for name in names]
+    if random.random() < 0.5:
+        given.append(('style', random.choice(HTML_STYLES)))
+    return path, '&'.join(f'{name}={quote_from_bytes(value)}' for name, value in given)
+
+
+def wrong(path: str, answer: Answer) -> str | None:
+    """What is wrong with a page, apart from its status."""
+    if not answer.status.startswith('200'):
+        return None
+    try:
+        if 'html' in answer.type and b'<svg' in answer.body:
+            return 'markup of somebody'
+        if 'xml' in answer.type and 'html' not in answer.type and 'raw' not in path:
+            ElementTree.fromstring(answer.body)
+        if answer.type.startswith('application/json'):
+            json.loads(answer.body)
+    except (ValueError, ElementTree.ParseError) as exc:
+        return f'{answer.type}: {exc}'
+    return None
 
 
 # --- the run
@@ -318,7 +355,8 @@ def is_stocks(exc: BaseException) -> bool:
     """Whether an error comes out of Mercurial's own code for what it was asked."""
     frames = traceback.extract_tb(exc.__traceback__)
     ours = [frame for frame in frames if '/hgext_headless/' in frame.filename]
-    return not ours or 'orig(' in (ours[-1].line or '')
+    line = (ours[-1].line or '') if ours else 'orig('
+    return 'orig(' in line or 'wireprototypes.decodelist(' in line  # stock reads lists so
 
 
 def peak() -> int:
@@ -333,7 +371,7 @@ def run(target: Target, seconds: float) -> Counter[str]:
     before = target.state()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        kind = random.choice(('push', 'push', 'command', 'page'))
+        kind = random.choice(('push', 'push', 'command', 'page', 'page'))
         if kind == 'push':
             request = ('POST', '/', 'cmd=unbundle', a_push(target))
             headers = {'HTTP_X_HGARG_1': 'heads=' + b'force'.hex()}
@@ -349,7 +387,8 @@ def run(target: Target, seconds: float) -> Counter[str]:
         except Exception as exc:
             if not is_stocks(exc) or kind == 'push':
                 fail(target, request, headers, ''.join(traceback.format_exception(exc)))
-            counts[f'{kind}: stock fails ({type(exc).__name__})'] += 1
+            where = traceback.extract_tb(exc.__traceback__)[-1].name
+            counts[f'{kind}: stock fails ({type(exc).__name__} in {where})'] += 1
             continue
         finally:
             took = time.monotonic() - started
@@ -374,6 +413,8 @@ def run(target: Target, seconds: float) -> Counter[str]:
                 fail(target, request, headers, repr(answer.body[:500]))
         else:
             counts[f'{kind}: {answer.status[:3]}'] += 1
+            if why := kind == 'page' and wrong(request[1], answer):
+                fail(target, request, headers, f'{why}\n{answer.body[:3000]!r}')
         if after != before and not (kind == 'push' or 'cmd=pushkey' in request[2]):
             fail(target, request, headers, f'{before} {after}')
         if kind == 'push' and not stored and after[:2] != before[:2]:
