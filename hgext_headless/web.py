@@ -17,7 +17,7 @@ import functools
 from typing import Any
 
 from mercurial import exchange, extensions, exthelper, localrepo, util, wireprotov1server
-from mercurial.hgweb import webutil
+from mercurial.hgweb import webcommands, webutil
 
 from . import backend, common, config, errors, hgcompat, lazy, refuse_pushes, requirement
 from .admin import commands
@@ -72,6 +72,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', decorate.templater)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'sendtemplate', decorate.send_template)
     hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
+    hgcompat.wrap_once(webcommands, '_search', keywords.search)
     pushlog_commands.install()
     wire_command.install()
     _wrap_parts()

@@ -322,6 +322,14 @@ def test_revsets_in_the_search_of_the_web(log):
     }.items():
         found = fetch_json(f'{log.base}json-log?rev={quote(revset)}')
         assert {e['node'] for e in found['entries']} == set(wanted), revset
+    for revset, why in {
+        ' or '.join(['pushid(5)'] * 11): 'a search may have 10 predicates of pushes',
+        '(' * 8000: 'the search is nested too deeply',
+        'not ' * 3000 + 'tip': 'the search is nested too deeply',
+    }.items():
+        for style in ('json', 'paper'):
+            status, page, _headers = fetch(f'{log.base}log?style={style}&rev={quote(revset)}')
+            assert status == 400 and why in page.decode(), revset
 
 
 _PIECES = """

@@ -229,6 +229,7 @@ def test_diff_of_a_push_as_text(seen, tmp_path):
         ('raw-push/4', 410, 'the changesets of push 4 are gone'),
         ('raw-push/99', 404, "unknown push '99'"),
         ('json-push/1', 404, 'no pushlog in this style'),
+        ('atom-push/1', 404, 'no pushlog in this style'),
     ):
         status, body, _headers = fetch(seen.base + path)
         assert status == code and line in body.decode()

@@ -61,6 +61,7 @@ TOUCHED = {
     '_run_exitfuncs': 'atexit',
     '_runsshserver': 'mercurial.wireprotoserver',
     '_runwsgi': 'mercurial.hgweb.hgweb_mod mercurial.hgweb.hgweb_mod_inner',
+    '_search': 'mercurial.hgweb.webcommands',
     '_sock': 'socket',
     '_stream': 'mercurial.changegroup',
     '_type': 'mercurial.changegroup',

@@ -150,8 +150,11 @@ def push(web: Any, stages: Stages) -> Any:
     if not found:
         line = b"unknown push '%s'" % hgcompat.escaped_bytes(asked)
         raise common.ErrorResponse(common.HTTP_NOT_FOUND, line)
-    if web.tmpl.defaults[b'style'] == b'raw':
+    style = web.tmpl.defaults[b'style']
+    if style == b'raw':
         return _raw_push(web, found[0])
+    if style == b'atom':  # it has a feed of pushes, and no page of one
+        raise common.ErrorResponse(common.HTTP_NOT_FOUND, b'no pushlog in this style')
     return _push_page(web, query, found[0], last)
 
 
