@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +85,9 @@ def run_hg(args: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> tuple[fl
     return wall, usage.ru_utime + usage.ru_stime
 
 
+Runner = Callable[[tuple[str, ...], Path, Mapping[str, str]], tuple[float, float]]
+
+
 def client(
     server: Server, transport: str, args: tuple[str, ...], cwd: Path, count: bool = False
 ) -> Used:
@@ -92,7 +95,7 @@ def client(
 
     ``count`` has the bytes counted, which disturbs the rest.
     """
-    return (_over_http if transport == 'http' else _over_ssh)(server, args, cwd, count)
+    return (_over_http if transport == 'http' else over_ssh)(server, args, cwd, count)
 
 
 def _over_http(server: Server, args: tuple[str, ...], cwd: Path, count: bool) -> Used:
@@ -109,13 +112,16 @@ def _over_http(server: Server, args: tuple[str, ...], cwd: Path, count: bool) ->
     return Used(wall, used, cpu(pid) - before, memory(pid), 0, 0)
 
 
-def _over_ssh(server: Server, args: tuple[str, ...], cwd: Path, count: bool) -> Used:
+def over_ssh(
+    server: Server, args: tuple[str, ...], cwd: Path, count: bool, run: Runner = run_hg
+) -> Used:
+    """As `client`; ``run`` starts hg in place of `run_hg`."""
     with tempfile.TemporaryDirectory(dir=server.world.folder) as folder:
         _folder, *options = server.world.env['BENCHMARK_SSH'].split('\n')
         if count:
             options.append('count')
         env = {**server.world.env, 'BENCHMARK_SSH': '\n'.join([folder, *options])}
-        wall, used = run_hg(_filled(args, server.url('ssh')), cwd, env)
+        wall, used = run(_filled(args, server.url('ssh')), cwd, env)
         reports = _reports(Path(folder))
     server_cpu, peaks, up, down = zip(*reports)
     return Used(wall, used, sum(server_cpu), max(peaks), int(sum(up)), int(sum(down)))
