@@ -10,8 +10,11 @@ from . import hgcompat, manual, requirement
 from .errors import Misconfigured
 from .wire import discovery, ssh
 
-#: Server extensions of hg.mozilla.org that do harm in a headless repository, and which.
+_OUTSIDE = 'keeps contents of files outside of changesets, where bundles do not have them'
+#: Extensions that do harm in a headless repository, two of them of hg.mozilla.org, and which.
 _HARMFUL = {
+    'largefiles': _OUTSIDE,
+    'lfs': _OUTSIDE,
     'pushlog': 'would record pushes a second time, and has the same pages',
     'vcsreplicator': 'would announce drafts to mirrors, which have none',
 }

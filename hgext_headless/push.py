@@ -82,8 +82,8 @@ def _reposetup(ui: Any, repo: Any) -> None:
     if not config.participates(repo):
         return
     with errors.clear_errors():
-        common.check_extensions(repo)
         config.check_repository(repo)
+        common.check_extensions(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)
     for section, item, value in (

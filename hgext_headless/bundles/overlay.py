@@ -300,10 +300,11 @@ class _Overlay(_ReadOnly):
         super().close()
         cached = vars(self)
         if 'manifestlog' in cached:
-            hgcompat.clear_manifests(self.manifestlog)
-            shared_index.release(self.manifestlog.getstorage(b''))
+            # Not what another extension makes of the attribute: it would be read again.
+            hgcompat.clear_manifests(cached['manifestlog'])
+            shared_index.release(cached['manifestlog'].getstorage(b''))
         if 'changelog' in cached:
-            shared_index.release(self.changelog)
+            shared_index.release(cached['changelog'])
 
 
 class _OfPublicHistory:

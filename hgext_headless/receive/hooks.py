@@ -8,6 +8,7 @@ here for each push, once, and not where the repository itself changes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -255,7 +256,7 @@ def _named(args: dict[bytes, bytes]) -> _Args:
 def _failed(name: bytes, exc: Exception) -> HeadlessError:
     """Return the error for a hook that has raised ``exc``, which Mercurial has told of by name."""
     text = f'a {hgcompat.to_str(name)} hook raised {type(exc).__name__}: {exc}'
-    waits = isinstance(exc, OSError) and not isinstance(exc, (FileNotFoundError, PermissionError))
+    waits = isinstance(exc, OSError) and exc.errno not in (errno.EACCES, errno.ENOENT, errno.EPERM)
     return Temporary(text) if waits else Misconfigured(text)
 
 
