@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
+from .. import sharing
 from ..errors import Temporary
 from . import coordination, engine, epochs, migrate
 from .session import Session
@@ -139,6 +140,6 @@ def is_made(url: str) -> bool:
 def make_home(folder: str) -> None:
     """Make the folder of the embedded database. Raise `errors.Temporary`."""
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        sharing.make_folders(folder, 0o700)
     except OSError as error:
         raise Temporary(f'the embedded database cannot be made: {error.strerror}') from error

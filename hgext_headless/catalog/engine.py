@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy
 from sqlalchemy import event, exc
 
-from .. import lazy
+from .. import lazy, sharing
 from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
@@ -219,6 +219,7 @@ def file_lock(path: str) -> Iterator[Lock | None]:
     Raise `Temporary` if the file cannot be opened.
     """
     try:
+        sharing.make_file(path)
         file = open(path, 'ab')
     except OSError as error:
         raise Temporary(f'the lock file cannot be opened: {error.strerror}') from error
@@ -500,6 +501,13 @@ def _sqlite(url: sqlalchemy.URL, options: Options) -> sqlalchemy.Engine:
     engine = sqlalchemy.create_engine(
         url, connect_args={'timeout': options.timeout, 'check_same_thread': False}
     )
+
+    @event.listens_for(engine, 'do_connect')
+    def make(dialect: Any, record: Any, args: Any, options: Any) -> None:
+        if os.path.isabs(args[0]):  # it is not in memory
+            # SQLite makes its journal with the mode of this file, and tells of errors.
+            with contextlib.suppress(OSError):
+                sharing.make_file(args[0])
 
     # SQLAlchemy's recipe for transactions that SQLite isolates.
     @event.listens_for(engine, 'connect')

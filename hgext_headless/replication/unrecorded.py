@@ -22,7 +22,7 @@ from typing import Any
 
 from mercurial import util
 
-from .. import hgcompat, place as places
+from .. import hgcompat, place as places, sharing
 from ..backend import Backend
 from ..bundles import check
 from ..catalog import epochs, pushlog, record as catalog_record
@@ -56,7 +56,6 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
         'nodes': [node.hex() for node in nodes],
     }
     try:
-        # As Mercurial makes folders of the store: a group may share it.
         util.makedirs(folder, repo.store.createmode)
         _write(path, json.dumps(note))
     except OSError as exc:
@@ -89,6 +88,7 @@ def _write(path: bytes, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    sharing.share(path + b'.new')
     os.rename(path + b'.new', path)
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from .. import sharing
 from . import Source, digest as digest_of
 from .files import open_plain
 
@@ -82,11 +83,12 @@ class Cached:
     def _add(self, entry: str, path: str) -> None:
         if os.path.getsize(path) > self._limit:
             return
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        sharing.make_folders(self._folder, 0o700)
         descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
         try:
             with os.fdopen(descriptor, 'wb') as out, open(path, 'rb') as source:
                 shutil.copyfileobj(source, out, 1 << 20)
+            sharing.share(temporary)
             os.rename(temporary, entry)
         except OSError:
             os.unlink(temporary)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+from .. import sharing
 from ..errors import Corrupt, Temporary
 from . import Object, Undeleted
 
@@ -156,8 +157,7 @@ def _make_folders(folder: str) -> None:
         return
     parent = os.path.dirname(folder)
     _make_folders(parent)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder)
+    sharing.make_folders(folder)
     _sync_folder(parent)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from mercurial import util
 
-from .. import hgcompat, store as stores, timings
+from .. import hgcompat, sharing, store as stores, timings
 from ..backend import Backend
 from ..config import MAX_LINK, Settings
 from ..errors import RETRY_AFTER, Corrupt, HeadlessError, Refused, Temporary
@@ -103,13 +103,14 @@ def _secret(settings: Settings, create: bool) -> bytes | None:
 
 def _create_secret(path: str) -> None:
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        sharing.make_folders(os.path.dirname(path), 0o700)
         temporary = f'{path}.{os.getpid()}.{secrets.token_hex(4)}'
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, 'w') as file:
             file.write(secrets.token_urlsafe(32))
             file.flush()
             os.fsync(file.fileno())
+        sharing.share(temporary)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)  # atomic, and the first one wins
         os.unlink(temporary)
