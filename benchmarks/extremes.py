@@ -1,6 +1,6 @@
 """What a stranger's push costs: large inputs, pushed to a server of ours and to a stock one.
 
-    python benchmarks/extremes.py [CASE ...] [--folder DIR] [--small]
+    python benchmarks/extremes.py [CASE ...] [--folder DIR] [--small] [--divide N]
 
 For each case, sizes that grow, and for each of them the processor time, the peak of memory and the
 bytes of the server, over ssh, beside those of a stock server that takes the same drafts. Cost has
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import itertools
 import random
@@ -39,7 +40,7 @@ from mercurial.node import nullid
 MOST, MOST_GROWTH = 3, 1.5
 #: Seconds and megabytes that do not count: those of a server that starts.
 START_CPU, START_MEMORY = 1.0, 60.0
-PUBLIC, FILES = 100, 100
+PUBLIC, FILES = 100, 1000
 _EVOLVE = '[experimental]\nevolution = createmarkers, exchange\n'
 
 
@@ -92,7 +93,7 @@ def drafts(root: Path) -> Iterator[tuple[Drafts, bytes]]:
 
 
 def work(number: int) -> bytes:
-    return b'%s/file%d.py' % (history.WORK, number % (FILES // 10))
+    return b'%s/file%d.py' % (history.WORK, number % 10)
 
 
 # --- the inputs: each adds ``size`` of something to a client's repository
@@ -136,12 +137,14 @@ def stack(root: Path, size: int) -> None:
 
 
 def heads(root: Path, size: int) -> None:
-    """Stacks of ten on the newest public changeset."""
+    """Stacks of ten on the newest public changeset, over all files."""
+    names = history.file_names(FILES)
     with drafts(root) as (adding, tip):
         for number in range(size):
             node = tip
             for place in range(10):
-                node = adding.add(node, {work(place): b'draft %d %d\n' % (number, place)})
+                name = names[(number * 7 + place * 101) % FILES]
+                node = adding.add(node, {name: b'draft %d %d\n' % (number, place)})
 
 
 def chain(root: Path, size: int) -> None:
@@ -190,16 +193,16 @@ def large_manifest(root: Path, size: int) -> None:
         repo, link = adding.repo, len(adding.repo.changelog)
         old = repo.changelog.read(tip)[0]
         manifest = repo.manifestlog[old].copy()
-        for number in range(size):
-            name = b'dir%d/sub%d/file%d.py' % (number // 1000, number % 31, number)
-            manifest._manifestdict[name] = hashlib.sha1(b'%d' % number).digest()
-        node = manifest.write(adding._tr, link, old, nullid, [], [])
+        names = [b'dir%d/sub%d/other%d.py' % (n // 1000, n % 31, n) for n in range(size)]
+        for name in names:
+            manifest._manifestdict[name] = hashlib.sha1(name).digest()
+        node = manifest.write(adding._tr, link, old, nullid, sorted(names), [])
         history._entry(repo, adding._tr, node, tip, link)
 
 
 def inputs(folder: Path, name: str, size: int) -> tuple[Path, Path]:
     """The public history of a case and a client's repository, made if they are not there."""
-    public = folder / f'public-{PUBLIC}'
+    public = folder / f'public-{PUBLIC}-{FILES}'
     if not public.exists():
         history.build(public, PUBLIC, FILES)
     base, client = folder / f'{name}-{size}-public', folder / f'{name}-{size}'
@@ -268,7 +271,7 @@ class Settings(variants.Embedded):
         return self._settings
 
 
-def push(world: World, folder: Path, name: str, sizes: tuple[int, ...]) -> None:
+def push(name: str, world: World, folder: Path, sizes: tuple[int, ...]) -> None:
     """Print a line for each size and server of a case."""
     first: dict[str, tuple[int, Cost]] = {}
     for size in sizes:
@@ -373,6 +376,7 @@ def main() -> None:
     parser.add_argument('cases', nargs='*', metavar='CASE', help=', '.join([*CASES, *OTHERS]))
     parser.add_argument('--folder', type=Path, default=Path('/var/tmp/extremes'))
     parser.add_argument('--small', action='store_true', help='only show that it works')
+    parser.add_argument('--divide', type=int, default=1, help='sizes are an N-th')
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     print('case             size server   CPU s     MB   up MB down KB CPU/st  MB/st growth')
@@ -381,12 +385,13 @@ def main() -> None:
         measuring.stand_in_for_ssh(world)
         try:
             for name in args.cases or [*CASES, *OTHERS]:
+                run: Callable[[World, Path, tuple[int, ...]], None]
                 if name in CASES:
-                    case = CASES[name]
-                    push(world, args.folder, name, case.small if args.small else case.sizes)
+                    run, (_make, sizes, small, *_rest) = functools.partial(push, name), CASES[name]
                 else:
                     run, sizes, small = OTHERS[name]
-                    run(world, args.folder, small if args.small else sizes)
+                chosen = small if args.small else tuple(size // args.divide for size in sizes)
+                run(world, args.folder, chosen)
         finally:
             world.stop()
 

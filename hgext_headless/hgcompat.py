@@ -251,26 +251,12 @@ def mapped(opener: Any, path: bytes, threshold: int | None, size: int | None) ->
         return None
 
 
-def has_cached_text(log: Any, rev: int) -> bool:
-    """Return whether a revlog has cached the text of ``rev``. It caches one text."""
-    if hasattr(log._inner, 'get_cached_text'):
-        return log._inner.get_cached_text(rev) is not None
-    cached = log._inner._revisioncache  # until 7.1
-    return cached is not None and cached[1] == rev
-
-
-def copy_cached_text(source: Any, log: Any, rev: int) -> None:
-    """Cache a revision's text in ``log``, read from ``source``, which has the same revision."""
-    text = source.rawdata(rev)
-    if hasattr(log._inner, 'cache_revision_text'):
-        log._inner.cache_revision_text(rev, text, True)
-    else:  # until 7.1
-        log._inner._revisioncache = source.node(rev), rev, text
-
-
 def forget_text(storage: Any) -> None:
-    """Free the text that the log of a file has cached."""
-    storage._revlog._inner.clear_cache()
+    """Free the texts that the log of a file has cached."""
+    log = storage._revlog
+    log._inner.clear_cache()
+    if hasattr(log, 'texts'):
+        log.texts.clear()
 
 
 def template_repository(made: Any, repo: Any) -> None:

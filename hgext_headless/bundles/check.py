@@ -9,6 +9,7 @@ Packing relies on the files that changesets list, and on the changeset that each
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Sequence
@@ -20,11 +21,13 @@ from mercurial.node import nullid, nullrev
 from .. import hgcompat
 from ..errors import Refused
 from ..model import Bundle, Changeset
-from . import changegroups
+from . import changegroups, shared_index
 from .overlay import Layer
 
 #: Number of files' logs that are kept open.
 _OPENED = 200
+#: Maximum number of lines of a changeset: files, and those of the description.
+_MOST_LINES = 2_000_000
 #: Flags of manifest entries: none, executable, symbolic link.
 _FLAGS = (b'', b'x', b'l')
 #: The text of a manifest (``hg help internals.revlogs``).
@@ -74,6 +77,15 @@ def misses() -> Iterator[None]:
         raise Unfit(f'a revision is malformed ({type(exc).__name__})') from exc
 
 
+@contextlib.contextmanager
+def packable() -> Iterator[None]:
+    """Convert Mercurial's error for a changeset that lists a file which never was to `Unfit`."""
+    try:
+        yield
+    except error.Abort as exc:
+        raise Unfit(f'the push cannot be packed: {hgcompat.to_str(exc.message)}') from exc
+
+
 def missing(node: bytes) -> Unfit:
     """Return the error for a revision that is in neither a bundle nor the repository."""
     return Unfit(f'revision {node.hex()[:12]} is missing')
@@ -92,6 +104,7 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
         unpacker.changelogheader()
         for entry in hgcompat.deltas(unpacker):
             overlay.changelog.revision(entry.node)
+            shared_index.check_effort(overlay.changelog)
         changesets = [check.changeset(node) for node in nodes]
         unpacker.manifestheader()
         # Manifests were read with their changesets. Reading a large one again would take longer
@@ -138,6 +151,8 @@ class _Check:
         self._storage = functools.lru_cache(_OPENED)(overlay.file)
         self._manifests = overlay.manifestlog.getstorage(b'')
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
+        # Each once: many changesets may list the same ones, and say so in a few bytes.
+        self._names: dict[bytes, bytes] = {}
         self.introduced: dict[bytes, dict[bytes, bytes]] = {}
         self.misnamed: list[Misnamed] = []
 
@@ -157,13 +172,17 @@ class _Check:
             raise Unfit(f'changeset {node.hex()[:12]} is malformed: {exc}') from exc
 
     def _changeset(self, node: bytes) -> Changeset:
+        if self._overlay.changelog.revision(node).count(b'\n') > _MOST_LINES:
+            raise Unfit(f'changeset {node.hex()[:12]} lists more than {_MOST_LINES} files')
         found = of_changelog(self._overlay, node)
+        found = dataclasses.replace(found, files=tuple(map(self._checked_name, found.files)))
         check(found)
         context = self._overlay[node]
         manifest_node = context.manifestnode()
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
             raise missing(manifest_node)
         manifest, second = context.manifest(), None
+        shared_index.check_effort(self._manifests)
         if context.p2().rev() != nullrev:
             second = context.p2().manifest()
         introduced = self.introduced.setdefault(node, {})
@@ -173,7 +192,7 @@ class _Check:
         listed = frozenset(found.files)
         changed = context.p1().manifest().diff(manifest)
         for name, ((old_node, _old_flag), (file_node, flag)) in changed.items():
-            changegroups.check_file_name(name)
+            self._checked_name(name)
             if file_node is None:
                 continue
             if flag not in _FLAGS:
@@ -184,9 +203,14 @@ class _Check:
             if old_node == file_node or (second is not None and second.get(name) == file_node):
                 continue
             self._file(node, name, file_node, name in listed)
-        for name in found.files:
-            changegroups.check_file_name(name)
         return found
+
+    def _checked_name(self, name: bytes) -> bytes:
+        """Return the name of a file, the same object each time. Raise `Refused`."""
+        if name not in self._names:
+            changegroups.check_file_name(name)
+            self._names[name] = name
+        return self._names[name]
 
     def _file(self, node: bytes, name: bytes, file_node: bytes, listed: bool) -> None:
         """Check a file revision that the changeset ``node`` has and its parents have not."""
@@ -226,6 +250,7 @@ class _Check:
             owner = owners.get(entry.node)
             if not (read and owner):
                 storage.revision(entry.node)
+                shared_index.check_effort(storage)
             if owner is None:
                 if not hgcompat.repository_has(storage, entry.node):
                     raise Unfit(

@@ -296,6 +296,12 @@ class _Overlay(_ReadOnly):
         hgcompat.forgo_manifest_cache(made)
         return made
 
+    def file(self, name: bytes, *args: Any, **kwargs: Any) -> Any:
+        storage = super().file(name, *args, **kwargs)
+        if isinstance(storage, bundlerepo.bundlefilelog):
+            shared_index.keep_texts(storage)
+        return storage
+
     def close(self) -> None:
         super().close()
         cached = vars(self)

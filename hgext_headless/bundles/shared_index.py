@@ -1,8 +1,11 @@
-"""An index for overlays that looks nodes up in the index of the repository.
+"""The logs of overlays: an index that looks nodes up in that of the repository, and recent texts.
 
 In a large repository, most of an index's time and memory goes into its map of nodes, and
 Mercurial's C index builds a new map for each object. The rest of the index is mapped from the
 file.
+
+A revision in a bundle is a delta against any other one, and Mercurial's logs of bundles keep the
+last text only: two chains side by side would take quadratic time.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from mercurial import bundlerepo, error, mdiff, util
 from mercurial.node import hex, nullrev
 
 from .. import hgcompat
+from ..errors import Refused
 
 #: How many changesets the index of a repository object may lag behind the file.
 _MOST_NEWER = 10_000
-#: How many texts of changesets an overlay keeps, and their size in bytes.
+#: How many texts of a log an overlay keeps, and their size in bytes.
 _MOST_TEXTS = 10_000
 _SIZE_OF_TEXTS = 16 * 1024 * 1024
+#: How many bytes of texts may be made to read one byte, and how many in any case.
+_MOST_MADE, _MADE_ANYWAY = 32, 256 * 1024 * 1024
 
 
 class SharedIndex:
@@ -124,14 +130,75 @@ def release(log: Any) -> None:
         log.index.release()
 
 
-class _Sharing:
+def _no_texts() -> Any:
+    return util.lrucachedict(_MOST_TEXTS, maxcost=_SIZE_OF_TEXTS)
+
+
+class _Texts:
+    """A log of a bundle that keeps recent ``texts``, by revision.
+
+    ``made`` and ``read`` are bytes: of the texts that were made from others, and that were asked
+    for.
+    """
+
+    texts: Any
+    made = 0
+    read = 0
+
+    def _rawtext(self, node: bytes, rev: int | None) -> Any:
+        log: Any = self
+        found = rev = log.rev(node) if rev is None else rev
+        chain = []
+        while found > log.repotiprev and found not in self.texts:
+            chain.append(found)
+            found = log.index[found][3]
+        text = self._text_below(found) if found <= log.repotiprev else self.texts[found]
+        for link in reversed(chain):
+            text = mdiff.patches(text, [log._chunk(link)])
+            self.texts.insert(link, text, cost=len(text))
+            self.made += len(text)
+        self.read += len(text)
+        return rev, text, False
+
+    def _text_below(self, rev: int) -> bytes:
+        """Return the text of a revision of the repository below, or of the null revision."""
+        if rev == nullrev:
+            return b''
+        node = self.node(rev)  # type: ignore[attr-defined]
+        text: bytes = super()._rawtext(node, rev)[1]  # type: ignore[misc]
+        return text
+
+
+class _FileLog(_Texts, bundlerepo.bundlerevlog):  # type: ignore[misc]
+    pass
+
+
+def keep_texts(storage: Any) -> None:
+    """Let the log of a file (`bundlerepo.bundlefilelog`) keep recent texts."""
+    storage._revlog.__class__ = _FileLog
+    storage._revlog.texts = _no_texts()
+
+
+def check_effort(storage: Any) -> None:
+    """Raise `Refused` if far more texts of a log had to be made than were read."""
+    log = storage if hasattr(storage, 'repotiprev') else storage._revlog
+    if log.made > _MADE_ANYWAY + _MOST_MADE * log.read:
+        raise Refused('the deltas of the push build on each other in too many long chains')
+
+
+class _Sharing(_Texts):
     """A revlog whose index looks nodes up in ``with_nodes``, another revlog's index."""
 
     def __init__(self, with_nodes: Any, *args: Any) -> None:
         self._with_nodes = with_nodes
+        self.texts = _no_texts()
         self._read: dict[bytes, Any] = {}
         super().__init__(*args)
         self._read.clear()
+
+    def clearcaches(self, **options: Any) -> None:
+        super().clearcaches(**options)  # type: ignore[misc]
+        self.texts.clear()
 
     def _get_data(self, path: bytes, threshold: int | None, size: int | None = None) -> Any:
         # Bundle logs open the file twice: for themselves and for the log below.
@@ -155,26 +222,6 @@ class _Sharing:
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
     """`bundlerepo.bundlechangelog` over the changelog whose index is the first argument."""
 
-    def __init__(self, *args: Any) -> None:
-        self._texts = util.lrucachedict(_MOST_TEXTS, maxcost=_SIZE_OF_TEXTS)
-        super().__init__(*args)
-
-    def _rawtext(self, node: bytes, rev: int | None) -> Any:
-        # A text is a delta against the one before, and lists read the last ones first.
-        rev = self.rev(node) if rev is None else rev
-        chain, base = [], rev
-        while base > self.repotiprev and base not in self._texts:
-            chain.append(base)
-            base = self.index[base][3]
-        if base <= self.repotiprev:
-            text = super()._rawtext(self.node(base), base)[1] if base > nullrev else b''
-        else:
-            text = self._texts[base]
-        for link in reversed(chain):
-            text = mdiff.patches(text, [self._chunk(link)])
-            self._texts.insert(link, text, cost=len(text))
-        return rev, text, False
-
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
     """`bundlerepo.bundlemanifest` over ``public``, the revlog of the public manifests."""
@@ -183,15 +230,10 @@ class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
         self._public = public
         super().__init__(public.index, *args)
 
-    def _rawtext(self, node: bytes, rev: int | None) -> Any:
-        # Manifests are large, and many drafts have the same base. So its text is read once, by
-        # the public log, and copied.
-        base = self.rev(node) if rev is None else rev
-        while base > self.repotiprev:
-            if hgcompat.has_cached_text(self, base):  # closer than the public manifest
-                return super()._rawtext(node, rev)
-            base = self.index[base][3]
-        # A rollback may have given this number to another revision.
-        if nullrev < base < len(self._public) and self._public.node(base) == self.node(base):
-            hgcompat.copy_cached_text(self._public, self, base)
-        return super()._rawtext(node, rev)
+    def _text_below(self, rev: int) -> bytes:
+        # Manifests are large, and many drafts have the same base. So its text is read once, by the
+        # public log. A rollback may have given this number to another revision.
+        if nullrev < rev < len(self._public) and self._public.node(rev) == self.node(rev):
+            text: bytes = self._public.rawdata(rev)
+            return text
+        return super()._text_below(rev)

@@ -361,7 +361,7 @@ def _bundles(
     is_applied = functools.partial(hgcompat.repository_has, quarantine.overlay.changelog)
     newly_public = set(divided.public)
     files = []
-    with overlays.packing(quarantine.overlay):
+    with overlays.packing(quarantine.overlay), check.packable():
         for head in divided.draft_heads:
             if head in held:
                 continue

@@ -22,6 +22,8 @@ from .incoming import Incoming
 
 #: The environment variable by which an hg that a shell hook starts finds the push.
 VARIABLE = b'HG_HEADLESS_QUARANTINE'
+#: Which part of ``max-push-size`` the texts of its changesets may have: they are kept in memory.
+_SHARE_OF_TEXTS = 8
 #: That by which it knows which heads the push makes public.
 _PUBLIC = b'HG_HEADLESS_PUBLIC'
 
@@ -160,7 +162,17 @@ def _write_sorted(incoming: Incoming, path: str) -> None:
 
 def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
     overlays.write(incoming.ui, [layer], path)
-    return overlays.lay(incoming.repo, path)
+    overlay = overlays.lay(incoming.repo, path)
+    log = overlay.changelog
+    limit = incoming.backend.settings.max_push_size // _SHARE_OF_TEXTS
+    # On the wire, a text may be a few bytes that differ from another one.
+    if sum(map(log.rawsize, range(log.repotiprev + 1, len(log)))) > limit:
+        overlay.close()
+        raise Refused(
+            'the descriptions and lists of files of the push have more than 1/'
+            f'{_SHARE_OF_TEXTS} of headless.max-push-size ({limit} bytes)'
+        )
+    return overlay
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 from helpers.forge import NULL, Forged, full
 from helpers.world import Server, World
-from mercurial import bundlerepo, changegroup, hg, ui as uis
+from mercurial import bundlerepo, changegroup, hg, mdiff, ui as uis
+from mercurial.utils import storageutil
 
 from hgext_headless import timings
-from hgext_headless.bundles import check, write
+from hgext_headless.bundles import check, shared_index, write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
 from hgext_headless.model import Bundle
@@ -62,7 +63,9 @@ def received(pushed, tmp_path) -> Callable[..., Incoming]:
     repo = pushed[1]
 
     def receive(forged: Forged, *public: bytes, accept_public: bool = True) -> Incoming:
-        settings = SimpleNamespace(accept_public=accept_public, repository='try')
+        settings = SimpleNamespace(
+            accept_public=accept_public, repository='try', max_push_size=1 << 20
+        )
         backend = SimpleNamespace(settings=settings)
         stages = timings.Stages({})
         incoming = Incoming(repo, backend, b'push', b'', str(tmp_path), stages)
@@ -258,6 +261,79 @@ def test_linknodes(received, forged, nodes, link, of):
         (file,) = flow._bundles(incoming, opened, split, {nodes['c']})
         assert opened.overlay[nodes['d']][b'd'].linkrev() == opened.overlay[nodes['d']].rev()
     assert file[0].nodes == (nodes['a'], nodes['d'])
+
+
+def stacked(forged: Forged, count: int, apart: int) -> Forged:
+    """Changesets that all change one file. Each text is a delta against the one ``apart`` before.
+
+    Its changesets, manifests and file are chains of such deltas side by side.
+    """
+    groups = [forged.files[b'a'], forged.manifests[:1], forged.changesets[:1]]
+    texts = [[group[0].delta[12:]] for group in groups]
+    for number in range(1, count):
+        old, new = texts[0][-1], b'a' * 9 + b'%d' % number
+        for group, known in zip(groups, texts):
+            # What names a file is its manifest, and a changeset names that.
+            text = known[-1].replace(old, new)
+            node = storageutil.hashrevisionsha1(text, *sorted([group[-1].node, NULL]))
+            at = max(0, number - apart)
+            delta = mdiff.textdiff(known[at], text)
+            old, new = group[-1].node.hex().encode(), node.hex().encode()
+            base = group[at].node
+            group.append(group[0]._replace(node=node, p1=group[-1].node, base=base, delta=delta))
+            known.append(text)
+    links = [entry.node for entry in groups[2]]
+    files, manifests, changesets = (
+        [entry._replace(link=link) for entry, link in zip(group, links)] for group in groups
+    )
+    forged.files, forged.manifests, forged.changesets = {b'a': files}, manifests, changesets
+    return forged
+
+
+@pytest.mark.parametrize('apart', [1, 2, 7])
+def test_chains_side_by_side(received, forged, monkeypatch, apart):
+    """Chains of deltas that cross cost no more than one chain."""
+    made: list[bytes] = []
+    patches = mdiff.patches
+
+    def counted(text: bytes, deltas: list[bytes]) -> bytes:
+        made.append(text)
+        return patches(text, deltas)
+
+    monkeypatch.setattr(mdiff, 'patches', counted)
+    incoming = received(stacked(forged, 300, apart))
+    with quarantine.opened(incoming) as opened:
+        split = divide.changesets(incoming, opened.overlay)
+        ((bundle, _path),) = flow._bundles(incoming, opened, split, set())
+    assert len(bundle.nodes) == 300
+    assert len(made) < 300 * 3 * 4
+
+
+def test_chains_that_take_too_long(received, forged, monkeypatch):
+    """Without room for more than one text, two chains take quadratic time: that is not spent."""
+    monkeypatch.setattr(shared_index, '_SIZE_OF_TEXTS', 1)
+    monkeypatch.setattr(shared_index, '_MADE_ANYWAY', 0)
+    with pytest.raises(Refused, match='build on each other in too many long chains'):
+        divided(received(stacked(forged, 300, 2)))
+
+
+def test_texts_that_are_small_on_the_wire_only(received, forged, monkeypatch):
+    incoming = received(stacked(forged, 20, 1))
+    incoming.backend.settings.max_push_size = 8 * 20 * 40
+    with pytest.raises(Refused, match='the descriptions and lists of files of the push have more'):
+        divided(incoming)
+    monkeypatch.setattr(check, '_MOST_LINES', 3)
+    with pytest.raises(Refused, match='lists more than 3 files'):
+        divided(received(forged))
+
+
+def test_file_that_never_was(received, forged):
+    forged.change_changeset(lambda text: text.replace(b'\nd\n', b'\nd\nnever\n'))
+    incoming = received(forged)
+    with quarantine.opened(incoming) as opened:
+        split = divide.changesets(incoming, opened.overlay)
+        with pytest.raises(Refused, match='cannot be packed: empty or missing file data for never'):
+            flow._bundles(incoming, opened, split, set())
 
 
 def cg1(entries) -> bytes:
