@@ -22,9 +22,7 @@ def show(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
         else:
             recorded = b'%s came with push %d' % (hex(conflict.node), conflict.owner)
         fm.startitem()
-        fm.data(
-            kind=b'conflict', push=push.push_id, recorded=recorded, found=_described(push)
-        )
+        fm.data(kind=b'conflict', push=push.push_id, recorded=recorded, found=_described(push))
         fm.plain(
             b'push %d conflicts: recorded is %s; %s %s\n'
             % (push.push_id, recorded, ours, _described(push))

@@ -112,9 +112,7 @@ class _Doctor:
                 continue
             if hooks.is_python(command):
                 if b'txn' in name.split(b'.')[0]:
-                    self._say(
-                        _WARNING, b'%s: repo.currenttransaction() is None in a push' % name
-                    )
+                    self._say(_WARNING, b'%s: repo.currenttransaction() is None in a push' % name)
             elif b'HG_PENDING' in command:
                 self._say(
                     _WARNING,

@@ -29,9 +29,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     remaining: set[bytes] = set()
     with contextlib.ExitStack() as stack:
         deleter = None if dry_run else stack.enter_context(delete.required(backend))
-        fm = stack.enter_context(
-            ui.formatter(b'headless-expire', hgcompat.formatter_options(opts))
-        )
+        fm = stack.enter_context(ui.formatter(b'headless-expire', hgcompat.formatter_options(opts)))
         bar = stack.enter_context(options.progress(ui, b'expiring', b'bundles', None))
         done_before = drop.DryRun(set(), set()) if dry_run else None
         for candidates, chosen in batches:

@@ -86,10 +86,10 @@ def _check_store(backend: Backend, before: float) -> None:
     """
     found = orphans = 0
     for prefix in stores.parts(backend.store, backend.settings.repository):
-        objects = [o for o in backend.store.objects(prefix) if stores.is_key(o.key)]
-        found += len(objects)
-        old = [o.key for o in objects if o.modified < before]
-        orphans += len(backend.catalog.read(bundle_rows.without_row, old))
+        objects = list(backend.store.objects(prefix))
+        found += sum(stores.is_key(each.key) for each in objects)
+        old = (each for each in objects if each.modified < before)
+        orphans += len(delete.without_row(backend, old))
     if orphans > max(_FEW, found // 2):
         raise Refused(
             f'this database knows nothing of {orphans} of the {found} objects in the store: are '
@@ -107,20 +107,11 @@ def _remove_orphans(
 ) -> int:
     """Remove objects without a row that are older than ``before``; return how many are younger."""
     kept = 0
-    parts = stores.parts(backend.store, backend.settings.repository)
-    with options.progress(ui, b'collecting', b'parts', len(parts)) as bar:
-        for number, prefix in enumerate(parts):
-            bar.update(number)
-            there = {
-                found.key: found
-                for found in backend.store.objects(prefix)
-                if stores.is_key(found.key)
-            }
-            orphans = backend.catalog.read(bundle_rows.without_row, list(there))
-            old = [key for key in orphans if there[key].modified < before]
-            kept += len(orphans) - len(old)
-            for key in old if dry_run else deleter.remove(old):
-                listing.object(there[key])
+    for orphans in options.orphans(ui, backend, b'collecting'):
+        old = {found.key: found for found in orphans if found.modified < before}
+        kept += len(orphans) - len(old)
+        for key in old if dry_run else deleter.remove(list(old)):
+            listing.object(old[key])
     return kept
 
 

@@ -19,9 +19,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     settings = backend.settings
     if settings.embedded_database:
         catalog.make_home(settings.home)
-    before, after = migrate.upgrade(
-        engine.open_database(settings.database), opts['expand']
-    )
+    before, after = migrate.upgrade(engine.open_database(settings.database), opts['expand'])
     if before is None:
         ui.status(b'created the schema (%s)\n' % hgcompat.to_bytes(after))
     elif before == after:

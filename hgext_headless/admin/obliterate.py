@@ -79,7 +79,7 @@ def _with_descendants(session: sessions.Session, node: bytes) -> set[bytes]:
     """Return ``node`` and its stored descendants."""
     found = {node}
     for candidate in drop_rows.holding(session, [node]):
-        parents = drop_rows.parents(session, candidate.bundle.nodes)
+        parents = drafts.parents(session, candidate.bundle.nodes)
         for other in candidate.bundle.nodes:  # parents come first
             if not found.isdisjoint(parents[other]):
                 found.add(other)

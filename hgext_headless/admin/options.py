@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mercurial import progress as hgprogress, scmutil
 from mercurial.utils import dateutil, procutil
 
-from .. import hgcompat
+from .. import hgcompat, store as stores
 from ..backend import Backend
 from ..errors import Refused, Temporary
 from ..lifecycle import delete
+from ..store import Object
 
 #: Mercurial's default format, with the rate added.
 _FORMAT = b'topic bar number speed estimate'
@@ -123,6 +124,15 @@ class _Lines:
         of = b' of %d' % total if total else b''
         # Not to stdout, which may be for programs.
         self._ui.write_err(b'%s: %d%s %s\n' % (topic, done, of, unit))
+
+
+def orphans(ui: Any, backend: Backend, topic: bytes) -> Iterator[list[Object]]:
+    """Yield the objects without a row, those of one part of the store at a time."""
+    parts = stores.parts(backend.store, backend.settings.repository)
+    with progress(ui, topic, b'parts', len(parts)) as bar:
+        for number, prefix in enumerate(parts):
+            bar.update(number)
+            yield delete.without_row(backend, backend.store.objects(prefix))
 
 
 def tell_undeleted(ui: Any, deleter: delete.Deleter) -> bool:

@@ -11,7 +11,7 @@ from .. import hgcompat, place as places, refuse_pushes, store as stores
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
-from ..catalog import bans, bundle_rows, record as catalog_record
+from ..catalog import bans, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..lifecycle import drop, upload
 from ..model import Bundle, Push, Recorded
@@ -36,7 +36,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             options.summary(ui, fm, b'kept %s removed for good\n' % kept)
         if refuse_pushes.takes_pushes(repo) and not dry_run:
             unrecorded.again(repo, backend, ids)
-        found = _without_row(ui, backend)
+        found = [each for part in options.orphans(ui, backend, b'listing') for each in part]
+        found.sort(key=lambda each: (each.modified, each.key))  # the oldest first
         with options.progress(ui, b'rebuilding', b'objects', len(found)) as bar:
             for each in found:
                 fm.startitem()
@@ -83,20 +84,6 @@ def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: unrecorded.Ids
             b'logged what the log of public history had lost: %s, %s\n'
             % (options.number(len(nodes), 'changeset'), options.number(bookmarks, 'bookmark')),
         )
-
-
-def _without_row(ui: Any, backend: Backend) -> list[Object]:
-    """Return the objects without a row, the oldest first."""
-    found: list[Object] = []
-    parts = stores.parts(backend.store, backend.settings.repository)
-    with options.progress(ui, b'listing', b'parts', len(parts)) as bar:
-        for number, prefix in enumerate(parts):
-            bar.update(number)
-            objects = {o.key: o for o in backend.store.objects(prefix) if stores.is_key(o.key)}
-            found += (
-                objects[key] for key in backend.catalog.read(bundle_rows.without_row, list(objects))
-            )
-    return sorted(found, key=lambda each: (each.modified, each.key))
 
 
 class Rebuilt(NamedTuple):
@@ -166,9 +153,7 @@ def _described(key: str, path: str) -> Bundle:
     return Bundle(key, os.path.getsize(path), check, nullid, ())
 
 
-def _read(
-    repo: Any, bundle: Bundle, layer: Layer, folder: str
-) -> tuple[Bundle, list[Any]]:
+def _read(repo: Any, bundle: Bundle, layer: Layer, folder: str) -> tuple[Bundle, list[Any]]:
     """Return the bundle with its head, bases and changesets, and the facts about its changesets."""
     nodes = overlays.nodes(layer)
     has_node = repo.unfiltered().changelog.hasnode
@@ -182,7 +167,5 @@ def _read(
     heads = [node for node in nodes if node not in parents]
     if len(heads) != 1:
         raise Corrupt(f'object {bundle.key} has {len(heads)} heads, and a bundle of ours has one')
-    found = Bundle(
-        bundle.key, bundle.size, bundle.sha512, heads[0], tuple(bases), tuple(nodes)
-    )
+    found = Bundle(bundle.key, bundle.size, bundle.sha512, heads[0], tuple(bases), tuple(nodes))
     return found, changesets

@@ -42,9 +42,7 @@ def drafts_named(
         raise Refused(f'no stored draft is named in "{hgcompat.escaped(revs[0])}"')
     named = [hex(found[rev]) if rev in found else rev for rev in revs]
     # Mercurial does not know the bookmarks in the database.
-    aliases = {
-        name: hex(node) for name, node in found.items() if not hex(node).startswith(name)
-    }
+    aliases = {name: hex(node) for name, node in found.items() if not hex(node).startswith(name)}
     has_node = repo.unfiltered().changelog.hasnode
     with overlays.opened(repo, backend.cached_store, list(bundles.values())) as overlay:
         try:

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from ..errors import Refused
 from .schema import audit
 from .session import Session
-from .statements import BATCH, batches, clock, lock, owner_of
+from .statements import BATCH, clock, lock, owner_of, present
 
 #: The ``action`` of audit rows about obliterated drafts.
 OBLITERATE = 'obliterate'
@@ -61,10 +61,7 @@ def acts(session: Session, before: int) -> list[Act]:
         .order_by(audit.c.id.desc())
         .limit(BATCH)
     )
-    return [
-        Act(row[0], row[1], bytes(row[2]), row[3], bytes(row[4]), bytes(row[5]))
-        for row in session.execute(query)
-    ]
+    return [Act(*row) for row in session.execute(query)]
 
 
 def refuse(session: Session, nodes: Iterable[bytes]) -> None:
@@ -81,17 +78,9 @@ def nodes(session: Session) -> set[bytes]:
     query = select(audit.c.subject).where(
         audit.c.repository_id == session.repository_id, audit.c.action == OBLITERATE
     )
-    return {bytes(node) for node in session.scalars(query)}
+    return set(session.scalars(query))
 
 
 def among(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that were obliterated."""
-    found: set[bytes] = set()
-    for batch in batches(sorted(set(nodes))):
-        query = select(audit.c.subject).where(
-            audit.c.repository_id == session.repository_id,
-            audit.c.action == OBLITERATE,
-            audit.c.subject.in_(batch),
-        )
-        found.update(bytes(node) for node in session.scalars(query))
-    return found
+    return present(session, audit.c.subject, nodes, audit.c.action == OBLITERATE)

@@ -13,31 +13,25 @@ from ..model import BookmarkMove
 from . import drafts
 from .schema import bookmarks
 from .session import Session
-from .statements import batches, clock, upsert
+from .statements import clock, rows, upsert
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)
 
 
-def _found(connection: sqlalchemy.Connection, query: sqlalchemy.Select[Any]) -> dict[bytes, bytes]:
-    return {bytes(name): bytes(node) for name, node in connection.execute(query)}
+def _where(session: Session, column: Any, values: Iterable[bytes]) -> dict[bytes, bytes]:
+    mine = bookmarks.c.repository_id == session.repository_id
+    found = rows(session, values, lambda batch: _columns.where(mine, column.in_(batch)))
+    return {row.name: row.node for row in found}
 
 
 def places(session: Session, names: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the drafts that the bookmarks ``names`` point to, by name."""
-    found: dict[bytes, bytes] = {}
-    for batch in batches(sorted(set(names))):
-        mine = bookmarks.c.repository_id == session.repository_id
-        found.update(_found(session.connection, _columns.where(mine, bookmarks.c.name.in_(batch))))
-    return found
+    return _where(session, bookmarks.c.name, names)
 
 
 def at(session: Session, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the bookmarks that point to one of ``nodes``, by name."""
-    found: dict[bytes, bytes] = {}
-    for batch in batches(sorted(set(nodes))):
-        mine = bookmarks.c.repository_id == session.repository_id
-        found.update(_found(session.connection, _columns.where(mine, bookmarks.c.node.in_(batch))))
-    return found
+    return _where(session, bookmarks.c.node, nodes)
 
 
 def by_node(session: Session, nodes: Iterable[bytes]) -> dict[bytes, list[bytes]]:
@@ -55,7 +49,7 @@ def newest(session: Session, limit: int) -> dict[bytes, bytes]:
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
         .limit(limit)
     )
-    return _found(session.connection, query)
+    return {row.name: row.node for row in session.execute(query)}
 
 
 def move(session: Session, moves: Sequence[BookmarkMove]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import select
@@ -12,18 +12,13 @@ from ..model import Bundle
 from . import statements
 from .schema import LIVE, bundles
 from .session import Session
-from .statements import batches, clock, insert_new
+from .statements import batches, clock, insert_new, present
 
 
-class BundleRow(NamedTuple):
-    """A row of `schema.bundles`."""
-
-    id: int
-    key: str
-    size: int
-    sha512: str
-    head: bytes
-    bases: tuple[bytes, ...]
+def bundle(row: Any, nodes: Sequence[bytes] = ()) -> Bundle:
+    """Return the bundle of a row of `schema.bundles`, which has the changesets ``nodes``."""
+    bases = statements.split_nodes(row.bases)
+    return Bundle(row.key, row.size, row.sha512, row.head, bases, tuple(nodes))
 
 
 def write(
@@ -36,19 +31,19 @@ def write(
     rows = [
         {
             'repository_id': repository_id,
-            'key': bundle.key,
-            'size': bundle.size,
-            'sha512': bundle.sha512,
-            'head': bundle.head,
-            'bases': b''.join(bundle.bases),
+            'key': each.key,
+            'size': each.size,
+            'sha512': each.sha512,
+            'head': each.head,
+            'bases': b''.join(each.bases),
             'state': state,
         }
         # In the order of keys, so that pushes of the same bundles do not deadlock.
-        for bundle in sorted(written, key=lambda bundle: bundle.key)
+        for each in sorted(written, key=lambda each: each.key)
     ]
     insert_new(connection, bundles, rows, created=clock(connection))
     ids: dict[str, int] = {}
-    for batch in batches([bundle.key for bundle in written]):
+    for batch in batches([each.key for each in written]):
         query = select(bundles.c.key, bundles.c.id).where(
             bundles.c.repository_id == repository_id, bundles.c.key.in_(batch)
         )
@@ -56,27 +51,12 @@ def write(
     return ids
 
 
-def with_row(session: Session, keys: Sequence[str]) -> set[str]:
+def with_row(session: Session, keys: Iterable[str]) -> set[str]:
     """Return those of ``keys`` that a bundle's row refers to."""
-    found: set[str] = set()
-    for batch in batches(keys):
-        found.update(
-            session.scalars(
-                select(bundles.c.key).where(
-                    bundles.c.repository_id == session.repository_id,
-                    bundles.c.key.in_(batch),
-                )
-            )
-        )
-    return found
+    return present(session, bundles.c.key, keys)
 
 
-def without_row(session: Session, keys: Sequence[str]) -> list[str]:
-    found = with_row(session, keys)
-    return [key for key in keys if key not in found]
-
-
-def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]:
+def under(session: Session, prefix: str, since: float | None) -> list[Bundle]:
     """Return the live bundles whose keys begin with ``prefix``, created at ``since`` or later.
 
     ``since`` is in seconds since the epoch; None does not restrict it.
@@ -85,17 +65,7 @@ def under(session: Session, prefix: str, since: float | None) -> list[BundleRow]
     query = select(bundles).where(
         *_live(session, since), bundles.c.key.between(prefix, prefix + 'g')
     )
-    return [
-        BundleRow(
-            row.id,
-            row.key,
-            row.size,
-            row.sha512,
-            row.head,
-            statements.split_nodes(row.bases),
-        )
-        for row in session.execute(query)
-    ]
+    return [bundle(row) for row in session.execute(query)]
 
 
 def count(session: Session, since: float | None) -> int:

@@ -12,6 +12,7 @@ from ..model import Changeset
 from . import pushlog
 from .schema import (
     bundle_changesets,
+    bundles,
     changesets,
     push_branches,
     push_changesets,
@@ -20,7 +21,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
-from .statements import BATCH
+from .statements import batches
 
 #: Number of pushes that one query checks.
 STEP = 1000
@@ -136,12 +137,13 @@ def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Ch
     return [(row.push_id, pushlog.facts(row)) for row in session.execute(query)]
 
 
-def facts_of_bundle(session: Session, bundle_id: int) -> list[Changeset]:
+def facts_of_bundle(session: Session, key: str) -> list[Changeset]:
     """Return the changesets of a bundle, in its order."""
     query = (
         select(*changesets.c)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
-        .where(bundle_changesets.c.bundle_id == bundle_id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .where(bundles.c.repository_id == session.repository_id, bundles.c.key == key)
         .order_by(bundle_changesets.c.position)
     )
     return [pushlog.facts(row) for row in session.execute(query)]
@@ -224,11 +226,11 @@ def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, b
 def add_branches(session: Session, missing: Sequence[tuple[int, bytes]]) -> None:
     """Add the rows that `missing_branches` found."""
     owner = session.scalar(select(session.repository_id))
-    for start in range(0, len(missing), BATCH):
+    for batch in batches(missing):
         session.execute(
             insert(push_branches),
             [
                 {'repository_id': owner, 'push_id': push_id, 'branch': branch}
-                for push_id, branch in missing[start : start + BATCH]
+                for push_id, branch in batch
             ],
         )

@@ -59,9 +59,7 @@ def exclusive(database: Database, name: str) -> Iterator[Lock | None]:
         ended.set()
         thread.join()
         with contextlib.suppress(HeadlessError), database.writing() as connection:
-            connection.execute(
-                delete(leases).where(leases.c.name == name, leases.c.owner == owner)
-            )
+            connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))
 
 
 def _keep(renew: Lock, ended: threading.Event) -> None:

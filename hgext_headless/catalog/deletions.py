@@ -19,7 +19,7 @@ from sqlalchemy import case, delete, select, update
 from ..errors import Deletions, Temporary, Vanished
 from .schema import bundles, pending_deletions
 from .session import Session
-from .statements import batches, clock, lock, owner_of, upsert
+from .statements import batches, clock, lock, owner_of, present, upsert
 
 #: Seconds after which a deletion that is not finished was interrupted: no request to a store
 #: takes so long.
@@ -60,16 +60,7 @@ def mark(session: Session, keys: Sequence[str]) -> list[str]:
     """
     owner = owner_of(session)
     lock(session.connection, owner)
-    free: list[str] = []
-    for batch in batches(sorted(set(keys))):
-        held = set(
-            session.scalars(
-                select(bundles.c.key).where(
-                    bundles.c.repository_id == owner, bundles.c.key.in_(batch)
-                )
-            )
-        )
-        free += [key for key in batch if key not in held]
+    free = sorted(set(keys) - present(session, bundles.c.key, keys))
     if free:
         statement = upsert(session.connection, pending_deletions).values(
             since=clock(session.connection)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import case, delete, func, select
 
 from ..model import Bundle, Parents
-from . import statements
+from . import bundle_rows
 from .schema import LIVE, bundle_changesets, bundles, changesets, draft_roots
 from .session import Session
-from .statements import batches, clock, upsert
+from .statements import batches, clock, present, rows, upsert
+
+_PARENTS = changesets.c.node, changesets.c.p1, changesets.c.p2
 
 
 def is_stored() -> sqlalchemy.Exists:
@@ -27,15 +29,7 @@ def is_stored() -> sqlalchemy.Exists:
 
 def known(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that are stored drafts."""
-    found: set[bytes] = set()
-    for batch in batches(sorted(set(nodes))):
-        query = select(changesets.c.node).where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.in_(batch),
-            is_stored(),
-        )
-        found.update(bytes(node) for node in session.scalars(query))
-    return found
+    return present(session, changesets.c.node, nodes, is_stored())
 
 
 def prefix_range(prefix: str) -> tuple[bytes, bytes]:
@@ -62,18 +56,22 @@ def heads(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
 
     Bundles that hold these hold all.
     """
-    found: list[bytes] = []
-    parents: set[bytes] = set()
-    for batch in batches(sorted(set(nodes))):
-        query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.in_(batch),
-            is_stored(),
-        )
-        for row in session.execute(query):
-            found.append(row.node)
-            parents.update((row.p1, row.p2))
-    return [node for node in found if node not in parents]
+    found = parents(session, nodes, is_stored())
+    inner = {parent for both in found.values() for parent in both}
+    return [node for node in found if node not in inner]
+
+
+def parents(
+    session: Session, nodes: Iterable[bytes], *conditions: Any
+) -> dict[bytes, tuple[bytes, bytes]]:
+    """Return the parents of those of ``nodes`` that have a row that fulfils all ``conditions``."""
+    mine = changesets.c.repository_id == session.repository_id
+    found = rows(
+        session,
+        nodes,
+        lambda batch: select(*_PARENTS).where(mine, changesets.c.node.in_(batch), *conditions),
+    )
+    return {row.node: (row.p1, row.p2) for row in found}
 
 
 def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
@@ -89,7 +87,7 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
         rows = {row.id: row for batch in batches(sorted(missing)) for row in newest(session, batch)}
         for _id, row in sorted(rows.items(), reverse=True):
             if row.node in missing:
-                bundle = _bundle(session.connection, row)
+                bundle = _bundle(session, row)
                 held = missing.intersection(bundle.nodes)
                 found.update(dict.fromkeys(held, bundle))
                 missing -= held
@@ -98,24 +96,9 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
 
 def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[str, int]]:
     """Return key and size of the object of each bundle that `bundles_with` returns."""
-    found: dict[bytes, tuple[str, int]] = {}
-    for batch in batches(sorted(set(nodes))):
-        as_head = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
-        newest = (
-            in_live_bundles(
-                session,
-                batch,
-                changesets.c.node,
-                func.coalesce(as_head, func.max(bundles.c.id)).label('bundle_id'),
-            )
-            .group_by(changesets.c.node)
-            .subquery()
-        )
-        query = select(newest.c.node, bundles.c.key, bundles.c.size).join(
-            bundles, bundles.c.id == newest.c.bundle_id
-        )
-        found.update((row.node, (row.key, row.size)) for row in session.execute(query))
-    return found
+    as_head = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
+    found = _chosen(session, nodes, func.coalesce(as_head, func.max(bundles.c.id)))
+    return {row.node: (row.key, row.size) for row in found}
 
 
 def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
@@ -123,7 +106,13 @@ def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bun
 
     It has the children of the draft too, if there are any.
     """
-    return _bundles(session, nodes, func.max(bundles.c.id))
+    found: dict[bytes, Bundle] = {}
+    made: dict[int, Bundle] = {}
+    for row in list(_chosen(session, nodes, func.max(bundles.c.id))):
+        if row.id not in made:
+            made[row.id] = _bundle(session, row)
+        found[row.node] = made[row.id]
+    return found
 
 
 def _newest_with_head(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalchemy.Row[Any]]:
@@ -156,9 +145,7 @@ def _newest_holding(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalc
         select(changesets.c.node, bundles)
         .select_from(changesets)
         .join(bundles, bundles.c.id == newest)
-        .where(
-            changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
-        )
+        .where(changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes))
     )
     return session.execute(query)
 
@@ -183,36 +170,25 @@ def in_live_bundles(
     )
 
 
-def _bundles(session: Session, nodes: Iterable[bytes], chosen: Any) -> dict[bytes, Bundle]:
-    """Return the bundle whose id is ``chosen`` of the bundles that hold each of ``nodes``."""
-    found: dict[bytes, Bundle] = {}
-    made: dict[int, Bundle] = {}
-    for batch in batches(sorted(set(nodes))):
+def _chosen(session: Session, nodes: Iterable[bytes], chosen: Any) -> Iterator[Any]:
+    """Yield rows of `bundles`: those whose id is ``chosen`` of all that hold each ``node``."""
+
+    def query(batch: Sequence[bytes]) -> sqlalchemy.Select[Any]:
         held = in_live_bundles(session, batch, changesets.c.node, chosen.label('bundle_id'))
         of_node = held.group_by(changesets.c.node).subquery()
-        query = select(of_node.c.node, bundles).join(of_node, bundles.c.id == of_node.c.bundle_id)
-        for row in session.execute(query):
-            if row.id not in made:
-                made[row.id] = _bundle(session.connection, row)
-            found[row.node] = made[row.id]
-    return found
+        return select(of_node.c.node, bundles).join(of_node, bundles.c.id == of_node.c.bundle_id)
+
+    return rows(session, nodes, query)
 
 
-def _bundle(connection: sqlalchemy.Connection, row: sqlalchemy.Row[Any]) -> Bundle:
+def _bundle(session: Session, row: Any) -> Bundle:
     query = (
         select(changesets.c.node)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
         .where(bundle_changesets.c.bundle_id == row.id)
         .order_by(bundle_changesets.c.position)
     )
-    return Bundle(
-        key=row.key,
-        size=row.size,
-        sha512=row.sha512,
-        head=row.head,
-        bases=statements.split_nodes(row.bases),
-        nodes=tuple(bytes(node) for node in connection.scalars(query)),
-    )
+    return bundle_rows.bundle(row, list(session.scalars(query)))
 
 
 #: Minimum time in seconds to keep a root. A client asks within seconds of its push.
@@ -246,29 +222,24 @@ def record_roots(
 def recent_roots(session: Session, limit: int) -> list[Parents]:
     """Return the newest roots, ``limit`` at most."""
     query = (
-        select(changesets.c.node, changesets.c.p1, changesets.c.p2)
+        select(*_PARENTS)
         .join(draft_roots, draft_roots.c.changeset_id == changesets.c.id)
         .where(draft_roots.c.repository_id == session.repository_id)
         .order_by(draft_roots.c.pushed.desc(), draft_roots.c.changeset_id.desc())
         .limit(limit)
     )
-    return [_parents(row) for row in session.execute(query)]
+    return [Parents(*row) for row in session.execute(query)]
 
 
 def stacks(session: Session, nodes: Iterable[bytes]) -> list[Parents]:
     """Return all changesets of the live bundles that hold one of ``nodes``."""
-    found: dict[bytes, Parents] = {}
-    for batch in batches(sorted(set(nodes))):
+
+    def query(batch: Sequence[bytes]) -> sqlalchemy.Select[Any]:
         holding = in_live_bundles(session, batch, bundle_changesets.c.bundle_id)
-        query = (
-            select(changesets.c.node, changesets.c.p1, changesets.c.p2)
+        return (
+            select(*_PARENTS)
             .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
             .where(bundle_changesets.c.bundle_id.in_(holding))
         )
-        for row in session.execute(query):
-            found[row.node] = _parents(row)
-    return list(found.values())
 
-
-def _parents(row: Any) -> Parents:
-    return Parents(row.node, row.p1, row.p2)
+    return list({row.node: Parents(*row) for row in rows(session, nodes, query)}.values())

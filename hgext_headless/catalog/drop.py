@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select
 
 from ..errors import Deletions
 from ..model import Bundle
-from . import deletions, markers, statements
+from . import bundle_rows, deletions, markers
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
 from .schema import (
@@ -26,7 +26,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
-from .statements import batches, clock, lock, owner_of
+from .statements import batches, clock, lock, owner_of, rows
 
 #: Number of bundles that are dropped in one transaction.
 STEP = 100
@@ -90,9 +90,8 @@ def choose(session: Session, choice: Choice, after: int) -> list[Candidate]:
 
 def holding(session: Session, nodes: Collection[bytes]) -> list[Candidate]:
     """Return every live bundle that holds one of ``nodes``; all nodes in it count as chosen."""
-    found: set[int] = set()
-    for batch in batches(sorted(nodes)):
-        found.update(session.scalars(in_live_bundles(session, batch, bundles.c.id)))
+    held = rows(session, nodes, lambda batch: in_live_bundles(session, batch, bundles.c.id))
+    found = {row.id for row in held}
     return [
         candidate
         for batch in batches(sorted(found))
@@ -118,33 +117,24 @@ def _candidates(
         .where(bundles.c.id.in_(bundle_ids))
         .order_by(bundles.c.id, bundle_changesets.c.position)
     )
-    rows: dict[int, list[Any]] = {}
+    found: dict[int, list[Any]] = {}
     for row in connection.execute(query):
-        rows.setdefault(row.id, []).append(row)
+        found.setdefault(row.id, []).append(row)
     return [
         Candidate(
             bundle_id,
-            Bundle(
-                key=held[0].key,
-                size=held[0].size,
-                sha512=held[0].sha512,
-                head=bytes(held[0].head),
-                bases=statements.split_nodes(held[0].bases),
-                nodes=tuple(row.node for row in held),
-            ),
+            bundle_rows.bundle(held[0], [row.node for row in held]),
             frozenset(row.node for row in held if row.fits),
         )
-        for bundle_id, held in rows.items()
+        for bundle_id, held in found.items()
     ]
 
 
 def held_elsewhere(session: Session, nodes: Collection[bytes], keys: Collection[str]) -> set[bytes]:
     """Return those of ``nodes`` that are in a live bundle whose key is not in ``keys``."""
-    found: set[bytes] = set()
-    for batch in batches(sorted(nodes)):
-        query = in_live_bundles(session, batch, changesets.c.node, bundles.c.key)
-        found.update(bytes(node) for node, key in session.execute(query) if key not in keys)
-    return found
+    columns = changesets.c.node, bundles.c.key
+    held = rows(session, nodes, lambda batch: in_live_bundles(session, batch, *columns))
+    return {row.node for row in held if row.key not in keys}
 
 
 def drop(
@@ -185,9 +175,7 @@ def drop(
     lock(session.connection, owner)
     for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
-            delete(bookmarks).where(
-                bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch)
-            )
+            delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch))
         )
     deletions.check(
         session.connection, owner, [bundle.key for bundle in replacements], stored_again
@@ -196,9 +184,7 @@ def drop(
     return tombstoned
 
 
-def _make_tombstones(
-    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]
-) -> None:
+def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
     """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
     ids = select(changesets.c.id).where(mine)
@@ -224,16 +210,3 @@ def _make_tombstones(
         connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
     connection.execute(delete(changesets).where(mine))  # the database deletes their words
     markers.forget(connection, owner, nodes)
-
-
-def parents(session: Session, nodes: Collection[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-    """Return the parents of those of ``nodes`` that have a row."""
-    found: dict[bytes, tuple[bytes, bytes]] = {}
-    for batch in batches(sorted(nodes)):
-        query = select(changesets.c.node, changesets.c.p1, changesets.c.p2).where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.in_(batch),
-        )
-        for row in session.execute(query):
-            found[row.node] = row.p1, row.p2
-    return found

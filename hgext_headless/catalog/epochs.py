@@ -45,9 +45,7 @@ def every(session: Session) -> list[Epoch]:
     query = select(
         epochs.c.epoch, epochs.c.first_push_id, epochs.c.known_push_id, epochs.c.began
     ).where(epochs.c.repository_id == session.repository_id)
-    return [
-        Epoch(*row) for row in session.execute(query.order_by(epochs.c.first_push_id.desc()))
-    ]
+    return [Epoch(*row) for row in session.execute(query.order_by(epochs.c.first_push_id.desc()))]
 
 
 def make(session: Session) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import delete, select
@@ -12,7 +13,7 @@ from ..errors import Temporary
 from ..model import Marker
 from .schema import marker_nodes, markers
 from .session import Session
-from .statements import batches, insert_new
+from .statements import batches, insert_new, present, rows
 
 
 def record(connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]) -> int:
@@ -26,7 +27,7 @@ def record(connection: sqlalchemy.Connection, repository_id: int, brought: Seque
     # Sorted, so that pushes of the same markers do not deadlock.
     for batch in batches(sorted(by_digest)):
         missing = sorted(set(batch) - _ids(connection, repository_id, batch).keys())
-        rows = [
+        inserted = [
             {
                 'repository_id': repository_id,
                 'digest': digest,
@@ -35,7 +36,7 @@ def record(connection: sqlalchemy.Connection, repository_id: int, brought: Seque
             }
             for digest in missing
         ]
-        insert_new(connection, markers, rows)
+        insert_new(connection, markers, inserted)
         new += len(missing)
         ids = _ids(connection, repository_id, batch)
         if len(ids) < len(batch):
@@ -54,7 +55,7 @@ def _ids(
     query = select(markers.c.digest, markers.c.id).where(
         markers.c.repository_id == repository_id, markers.c.digest.in_(digests)
     )
-    return {bytes(digest): marker_id for digest, marker_id in connection.execute(query)}
+    return {row.digest: row.id for row in connection.execute(query)}
 
 
 def _record_nodes(
@@ -64,7 +65,7 @@ def _record_nodes(
     query = select(marker_nodes.c.node, marker_nodes.c.marker_id).where(
         marker_nodes.c.marker_id.in_({marker_id for _node, marker_id in wanted})
     )
-    missing = wanted - {(bytes(node), marker_id) for node, marker_id in connection.execute(query)}
+    missing = wanted - {(row.node, row.marker_id) for row in connection.execute(query)}
     insert_new(
         connection,
         marker_nodes,
@@ -77,8 +78,7 @@ def _record_nodes(
 
 def exchanged_with(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
     """Return the markers that are exchanged with ``nodes``, encoded."""
-    found = _exchanged_with(session, nodes)
-    return list({marker_id: data for marker_id, _predecessor, data in found}.values())
+    return list({row.id: row.data for row in _exchanged_with(session, nodes)}.values())
 
 
 def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
@@ -92,38 +92,25 @@ def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
     seen = set(pending)
     while pending:
         predecessors = set()
-        for marker_id, predecessor, data in _exchanged_with(session, pending):
-            found[marker_id] = data
-            predecessors.add(predecessor)
+        for row in _exchanged_with(session, pending):
+            found[row.id] = row.data
+            predecessors.add(row.predecessor)
         pending = predecessors - seen
         seen |= pending
     return list(found.values())
 
 
-def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
-    for batch in batches(sorted(set(nodes))):
-        query = (
-            select(markers.c.id, markers.c.predecessor, markers.c.data)
-            .join(marker_nodes, marker_nodes.c.marker_id == markers.c.id)
-            .where(
-                marker_nodes.c.repository_id == session.repository_id,
-                marker_nodes.c.node.in_(batch),
-            )
-        )
-        for marker_id, predecessor, data in session.execute(query):
-            yield marker_id, bytes(predecessor), bytes(data)
+def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[Any]:
+    mine = marker_nodes.c.repository_id == session.repository_id
+    columns = select(markers.c.id, markers.c.predecessor, markers.c.data).join(
+        marker_nodes, marker_nodes.c.marker_id == markers.c.id
+    )
+    return rows(session, nodes, lambda batch: columns.where(mine, marker_nodes.c.node.in_(batch)))
 
 
 def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that a marker makes obsolete."""
-    found: set[bytes] = set()
-    for batch in batches(sorted(set(nodes))):
-        query = select(markers.c.predecessor).where(
-            markers.c.repository_id == session.repository_id,
-            markers.c.predecessor.in_(batch),
-        )
-        found.update(bytes(node) for node in session.scalars(query))
-    return found
+    return present(session, markers.c.predecessor, nodes)
 
 
 def forget(connection: sqlalchemy.Connection, repository_id: int, nodes: Iterable[bytes]) -> None:
@@ -131,9 +118,7 @@ def forget(connection: sqlalchemy.Connection, repository_id: int, nodes: Iterabl
     for batch in batches(sorted(set(nodes))):
         gone = connection.scalars(
             delete(marker_nodes)
-            .where(
-                marker_nodes.c.repository_id == repository_id, marker_nodes.c.node.in_(batch)
-            )
+            .where(marker_nodes.c.repository_id == repository_id, marker_nodes.c.node.in_(batch))
             .returning(marker_nodes.c.marker_id)
         ).all()
         kept = select(marker_nodes.c.marker_id).where(marker_nodes.c.marker_id == markers.c.id)

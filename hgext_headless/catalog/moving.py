@@ -5,14 +5,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import case, delete, func, insert, select, update
 
 from ..errors import Deletions
 from ..model import Bundle, Changeset, Conflict, Marker, PushNodes
-from . import bans, deletions, markers, pushlog, record, statements
+from . import (
+    bans,
+    bookmarks as catalog_bookmarks,
+    bundle_rows,
+    deletions,
+    markers,
+    pushlog,
+    record,
+    statements,
+)
 from .record import changeset_ids
 from .schema import (
     LIVE,
@@ -27,9 +36,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
-from .statements import BATCH, batches, clock, insert_new, lock, owner_of
-
-T = TypeVar('T', bytes, str)
+from .statements import BATCH, batches, clock, insert_new, lock, owner_of, present, rows
 
 
 @dataclass(frozen=True)
@@ -62,23 +69,14 @@ class Imported:
 
 def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
     """Return the contents of the live bundles of ``heads``."""
-    found: set[Contents] = set()
-    for batch in batches(sorted(heads)):
-        query = (
-            select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
-            .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
-            .where(
-                bundles.c.repository_id == session.repository_id,
-                bundles.c.head.in_(batch),
-                bundles.c.state == LIVE,
-            )
-            .group_by(bundles.c.id)
-        )
-        found.update(
-            Contents(row.head, statements.split_nodes(row.bases), row.changesets)
-            for row in session.execute(query)
-        )
-    return found
+    live = (bundles.c.repository_id == session.repository_id) & (bundles.c.state == LIVE)
+    counted = (
+        select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
+        .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
+        .group_by(bundles.c.id)
+    )
+    found = rows(session, heads, lambda batch: counted.where(live, bundles.c.head.in_(batch)))
+    return {Contents(row.head, statements.split_nodes(row.bases), row.changesets) for row in found}
 
 
 def add(
@@ -95,9 +93,9 @@ def add(
     """
     owner = owner_of(session)
     nodes = {c.node for c in brought}
-    old_nodes = _present(session.connection, owner, changesets.c.node, nodes)
+    old_nodes = present(session, changesets.c.node, nodes)
     keys = {bundle.key: bundle for bundle in stored}
-    old_keys = _present(session.connection, owner, bundles.c.key, keys)
+    old_keys = present(session, bundles.c.key, keys)
     ids = record.changeset_ids(session.connection, owner, brought, stored)
     record.record_bundles(session.connection, owner, stored, ids)
     markers.record(session.connection, owner, marks)
@@ -143,25 +141,7 @@ def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, i
             connection.execute(
                 delete(tombstones).where(*(tombstones.c[n] == v for n, v in place.items()))
             )
-            connection.execute(
-                insert(push_changesets).values(**place, changeset_id=ids[node])
-            )
-
-
-def _present(
-    connection: sqlalchemy.Connection,
-    owner: int,
-    column: sqlalchemy.Column[T],
-    values: Collection[T],
-) -> set[T]:
-    """Return those of ``values`` that ``column`` has already."""
-    found: set[T] = set()
-    for batch in batches(sorted(values)):
-        query = select(column).where(
-            column.table.c.repository_id == owner, column.in_(batch)
-        )
-        found.update(connection.scalars(query))
-    return found
+            connection.execute(insert(push_changesets).values(**place, changeset_id=ids[node]))
 
 
 def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[bytes]:
@@ -170,25 +150,13 @@ def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[byt
     A bookmark that is there already stays where it is, because a push may have moved it.
     """
     owner = owner_of(session)
-    rows = [
-        {'repository_id': owner, 'name': name, 'node': node}
-        for name, node in sorted(marks.items())
+    fresh = [
+        {'repository_id': owner, 'name': name, 'node': node} for name, node in sorted(marks.items())
     ]
-    elsewhere: list[bytes] = []
-    for batch in batches(rows):
-        insert_new(
-            session.connection, bookmarks, batch, updated=clock(session.connection)
-        )
-        query = select(bookmarks.c.name, bookmarks.c.node).where(
-            bookmarks.c.repository_id == owner,
-            bookmarks.c.name.in_([row['name'] for row in batch]),
-        )
-        elsewhere += [
-            row.name
-            for row in session.execute(query)
-            if row.node != marks[row.name]
-        ]
-    return elsewhere
+    for batch in batches(fresh):
+        insert_new(session.connection, bookmarks, batch, updated=clock(session.connection))
+    found = catalog_bookmarks.places(session, marks)
+    return [name for name, node in sorted(found.items()) if node != marks[name]]
 
 
 #: The parent of a changeset of which only the node is known.
@@ -249,8 +217,7 @@ def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
     A changeset may have only one push that brought it.
     """
     recorded = {
-        push.push_id: push
-        for push in pushlog.past_pushes(session, [p.push_id for p in older])
+        push.push_id: push for push in pushlog.past_pushes(session, [p.push_id for p in older])
     }
     unknown = [push for push in older if push.push_id not in recorded]
     owners = _owners(session, unknown)
@@ -293,7 +260,7 @@ def _owners(session: Session, older: Iterable[PushNodes]) -> dict[bytes, int]:
             tombstones.c.repository_id == owner, tombstones.c.node.in_(portion)
         )
         for query in (gone, listed):
-            owners.update((bytes(n), push_id) for n, push_id in session.execute(query))
+            owners.update((row.node, row.push_id) for row in session.execute(query))
     return owners
 
 
@@ -434,8 +401,7 @@ def bundles_after(session: Session, after: int, limit: int) -> tuple[int, list[B
     found: list[Bundle] = []
     for row in session.execute(query):
         after = row.id
-        bases = statements.split_nodes(row.bases)
-        found.append(Bundle(row.key, row.size, row.sha512, row.head, bases))
+        found.append(bundle_rows.bundle(row))
     return after, found
 
 

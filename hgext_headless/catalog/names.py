@@ -54,7 +54,7 @@ def _each(
             query = queries[name].subquery()
             numbered.append(select(literal(number), query.c.node))
         for number, node in session.execute(union_all(*numbered)):
-            found[batch[number]] = (*found.get(batch[number], ()), bytes(node))
+            found[batch[number]] = (*found.get(batch[number], ()), node)
     return found
 
 

@@ -25,6 +25,8 @@ from .schema import (
 from .session import Session
 from .statements import batches, clock, insert_new, owner_of, upsert
 
+_BUNDLE = bundles.c.key, bundles.c.size, bundles.c.sha512, bundles.c.head, bundles.c.bases
+
 
 def state(session: Session) -> LogState | None:
     """Return the position and heads of the log; None if it has not begun."""
@@ -79,7 +81,7 @@ def _entries(
     limit: int,
 ) -> list[LogEntry]:
     query = (
-        select(public_log, bundles.c.key, bundles.c.size, bundles.c.sha512, bundles.c.bases)
+        select(public_log, *_BUNDLE)
         .join(bundles, bundles.c.id == public_log.c.bundle_id)
         .where(public_log.c.repository_id == session.repository_id, chosen)
         .order_by(order)
@@ -88,7 +90,7 @@ def _entries(
     return [
         LogEntry(
             row.position,
-            Bundle(row.key, row.size, row.sha512, b'', statements.split_nodes(row.bases)),
+            bundle_rows.bundle(row),
             statements.split_nodes(row.added),
             statements.split_nodes(row.removed),
             row.logged,

@@ -21,7 +21,7 @@ from .schema import (
     tombstones,
 )
 from .session import Session
-from .statements import batches
+from .statements import batches, rows
 
 T = TypeVar('T')
 
@@ -129,9 +129,7 @@ def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
         for batch in batches(push_ids):
             query = (
                 select(table.c.push_id, func.max(table.c.position))
-                .where(
-                    table.c.repository_id == session.repository_id, table.c.push_id.in_(batch)
-                )
+                .where(table.c.repository_id == session.repository_id, table.c.push_id.in_(batch))
                 .group_by(table.c.push_id)
             )
             for push_id, last in session.execute(query):
@@ -166,9 +164,7 @@ def changesets_of(
     Of a changeset that is gone, only its node and those of its parents are known.
     """
     positions = _last_position if tips_only else _any_position
-    return _in_order(
-        session, push_ids, positions, tuple(changesets.c), facts, _nameonly, tips_only
-    )
+    return _in_order(session, push_ids, positions, tuple(changesets.c), facts, _nameonly, tips_only)
 
 
 def changesets_from(session: Session, push_id: int, start: int, number: int) -> list[Changeset]:
@@ -260,22 +256,18 @@ def brought(
 
     Their first and last changesets are empty unless ``with_ends``.
     """
-    found: dict[bytes, Entry] = {}
-    for batch in batches(sorted(set(nodes))):
-        query = (
-            select(changesets.c.node, pushes.c.push_id, pushes.c.user, pushes.c.date)
-            .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
-            .join(
-                pushes,
-                (pushes.c.repository_id == push_changesets.c.repository_id)
-                & (pushes.c.push_id == push_changesets.c.push_id),
-            )
-            .where(
-                changesets.c.repository_id == session.repository_id,
-                changesets.c.node.in_(batch),
-            )
+    mine = changesets.c.repository_id == session.repository_id
+    pairs = (
+        select(changesets.c.node, pushes.c.push_id, pushes.c.user, pushes.c.date)
+        .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
+        .join(
+            pushes,
+            (pushes.c.repository_id == push_changesets.c.repository_id)
+            & (pushes.c.push_id == push_changesets.c.push_id),
         )
-        found.update((row.node, _entry(row)) for row in session.execute(query))
+    )
+    listed = rows(session, nodes, lambda batch: pairs.where(mine, changesets.c.node.in_(batch)))
+    found = {row.node: _entry(row) for row in listed}
     if not with_ends:
         return {node: PushOf(entry, b'', b'') for node, entry in found.items()}
     ends = _ends(session, sorted({e.push_id for e in found.values()}))
@@ -299,18 +291,10 @@ def _ends(session: Session, push_ids: Sequence[int]) -> dict[int, tuple[bytes, b
 
 def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
     """Return, for those of ``nodes`` that are gone, the id of the latest push that brought it."""
-    found: dict[bytes, int] = {}
-    for batch in batches(sorted(set(nodes))):
-        query = (
-            select(tombstones.c.node, tombstones.c.push_id)
-            .where(
-                tombstones.c.repository_id == session.repository_id,
-                tombstones.c.node.in_(batch),
-            )
-            .order_by(tombstones.c.push_id)
-        )
-        found.update((row.node, row.push_id) for row in session.execute(query))
-    return found
+    mine = tombstones.c.repository_id == session.repository_id
+    pairs = select(tombstones.c.node, tombstones.c.push_id).order_by(tombstones.c.push_id)
+    found = rows(session, nodes, lambda batch: pairs.where(mine, tombstones.c.node.in_(batch)))
+    return {row.node: row.push_id for row in found}
 
 
 def needs(session: Session, push_ids: Sequence[int]) -> list[ServingNeeds]:
@@ -334,9 +318,7 @@ def _entry(row: Any) -> Entry:
 
 
 def _nameonly(row: Any) -> Changeset:
-    return Changeset(
-        row.node, row.p1, row.p2, b'', b'', 0, 0, b'', files=(), extras=()
-    )
+    return Changeset(row.node, row.p1, row.p2, b'', b'', 0, 0, b'', files=(), extras=())
 
 
 def facts(row: Any) -> Changeset:

@@ -199,7 +199,7 @@ def _ids(
         query = select(changesets.c.node, changesets.c.id).where(
             changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
         )
-        found.update((bytes(node), number) for node, number in connection.execute(query))
+        found.update((row.node, row.id) for row in connection.execute(query))
     return found
 
 

@@ -277,9 +277,7 @@ def _that_brought(
     """Return the newest pushes that match otherwise and brought one of the changesets ``ids``."""
     push_ids: set[int] = set()
     for batch in batches(ids):
-        query = select(push_changesets.c.push_id).where(
-            push_changesets.c.changeset_id.in_(batch)
-        )
+        query = select(push_changesets.c.push_id).where(push_changesets.c.changeset_id.in_(batch))
         push_ids.update(session.scalars(query))
     if selection.push_ids is not None:
         push_ids &= set(selection.push_ids)

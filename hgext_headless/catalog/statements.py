@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy
 from mercurial import changelog
@@ -15,6 +15,8 @@ from . import engine
 from .schema import repositories
 from .session import Session
 
+T = TypeVar('T', bytes, str, int)
+
 # Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
 BATCH = 500
 
@@ -22,6 +24,30 @@ BATCH = 500
 def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
+
+
+def rows(
+    session: Session,
+    values: Iterable[Any],
+    query: Callable[[Sequence[Any]], sqlalchemy.Select[Any]],
+) -> Iterator[Any]:
+    """Yield the rows of a query about some of ``values`` at a time."""
+    for batch in batches(sorted(set(values))):
+        yield from session.execute(query(batch))
+
+
+def present(
+    session: Session, column: sqlalchemy.Column[T], values: Iterable[T], *conditions: Any
+) -> set[T]:
+    """Return those of ``values`` that ``column`` has, in rows of the repository.
+
+    Only rows that fulfil all ``conditions`` count.
+    """
+    mine = column.table.c.repository_id == session.repository_id
+    found = rows(
+        session, values, lambda batch: select(column).where(mine, column.in_(batch), *conditions)
+    )
+    return {value for (value,) in found}
 
 
 def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> Any:

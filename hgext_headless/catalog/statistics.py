@@ -136,9 +136,7 @@ def pushed(session: Session, known: Pushed | None) -> Pushed:
 def totals(session: Session) -> Totals:
     def count(table: sqlalchemy.Table) -> int:
         query = select(func.count()).select_from(table)
-        return (
-            session.scalar(query.where(table.c.repository_id == session.repository_id)) or 0
-        )
+        return session.scalar(query.where(table.c.repository_id == session.repository_id)) or 0
 
     # Counting the changesets that have such a row would take many times as long.
     drafts = (
@@ -247,7 +245,7 @@ def by_user(session: Session, since: int, limit: int) -> list[User]:
         .order_by(func.count().desc(), per_push.c.user)
         .limit(limit)
     )
-    return [User(bytes(row[0]), row[1], int(row[2])) for row in session.execute(query)]
+    return [User(row[0], row[1], int(row[2])) for row in session.execute(query)]
 
 
 def by_age(session: Session, now: int, ages: Sequence[int]) -> list[Ages]:
@@ -297,8 +295,6 @@ def by_repository(session: Session) -> list[Repository]:
         .order_by(repositories.c.name)
     )
     return [
-        Repository(
-            row.name, row.last_push_id, row.last_push, row.number or 0, int(row.bytes or 0)
-        )
+        Repository(row.name, row.last_push_id, row.last_push, row.number or 0, int(row.bytes or 0))
         for row in session.execute(query)
     ]

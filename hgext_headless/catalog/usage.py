@@ -80,9 +80,7 @@ def live_drafts(session: Session, user: bytes, most: int) -> int:
             & (pushes.c.push_id == push_changesets.c.push_id),
         )
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            pushes.c.repository_id == session.repository_id, pushes.c.user == user, is_stored()
-        )
+        .where(pushes.c.repository_id == session.repository_id, pushes.c.user == user, is_stored())
         .limit(most)
         .subquery()
     )

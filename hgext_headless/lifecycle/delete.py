@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import store as stores
 from ..backend import Backend
 from ..bundles.overlay import scratch
-from ..catalog import deletions
+from ..catalog import bundle_rows, deletions
 from ..catalog.engine import Lock
 from ..errors import Corrupt, Misconfigured, Temporary
-from ..store import Undeleted
+from ..store import Object, Undeleted
 
 #: Number of objects that are marked under one lock of the repository's row.
 BATCH = 500
@@ -61,6 +61,13 @@ class Deleter:
         self._backend.catalog.write(deletions.finish, keys, list(refused))
         self.undeleted.update(refused)
         return [key for key in keys if key not in refused]
+
+
+def without_row(backend: Backend, found: Iterable[Object]) -> list[Object]:
+    """Return those of the objects ``found`` that have the name of a bundle, and no row."""
+    ours = {each.key: each for each in found if stores.is_key(each.key)}
+    with_row = backend.catalog.read(bundle_rows.with_row, ours)
+    return [each for key, each in ours.items() if key not in with_row]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from .. import place as places, store as stores
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
 from ..bundles.overlay import scratch
-from ..catalog import bans, drop as drop_rows
+from ..catalog import bans, drafts as drafts_rows, drop as drop_rows
 from ..catalog.drop import Candidate
 from ..errors import Deletions
 from ..model import Bundle
@@ -65,7 +65,7 @@ def plan(
         dropped |= keys
         drafts -= done.stays
     drafts -= backend.catalog.read(drop_rows.held_elsewhere, drafts, dropped)
-    parents = backend.catalog.read(drop_rows.parents, held)
+    parents = backend.catalog.read(drafts_rows.parents, held)
     stays: set[bytes] = set()
     inner: set[bytes] = set()
     pending = sorted(drafts - set(chosen))

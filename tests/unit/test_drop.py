@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hgext_headless import place
-from hgext_headless.catalog import drop as drop_rows
+from hgext_headless.catalog import drafts, drop as drop_rows
 from hgext_headless.catalog.drop import Candidate
 from hgext_headless.errors import Refused
 from hgext_headless.lifecycle import drop
@@ -88,7 +88,7 @@ def planned(case: Case, chosen_bundles: list[Candidate], done=None) -> drop.Plan
     repo.unfiltered = lambda: repo
 
     def read(question, *args):
-        if question is drop_rows.parents:
+        if question is drafts.parents:
             return {one: case.parents[one] for one in args[0]}
         assert question is drop_rows.held_elsewhere
         wanted, keys = args

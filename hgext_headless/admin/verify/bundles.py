@@ -14,7 +14,6 @@ from ... import hgcompat, store as stores
 from ...backend import Backend
 from ...bundles import ancestry, check, overlay as overlays
 from ...catalog import bundle_rows, consistency, drop as drop_rows, epochs, statements
-from ...catalog.bundle_rows import BundleRow
 from ...errors import Corrupt, HeadlessError, Temporary
 from ...lifecycle import delete, drop, upload
 from ...model import Bundle
@@ -35,7 +34,7 @@ _FEW = 20
 class Broken(NamedTuple):
     """A row with what is wrong with its object. ``missing``: the store has none."""
 
-    row: BundleRow
+    row: Bundle
     problem: bytes
     missing: bool = False
 
@@ -134,7 +133,7 @@ class _Examiner:
         if self._since is None:
             objects = list(self._backend.store.objects(prefix))
             sizes.update((found.key, found.size) for found in objects)
-            orphans = self._orphans(objects)
+            orphans = delete.without_row(self._backend, objects)
         old = [found for found in orphans if found.modified < self._certain]
         needed = [found for found in old if not self._is_public(found)]
         examined = Examined(len(rows), needed, len(orphans) - len(old), [], [])
@@ -142,13 +141,13 @@ class _Examiner:
             self._examine(row, sizes.get(row.key), examined)
         return examined
 
-    def problem(self, row: BundleRow) -> bytes | None:
+    def problem(self, row: Bundle) -> bytes | None:
         """Return what is wrong with an object, or None."""
         examined = Examined(1, [], 0, [], [])
         self._examine(row, None, examined)
         return examined.broken[0].problem if examined.broken else None
 
-    def _examine(self, row: BundleRow, size: int | None, examined: Examined) -> None:
+    def _examine(self, row: Bundle, size: int | None, examined: Examined) -> None:
         """Add what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
         folder = tempfile.mkdtemp(dir=self._folder)
         try:
@@ -170,7 +169,7 @@ class _Examiner:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _layer(self, row: BundleRow, size: int | None, folder: str) -> overlays.Layer | None:
+    def _layer(self, row: Bundle, size: int | None, folder: str) -> overlays.Layer | None:
         """Check an object; if all are to be read, return its content.
 
         Raise `errors.Corrupt`, `_Missing` and `_Strange`.
@@ -184,8 +183,7 @@ class _Examiner:
             if size != row.size:
                 raise Corrupt(f'the object has {size} bytes, and not {row.size}')
             if self._full:
-                bundle = Bundle(row.key, row.size, row.sha512, row.head, row.bases)
-                return overlays.fetch(self._ui, store, bundle, folder)
+                return overlays.fetch(self._ui, store, row, folder)
             if store.sha256(row.key) != stores.digest(row.key):
                 raise Corrupt(f'object {row.key} is not what its name says')
             return None
@@ -193,9 +191,9 @@ class _Examiner:
             store.check()  # it is this object, and not the store
             raise _Strange(str(exc)) from exc
 
-    def _compare(self, row: BundleRow, layer: overlays.Layer, folder: str) -> Sequence[Finding]:
+    def _compare(self, row: Bundle, layer: overlays.Layer, folder: str) -> Sequence[Finding]:
         key = hgcompat.to_bytes(row.key)
-        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.id)
+        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.key)
         held = overlays.nodes(layer)
         if [changeset.node for changeset in rows] != held:
             # Dropping the bundle does not repair this: the object is intact.
@@ -223,11 +221,6 @@ class _Examiner:
             return rebuild.rebuilt(self._ui, self._repo, self._backend, found, None) is None
         except HeadlessError:
             return False
-
-    def _orphans(self, objects: Sequence[Object]) -> list[Object]:
-        ours = {found.key: found for found in objects if stores.is_key(found.key)}
-        without = self._backend.catalog.read(bundle_rows.without_row, list(ours))
-        return [ours[key] for key in without]
 
 
 class _Telling:
@@ -310,7 +303,7 @@ class _Telling:
                     b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
                 )
 
-    def _drop(self, row: BundleRow) -> bool:
+    def _drop(self, row: Bundle) -> bool:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with delete.required(self._backend) as deleter:
             if self._examiner.problem(row) is None:
@@ -320,7 +313,7 @@ class _Telling:
             options.tell_undeleted(self._ui, deleter)
         return True
 
-    def _planned(self, row: BundleRow) -> tuple[list[drop_rows.Candidate], drop.Plan]:
+    def _planned(self, row: Bundle) -> tuple[list[drop_rows.Candidate], drop.Plan]:
         """Return the candidates and the plan for dropping a bundle."""
         holding = self._backend.catalog.read(drop_rows.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
@@ -329,9 +322,7 @@ class _Telling:
 
     def _rebuild(self, found: Object) -> bool:
         try:
-            rebuilt = rebuild.rebuilt(
-                self._ui, self._repo, self._backend, found, self._ids
-            )
+            rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, self._ids)
         except HeadlessError:  # "hg admin::headless-rebuild" reports it
             return False
         return rebuilt is not None

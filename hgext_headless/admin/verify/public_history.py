@@ -48,9 +48,7 @@ def _check_gap(report: Report, seen: int, position: int) -> None:
         report.problem(b'log', b'%d' % (seen + 1), b'there is no entry at this position')
 
 
-def _check_object(
-    repo: Any, backend: Backend, report: Report, entry: LogEntry, full: bool
-) -> None:
+def _check_object(repo: Any, backend: Backend, report: Report, entry: LogEntry, full: bool) -> None:
     bundle = entry.bundle
     size = backend.store.size(bundle.key)
     if size is None:
