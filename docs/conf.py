@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hgext_headless import __version__, manual
+from hgext_headless import __version__, common
 
 project = 'hgext_headless'
 release = __version__
@@ -17,7 +17,7 @@ man_pages = [('manual', 'hgext_headless', 'headless repositories for Mercurial',
 
 def _manual() -> str:
     """Mercurial's help as plain reStructuredText: its role ``hg`` is a literal."""
-    whole = manual.text('headless') + b'\n' + manual.text('config')
+    whole = common.help_text('headless') + b'\n' + common.help_text('config')
     text = re.sub(r':hg:`(.*?)`', r'``hg \1``', whole.decode())
     return f'Manual\n######\n\n{text}'
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
-from mercurial import extensions, localrepo, wireprotoserver, wireprotov1server
+from mercurial import extensions, help as helps, localrepo, wireprotoserver, wireprotov1server
+from mercurial.i18n import _
 
-from . import hgcompat, manual, requirement
+from . import hgcompat, requirement
 from .errors import Misconfigured
 from .wire import discovery, ssh
 
@@ -30,13 +32,26 @@ def setup_features(ui: Any, features: set[bytes]) -> None:
 
 def install() -> None:
     requirement.install()
-    manual.install()
+    _add_help()
     ssh.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(wireprotov1server.commands[b'batch'], 'func', discovery.batch)
     hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
     hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
+
+
+def help_text(name: str) -> bytes:
+    """Return the text of a file in ``help``, without its extension."""
+    return pkgutil.get_data(__package__, f'help/{name}.rst') or b''
+
+
+def _add_help() -> None:
+    """Add ``hg help headless`` and ``hg help config.headless``, unless they are there."""
+    if not any(b'headless' in entry[0] for entry in helps.helptable):
+        topic = [b'headless'], _(b'Headless Repositories'), lambda ui: help_text('headless')
+        helps.helptable.append(topic)
+        helps.addtopichook(b'config', lambda ui, topic, doc: doc + b'\n' + help_text('config'))
 
 
 def check_extensions(repo: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from mercurial import encoding, error, requirements
+from mercurial import encoding, error, extensions, requirements
 
 from .errors import Misconfigured
 from .hgcompat import escaped, is_loaded, to_bytes, to_str
@@ -104,6 +104,12 @@ def participates(repo: Any) -> bool:
     """
     config = repo.ui.config
     return any(config(SECTION, item) for item in (b'repository', b'database', b'store'))
+
+
+def takes_pushes(repo: Any) -> bool:
+    """Return whether this process takes pushes to a headless repository."""
+    loaded = extensions.extensions(repo.ui)
+    return any(module.__name__ == 'hgext_headless.push' for _name, module in loaded)
 
 
 @dataclass(frozen=True)
@@ -359,9 +365,7 @@ def check_packages(settings: Settings) -> None:
 
 def check_serving(settings: Settings) -> None:
     """Check the settings of a server that gives out links. Raise `Misconfigured`."""
-    needs_secret = not (
-        settings.link_secret or settings.bundle_url or settings.inline == 'always'
-    )
+    needs_secret = not (settings.link_secret or settings.bundle_url or settings.inline == 'always')
     if needs_secret and not settings.embedded_database:
         raise wrong(
             b'link-secret-file',

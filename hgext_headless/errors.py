@@ -112,9 +112,7 @@ def answer_bundle1(ui: Any, source: bytes, exc: error.Abort) -> int:
 
 
 @contextlib.contextmanager
-def no_traceback(
-    ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
+def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Do what `clear_errors` does; log an unexpected exception, and report it as temporary.
 
     Nothing is acknowledged after an exception, so the client keeps its drafts. Exceptions in

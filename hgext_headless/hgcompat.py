@@ -44,6 +44,7 @@ _CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
 
 _parsers = policy.importmod('parsers')
 
+
 def to_str(text: bytes) -> str:
     """Convert bytes to str without loss: bytes that are not UTF-8 become surrogates."""
     return text.decode('utf-8', 'surrogateescape')

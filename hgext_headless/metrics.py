@@ -23,9 +23,7 @@ _TOTALS = (
 )
 
 
-def registry(
-    repo: Any, backend: Backend, totals: statistics.Totals | None = None
-) -> Any:
+def registry(repo: Any, backend: Backend, totals: statistics.Totals | None = None) -> Any:
     """Return a registry with the metrics of a repository, and with ``totals`` if they are given.
 
     It has only ``headless_up`` while the database does not answer.

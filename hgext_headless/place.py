@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mercurial import phases
 
 from .backend import Backend
-from .catalog import public_log, session as sessions
+from .catalog import public_log, statements
 from .config import Settings
 from .errors import Refused, Temporary
 
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     heads: frozenset[bytes]
 
 
-def find(repo: Any, session: sessions.Session) -> Place | None:
+def find(repo: Any, session: statements.Session) -> Place | None:
     """Return the place of a repository; None if the log has not begun.
 
     Raise `Temporary` if the repository lacks changesets from before the log began. The cost
@@ -66,14 +66,12 @@ class Lag(NamedTuple):
     seconds: int
 
 
-def lag(repo: Any, session: sessions.Session) -> Lag:
+def lag(repo: Any, session: statements.Session) -> Lag:
     """Return how far a repository is behind the log. Raise as `find`."""
     place, state = find(repo, session), public_log.state(session)
     if place is None or state is None or place.position >= state.position:
         return Lag(0, 0)
-    return Lag(
-        state.position - place.position, max(1, public_log.age(session, place.position + 1))
-    )
+    return Lag(state.position - place.position, max(1, public_log.age(session, place.position + 1)))
 
 
 @contextlib.contextmanager
@@ -119,7 +117,7 @@ class Public(NamedTuple):
     """A ``session`` in which public history does not change, and a function that tells whether a
     changeset ``is_public``."""
 
-    session: sessions.Session
+    session: statements.Session
     is_public: Callable[[bytes], bool]
 
 

@@ -17,6 +17,8 @@ from .errors import Misconfigured, Refused, Temporary
 
 #: The name in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
 NAME = b'headless'
+
+
 def install() -> None:
     """Make Mercurial keep the requirement in upgrades, and not ask it of clones and clients.
 

@@ -16,10 +16,19 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mercurial import exchange, extensions, exthelper, localrepo, util, wireprotov1server
+from mercurial import (
+    bundle2,
+    error,
+    exchange,
+    extensions,
+    exthelper,
+    localrepo,
+    util,
+    wireprotov1server,
+)
 from mercurial.hgweb import webcommands, webutil
 
-from . import backend, common, config, errors, hgcompat, lazy, refuse_pushes, requirement
+from . import backend, common, config, errors, hgcompat, lazy, requirement
 from .admin import commands
 from .hgweb import pages, ready
 from .hgweb.pushlog import (
@@ -61,7 +70,7 @@ def _uisetup(ui: Any) -> None:
 def _extsetup(ui: Any) -> None:
     common.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
-    hgcompat.wrap_once(exchange, 'unbundle', refuse_pushes.unbundle)
+    hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
     hgcompat.wrap_once(wireprotov1server.commands[b'getbundle'], 'func', getbundle.wire_command)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
@@ -127,6 +136,20 @@ def _refuse_others(repo: Any) -> None:
                 f'does not have; its web commands for pushes are here too: set "{name} = !" in '
                 "the [extensions] of this repository's hgrc"
             )
+
+
+def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
+    """Refuse a push if nothing takes it apart: its drafts would enter the repository."""
+    if not config.participates(repo) or config.takes_pushes(repo):
+        return orig(repo, bundle, heads, source, url)
+    try:
+        with errors.clear_errors():
+            raise errors.Refused('this server takes no pushes: hgext_headless.push is not loaded')
+    except error.Abort as exc:
+        if not isinstance(bundle, bundle2.unbundle20):
+            return errors.answer_bundle1(repo.ui, source, exc)
+        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
+        raise
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

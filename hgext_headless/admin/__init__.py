@@ -8,7 +8,6 @@ when it runs, because most need the database.
   `restored`
 - `follow`, `announce`: what runs all the time
 - `drop`: the end of a repository
-- `import_drafts` with `drafts` and `public_clone`; `import_pushlog`; `export`
+- `import_drafts` with `public_clone`; `import_pushlog`; `export`
 - `options`: ages, numbers, progress; `parallel`: several processes; `revsets`: drafts by name
-- `conflicts`: pushes that differ from recorded ones
 """

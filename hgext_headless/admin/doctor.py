@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import config, hgcompat, place as places, refuse_pushes, requirement
+from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
 from ..catalog import diagnosis, epochs, public_log, pushlog, schema
 from ..errors import HeadlessError
@@ -57,7 +57,7 @@ class _Doctor:
         self._backend = backend
         self._settings = backend.settings
         self._fm = fm
-        self._takes_pushes = refuse_pushes.takes_pushes(repo)
+        self._takes_pushes = config.takes_pushes(repo)
         self._name = b''
         self.problems = 0
 

@@ -19,7 +19,7 @@ from ..bundles import changegroups, overlay
 from ..catalog import drafts, moving, pushlog
 from ..errors import Corrupt, Refused, Temporary
 from ..model import Bundle, PushNodes, Selection
-from . import conflicts, options, revsets
+from . import options, revsets
 
 #: Maximum number of bundles that are added in one transaction, and their size in bytes. A larger
 #: bundle is added alone.
@@ -236,7 +236,7 @@ def _export_pushes(
         with options.progress(ui, b'pushes', b'pushes', wanted.push_count) as bar:
             for push_ids in wanted.pushes():
                 found = file.add(_pushes(backend, push_ids), revision)
-                conflicts.show(fm, found, b'exported was')
+                options.show_conflicts(fm, found, b'exported was')
                 counts['conflicts'] += len(found)
                 counts['pushes'] += len(push_ids) - len(found)
                 bar.increment(len(push_ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .. import place as places, refuse_pushes
+from .. import config, place as places
 from ..backend import Backend
 from ..errors import Refused
 from ..replication import append, follow
@@ -62,7 +62,7 @@ def _apply(ui: Any, repo: Any, backend: Backend) -> None:
 
 
 def _log_missing(ui: Any, repo: Any, backend: Backend) -> None:
-    if not refuse_pushes.takes_pushes(repo):
+    if not config.takes_pushes(repo):
         return
     logged = append.append(repo, backend)
     moves = follow.log_bookmarks(repo, backend)

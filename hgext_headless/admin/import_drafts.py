@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
-from mercurial import pycompat
+from mercurial import pycompat, scmutil
 from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..bundles import markers, overlay as overlays
+from ..bundles import ancestry, markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
 from ..catalog import bans, catalog, epochs, moving
@@ -25,7 +25,6 @@ from ..errors import Deletions, Temporary
 from ..lifecycle import upload
 from ..model import Bundle, Changeset, Marker
 from . import options, parallel
-from .drafts import Drafts, select
 from .public_clone import PublicClone
 
 #: A batch is recorded when it has so many bundles, or so many changesets.
@@ -37,7 +36,7 @@ _COLLECTED = 10
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     started = time.monotonic()
-    drafts = select(repo, opts['rev'])
+    drafts = _select(repo, opts['rev'])
     with ui.formatter(b'headless-import', pycompat.byteskwargs(opts)) as fm:
         clone = None
         if opts['into']:
@@ -58,6 +57,41 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 clone.pull()
         _report(ui, fm, drafts, todo, total, time.monotonic() - started)
     return 0
+
+
+class Drafts:
+    """The drafts ``revs`` of a repository, which must include all their draft ancestors.
+
+    ``heads`` are revision numbers.
+    """
+
+    def __init__(self, repo: Any, revs: Any) -> None:
+        self._changelog = repo.unfiltered().changelog
+        self._revs = frozenset(revs)
+        self.heads: Sequence[int] = list(repo.revs(b'heads(%ld)', revs))
+
+    def __len__(self) -> int:
+        return len(self._revs)
+
+    def __contains__(self, node: bytes) -> bool:
+        return self._changelog.rev(node) in self._revs
+
+    def stack(self, head: int) -> Stack:
+        """Return the stack of the draft head with revision number ``head``."""
+        changelog = self._changelog
+        nodes = ancestry.above(changelog, [changelog.node(head)], lambda n: n not in self)
+        return Stack(tuple(nodes), tuple(ancestry.bases(changelog, nodes)))
+
+
+def _select(repo: Any, revs: list[bytes]) -> Drafts:
+    """Return the visible drafts in ``revs``, which are revsets, with their draft ancestors.
+
+    Return all visible drafts if ``revs`` is empty. Secret and hidden changesets are never
+    returned.
+    """
+    if not revs:
+        return Drafts(repo, repo.revs(b'draft()'))
+    return Drafts(repo, repo.revs(b'::%ld and draft()', scmutil.revrange(repo, revs)))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from ..bundles import check
 from ..catalog import epochs, moving
 from ..errors import Refused
 from ..model import Changeset
-from . import conflicts, options
+from . import options
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
                     compared, unknown = backend.catalog.write(
                         moving.record_pushes, batch, last, of_changeset
                     )
-                conflicts.show(fm, compared.conflicts, b'the file says')
+                options.show_conflicts(fm, compared.conflicts, b'the file says')
                 counts['recorded'] += len(compared.new)
                 counts['there'] += compared.there
                 counts['conflicts'] += len(compared.conflicts)

@@ -10,7 +10,7 @@ from mercurial.node import bin, hex
 
 from .. import hgcompat, place as places
 from ..backend import Backend
-from ..catalog import bans, drafts, drop as drop_rows, names, session as sessions
+from ..catalog import bans, drafts, drop as drop_rows, names, statements
 from ..errors import Refused, Temporary
 from ..lifecycle import delete, drop
 from . import options
@@ -75,7 +75,7 @@ def _check_draft(is_public: Callable[[bytes], bool], node: bytes) -> None:
         raise Refused(f'{node.hex()[:12]} is public: it is in the repository itself')
 
 
-def _with_descendants(session: sessions.Session, node: bytes) -> set[bytes]:
+def _with_descendants(session: statements.Session, node: bytes) -> set[bytes]:
     """Return ``node`` and its stored descendants."""
     found = {node}
     for candidate in drop_rows.holding(session, [node]):

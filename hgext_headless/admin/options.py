@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mercurial import progress as hgprogress, scmutil
+from mercurial.node import hex, short
 from mercurial.utils import dateutil, procutil
 
 from .. import hgcompat, store as stores
 from ..backend import Backend
 from ..errors import Refused, Temporary
 from ..lifecycle import delete
+from ..model import Conflict, PushNodes
 from ..store import Object
 
 #: Mercurial's default format, with the rate added.
@@ -175,3 +177,30 @@ def summary(ui: Any, fm: Any, text: bytes) -> None:
     """Print what was done, unless the output is quiet or is for programs (``-T``)."""
     if fm.isplain():
         ui.status(text)
+
+
+def show_conflicts(fm: Any, conflicts: Iterable[Conflict], ours: bytes) -> None:
+    """Write a line for each conflict; ``ours`` introduces the push that was not written."""
+    for conflict in conflicts:
+        push = conflict.push
+        if conflict.recorded is not None:
+            recorded = _described(conflict.recorded)
+        else:
+            recorded = b'%s came with push %d' % (hex(conflict.node), conflict.owner)
+        fm.startitem()
+        fm.data(kind=b'conflict', push=push.push_id, recorded=recorded, found=_described(push))
+        fm.plain(
+            b'push %d conflicts: recorded is %s; %s %s\n'
+            % (push.push_id, recorded, ours, _described(push))
+        )
+
+
+def _described(push: PushNodes) -> bytes:
+    user = hgcompat.escaped_bytes(push.user)
+    date = dateutil.datestr((push.date, 0), b'%Y-%m-%d %H:%M:%S')
+    described = b'%s at %s' % (user, date)
+    if not push.nodes:
+        return described
+    names = b' '.join(short(node) for node in push.nodes[:3])
+    more = b' ...' if len(push.nodes) > 3 else b''
+    return b'%s with %s (%s%s)' % (described, number(len(push.nodes), 'changeset'), names, more)

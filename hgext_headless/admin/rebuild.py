@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
 
-from .. import hgcompat, place as places, refuse_pushes, store as stores
+from .. import config, hgcompat, place as places, store as stores
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
@@ -34,7 +34,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 drop.record_obliterated(backend, removed)
             kept = options.number(len(removed), 'draft')
             options.summary(ui, fm, b'kept %s removed for good\n' % kept)
-        if refuse_pushes.takes_pushes(repo) and not dry_run:
+        if config.takes_pushes(repo) and not dry_run:
             unrecorded.again(repo, backend, ids)
         found = [each for part in options.orphans(ui, backend, b'listing') for each in part]
         found.sort(key=lambda each: (each.modified, each.key))  # the oldest first
@@ -63,7 +63,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             + b' %s with %s; %d failed\n'
             % (options.number(bundles, 'bundle'), options.number(changesets, 'changeset'), failed),
         )
-        if places.has_log(backend.settings) and refuse_pushes.takes_pushes(repo) and not dry_run:
+        if places.has_log(backend.settings) and config.takes_pushes(repo) and not dry_run:
             _log_lost(ui, fm, repo, backend, ids)
         if ids.epoch is not None:
             options.summary(ui, fm, restored.news(ids.epoch))

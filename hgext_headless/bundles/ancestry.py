@@ -23,9 +23,7 @@ class Stack(NamedTuple):
         return self.nodes[-1]
 
 
-def above(
-    changelog: Any, heads: Iterable[bytes], is_below: Callable[[bytes], bool]
-) -> list[bytes]:
+def above(changelog: Any, heads: Iterable[bytes], is_below: Callable[[bytes], bool]) -> list[bytes]:
     """Return ``heads`` and their ancestors down to those for which ``is_below`` is true.
 
     Parents come first. Changesets for which ``is_below`` is true are left out and not walked:

@@ -32,9 +32,7 @@ class BoundedStream:
     def read(self, size: int) -> bytes:
         """Return ``size`` bytes. Raise `Refused` if that is too many, or the stream ends early."""
         if size > MAX_ENTRY:
-            raise Refused(
-                f'one entry of the changegroup has {size} bytes, more than {MAX_ENTRY}'
-            )
+            raise Refused(f'one entry of the changegroup has {size} bytes, more than {MAX_ENTRY}')
         data: bytes = self._stream.read(size)
         if len(data) < size:
             raise Refused('the changegroup ends early')

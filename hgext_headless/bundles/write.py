@@ -90,9 +90,7 @@ def write_checked(
     Raise `errors.Corrupt`, and `errors.Refused` if a push of the bundle would be refused.
     """
     with _named(stack):
-        bundle, path = write(
-            repo.unfiltered(), repository, stack.head, stack.bases, folder
-        )
+        bundle, path = write(repo.unfiltered(), repository, stack.head, stack.bases, folder)
         layer = overlays.uncompressed(repo.ui, bundle, path)
         if overlays.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
             raise Corrupt('its bundle does not hold the changesets that it should')

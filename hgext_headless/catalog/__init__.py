@@ -3,8 +3,8 @@
 - `schema`, `migrate`, ``migrations``: the tables
 - `engine`: connections, deadlines, errors
 - `coordination`: a lock that expires; wake waiting processes
-- `statements`: many rows at once, lists in a column
-- `session`: a transaction about one repository; `catalog`: sessions for the other packages
+- `statements`: a session, which is a transaction about one repository; many rows at once
+- `catalog`: sessions for the other packages
 - `record`: write a push; `moving`: what is imported and exported
 - `drafts`, `names`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
@@ -12,9 +12,8 @@
 - `pushlog`, `statistics`: what was pushed
 - `epochs`: what push ids belong to
 - `public_log`: public history, for all servers
-- `usage`: what one user has pushed and stored, for limits
-- `drop`, `bans`, `tombstones`: drafts that expire, drafts that are refused from now on, what
-  is left of both
+- `user_limits`: what one user has pushed and stored, and may
+- `drop`, `bans`: drafts that expire, drafts that are refused from now on; `names` finds both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
 - `diagnosis`, `repositories`: the health of a database, and the end of a repository

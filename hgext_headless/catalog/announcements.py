@@ -13,8 +13,7 @@ from sqlalchemy import func, select
 
 from .engine import Lock
 from .schema import announcements, pushes
-from .session import Session
-from .statements import clock, owner_of, upsert
+from .statements import Session, clock, owner_of, upsert
 
 
 class Cursor(NamedTuple):

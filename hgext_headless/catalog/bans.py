@@ -9,8 +9,7 @@ from sqlalchemy import insert, select
 
 from ..errors import Refused
 from .schema import audit
-from .session import Session
-from .statements import BATCH, clock, lock, owner_of, present
+from .statements import BATCH, Session, clock, lock, owner_of, present
 
 #: The ``action`` of audit rows about obliterated drafts.
 OBLITERATE = 'obliterate'

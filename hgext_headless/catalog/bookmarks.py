@@ -12,8 +12,7 @@ from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from . import drafts
 from .schema import bookmarks
-from .session import Session
-from .statements import clock, rows, upsert
+from .statements import Session, clock, rows, upsert
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)
 

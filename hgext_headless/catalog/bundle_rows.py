@@ -11,8 +11,7 @@ from sqlalchemy import select
 from ..model import Bundle
 from . import statements
 from .schema import LIVE, bundles
-from .session import Session
-from .statements import batches, clock, insert_new, present
+from .statements import Session, batches, clock, insert_new, present
 
 
 def bundle(row: Any, nodes: Sequence[bytes] = ()) -> Bundle:

@@ -13,7 +13,7 @@ from typing_extensions import Concatenate, ParamSpec
 from .. import sharing
 from ..errors import Temporary
 from . import coordination, engine, epochs, migrate
-from .session import Session
+from .statements import Session
 
 P = ParamSpec('P')
 T = TypeVar('T')

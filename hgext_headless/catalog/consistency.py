@@ -20,8 +20,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
-from .statements import batches
+from .statements import Session, batches
 
 #: Number of pushes that one query checks.
 STEP = 1000

@@ -21,8 +21,7 @@ from .. import hgcompat
 from ..errors import HeadlessError, Temporary
 from .engine import Database, Lock, clear_errors
 from .schema import leases
-from .session import Session
-from .statements import clock, upsert
+from .statements import Session, clock, upsert
 
 #: Seconds after which the lease of a process that died on another machine is free.
 LENGTH = 60

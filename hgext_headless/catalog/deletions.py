@@ -18,8 +18,7 @@ from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
 from .schema import bundles, pending_deletions
-from .session import Session
-from .statements import batches, clock, lock, owner_of, present, upsert
+from .statements import Session, batches, clock, lock, owner_of, present, upsert
 
 #: Seconds after which a deletion that is not finished was interrupted: no request to a store
 #: takes so long.

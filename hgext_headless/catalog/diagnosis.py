@@ -9,8 +9,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from . import engine
 from .schema import bundles, last_runs, leases, metadata
-from .session import Session
-from .statements import clock, owner_of, upsert
+from .statements import Session, clock, owner_of, upsert
 
 
 class Diagnosis(NamedTuple):

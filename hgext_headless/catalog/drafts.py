@@ -11,8 +11,7 @@ from sqlalchemy import case, delete, func, select
 from ..model import Bundle, Parents
 from . import bundle_rows
 from .schema import LIVE, bundle_changesets, bundles, changesets, draft_roots
-from .session import Session
-from .statements import batches, clock, present, rows, upsert
+from .statements import Session, batches, clock, present, rows, upsert
 
 _PARENTS = changesets.c.node, changesets.c.p1, changesets.c.p2
 

@@ -25,8 +25,7 @@ from .schema import (
     pushes,
     tombstones,
 )
-from .session import Session
-from .statements import batches, clock, lock, owner_of, rows
+from .statements import Session, batches, clock, lock, owner_of, rows
 
 #: Number of bundles that are dropped in one transaction.
 STEP = 100

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, func, insert, select, update
 
 from .schema import epochs, repositories
-from .session import Session
-from .statements import clock, lock, owner_of
+from .statements import Session, clock, lock, owner_of
 
 #: The first id of an epoch follows a multiple of this; so people see which epoch an id is of.
 _WHOLE = 1_000_000

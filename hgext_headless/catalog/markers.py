@@ -12,8 +12,7 @@ from sqlalchemy import delete, select
 from ..errors import Temporary
 from ..model import Marker
 from .schema import marker_nodes, markers
-from .session import Session
-from .statements import batches, insert_new, present, rows
+from .statements import Session, batches, insert_new, present, rows
 
 
 def record(connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]) -> int:

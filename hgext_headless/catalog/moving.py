@@ -35,8 +35,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
-from .statements import BATCH, batches, clock, insert_new, lock, owner_of, present, rows
+from .statements import BATCH, Session, batches, clock, insert_new, lock, owner_of, present, rows
 
 
 @dataclass(frozen=True)

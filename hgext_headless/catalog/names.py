@@ -1,19 +1,19 @@
-"""Resolve names of drafts: hashes, prefixes, bookmarks and branches."""
+"""Resolve names of drafts, also of those that are gone: hashes, prefixes, bookmarks, branches."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import literal, select, union_all
 
-from ..model import Drafts
-from . import bookmarks, drafts, pushlog
-from .schema import changesets, push_branches, push_changesets, tombstones
-from .session import Session
-from .statements import batches
+from ..model import Drafts, Tombstone
+from . import bans, bookmarks, drafts, pushlog
+from .schema import audit, changesets, push_branches, push_changesets, pushes, tombstones
+from .statements import Session, batches
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
 #: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.
@@ -117,3 +117,57 @@ def _expired(session: Session, names: Collection[bytes]) -> frozenset[bytes]:
                 .limit(1)
             )
     return frozenset(_each(session, queries))
+
+
+def gone(session: Session, name: bytes) -> Tombstone | None:
+    """Return the changeset that is gone whose hash, or a long prefix of it, is ``name``.
+
+    Its push is the latest one that brought it.
+    """
+    if not re.fullmatch(pushlog.LONG_PREFIX, name):
+        return None
+    query = (
+        select(
+            tombstones.c.node,
+            tombstones.c.gone,
+            pushes.c.push_id,
+            pushes.c.date,
+            audit.c.date.label('removed'),
+        )
+        .join(
+            pushes,
+            (pushes.c.repository_id == tombstones.c.repository_id)
+            & (pushes.c.push_id == tombstones.c.push_id),
+        )
+        .outerjoin(
+            audit,
+            (audit.c.repository_id == tombstones.c.repository_id)
+            & (audit.c.action == bans.OBLITERATE)
+            & (audit.c.subject == tombstones.c.node),
+        )
+        .where(
+            tombstones.c.repository_id == session.repository_id,
+            tombstones.c.node.between(*drafts.prefix_range(name.decode('ascii'))),
+        )
+        .order_by(pushes.c.push_id.desc())
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return row and Tombstone(row.node, row.push_id, row.date, row.gone, row.removed)
+
+
+def fate(session: Session, tombstone: Tombstone) -> str:
+    """Return in words which push brought a changeset that is gone, and when and how it went."""
+    if tombstone.removed is not None:
+        went = f'was removed on {_day(tombstone.removed)}'
+    elif tombstone.push_id <= pushlog.imported_push_id(session):
+        went = 'is kept no longer'
+    elif tombstone.gone is not None:
+        went = f'expired on {_day(tombstone.gone)}'
+    else:
+        went = 'has expired'
+    return f'push {tombstone.push_id} brought it on {_day(tombstone.pushed)}, and it {went}'
+
+
+def _day(seconds: int) -> str:
+    return time.strftime('%Y-%m-%d', time.gmtime(seconds))

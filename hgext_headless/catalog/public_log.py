@@ -22,8 +22,7 @@ from .schema import (
     public_history,
     public_log,
 )
-from .session import Session
-from .statements import batches, clock, insert_new, owner_of, upsert
+from .statements import Session, batches, clock, insert_new, owner_of, upsert
 
 _BUNDLE = bundles.c.key, bundles.c.size, bundles.c.sha512, bundles.c.head, bundles.c.bases
 

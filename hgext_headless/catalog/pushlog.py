@@ -20,8 +20,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
-from .statements import batches, rows
+from .statements import Session, batches, rows
 
 T = TypeVar('T')
 

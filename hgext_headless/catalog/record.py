@@ -22,7 +22,7 @@ from . import (
     public_log,
     search,
     statements,
-    usage,
+    user_limits,
 )
 from .schema import (
     bundle_changesets,
@@ -32,8 +32,7 @@ from .schema import (
     pushes,
     repositories,
 )
-from .session import Session
-from .statements import batches, clock, insert_new, lock, owner_of
+from .statements import Session, batches, clock, insert_new, lock, owner_of
 
 
 def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
@@ -60,7 +59,7 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     recorded = _record_push(session.connection, repository_id, push, new, ids)
     if push.limited and recorded.push_id is None and (push.changes or new_markers):
         user = push.user.encode('utf-8', 'surrogateescape')
-        usage.record(session, repository_id, user, push.size)
+        user_limits.record(session, repository_id, user, push.size)
     lock(session.connection, repository_id)
     brought = [c.node for c in push.changesets]
     held = [node for bundle in push.bundles for node in bundle.nodes]

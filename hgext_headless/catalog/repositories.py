@@ -7,8 +7,7 @@ from sqlalchemy import delete, insert, select, tuple_
 
 from . import schema
 from .schema import bundle_changesets, bundles, repositories
-from .session import Session
-from .statements import clock, owner_of
+from .statements import Session, clock, owner_of
 
 #: Number of rows in one transaction.
 _ROWS = 2000

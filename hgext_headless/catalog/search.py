@@ -29,8 +29,7 @@ from .schema import (
     sqlite_changeset_words,
     tombstones,
 )
-from .session import Session
-from .statements import batches, insert_new
+from .statements import Session, batches, insert_new
 
 #: Number of the newest pushes that are scanned first: often enough for a page.
 _NEAR = 500

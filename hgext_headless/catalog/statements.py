@@ -1,4 +1,4 @@
-"""Statements for both databases: many rows at once, insertions, a lock."""
+"""A transaction about one repository, and statements for both databases: many rows, a lock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,28 @@ from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func,
 from ..errors import Misconfigured
 from . import engine
 from .schema import repositories
-from .session import Session
 
 T = TypeVar('T', bytes, str, int)
+
+
+class Session:
+    """A transaction about one repository; a snapshot, if it only reads.
+
+    ``repository_id`` is a scalar subquery: a repository may have no row, or have been dropped.
+    """
+
+    def __init__(self, connection: sqlalchemy.Connection, repository: str) -> None:
+        self.connection = connection
+        self.repository = repository
+        self.repository_id = (
+            select(repositories.c.id)
+            .where(repositories.c.name == repository, repositories.c.dropped.is_(None))
+            .scalar_subquery()
+        )
+        self.execute = connection.execute
+        self.scalar = connection.scalar
+        self.scalars = connection.scalars
+
 
 # Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
 BATCH = 500

@@ -20,7 +20,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .session import Session
+from .statements import Session
 
 #: Seconds of a day.
 DAY = 86400

@@ -10,7 +10,7 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..catalog import session as sessions, tombstones
+from ..catalog import names, statements
 from ..errors import RETRY_AFTER, HeadlessError
 from .pushlog import decorate
 
@@ -47,9 +47,9 @@ def shown(web: Any) -> Iterator[None]:
         raise common.ErrorResponse(status, line, headers) from exc
 
 
-def gone(web: Any, session: sessions.Session, name: bytes) -> Exception:
+def gone(web: Any, session: statements.Session, name: bytes) -> Exception:
     """Return the error for a draft that expired or was obliterated."""
-    tombstone = tombstones.named(session, name)
+    tombstone = names.gone(session, name)
     line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
     if tombstone is not None:
         hint(
@@ -59,7 +59,7 @@ def gone(web: Any, session: sessions.Session, name: bytes) -> Exception:
             gonepush=tombstone.push_id,
             goneremoved=tombstone.removed is not None,
         )
-        line += b': ' + hgcompat.to_bytes(tombstones.fate(session, tombstone))
+        line += b': ' + hgcompat.to_bytes(names.fate(session, tombstone))
     return common.ErrorResponse(GONE, line)
 
 

@@ -209,6 +209,7 @@ def _public(repo: Any, name: bytes, may_be_a_word: bool) -> bytes | None:
 
 def _replace_bookmarks(req: Any, drafts: Drafts) -> None:
     """Replace the names of drafts by hashes: the overlay has no bookmarks of the database."""
+
     def replaced(name: bytes) -> bytes:
         nodes = drafts.nodes.get(name, ())
         return name if not nodes or hex(nodes[0]).startswith(name) else hex(nodes[0])

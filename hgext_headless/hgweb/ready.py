@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import metrics, place as places, refuse_pushes
+from .. import config, metrics, place as places
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError
@@ -93,7 +93,7 @@ def _kept(repo: Any) -> dict[str, Any]:
 def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
     found: dict[str, Any] = {'ready': True, 'public_history': {}, 'pushlog': {}}
     probe: list[tuple[str, int]] = []
-    takes_pushes = refuse_pushes.takes_pushes(repo)
+    takes_pushes = config.takes_pushes(repo)
     memory = backend.catalog.memory('ready', repo.root)
 
     def database() -> None:

@@ -7,7 +7,6 @@
 - `hooks`: the site's hooks, in stock's order
 - `divide`: by phase, changesets and markers into public ones and drafts; `bookmarks` does so with
   bookmarks
-- `user_limits`: how much one user may push
 - `apply`: what goes into the repository
 - `flow`: all steps, up to the report to the client
 - `pushkey`: the command ``pushkey``, which is a push too

@@ -84,9 +84,7 @@ def remove_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> None:
         hgcompat.bookmarks(repo).applychanges(repo, transaction, changes)
 
 
-def _add(
-    repo: Any, overlay: Any, transaction: Any, incoming: Incoming, heads: list[bytes]
-) -> None:
+def _add(repo: Any, overlay: Any, transaction: Any, incoming: Incoming, heads: list[bytes]) -> None:
     common = [node for node in repo.changelog.heads() if overlay.changelog.hasnode(node)]
     outgoing = discovery.outgoing(overlay, common, list(heads))
     packed = changegroup.makechangegroup(overlay, outgoing, b'02', b'push')

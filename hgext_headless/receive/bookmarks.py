@@ -13,7 +13,7 @@ from mercurial import bookmarks, error
 from mercurial.node import short
 
 from .. import hgcompat
-from ..catalog import bookmarks as catalog_bookmarks, session as sessions
+from ..catalog import bookmarks as catalog_bookmarks, statements
 from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from .incoming import Incoming
@@ -95,7 +95,7 @@ def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
             raise raced(Raced(name, node, found))
 
 
-def check_drafts(session: sessions.Session, plan: Plan) -> None:
+def check_drafts(session: statements.Session, plan: Plan) -> None:
     """Check that no bookmark that becomes one of public history is a draft's meanwhile.
 
     Called under the lock of the log. Raise `error.PushRaced` if one is.

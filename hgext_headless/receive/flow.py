@@ -18,7 +18,14 @@ from mercurial.i18n import _
 from .. import config, errors, hgcompat, place as places
 from ..bundles import check, overlay as overlays, write
 from ..bundles.check import Unfit
-from ..catalog import bans, drafts, public_log, record as catalog_record, session as sessions
+from ..catalog import (
+    bans,
+    drafts,
+    public_log,
+    record as catalog_record,
+    statements,
+    user_limits,
+)
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..lifecycle import upload
 from ..model import Push, Recorded, Unlogged
@@ -32,7 +39,6 @@ from . import (
     parts,
     quarantine as quarantines,
     stream,
-    user_limits,
 )
 from .divide import Divided
 from .hooks import Hooks
@@ -241,9 +247,7 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> StoredBefore:
     return StoredBefore(stored, place)
 
 
-def _check_limits(
-    push: Incoming, divided: Divided, known: StoredBefore, counted: bool
-) -> None:
+def _check_limits(push: Incoming, divided: Divided, known: StoredBefore, counted: bool) -> None:
     """``counted`` tells whether the push counts even if it brings nothing new."""
     new = len(set(divided.drafts) - known.stored)
     if new or counted:
@@ -271,7 +275,7 @@ def _held(push: Incoming, divided: Divided, known: StoredBefore) -> set[bytes]:
 
 
 @contextlib.contextmanager
-def _at_the_head(push: Incoming, moves: bookmarks.Plan) -> Iterator[sessions.Session]:
+def _at_the_head(push: Incoming, moves: bookmarks.Plan) -> Iterator[statements.Session]:
     """Lock the log, apply what it has and the repository lacks; yield the session that has locked
     it.
 
@@ -292,7 +296,7 @@ def _no_session() -> Iterator[None]:
 
 
 def _recorded(
-    push: Incoming, row: Push, files: upload.Files, session: sessions.Session | None
+    push: Incoming, row: Push, files: upload.Files, session: statements.Session | None
 ) -> Recorded:
     def record(stored_again: Deletions) -> Recorded:
         with push.stages.stage('database'):

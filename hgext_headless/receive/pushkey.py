@@ -13,9 +13,7 @@ from . import flow, incoming as incomings, parts, stream
 _NAMESPACES = (b'phases', b'bookmarks', b'obsolete')
 
 
-def push_key(
-    orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes
-) -> Any:
+def push_key(orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes) -> Any:
     """Carry out ``pushkey`` as a push.
 
     Publishing what is public here already takes no lock.

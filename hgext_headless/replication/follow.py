@@ -20,7 +20,7 @@ from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..bundles.overlay import FOLDER_PREFIX
-from ..catalog import public_log, session as sessions
+from ..catalog import public_log, statements
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
 from . import append
@@ -115,9 +115,7 @@ def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
     phases.advanceboundary(repo, transaction, phases.public, list(entry.added))
 
 
-def _move(
-    repo: Any, transaction: Any, moves: Sequence[BookmarkPlace], is_last: bool
-) -> int:
+def _move(repo: Any, transaction: Any, moves: Sequence[BookmarkPlace], is_last: bool) -> int:
     """Move bookmarks, but not those whose changesets are in a later entry."""
     own = hgcompat.bookmarks(repo)
     changes: list[append.Move] = []
@@ -151,7 +149,7 @@ def _applied(repo: Any) -> dict[bytes, Applied]:
     return {m.group(3): Applied(bin(m.group(1)), int(m.group(2))) for m in found if m}
 
 
-def _news(repo: Any, session: sessions.Session) -> list[BookmarkPlace]:
+def _news(repo: Any, session: statements.Session) -> list[BookmarkPlace]:
     """Return the last moves of bookmarks that were not applied here.
 
     If the database is older than this repository, these are older moves: what the log says
@@ -165,7 +163,7 @@ def _news(repo: Any, session: sessions.Session) -> list[BookmarkPlace]:
     ]
 
 
-def unlogged_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move]:
+def unlogged_bookmarks(repo: Any, session: statements.Session) -> list[append.Move]:
     """Return moves that the log lacks, of bookmarks that it has moved since it began.
 
     The repository and the log must be locked. A bookmark whose last move was not applied here is
@@ -181,7 +179,7 @@ def unlogged_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move
     ]
 
 
-def lost_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move]:
+def lost_bookmarks(repo: Any, session: statements.Session) -> list[append.Move]:
     """Return moves that were applied here, and that the log has lost: the database is older."""
     own = hgcompat.bookmarks(repo)
     logged = {move.name: move for move in public_log.bookmarks(session)}
@@ -196,7 +194,7 @@ def lost_bookmarks(repo: Any, session: sessions.Session) -> list[append.Move]:
 def log_bookmarks(
     repo: Any,
     backend: Backend,
-    which: Callable[[Any, sessions.Session], list[append.Move]] = unlogged_bookmarks,
+    which: Callable[[Any, statements.Session], list[append.Move]] = unlogged_bookmarks,
 ) -> int:
     """Log the moves that ``which`` says; return their number."""
     with backend.catalog.reading() as session:
@@ -208,8 +206,6 @@ def log_bookmarks(
         moves = which(repo, session)
         public_log.move(session, moves)
     return len(moves)
-
-
 
 
 def catch_up(repo: Any, backend: Backend) -> bool:

@@ -117,9 +117,7 @@ def record(repo: Any, backend: Backend) -> int:
     return recorded
 
 
-def again(
-    repo: Any, backend: Backend, ids: Ids, lost: Collection[bytes] | None = None
-) -> None:
+def again(repo: Any, backend: Backend, ids: Ids, lost: Collection[bytes] | None = None) -> None:
     """Record again the pushes that the database has lost, or those of the changesets ``lost``.
 
     What an operator has pulled has no note: there was no push. Raise as `record`.
@@ -169,11 +167,7 @@ def _left(path: bytes) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     # By age, because a container has another host name each time that it is started.
-    ended = (
-        path.endswith(_FAILED)
-        or hgcompat.is_dead(note['process'])
-        or age > upload.LONGEST_PUSH
-    )
+    ended = path.endswith(_FAILED) or hgcompat.is_dead(note['process']) or age > upload.LONGEST_PUSH
     return note if ended else None
 
 

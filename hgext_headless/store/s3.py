@@ -413,9 +413,7 @@ def _clear_errors(endpoint: str) -> Iterator[None]:
         if code in _SETTINGS:
             raise Misconfigured(f'{_SETTINGS[code]}: the store says {said}') from error
         if code in _CREDENTIALS:
-            raise Temporary(
-                f'the store refuses the credentials of this server: {said}'
-            ) from error
+            raise Temporary(f'the store refuses the credentials of this server: {said}') from error
         raise Temporary(f'the store failed: {said}') from error
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise Misconfigured(
@@ -428,9 +426,7 @@ def _clear_errors(endpoint: str) -> Iterator[None]:
         exceptions.HTTPClientError,
         exceptions.IncompleteReadError,
     ) as error:
-        raise Temporary(
-            f'the store is not reachable or too slow: {_public(error)}{at}'
-        ) from error
+        raise Temporary(f'the store is not reachable or too slow: {_public(error)}{at}') from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise Temporary(f'the store failed: {_public(error)}{at}') from error
     except OSError as error:

@@ -15,7 +15,7 @@ from mercurial.i18n import _
 from mercurial.node import hex
 
 from .. import config, errors, hgcompat
-from ..catalog import bookmarks, names, tombstones
+from ..catalog import bookmarks, names
 from ..errors import HeadlessError
 from . import phase_roots
 
@@ -91,10 +91,10 @@ def _named(repo: Any, key: bytes, is_public: bool = False) -> tuple[bytes, ...]:
 def _gone(repo: Any, key: bytes) -> error.RepoLookupError | None:
     """Return the error for a draft that expired or was removed, or None."""
     with repo.headless.catalog.reading() as session:
-        tombstone = tombstones.named(session, key)
+        tombstone = names.gone(session, key)
         if tombstone is None:
             return None
-        fate = hgcompat.to_bytes(tombstones.fate(session, tombstone))
+        fate = hgcompat.to_bytes(names.fate(session, tombstone))
     return error.RepoLookupError(b'%s: %s' % (unknown(key), fate))
 
 
@@ -143,9 +143,7 @@ def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]
         return _with_drafts(hgcompat.peer_repository(peer), keys, namespace)
 
 
-def _with_drafts(
-    repo: Any, keys: dict[bytes, bytes], namespace: bytes
-) -> dict[bytes, bytes]:
+def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[bytes, bytes]:
     """Return ``keys`` of public history with those of drafts added.
 
     These are the roots of recent pushes in ``phases``, and the newest draft bookmarks in

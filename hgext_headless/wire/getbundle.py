@@ -72,9 +72,10 @@ def get_bundle_chunks(
         with errors.clear_errors():
             raise Refused('a narrow clone cannot pull drafts: their bundles have all files')
     # The logged time ends when the reply begins to stream.
-    with errors.no_traceback(repo.ui, 'the pull'), timings.logged(
-        repo.ui, 'getbundle', drafts=len(drafts)
-    ) as stages:
+    with (
+        errors.no_traceback(repo.ui, 'the pull'),
+        timings.logged(repo.ui, 'getbundle', drafts=len(drafts)) as stages,
+    ):
         if len(drafts) > _MOST_HEADS:
             raise Refused(f'one request can name {_MOST_HEADS} drafts, and not {len(drafts)}')
         backend = repo.headless

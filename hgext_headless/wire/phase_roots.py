@@ -13,7 +13,7 @@ from typing import Any
 from mercurial.node import hex, nullid
 
 from ..backend import Backend
-from ..catalog import drafts as catalog_roots, session as sessions
+from ..catalog import drafts as catalog_roots, statements
 from ..model import Parents
 
 #: Maximum number of roots that are named individually.
@@ -41,7 +41,7 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
         return _named(session, repo)
 
 
-def _named(session: sessions.Session, repo: Any) -> dict[bytes, bytes]:
+def _named(session: statements.Session, repo: Any) -> dict[bytes, bytes]:
     recent = catalog_roots.recent_roots(session, _MOST + 1)
     if len(recent) > _MOST:
         return {hex(nullid): _DRAFT}

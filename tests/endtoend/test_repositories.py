@@ -79,7 +79,7 @@ def test_drop(world, try_, other, monkeypatch):
     )
     monkeypatch.setattr(repositories, '_ROWS', 1)
     database = engine.open_database(other.configured('database'))
-    from hgext_headless.catalog.session import Session
+    from hgext_headless.catalog.statements import Session
 
     for _ in range(4):
         with database.writing() as connection:

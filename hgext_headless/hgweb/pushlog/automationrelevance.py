@@ -14,7 +14,7 @@ from mercurial.node import hex
 from mercurial.utils import dateutil
 
 from ... import hgcompat
-from ...catalog import drafts, markers, names as catalog_names, pushlog, session as sessions
+from ...catalog import drafts, markers, names as catalog_names, pushlog, statements
 from ...catalog.statements import batches
 from ...model import PushOf
 from .. import errors, pages
@@ -92,7 +92,7 @@ def _relevant_to(web: Any) -> tuple[bytes, Sequence[Any]]:
     return node, contexts
 
 
-def _listed(session: sessions.Session, node: bytes) -> list[bytes]:
+def _listed(session: statements.Session, node: bytes) -> list[bytes]:
     """Return the changesets of the push that brought ``node``, up to ``node``."""
     brought = pushlog.brought(session, [node], with_ends=False)
     if node not in brought:

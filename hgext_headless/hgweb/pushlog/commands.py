@@ -277,9 +277,7 @@ def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
             why = hgcompat.to_str(exc.message + (b' (%s)' % exc.hint if exc.hint else b''))
         style = hgcompat.to_str(web.tmpl.defaults[b'style'])
         line = f"the template '{hgcompat.to_str(name)}' of style '{style}' can't be rendered: {why}"
-        raise common.ErrorResponse(
-            common.HTTP_SERVER_ERROR, hgcompat.to_bytes(line)
-        ) from exc
+        raise common.ErrorResponse(common.HTTP_SERVER_ERROR, hgcompat.to_bytes(line)) from exc
     file.seek(0)
     return file
 

@@ -40,10 +40,11 @@ def _read(*path: str) -> bytes:
     with open(os.path.join(_FOLDER, *path), 'rb') as file:
         return file.read()
 
+
 #: Fields in JSON, after the others of an object.
 _FIELDS = (
     b',\n"pushid": {pushid|json},\n'
-    b'"pushuser": {if(pushid, \'{pushuser|utf8|json}\', \'null\')},\n'
+    b"\"pushuser\": {if(pushid, '{pushuser|utf8|json}', 'null')},\n"
     b'"pushdate": {pushdate|json}'
 )
 #: Fields of a changeset's own page only: finding out whether it was backed out takes long.
@@ -110,11 +111,13 @@ _NUMBERS = (
     (re.compile(rb' \{rev\}:(?=<a |\{node)'), rb"{pushlogifpublic(rev, ' {rev}:', ' ')}"),
     (re.compile(rb'(?<=\w) \{rev\}'), rb"{pushlogifpublic(rev, ' {rev}')}"),
     (
-        re.compile(rb'(?<=annotate/\{node\|short\}/\{file\|urlescape\}'
-                   rb'\{sessionvars%urlparameter\}">)\{rev\}'),
-        rb"{pushlogifpublic(rev, rev, node|short)}",
+        re.compile(
+            rb'(?<=annotate/\{node\|short\}/\{file\|urlescape\}'
+            rb'\{sessionvars%urlparameter\}">)\{rev\}'
+        ),
+        rb'{pushlogifpublic(rev, rev, node|short)}',
     ),
-    (re.compile(rb'(?<=\n)\{rev\}(?=\n)'), rb"{pushlogifpublic(rev, rev, node|short)}"),
+    (re.compile(rb'(?<=\n)\{rev\}(?=\n)'), rb'{pushlogifpublic(rev, rev, node|short)}'),
 )
 _IF_PUBLIC = b'pushlogifpublic'
 
@@ -305,7 +308,7 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
     elif name == b'search':
-        text = _ENTRIES.sub(rb"\g<0>\n{if(nothing, pushlognothing)}", text, count=1)
+        text = _ENTRIES.sub(rb'\g<0>\n{if(nothing, pushlognothing)}', text, count=1)
     elif name == b'error':
         text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
     return text

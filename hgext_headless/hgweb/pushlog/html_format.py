@@ -14,7 +14,7 @@ from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
-from ...catalog import bookmarks, pushlog, search, session as sessions
+from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
 from . import keywords, links as configured, push_page, visibility
 from .json_format import BATCH, text
@@ -204,7 +204,7 @@ def _listed(
 
 
 def _batch(
-    session: sessions.Session, query_tips: bool, batch: Sequence[Entry]
+    session: statements.Session, query_tips: bool, batch: Sequence[Entry]
 ) -> tuple[list[tuple[Entry, list[Changeset]]], dict[int, int]]:
     """Return what `_listed` yields, and the number of changesets of each push."""
     sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
@@ -231,9 +231,7 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
             }
 
 
-def push(
-    backend: Backend, web: Any, query: Query, entry: Entry, last: int
-) -> dict[bytes, Any]:
+def push(backend: Backend, web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of HTML styles for the page of one push."""
     links = configured.configured(web.repo.ui)
     with backend.read_catalog.reading() as session:
@@ -317,7 +315,7 @@ class _Facts(NamedTuple):
         return sorted({*repo.nodebookmarks(node), *drafts})
 
 
-def _facts(session: sessions.Session, repo: Any, batch: Listed) -> _Facts:
+def _facts(session: statements.Session, repo: Any, batch: Listed) -> _Facts:
     listed = {entry.push_id: changesets for entry, changesets in batch}
     live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
     return _Facts(

@@ -11,7 +11,7 @@ from mercurial.node import hex, nullid
 
 from ...backend import Backend
 from ...bundles import markers
-from ...catalog import epochs, markers as catalog_markers, pushlog, session as sessions
+from ...catalog import epochs, markers as catalog_markers, pushlog, statements
 from ...model import Changeset, Entry
 from . import visibility
 from .query import Query
@@ -122,7 +122,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
 
 
 def _plain(
-    session: sessions.Session, repo: Any, query: Query, batch: Sequence[Entry]
+    session: statements.Session, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     found = pushlog.nodes_of(session, [e.push_id for e in batch], query.tips_only)
     nodes = (node for listed in found.values() for node, _extras in listed)
@@ -135,7 +135,7 @@ def _plain(
 
 
 def _full(
-    session: sessions.Session, repo: Any, query: Query, batch: Sequence[Entry]
+    session: statements.Session, repo: Any, query: Query, batch: Sequence[Entry]
 ) -> Iterator[dict[str, Any]]:
     """Yield pushes with objects for changesets.
 
@@ -178,7 +178,7 @@ def _push(
 
 
 def _precursors(
-    session: sessions.Session, repo: Any, nodes: Collection[bytes]
+    session: statements.Session, repo: Any, nodes: Collection[bytes]
 ) -> dict[bytes, set[str]]:
     """Return the changesets that ``nodes`` replace, hexadecimal, by node."""
     found: dict[bytes, set[str]] = {}

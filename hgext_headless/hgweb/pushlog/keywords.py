@@ -250,9 +250,7 @@ def pushlinks(context: Any, mapping: Any) -> Any:
         return templateutil.mappinglist([])
     entry = brought.entry
     user = entry.user.decode('utf-8', 'replace')
-    return mappings(
-        configured.of_push(entry.push_id, user, brought.head.hex())
-    )
+    return mappings(configured.of_push(entry.push_id, user, brought.head.hex()))
 
 
 def common_entry(orig: Any, repo: Any, context: Any) -> Any:
@@ -425,5 +423,3 @@ def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
         found = pushlog.nodes_of(session, [i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])
-
-

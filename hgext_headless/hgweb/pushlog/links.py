@@ -136,8 +136,7 @@ class Links:
     def reviewers(self, text: str) -> list[Link]:
         """Return links to the reviewers that a description names; to none for a group."""
         return [
-            Link(name, self._of_reviewer(name))
-            for name in reviewers(text[:_LOOKED_AT])[:_MOST]
+            Link(name, self._of_reviewer(name)) for name in reviewers(text[:_LOOKED_AT])[:_MOST]
         ]
 
     def _of_reviewer(self, name: str) -> str | None:

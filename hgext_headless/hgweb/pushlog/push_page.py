@@ -15,7 +15,7 @@ from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ... import hgcompat
-from ...catalog import names, pushlog, session as sessions
+from ...catalog import names, pushlog, statements
 from ...errors import HeadlessError, Refused
 from ...model import Changeset, Entry
 from .. import pages
@@ -31,7 +31,7 @@ _MOST_LINES, _LONG = 10_000, 400
 _MOST_RAW = 256 << 20
 
 
-def found(session: sessions.Session, push_id: int) -> tuple[list[Changeset], int]:
+def found(session: statements.Session, push_id: int) -> tuple[list[Changeset], int]:
     """Return the newest changesets of a push, parents first, and the number of all of them."""
     size = pushlog.sizes(session, [push_id])[push_id]
     start = max(0, size - MOST_CHANGESETS)

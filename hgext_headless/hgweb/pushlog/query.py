@@ -16,7 +16,7 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import epochs, names as catalog_names, pushlog, search, session as sessions
+from ...catalog import epochs, names as catalog_names, pushlog, search, statements
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages
@@ -77,7 +77,7 @@ class Query:
 
 
 def parse(
-    session: sessions.Session,
+    session: statements.Session,
     repo: Any,
     req: Any,
     last: int,
@@ -158,7 +158,7 @@ def searched(params: Any, item: bytes) -> bytes:
 
 
 def _meanings(
-    session: sessions.Session, selection: Selection, text: bytes
+    session: statements.Session, selection: Selection, text: bytes
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
@@ -193,7 +193,7 @@ def of_push(name: bytes, last: int) -> Query:
     return Query(selection, None, ((b'push', name),), False, False, 1, True)
 
 
-def entries(backend: Backend, session: sessions.Session, query: Query) -> list[Entry]:
+def entries(backend: Backend, session: statements.Session, query: Query) -> list[Entry]:
     """Return the pushes of a query, oldest first. Raise `errors.Temporary`."""
     selection = query.selection
     if query.page is None:
@@ -224,7 +224,7 @@ def _is_given(params: Any, item: bytes) -> bool:
 
 
 def _bounded(
-    session: sessions.Session,
+    session: statements.Session,
     repo: Any,
     last: int,
     selection: Selection,
@@ -269,7 +269,7 @@ def _words(params: Any, item: bytes) -> tuple[str, ...]:
     return found
 
 
-def _check_branch(session: sessions.Session, repo: Any, branch: bytes) -> None:
+def _check_branch(session: statements.Session, repo: Any, branch: bytes) -> None:
     if not repo.branchmap().hasbranch(branch) and not pushlog.has_branch(session, branch):
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
@@ -284,7 +284,7 @@ def _bad(text: bytes, *names: bytes) -> Exception:
 class Resolver:
     """Resolves names of changesets, and finds the ids of the pushes that brought them."""
 
-    def __init__(self, session: sessions.Session, repo: Any, names: Sequence[bytes]) -> None:
+    def __init__(self, session: statements.Session, repo: Any, names: Sequence[bytes]) -> None:
         self._session = session
         self._repo = repo
         self._names = names

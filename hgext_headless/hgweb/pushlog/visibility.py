@@ -14,7 +14,7 @@ from typing import Any
 from mercurial.node import hex, nullid
 
 from ...backend import Backend
-from ...catalog import bans, drafts, markers, pushlog, search, session as sessions
+from ...catalog import bans, drafts, markers, pushlog, search, statements
 from ...model import Changeset, Selection, ServingNeeds
 from . import links
 
@@ -24,7 +24,7 @@ _WINDOW = 2000
 _BATCH = 200
 
 
-def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
+def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
     """Return the highest push id such that this server can serve it and all pushes below it.
 
     Check only the pushes above the last result. Raise `errors.Temporary`.
@@ -48,7 +48,7 @@ def last_shown(backend: Backend, session: sessions.Session, repo: Any) -> int:
 
 
 def _first_missing(
-    session: sessions.Session, repo: Any, needs: Sequence[ServingNeeds]
+    session: statements.Session, repo: Any, needs: Sequence[ServingNeeds]
 ) -> int | None:
     """Return the first push that needs what the repository lacks; None if there is none."""
     has_node = repo.unfiltered().changelog.hasnode
@@ -74,7 +74,7 @@ def _first_missing(
     return None
 
 
-def obsolete(session: sessions.Session, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
+def obsolete(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that are obsolete and not visible in the repository.
 
     Both the repository's markers and those of drafts count.
@@ -86,7 +86,7 @@ def obsolete(session: sessions.Session, repo: Any, nodes: Iterable[bytes]) -> se
 
 
 def states_of(
-    session: sessions.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
+    session: statements.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
 ) -> dict[bytes, bytes]:
     """Return the state of each changeset of ``pushes``, by node.
 
@@ -97,16 +97,12 @@ def states_of(
     listed = [changeset for changesets in pushes.values() for changeset in changesets]
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
     hidden = obsolete(session, repo, live)
-    states = {
-        node: b'obsolete' if node in hidden else _phase(repo, node) for node in live
-    }
+    states = {node: b'obsolete' if node in hidden else _phase(repo, node) for node in live}
     states.update(_gone(session, pushes))
     return states
 
 
-def backouts(
-    session: sessions.Session, repo: Any, nodes: Iterable[bytes]
-) -> dict[bytes, bytes]:
+def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the changesets that back one of ``nodes`` out, as their descriptions say, by node.
 
     What a draft says of public history is not so until the draft is public.
@@ -130,7 +126,7 @@ def _phase(repo: Any, node: bytes) -> bytes:
 
 
 def _gone(
-    session: sessions.Session, pushes: Mapping[int, Sequence[Changeset]]
+    session: statements.Session, pushes: Mapping[int, Sequence[Changeset]]
 ) -> Iterator[tuple[bytes, bytes]]:
     tombstones = {
         changeset.node: push_id
