@@ -8,7 +8,8 @@ from typing import Any
 from mercurial import extensions, help as helps, localrepo, wireprotoserver, wireprotov1server
 from mercurial.i18n import _
 
-from . import hgcompat, requirement
+from . import backend, config, errors, hgcompat, requirement
+from .config import Settings
 from .errors import Misconfigured
 from .wire import discovery, ssh
 
@@ -54,7 +55,25 @@ def _add_help() -> None:
         helps.addtopichook(b'config', lambda ui, topic, doc: doc + b'\n' + help_text('config'))
 
 
-def check_extensions(repo: Any) -> None:
+def set_up(repo: Any) -> Settings | None:
+    """Check a repository and give it its attribute ``headless``; return its settings.
+
+    Return None for an ordinary repository, and for that of a peer.
+    """
+    if repo.local() is None:
+        return None
+    requirement.check(repo)
+    if not config.participates(repo):
+        return None
+    with errors.clear_errors():
+        config.check_repository(repo)
+        _check_extensions(repo)
+        settings = backend.attach(repo).settings
+        config.check_packages(settings)
+    return settings
+
+
+def _check_extensions(repo: Any) -> None:
     """Raise `Misconfigured` if an extension is loaded that does harm in a headless repository."""
     for name, _module in extensions.extensions(repo.ui):
         key = hgcompat.to_str(name)

@@ -77,17 +77,6 @@ def is_plain(name: bytes) -> bool:
     return not any(unicodedata.category(character) == 'Cc' for character in text)
 
 
-def byte_count(size: int) -> bytes:
-    """Format a number of bytes for people, as Mercurial does."""
-    text: bytes = util.bytecount(size)
-    return text
-
-
-def formatter_options(opts: dict[str, Any]) -> dict[bytes, Any]:
-    """Return a command's options in the form that ``ui.formatter`` takes."""
-    return {to_bytes(name): value for name, value in opts.items()}
-
-
 def is_loaded(extension: bytes) -> bool:
     """Return whether this process has loaded an extension."""
     try:

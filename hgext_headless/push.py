@@ -26,7 +26,7 @@ from mercurial import (
     wireprotov1server,
 )
 
-from . import backend, common, config, errors, hgcompat, lazy, place as places, requirement
+from . import common, config, hgcompat, lazy, place as places
 from .admin import commands
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 from .replication import append
@@ -76,16 +76,9 @@ def _extsetup(ui: Any) -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None:
+    settings = common.set_up(repo)
+    if settings is None:
         return
-    requirement.check(repo)
-    if not config.participates(repo):
-        return
-    with errors.clear_errors():
-        config.check_repository(repo)
-        common.check_extensions(repo)
-        settings = backend.attach(repo).settings
-        config.check_packages(settings)
     for section, item, value in (
         (b'phases', b'publish', False),
         (b'experimental', b'bundle2lazylocking', True),

@@ -28,7 +28,7 @@ from mercurial import (
 )
 from mercurial.hgweb import webcommands, webutil
 
-from . import backend, common, config, errors, hgcompat, lazy, requirement
+from . import common, config, errors, hgcompat, lazy
 from .admin import commands
 from .hgweb import pages, ready
 from .hgweb.pushlog import (
@@ -105,16 +105,10 @@ def _wrap_parts() -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    if repo.local() is None:
-        return
-    requirement.check(repo)
-    if not config.participates(repo):
+    settings = common.set_up(repo)
+    if settings is None:
         return
     with errors.clear_errors():
-        config.check_repository(repo)
-        common.check_extensions(repo)
-        settings = backend.attach(repo).settings
-        config.check_packages(settings)
         config.check_serving(settings)
         links.configured(repo.ui)
         _refuse_others(repo)

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from mercurial import pycompat
+
 from .. import hgcompat
 from ..backend import Backend
 from ..catalog import announcements, pushlog
@@ -264,7 +266,7 @@ def _list(
         behind = {
             name: announcements.behind(session, cursor, last) for name, cursor in cursors.items()
         }
-    with ui.formatter(b'headless-announce', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-announce', pycompat.byteskwargs(opts)) as fm:
         for name in sorted(names | cursors.keys()):
             fm.startitem()
             fm.write(b'target', b'%s: ', hgcompat.to_bytes(name))

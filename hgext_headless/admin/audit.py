@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mercurial import pycompat
 from mercurial.node import hex
 
 from .. import hgcompat
@@ -12,7 +13,7 @@ from ..catalog import bans
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    with ui.formatter(b'headless-audit', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-audit', pycompat.byteskwargs(opts)) as fm:
         before = 2**62
         while acts := backend.catalog.read(bans.acts, before):
             for act in acts:

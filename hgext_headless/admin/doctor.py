@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mercurial import pycompat
+
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
 from ..catalog import diagnosis, epochs, public_log, pushlog, schema
@@ -30,7 +32,7 @@ _OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    with ui.formatter(b'headless-doctor', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-doctor', pycompat.byteskwargs(opts)) as fm:
         doctor = _Doctor(repo, backend, fm)
         for check in (
             doctor.configuration,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mercurial import util
+
 from .. import hgcompat
 from ..backend import Backend
 from ..catalog import repositories, statements, statistics
@@ -53,5 +55,5 @@ def _described(there: statistics.Repository) -> bytes:
         hgcompat.to_bytes(there.name),
         options.number(there.last_push_id, 'push'),
         options.number(there.bundles, 'bundle'),
-        hgcompat.byte_count(there.bytes),
+        util.bytecount(there.bytes),
     )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mercurial import pycompat, util
 from mercurial.node import hex
 
 from .. import hgcompat
@@ -29,7 +30,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     remaining: set[bytes] = set()
     with contextlib.ExitStack() as stack:
         deleter = None if dry_run else stack.enter_context(delete.required(backend))
-        fm = stack.enter_context(ui.formatter(b'headless-expire', hgcompat.formatter_options(opts)))
+        fm = stack.enter_context(ui.formatter(b'headless-expire', pycompat.byteskwargs(opts)))
         bar = stack.enter_context(options.progress(ui, b'expiring', b'bundles', None))
         done_before = drop.DryRun(set(), set()) if dry_run else None
         for candidates, chosen in batches:
@@ -56,7 +57,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             % (
                 options.number(drafts, 'draft'),
                 options.number(bundles, 'bundle'),
-                hgcompat.byte_count(size),
+                util.bytecount(size),
             ),
         )
         stay = backend.catalog.read(drafts_rows.known, remaining) if remaining else ()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -192,8 +190,7 @@ def _add(
 
     As ``hg unbundle`` does: the discovery of a pull would cost more with each bundle added.
     """
-    folder = tempfile.mkdtemp(prefix=overlay.FOLDER_PREFIX)
-    try:
+    with overlay.scratch() as folder:
         layers = []
         for bundle in bundles:
             try:
@@ -215,8 +212,6 @@ def _add(
             changegroup.getunbundler(b'02', chunks, None).apply(
                 other, transaction, b'unbundle', b'headless-export'
             )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _export_bookmarks(backend: Backend, other: Any) -> None:

@@ -9,6 +9,8 @@ import tempfile
 import time
 from typing import Any
 
+from mercurial import pycompat, util
+
 from .. import hgcompat, store as stores
 from ..backend import Backend
 from ..bundles.overlay import FOLDER_PREFIX
@@ -32,7 +34,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if deleter is None:
             ui.note(b'another gc, expire or obliterate is running in this repository\n')
             return 1
-        with ui.formatter(b'headless-gc', hgcompat.formatter_options(opts)) as fm:
+        with ui.formatter(b'headless-gc', pycompat.byteskwargs(opts)) as fm:
             listing = _Listing(ui, fm, dry_run)
             if not (dry_run or opts['force']):
                 _check_store(backend, before)
@@ -69,7 +71,7 @@ class _Listing:
     def object(self, found: Object) -> None:
         key = hgcompat.to_bytes(found.key)
         if self._fm.isplain():
-            self._ui.status(b'%s (%s)\n' % (key, hgcompat.byte_count(found.size)))
+            self._ui.status(b'%s (%s)\n' % (key, util.bytecount(found.size)))
         else:
             self._fm.startitem()
             self._fm.data(object=key, size=found.size)

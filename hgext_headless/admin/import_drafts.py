@@ -7,11 +7,12 @@ import gc
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
-from mercurial import pycompat, scmutil
+from mercurial import pycompat, scmutil, util
 from mercurial.node import hex
 
 from .. import hgcompat
@@ -150,12 +151,12 @@ def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[i
 
 def _import(
     ui: Any, repo: Any, under: Any, backend: Backend, drafts: Drafts, todo: Sequence[int]
-) -> moving.Imported:
+) -> Counter[str]:
     """Store and record the bundles of the heads ``todo``.
 
     ``under`` is the repository over which each bundle is laid to check it.
     """
-    total = moving.Imported(0, 0, 0)
+    total: Counter[str] = Counter()
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only
     name = backend.settings.repository
@@ -168,7 +169,7 @@ def _import(
 
         # Other batches are packed while one is stored.
         storing = stack.enter_context(futures.ThreadPoolExecutor(1))
-        stored: futures.Future[moving.Imported] | None = None
+        stored: futures.Future[Counter[str]] | None = None
         count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
         for packed in parallel.shared(count, pack, _batches(map(drafts.stack, todo))):
             if stored is not None:
@@ -216,10 +217,10 @@ def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
         yield batch
 
 
-def _store(backend: Backend, packed: _Packed) -> moving.Imported:
+def _store(backend: Backend, packed: _Packed) -> Counter[str]:
     """Store and record a batch, and remove its files."""
 
-    def record(stored_again: Deletions) -> moving.Imported:
+    def record(stored_again: Deletions) -> Counter[str]:
         return backend.catalog.write(
             moving.add,
             packed.changesets,
@@ -266,18 +267,18 @@ def _report(
     fm: Any,
     drafts: Drafts,
     todo: Sequence[int],
-    total: moving.Imported,
+    total: Counter[str],
     seconds: float,
 ) -> None:
     stored = len(drafts.heads) - len(todo)
-    rate = total.bundles / seconds
+    rate = total['bundles'] / seconds
     fm.startitem()
     fm.data(
         heads=len(drafts.heads),
         stored=stored,
-        bundles=total.bundles,
-        changesets=total.changesets,
-        bytes=total.size,
+        bundles=total['bundles'],
+        changesets=total['changesets'],
+        bytes=total['size'],
         seconds=round(seconds, 3),
         rate=round(rate, 3),
     )
@@ -290,9 +291,9 @@ def _report(
         fm,
         b'imported %s with %s, %s, in %.1f seconds (%.1f bundles/s); %s stored already\n'
         % (
-            options.number(total.bundles, 'bundle'),
-            options.number(total.changesets, 'changeset'),
-            hgcompat.byte_count(total.size),
+            options.number(total['bundles'], 'bundle'),
+            options.number(total['changesets'], 'changeset'),
+            util.bytecount(total['size']),
             seconds,
             rate,
             options.number(stored, 'head'),

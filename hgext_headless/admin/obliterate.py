@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from mercurial import pycompat
 from mercurial.node import bin, hex
 
 from .. import hgcompat, place as places
@@ -40,7 +41,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         if backend.catalog.read(drafts.known, [node]):
             raise Temporary(f'{node.hex()[:12]} was pushed or published meanwhile')
         failed = options.tell_undeleted(ui, deleter)
-    with ui.formatter(b'headless-obliterate', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-obliterate', pycompat.byteskwargs(opts)) as fm:
         for each in gone:
             fm.startitem()
             fm.write(b'node', b'obliterated %s\n', hex(each))

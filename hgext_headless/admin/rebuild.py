@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from mercurial import pycompat
 from mercurial.node import hex, nullid
 
 from .. import config, hgcompat, place as places, store as stores
@@ -27,7 +28,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
     ids = unrecorded.Ids(backend)
     bundles = changesets = failed = 0
-    with ui.formatter(b'headless-rebuild', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-rebuild', pycompat.byteskwargs(opts)) as fm:
         removed, _unnoted = drop.compare_obliterated(backend)
         if removed:
             if not dry_run:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mercurial import pycompat, util
+
 from .. import hgcompat, metrics
 from ..backend import Backend
 from ..catalog import statistics
@@ -48,7 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     )
     if path:
         _write_metrics(os.fsdecode(path), repo, backend, found.totals)
-    with ui.formatter(b'headless-stats', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-stats', pycompat.byteskwargs(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)
         elif not path or ui.verbose:
@@ -104,7 +106,7 @@ def _data(fm: Any, found: _Statistics) -> None:
 
 def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
     totals = found.totals
-    size = hgcompat.byte_count
+    size = util.bytecount
     rows: list[Sequence[bytes]] = [
         (b'pushes', b'%d' % totals.pushes),
         (b'last push id', b'%d' % totals.last_push_id),

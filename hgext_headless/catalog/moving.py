@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,25 +48,6 @@ class Contents:
     changesets: int
 
 
-@dataclass(frozen=True)
-class Imported:
-    """The numbers of bundles and changesets that were new.
-
-    ``size`` is that of the new bundles, in bytes.
-    """
-
-    bundles: int
-    changesets: int
-    size: int
-
-    def __add__(self, other: Imported) -> Imported:
-        return Imported(
-            self.bundles + other.bundles,
-            self.changesets + other.changesets,
-            self.size + other.size,
-        )
-
-
 def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
     """Return the contents of the live bundles of ``heads``."""
     live = (bundles.c.repository_id == session.repository_id) & (bundles.c.state == LIVE)
@@ -84,8 +66,11 @@ def add(
     stored: Sequence[Bundle],
     marks: Sequence[Marker],
     stored_again: Deletions,
-) -> Imported:
+) -> Counter[str]:
     """Write bundles and their changesets, which belong to no push.
+
+    Return the numbers of ``bundles`` and ``changesets`` that were new, and the ``size`` of the
+    former in bytes.
 
     Changesets that were gone are listed again by the push that brought them last. Existing rows
     are not changed. Raise what `record.record` raises.
@@ -103,7 +88,9 @@ def add(
     bans.refuse(session, nodes)
     deletions.check(session.connection, owner, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
-    return Imported(len(new), len(nodes - old_nodes), sum(bundle.size for bundle in new))
+    return Counter(
+        bundles=len(new), changesets=len(nodes - old_nodes), size=sum(each.size for each in new)
+    )
 
 
 def revive(session: Session, changeset: Changeset) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import func, literal, or_, select, true, union_all
+from sqlalchemy import func, or_, select, true
 
 from ..model import Changeset, Entry, PushNodes, PushOf, Selection, ServingNeeds
 from . import statements
@@ -341,43 +341,16 @@ def past_pushes(session: Session, push_ids: Sequence[int]) -> list[PushNodes]:
     found: list[PushNodes] = []
     for batch in batches(sorted(push_ids)):
         older = entries(session, Selection(push_ids=tuple(batch)), newest=False, limit=None)
-        names: dict[int, list[tuple[bytes, bool]]] = {entry.push_id: [] for entry in older}
-        for row in session.execute(_names(session, list(names))):
-            names[row.push_id].append((row.node, bool(row.gone)))
+        # What is gone has no extras.
+        listed = nodes_of(session, [entry.push_id for entry in older])
         found += [
             PushNodes(
                 entry.push_id,
                 entry.user,
                 entry.date,
-                nodes=tuple(node for node, _gone in names[entry.push_id]),
-                tombstoned=frozenset(node for node, gone in names[entry.push_id] if gone),
+                nodes=tuple(node for node, _extras in listed[entry.push_id]),
+                tombstoned=frozenset(node for node, extras in listed[entry.push_id] if not extras),
             )
             for entry in older
         ]
     return found
-
-
-def _names(session: Session, push_ids: Sequence[int]) -> sqlalchemy.Select[tuple[int, bytes, bool]]:
-    listed = (
-        select(
-            push_changesets.c.push_id,
-            push_changesets.c.position,
-            changesets.c.node,
-            literal(0).label('gone'),
-        )
-        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id.in_(push_ids),
-        )
-    )
-    gone = select(
-        tombstones.c.push_id, tombstones.c.position, tombstones.c.node, literal(1).label('gone')
-    ).where(
-        tombstones.c.repository_id == session.repository_id,
-        tombstones.c.push_id.in_(push_ids),
-    )
-    names = union_all(listed, gone).subquery()
-    return select(names.c.push_id, names.c.node, names.c.gone).order_by(
-        names.c.push_id, names.c.position
-    )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mercurial import util
 from sqlalchemy import delete, func, insert, select
 
 from .. import hgcompat
@@ -119,7 +120,7 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
 
 
 def _check_bytes(most: int, pushed: Sequence[_Pushed], user: str, size: int, now: int) -> None:
-    said = f'{hgcompat.to_str(hgcompat.byte_count(most))} within an hour'
+    said = f'{hgcompat.to_str(util.bytecount(most))} within an hour'
     if size > most:
         raise Refused(f'{user} may push {said} (headless.limit-bytes), and this push has more')
     total = size

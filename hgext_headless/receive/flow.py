@@ -196,7 +196,7 @@ def _take(push: Incoming) -> None:
         # expire a draft that is becoming public.
         holding = apply.locked(push, changes_public)
         with unrecorded.noted(push.repo, divided.public, row.user), holding:
-            with _at_the_head(push, moves) if to_log else _no_session() as session:
+            with _at_the_head(push, moves) if to_log else contextlib.nullcontext() as session:
                 with stage('repository'):
                     apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
                 hooks.applied(divided.public)
@@ -288,11 +288,6 @@ def _at_the_head(push: Incoming, moves: bookmarks.Plan) -> Iterator[statements.S
             follow.catch_up(push.repo, push.backend)
             bookmarks.check_drafts(session, moves)
         yield session
-
-
-@contextlib.contextmanager
-def _no_session() -> Iterator[None]:
-    yield None
 
 
 def _recorded(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ from .. import config, hgcompat, requirement, timings
 from ..backend import Backend
 from ..bundles import changegroups
 from ..bundles.markers import Raw
-from ..bundles.overlay import FOLDER_PREFIX, Layer
+from ..bundles.overlay import Layer, scratch
 from ..errors import Refused
 from ..timings import Stages
 
@@ -103,11 +101,7 @@ class Incoming:
 def opened(repo: Any, source: bytes, url: bytes, event: str = 'push') -> Iterator[Incoming]:
     """Open an empty push with a temporary folder; log one line at the end."""
     backend = repo.headless
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
-        user = config.pusher(repo, backend.settings)
-        with timings.logged(repo.ui, event, user=user) as stages:
-            requirement.ensure(repo)
-            yield Incoming(repo, backend, source, url, folder, stages)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    user = config.pusher(repo, backend.settings)
+    with scratch() as folder, timings.logged(repo.ui, event, user=user) as stages:
+        requirement.ensure(repo)
+        yield Incoming(repo, backend, source, url, folder, stages)

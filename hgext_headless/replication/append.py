@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +18,6 @@ from mercurial.node import bin, nullid
 from .. import hgcompat, place as places, store as stores
 from ..backend import Backend
 from ..bundles import ancestry, check, overlay as overlays, write
-from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import public_log, record
 from ..errors import HeadlessError, Temporary
 from ..lifecycle import upload
@@ -137,8 +134,7 @@ def append(
     unrecorded.record(repo, backend)
     place = begun(repo, backend)
     record_lost(repo, backend, place)
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
+    with overlays.scratch() as folder:
         published, files = pack(repo, backend, folder, place, bookmarks=bookmarks)
         if published is not None:
             changesets = tuple(check.of_changelog(repo.unfiltered(), node) for node in nodes)
@@ -148,8 +144,6 @@ def append(
                 files,
                 lambda stored_again: backend.catalog.write(record.record, push, stored_again),
             )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return len(files)
 
 
@@ -189,8 +183,7 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
     """
     if not all(places.is_public(repo, node) for node in entry.added):
         return False
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
+    with overlays.scratch() as folder:
         bundle, path = _write(
             repo.unfiltered(),
             backend.settings.repository,
@@ -205,8 +198,6 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
                 public_log.replace, entry.position, bundle, stored_again
             ),
         )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return True
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +17,6 @@ from mercurial.node import bin, hex
 from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays
-from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import public_log, statements
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
@@ -56,19 +53,15 @@ def step(repo: Any, backend: Backend) -> Followed | None:
         moves = _news(repo, session)
     if not (entries or moves):
         return None
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-    try:
-        paths = []
-        for entry in entries:
-            path = os.path.join(folder, f'{entry.position}.hg')
+    with overlays.scratch() as folder:
+        paths = [os.path.join(folder, f'{entry.position}.hg') for entry in entries]
+        for entry, path in zip(entries, paths):
             overlays.fetch_as_stored(backend.store, entry.bundle, path)
-            paths.append(path)
-        followed = _apply(repo, backend, list(zip(entries, paths)))
-        return followed if any(followed) else None
-    except error.LockHeld as exc:
-        raise Temporary('the repository is locked by another process') from exc
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            followed = _apply(repo, backend, list(zip(entries, paths)))
+        except error.LockHeld as exc:
+            raise Temporary('the repository is locked by another process') from exc
+    return followed if any(followed) else None
 
 
 def _bounded(entries: list[LogEntry]) -> list[LogEntry]:

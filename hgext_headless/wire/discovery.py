@@ -29,16 +29,17 @@ def peer_local(orig: Any, peer: Any) -> Any:
     With a repository, "hg identify" and "hg incoming" would look for a draft in it; without,
     they use "lookup" and "getbundle", which know drafts.
     """
-    return None if config.participates(hgcompat.peer_repository(peer)) else orig(peer)
+    repo = orig(peer)
+    return None if config.participates(repo) else repo
 
 
-def lookup(orig: Any, repo: Any, key: bytes) -> bytes:
+def lookup(orig: Any, repo: Any, key: bytes) -> Any:
     """Return the node for ``key``: a name, a hash, or a unique prefix of a hash.
 
     Raise stock's errors if there is none, or several.
     """
     if not config.participates(repo):
-        return _node(orig(repo, key))
+        return orig(repo, key)
     with errors.clear_errors():
         return resolve(functools.partial(orig, repo), repo, key)
 
@@ -58,7 +59,7 @@ def resolve(
     if not key:
         raise unknown(key)
     try:
-        node = _node(public(key))
+        node: bytes = public(key)
     except error.RepoLookupError as exc:
         if isinstance(exc, error.FilteredRepoLookupError):
             raise
@@ -137,10 +138,11 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
 def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]:
     """``listkeys`` of a peer in this process (`localrepo.localpeer`)."""
     keys: dict[bytes, bytes] = orig(peer, namespace)
-    if not config.participates(hgcompat.peer_repository(peer)):
+    repo = hgcompat.peer_repository(peer)
+    if not config.participates(repo):
         return keys
     with errors.clear_errors():
-        return _with_drafts(hgcompat.peer_repository(peer), keys, namespace)
+        return _with_drafts(repo, keys, namespace)
 
 
 def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[bytes, bytes]:
@@ -176,11 +178,6 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
 def unknown(name: bytes) -> error.RepoLookupError:
     """Return Mercurial's error for an unknown name, with its text, which consumers match."""
     return error.RepoLookupError(_(b"unknown revision '%s'") % hgcompat.escaped_bytes(name))
-
-
-def _node(found: Any) -> bytes:
-    node: bytes = found
-    return node
 
 
 def _ambiguous(key: bytes) -> error.LookupError:

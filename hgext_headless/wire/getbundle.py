@@ -59,15 +59,13 @@ def get_bundle_chunks(
     repo: Any,
     source: bytes,
     heads: Sequence[bytes] | None = None,
-    common: Sequence[bytes] | None = None,
-    bundlecaps: Any = None,
     **kwargs: Any,
 ) -> Any:
     """`exchange.getbundlechunks`, with drafts allowed in ``heads``."""
     kwargs.pop('headless_served', None)  # not to be set by a client
     drafts = _not_public(repo, heads or ())
     if not drafts or not config.participates(repo):
-        return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+        return orig(repo, source, heads=heads, **kwargs)
     if any(kwargs.get(name) for name in _NARROW):
         with errors.clear_errors():
             raise Refused('a narrow clone cannot pull drafts: their bundles have all files')
@@ -84,34 +82,27 @@ def get_bundle_chunks(
                 found = catalog_drafts.bundles_with(session, drafts)
         if any(node not in found for node in drafts):
             # Stock raises its own error for an unknown changeset.
-            return orig(repo, source, heads=heads, common=common, bundlecaps=bundlecaps, **kwargs)
+            return orig(repo, source, heads=heads, **kwargs)
         wanted = list({found[node].key: found[node] for node in drafts}.values())
         stages.note(bundles=len(wanted), bytes=sum(bundle.size for bundle in wanted))
         overlays.check_bases(repo, wanted)
         backend.has_sent_drafts = True
         with stages.stage('links'):
-            linked = _links(backend, repo, source, drafts, wanted, bundlecaps, kwargs)
+            linked = _links(backend, repo, source, drafts, wanted, kwargs)
         if linked is not None:
-            public = _public_heads(repo, heads or (), linked, common or ())
+            public = _public_heads(repo, heads or (), linked, kwargs.get('common') or ())
             if public:
                 stages.note(by='link')
-                return orig(
-                    repo,
-                    source,
-                    heads=public,
-                    common=common,
-                    bundlecaps=bundlecaps,
-                    headless_served=Served(backend, wanted, linked),
-                    **kwargs,
-                )
+                served = Served(backend, wanted, linked)
+                return orig(repo, source, heads=public, headless_served=served, **kwargs)
         if backend.settings.inline == 'never':
             raise Refused('this client can follow no link, and headless.inline is never')
         stages.note(by='inline')
-        has_bundle2 = exchange.bundle2requested(bundlecaps)
+        has_bundle2 = exchange.bundle2requested(kwargs.get('bundlecaps'))
         if not (has_bundle2 or phase_roots.are_named(backend, repo, drafts)):
             raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
         with stages.stage('inline'):
-            return _inline(orig, repo, backend, wanted, source, heads, common, bundlecaps, kwargs)
+            return _inline(orig, repo, backend, wanted, source, heads, kwargs)
 
 
 def wire_command(orig: Any, repo: Any, proto: Any, others: dict[bytes, bytes]) -> Any:
@@ -182,11 +173,10 @@ def _links(
     source: bytes,
     drafts: Collection[bytes],
     wanted: Sequence[Bundle],
-    bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> list[Linked] | None:
     """Return a link for each bundle in ``wanted``, or None if the answer has to be inline."""
-    settings = backend.settings
+    settings, bundlecaps = backend.settings, kwargs.get('bundlecaps')
     if (
         settings.inline == 'always'
         or source != b'serve'  # a peer in this process: there is no server to link to
@@ -257,25 +247,19 @@ def _inline(
     wanted: Sequence[Bundle],
     source: bytes,
     heads: Sequence[bytes] | None,
-    common: Sequence[bytes] | None,
-    bundlecaps: Any,
     kwargs: dict[str, Any],
 ) -> Any:
     """Answer with the drafts in the reply itself, from an overlay."""
+    bundlecaps = kwargs.get('bundlecaps')
     with contextlib.ExitStack() as stack:
         overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
         if exchange.bundle2requested(bundlecaps):
             kwargs['headless_served'] = Served(backend, wanted)
         # What is hidden of the repository (`server.view`) says nothing of drafts, which it has not.
         view = b'served' if repo.filtername == b'immutable' else repo.filtername
-        info, chunks = orig(
-            overlay.filtered(view) if view else overlay,
-            source,
-            heads=heads,
-            common=common,
-            bundlecaps=[cap for cap in bundlecaps or () if cap != _SHALLOW],
-            **kwargs,
-        )
+        kwargs['bundlecaps'] = [cap for cap in bundlecaps or () if cap != _SHALLOW]
+        where = overlay.filtered(view) if view else overlay
+        info, chunks = orig(where, source, heads=heads, **kwargs)
         return info, _closing(chunks, stack.pop_all())
 
 

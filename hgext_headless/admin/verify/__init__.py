@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import hgcompat
+from mercurial import pycompat
+
 from ...backend import Backend
 from ...catalog import diagnosis
 from .. import options
@@ -19,7 +20,7 @@ from .report import Report
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     since = options.moment('since', opts['since']) if opts['since'] else None
-    with ui.formatter(b'headless-verify', hgcompat.formatter_options(opts)) as fm:
+    with ui.formatter(b'headless-verify', pycompat.byteskwargs(opts)) as fm:
         report = Report(fm, bool(opts['repair']))
         full, force = bool(opts['full']), bool(opts['force'])
         bundles.check_all(ui, repo, backend, report, since, full, force)

@@ -153,10 +153,23 @@ WEB_KEYWORDS: dict[bytes, Any] = {}
 web_keyword = registrar.templatekeyword(WEB_KEYWORDS)
 
 
-def mappings(found: Iterable[links.Link]) -> Any:
-    """Return links in the form of templates. ``link`` is empty if none is configured."""
+def mappings(
+    found: Iterable[links.Link], more: Callable[[links.Link], dict[bytes, str]] = lambda link: {}
+) -> Any:
+    """Return links in the form of templates. ``link`` is empty if none is configured.
+
+    ``more`` returns other keywords of a link.
+    """
     return templateutil.mappinglist(
-        [{b'label': _local(link.label), b'link': _local(link.url or '')} for link in found]
+        [
+            {
+                name: _local(text)
+                for name, text in (
+                    {b'label': link.label, b'link': link.url or ''} | more(link)
+                ).items()
+            }
+            for link in found
+        ]
     )
 
 
@@ -189,16 +202,8 @@ def bugs(context: Any, mapping: Any) -> Any:
     Also ``no`` and ``url``, as on hg.mozilla.org.
     """
     found = _links(context, mapping).bugs(_description(context, mapping))
-    return templateutil.mappinglist(
-        [
-            {
-                b'label': _local(bug.label),
-                b'link': _local(bug.url or ''),
-                b'no': _local(bug.label),
-                b'url': _local(bug.url or links.BUG_URL % bug.label),
-            }
-            for bug in found
-        ]
+    return mappings(
+        found, lambda bug: {b'no': bug.label, b'url': bug.url or links.BUG_URL % bug.label}
     )
 
 
@@ -209,17 +214,7 @@ def reviewers(context: Any, mapping: Any) -> Any:
     Also ``name`` and ``revset``, as on hg.mozilla.org.
     """
     found = _links(context, mapping).reviewers(_description(context, mapping))
-    return templateutil.mappinglist(
-        [
-            {
-                b'label': _local(reviewer.label),
-                b'link': _local(reviewer.url or ''),
-                b'name': _local(reviewer.label),
-                b'revset': _local(f'reviewer({reviewer.label})'),
-            }
-            for reviewer in found
-        ]
-    )
+    return mappings(found, lambda link: {b'name': link.label, b'revset': f'reviewer({link.label})'})
 
 
 @web_keyword(b'backsoutnodes', requires={b'ctx'})
