@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from typing import Any
 
-from mercurial import extensions, help as helps, localrepo, wireprotoserver, wireprotov1server
+from mercurial import extensions, help as helps, localrepo, wireprotoserver
 from mercurial.i18n import _
 
 from . import backend, config, errors, hgcompat, requirement
@@ -37,8 +37,7 @@ def install() -> None:
     ssh.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
-    hgcompat.wrap_once(wireprotov1server.commands[b'batch'], 'func', discovery.batch)
-    hgcompat.wrap_once(wireprotov1server.commands[b'listkeys'], 'func', discovery.list_keys)
+    hgcompat.wrap_commands(batch=discovery.batch, listkeys=discovery.list_keys)
     hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
 
 

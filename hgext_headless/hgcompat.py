@@ -30,6 +30,7 @@ from mercurial import (
     revlog,
     templater,
     util,
+    wireprotov1server,
 )
 from mercurial.utils import procutil, urlutil
 
@@ -103,6 +104,12 @@ def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """Do what `extensions.wrapfunction` does, unless ``wrapper`` is there already."""
     if wrapper not in extensions.getwrapperchain(container, name):
         extensions.wrapfunction(container, name, wrapper)
+
+
+def wrap_commands(**wrappers: Any) -> None:
+    """Wrap commands of the wire protocol, by their names."""
+    for name, wrapper in wrappers.items():
+        wrap_once(wireprotov1server.commands[name.encode('ascii')], 'func', wrapper)
 
 
 def bookmarks(repo: Any) -> Any:
@@ -302,7 +309,6 @@ def add_template_function(made: Any, name: bytes, function: Any) -> None:
 
     It gets the engine, the mapping, and its arguments: pairs of function and data.
     """
-    function._argspec = None
     made._proc._funcs = {**made._proc._funcs, name: function}
 
 

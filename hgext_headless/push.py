@@ -23,7 +23,6 @@ from mercurial import (
     exthelper,
     localrepo,
     wireprototypes,
-    wireprotov1server,
 )
 
 from . import common, config, hgcompat, lazy, place as places
@@ -70,8 +69,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(bundle2, 'processparts', _processparts)
     hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
-    hgcompat.wrap_once(wireprotov1server.commands[b'pushkey'], 'func', pushkey.wire_push_key)
-    hgcompat.wrap_once(wireprotov1server.commands[b'unbundle'], 'func', _receive)
+    hgcompat.wrap_commands(pushkey=pushkey.wire_push_key, unbundle=_receive)
 
 
 @eh.reposetup

@@ -25,8 +25,8 @@ def install() -> None:
     It concerns only the repository whose drafts are in the store.
     """
     requirements.STREAM_IGNORABLE_REQUIREMENTS.add(NAME)
-    hgcompat.wrap_once(actions, 'preservedrequirements', _preserved)
-    hgcompat.wrap_once(actions, 'supporteddestrequirements', _preserved)
+    for name in ('preservedrequirements', 'supporteddestrequirements'):
+        hgcompat.wrap_once(actions, name, _preserved)
     hgcompat.wrap_once(exchange, 'push', _push)
 
 

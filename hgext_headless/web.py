@@ -24,9 +24,8 @@ from mercurial import (
     exthelper,
     localrepo,
     util,
-    wireprotov1server,
 )
-from mercurial.hgweb import webcommands, webutil
+from mercurial.hgweb import webcommands
 
 from . import common, config, errors, hgcompat, lazy
 from .admin import commands
@@ -71,16 +70,15 @@ def _extsetup(ui: Any) -> None:
     common.install()
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
-    hgcompat.wrap_once(wireprotov1server.commands[b'getbundle'], 'func', getbundle.wire_command)
+    hgcompat.wrap_commands(getbundle=getbundle.wire_command)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.hgweb_class(), '_runwsgi', _run_wsgi)
     pages.install()
-    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', decorate.templater)
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', _templater)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'sendtemplate', decorate.send_template)
-    hgcompat.wrap_once(webutil, 'commonentry', keywords.common_entry)
     hgcompat.wrap_once(webcommands, '_search', keywords.search)
     pushlog_commands.install()
     wire_command.install()
@@ -159,6 +157,14 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     lazy.settle()  # it begins to answer before it makes an hgweb
+
+
+def _templater(orig: Any, request: Any, req: Any) -> Any:
+    if not config.participates(request.repo):
+        return orig(request, req)
+    made = decorate.templater(orig, request, req)
+    made.defaults.update(keywords.of_pages())
+    return made
 
 
 def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:

@@ -9,6 +9,7 @@ from mercurial import util
 from .. import hgcompat
 from ..backend import Backend
 from ..catalog import repositories, statements, statistics
+from ..catalog.statements import batches
 from ..errors import Refused
 from ..lifecycle import delete
 from . import options
@@ -40,9 +41,9 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
                 bar.increment(number)
         keys = [each.key for each in other.store.objects(f'{wanted}/')]
         with options.progress(ui, b'dropping', b'objects', len(keys)) as bar:
-            for start in range(0, len(keys), delete.BATCH):
-                deleter.remove(keys[start : start + delete.BATCH])
-                bar.increment(delete.BATCH)
+            for batch in batches(keys):
+                deleter.remove(batch)
+                bar.increment(len(batch))
         if options.tell_undeleted(ui, deleter):
             return 1
         other.catalog.write(repositories.drop)

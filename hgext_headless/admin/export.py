@@ -15,6 +15,7 @@ from .. import config, hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import changegroups, overlay
 from ..catalog import drafts, moving, pushlog
+from ..catalog.statements import batches
 from ..errors import Corrupt, Refused, Temporary
 from ..model import Bundle, PushNodes, Selection
 from . import options, revsets
@@ -132,11 +133,10 @@ class _Wanted:
             yield from page
             after, page = self._catalog.read(moving.bundles_after, after, _BUNDLES)
 
-    def pushes(self) -> Iterator[list[int]]:
+    def pushes(self) -> Iterator[Sequence[int]]:
         """Yield the ids of the pushes to export, in order and in batches."""
         if self.push_ids is not None:
-            for start in range(0, len(self.push_ids), _PUSHES):
-                yield self.push_ids[start : start + _PUSHES]
+            yield from batches(self.push_ids)
             return
         seen = 0
         while page := self._catalog.read(pushlog.entries, Selection(after=seen), False, _PUSHES):

@@ -55,8 +55,8 @@ class Catalog:
 
         After an error nothing is changed, unless the connection was lost during the commit.
         """
-        with self._database.writing() as connection:
-            return change(Session(connection, self._repository), *args, **kwargs)
+        with self.writing() as session:
+            return change(session, *args, **kwargs)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy
@@ -20,7 +19,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .statements import Session, batches
+from .statements import Session, owner_of
 
 #: Number of pushes that one query checks.
 STEP = 1000
@@ -222,14 +221,7 @@ def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, b
     return [(row.push_id, row.branch) for row in session.execute(query)]
 
 
-def add_branches(session: Session, missing: Sequence[tuple[int, bytes]]) -> None:
-    """Add the rows that `missing_branches` found."""
-    owner = session.scalar(select(session.repository_id))
-    for batch in batches(missing):
-        session.execute(
-            insert(push_branches),
-            [
-                {'repository_id': owner, 'push_id': push_id, 'branch': branch}
-                for push_id, branch in batch
-            ],
-        )
+def add_branch(session: Session, push_id: int, branch: bytes) -> None:
+    """Add a row that `missing_branches` found."""
+    row = {'repository_id': owner_of(session), 'push_id': push_id, 'branch': branch}
+    session.execute(insert(push_branches).values(row))

@@ -11,11 +11,9 @@ from ..backend import Backend
 from ..bundles.overlay import scratch
 from ..catalog import bundle_rows, deletions
 from ..catalog.engine import Lock
+from ..catalog.statements import batches
 from ..errors import Corrupt, Misconfigured, Temporary
 from ..store import Object, Undeleted
-
-#: Number of objects that are marked under one lock of the repository's row.
-BATCH = 500
 
 
 class Deleter:
@@ -35,8 +33,8 @@ class Deleter:
 
     def finish_these(self, keys: Sequence[str]) -> None:
         """Delete the objects ``keys``, which are marked."""
-        for start in range(0, len(keys), BATCH):
-            self._delete(keys[start : start + BATCH])
+        for batch in batches(keys):
+            self._delete(batch)
 
     def try_again(self) -> None:
         """Delete the objects that the store refused to delete earlier."""
@@ -48,9 +46,8 @@ class Deleter:
         Raise what the store raises. The next `finish` deletes what is left then.
         """
         removed: list[str] = []
-        for start in range(0, len(keys), BATCH):
-            marked = self._backend.catalog.write(deletions.mark, keys[start : start + BATCH])
-            removed += self._delete(marked)
+        for batch in batches(keys):  # for each, the repository's row is locked
+            removed += self._delete(self._backend.catalog.write(deletions.mark, batch))
         return removed
 
     def _delete(self, keys: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from .. import hgcompat
@@ -83,7 +83,12 @@ def markers_of(incoming: Incoming, publishing: Collection[bytes]) -> DividedMark
     Stored markers of these changesets go into the repository too. Raise `errors.Temporary`.
     """
     repo = incoming.repo
-    is_public = _test(incoming, publishing)
+    has_node = repo.unfiltered().changelog.hasnode
+    newly_public = frozenset(publishing)
+
+    def is_public(node: bytes) -> bool:
+        return node in newly_public or has_node(node)
+
     stored = [
         markers.pack(marker)
         for marker in dict.fromkeys(incoming.markers)
@@ -99,9 +104,3 @@ def markers_of(incoming: Incoming, publishing: Collection[bytes]) -> DividedMark
         present = repo.obsstore.successors
         applied = {m: None for m in applied if m not in present.get(m[0], ())}
     return DividedMarkers(stored, list(applied))
-
-
-def _test(incoming: Incoming, publishing: Collection[bytes]) -> Callable[[bytes], bool]:
-    has_node = incoming.repo.unfiltered().changelog.hasnode
-    newly_public = frozenset(publishing)
-    return lambda node: node in newly_public or has_node(node)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mercurial import bookmarks, error, hook, phases
+from mercurial import bookmarks, error, hook, phases, pycompat
 from mercurial.node import hex
 from mercurial.utils import hashutil
 
@@ -195,11 +195,11 @@ class Hooks:
         if hook.hashook(ui, name + b'-bookmark'):
             for mark, (old, new) in sorted(changes[b'bookmarks'].items()):
                 told = bookmarks.preparehookargs(mark, old, new)
-                self._run(name + b'-bookmark', throw, {**args, **_named(told)})
+                self._run(name + b'-bookmark', throw, {**args, **pycompat.strkwargs(told)})
         if hook.hashook(ui, name + b'-phase'):
             for node, before, now in self._phases:
                 told = phases.preparehookargs(hex(node), before, now)
-                self._run(name + b'-phase', throw, {**args, **_named(told)})
+                self._run(name + b'-phase', throw, {**args, **pycompat.strkwargs(told)})
         self._run(name, throw, args)
 
     def applied(self, public: Sequence[bytes]) -> None:
@@ -247,10 +247,6 @@ class Hooks:
             del self._args['node_last']
             for node in told:
                 self._run(b'incoming', False, {**self._args, 'node': hex(node)})
-
-
-def _named(args: dict[bytes, bytes]) -> _Args:
-    return {hgcompat.to_str(name): value for name, value in args.items()}
 
 
 def _failed(name: bytes, exc: Exception) -> HeadlessError:

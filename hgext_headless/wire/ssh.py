@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mercurial import wireprotoserver, wireprotov1server
+from mercurial import wireprotoserver
 
 from .. import config, hgcompat
 from ..backend import Backend
@@ -65,7 +65,7 @@ class Requests:
 
 def install() -> None:
     hgcompat.wrap_once(wireprotoserver, '_runsshserver', _serve)
-    hgcompat.wrap_once(wireprotov1server.commands[b'known'], 'func', _known)
+    hgcompat.wrap_commands(known=_known)
 
 
 def _serve(orig: Any, ui: Any, repo: Any, fin: Any, *args: Any, **kwargs: Any) -> None:

@@ -25,7 +25,6 @@ OURS = {'_fails_fast', '_opened', '_turns'}
 TOUCHED = {
     '_CHANGEGROUPV2_DELTA_HEADER': 'mercurial.changegroup',
     '_aliasmap': 'mercurial.templater',
-    '_argspec': 'mercurial.registrar',
     '_bookmarks': 'mercurial.localrepo',
     '_capabilities': 'mercurial.wireprotov1server',
     '_cgunpacker': 'mercurial.bundlerepo',
@@ -42,7 +41,6 @@ TOUCHED = {
     '_get_data': 'mercurial.revlog',
     '_getlockprefix': 'mercurial.lock',
     '_inner': 'mercurial.revlog',
-    '_intype': 'mercurial.registrar',
     '_load_inner': 'mercurial.revlog',
     '_loader': 'mercurial.templater',
     '_obtainrepo': 'mercurial.hgweb.hgweb_mod mercurial.hgweb.hgweb_mod_inner',

@@ -276,23 +276,15 @@ class _Telling:
                 b'obliterated',
                 hex(node),
                 b'was removed for good, and the database does not know it: run headless-rebuild',
-                functools.partial(self._record_removed, node),
+                functools.partial(drop.record_obliterated, self._backend, {node}),
             )
         for node in sorted(unnoted):
             self._report.problem(
                 b'obliterated',
                 hex(node),
                 b'was removed for good, and the store has no note of it',
-                functools.partial(self._note_removed, node),
+                functools.partial(drop.note_obliterated, self._backend, node),
             )
-
-    def _record_removed(self, node: bytes) -> bool:
-        drop.record_obliterated(self._backend, {node})
-        return True
-
-    def _note_removed(self, node: bytes) -> bool:
-        drop.note_obliterated(self._backend, node)
-        return True
 
     def tell_foreign(self) -> None:
         """Report objects with the repository's prefix whose keys are not those of bundles."""
@@ -303,15 +295,14 @@ class _Telling:
                     b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
                 )
 
-    def _drop(self, row: Bundle) -> bool:
+    def _drop(self, row: Bundle) -> None:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with delete.required(self._backend) as deleter:
             if self._examiner.problem(row) is None:
-                return True  # the object is there again
+                return  # the object is there again
             candidates, planned = self._planned(row)
             drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
             options.tell_undeleted(self._ui, deleter)
-        return True
 
     def _planned(self, row: Bundle) -> tuple[list[drop_rows.Candidate], drop.Plan]:
         """Return the candidates and the plan for dropping a bundle."""

@@ -117,7 +117,7 @@ def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None
                 b'head',
                 hgcompat.to_bytes(node.hex()),
                 b'is public here, and not in the log of public history',
-                lambda: append.append(repo, backend) >= 0,
+                lambda: append.append(repo, backend),
             )
 
 

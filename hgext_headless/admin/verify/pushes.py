@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from mercurial.node import hex
@@ -25,7 +26,7 @@ def check(
             b'counter',
             b'%d' % counter.last_push_id,
             b'is below the highest push id, %d' % counter.highest,
-            lambda: catalog.write(consistency.set_counter, counter.highest) or True,
+            lambda: catalog.write(consistency.set_counter, counter.highest),
         )
     if counter.imported_pushes is not None:
         there = catalog.read(consistency.imported, counter.imported_push_id)
@@ -88,11 +89,7 @@ def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: 
             b'%d of the %d changesets that it brought are not listed' % (listed - there, listed),
         )
     for push_id, branch in catalog.read(consistency.missing_branches, low, high):
-
-        def add(push_id: int = push_id, branch: bytes = branch) -> bool:
-            catalog.write(consistency.add_branches, [(push_id, branch)])
-            return True
-
+        add = functools.partial(catalog.write, consistency.add_branch, push_id, branch)
         report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
 
 
@@ -103,16 +100,12 @@ def _check_tombstones(repo: Any, backend: Backend, report: Report, low: int, hig
     """
     for push_id, node in backend.catalog.read(consistency.gone_from_all, low, high):
         if places.is_public(repo, node):
-
-            def revive(node: bytes = node) -> bool:
-                facts_ = bundle_check.of_changelog(repo.unfiltered(), node)
-                return backend.catalog.write(moving.revive, facts_)
-
+            facts = bundle_check.of_changelog(repo.unfiltered(), node)
             report.problem(
                 b'changeset',
                 hex(node),
                 b'is public, and push %d says that it is gone' % push_id,
-                revive,
+                functools.partial(backend.catalog.write, moving.revive, facts),
             )
 
 

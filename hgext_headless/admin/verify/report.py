@@ -35,15 +35,15 @@ class Report:
         kind: bytes,
         item: bytes,
         text: bytes,
-        fix: Callable[[], bool] | None = None,
+        fix: Callable[[], object] | None = None,
         lost: Sequence[bytes] = (),
     ) -> None:
         """Report a problem.
 
-        ``fix`` repairs it and returns whether it could. ``lost`` are the drafts that are
+        ``fix`` repairs it; it returns False if it could not. ``lost`` are the drafts that are
         nowhere but in what has the problem.
         """
-        repaired = self.repair and fix is not None and fix()
+        repaired = self.repair and fix is not None and fix() is not False
         self.problems += 1
         self.repaired += repaired
         self._fm.startitem()

@@ -22,6 +22,7 @@ from mercurial import (
     config as configuration,
     encoding,
     pycompat,
+    registrar,
     templatefilters,
     templatefuncs,
     templater as templating,
@@ -165,8 +166,6 @@ _NOT_XML = re.compile(b'[\x00-\x08\x0b\x0c\x0e-\x1f]|\xed[\xa0-\xbf].|\xef\xbf[\
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
     """Return a templater with our additions. ``orig`` is hgweb's ``requestcontext.templater``."""
-    if not config.participates(request.repo):
-        return orig(request, req)
     if not request.reponame:
         # Mercurial would show the path of the repository on the server.
         named = request.config(b'web', b'name', b'') or req.reponame
@@ -238,6 +237,7 @@ def _arguments(tree: Any, first: int) -> Any:
     return functools.reduce(lambda left, right: (b'list', left, right), found)
 
 
+@registrar.templatefunc()(_ESCAPED)
 def _escaped(context: Any, mapping: Any, args: Any) -> Any:
     """Escape a value, but not what other templates have made."""
     function, data = args[0]
@@ -254,6 +254,7 @@ def _choosing(public: int) -> Any:
     It is the second if the first is the number of a revision below ``public``.
     """
 
+    @registrar.templatefunc()(_IF_PUBLIC)
     def choose(context: Any, mapping: Any, args: Any) -> Any:
         rev = templateutil.evalrawexp(context, mapping, args[0])
         is_public = isinstance(rev, int) and rev < public
@@ -264,10 +265,10 @@ def _choosing(public: int) -> Any:
 
 
 def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    @registrar.templatefilter()(b'escape', intype=bytes)
     def escaped(text: bytes) -> bytes:
         return escape(_NOT_XML.sub(b'?', text))
 
-    escaped._intype = bytes  # type: ignore[attr-defined]
     return escaped
 
 

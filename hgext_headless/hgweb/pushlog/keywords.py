@@ -248,17 +248,16 @@ def pushlinks(context: Any, mapping: Any) -> Any:
     return mappings(configured.of_push(entry.push_id, user, brought.head.hex()))
 
 
-def common_entry(orig: Any, repo: Any, context: Any) -> Any:
-    """Add our keywords to those of a changeset. ``orig`` is hgweb's `webutil.commonentry`."""
-    entry = orig(repo, context)
-    if config.participates(repo):
-        entry.update(KEYWORDS)
-        entry.update(WEB_KEYWORDS)
-        entry[b'pushlinks'] = pushlinks
+def of_pages() -> dict[bytes, Any]:
+    """Return all keywords that hgweb's pages have, by name."""
+    return {
+        **KEYWORDS,
+        **WEB_KEYWORDS,
+        b'backedoutby': backedoutby,
         # The names in Mozilla's styles.
-        entry[b'pushhead'] = KEYWORDS[b'pushheadnode']
-        entry[b'backedoutby'] = entry[b'backedoutbynode'] = backedoutby
-    return entry
+        b'pushhead': KEYWORDS[b'pushheadnode'],
+        b'backedoutbynode': backedoutby,
+    }
 
 
 def _brought(context: Any, mapping: Any, with_ends: bool) -> PushOf | None:
