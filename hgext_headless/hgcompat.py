@@ -410,6 +410,12 @@ def request_base(ui: Any) -> str | None:
     return None if base is None else to_str(base)
 
 
+def file_chunks(file: Any) -> Iterator[bytes]:
+    """Yield what a file has, and close it."""
+    with file:
+        yield from util.filechunkiter(file)
+
+
 #: The errors that reading a revision raises if its content does not match its node.
 UNREADABLE = (error.StorageError, error.CensoredNodeError, revlog.mdiff.mpatch.mpatchError)
 

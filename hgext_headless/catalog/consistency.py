@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import func, insert, select, union_all, update
@@ -123,15 +123,7 @@ def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Ch
 
     Each is a pair of push id and changeset.
     """
-    query = (
-        select(push_changesets.c.push_id, *changesets.c)
-        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id.between(low, high),
-            _in_no_bundle(),
-        )
-    )
+    query = _in_no_bundle(session, low, high, *changesets.c)
     return [(row.push_id, pushlog.facts(row)) for row in session.execute(query)]
 
 
@@ -147,11 +139,20 @@ def facts_of_bundle(session: Session, key: str) -> list[Changeset]:
     return [pushlog.facts(row) for row in session.execute(query)]
 
 
-def _in_no_bundle() -> sqlalchemy.ColumnElement[bool]:
+def _in_no_bundle(session: Session, low: int, high: int, *columns: Any) -> sqlalchemy.Select[Any]:
+    """Return the query for push ids and ``columns`` of changesets that no bundle holds."""
     held = select(bundle_changesets.c.bundle_id).where(
         bundle_changesets.c.changeset_id == changesets.c.id
     )
-    return ~held.exists()
+    return (
+        select(push_changesets.c.push_id, *columns)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == session.repository_id,
+            push_changesets.c.push_id.between(low, high),
+            ~held.exists(),
+        )
+    )
 
 
 def set_counter(session: Session, last: int) -> None:
@@ -188,15 +189,7 @@ def without_bundle(session: Session, low: int, high: int) -> list[tuple[int, byt
 
     They must be public. Each is a pair of push id and node.
     """
-    query = (
-        select(push_changesets.c.push_id, changesets.c.node)
-        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id.between(low, high),
-            _in_no_bundle(),
-        )
-    )
+    query = _in_no_bundle(session, low, high, changesets.c.node)
     return [(row.push_id, row.node) for row in session.execute(query)]
 
 

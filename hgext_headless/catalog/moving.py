@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +35,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .statements import BATCH, Session, batches, clock, insert_new, lock, owner_of, present, rows
+from .statements import Session, batches, clock, insert_new, lock, owner_of, present, rows
 
 
 @dataclass(frozen=True)
@@ -205,8 +204,10 @@ def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
     recorded = {
         push.push_id: push for push in pushlog.past_pushes(session, [p.push_id for p in older])
     }
-    unknown = [push for push in older if push.push_id not in recorded]
-    owners = _owners(session, unknown)
+    nodes = [node for p in older if p.push_id not in recorded for node in p.nodes]
+    owners = pushlog.tombstoned(session, nodes)
+    brought = pushlog.brought(session, nodes, with_ends=False)
+    owners.update((node, found.entry.push_id) for node, found in brought.items())
     new: list[PushNodes] = []
     conflicts: list[Conflict] = []
     for push in older:
@@ -215,7 +216,7 @@ def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
                 conflicts.append(Conflict(push, recorded[push.push_id]))
             continue
         taken = next((node for node in push.nodes if node in owners), None)
-        twice = _repeated(push.nodes)
+        twice = next((node for node, count in Counter(push.nodes).items() if count > 1), None)
         if taken is not None:
             conflicts.append(Conflict(push, node=taken, owner=owners[taken]))
         elif twice is not None:
@@ -226,34 +227,10 @@ def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
     return Compared(new, len(older) - len(new) - len(conflicts), conflicts)
 
 
-def _repeated(nodes: Sequence[bytes]) -> bytes | None:
-    if len(set(nodes)) == len(nodes):
-        return None
-    return next(node for i, node in enumerate(nodes) if node in nodes[:i])
-
-
-def _owners(session: Session, older: Iterable[PushNodes]) -> dict[bytes, int]:
-    """Return the ids of the recorded pushes that brought changesets of ``older``, by node."""
-    owners: dict[bytes, int] = {}
-    for portion in _portions(node for push in older for node in push.nodes):
-        owner = session.repository_id
-        listed = (
-            select(changesets.c.node, push_changesets.c.push_id)
-            .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
-            .where(changesets.c.repository_id == owner, changesets.c.node.in_(portion))
-        )
-        gone = select(tombstones.c.node, tombstones.c.push_id).where(
-            tombstones.c.repository_id == owner, tombstones.c.node.in_(portion)
-        )
-        for query in (gone, listed):
-            owners.update((row.node, row.push_id) for row in session.execute(query))
-    return owners
-
-
 def unknown(session: Session, older: Iterable[PushNodes], facts: Facts) -> int:
     """Return the number of changesets of ``older`` of which only the node would be known."""
     missing = 0
-    for portion in _portions(node for push in older for node in push.nodes):
+    for portion in batches([node for push in older for node in push.nodes]):
         there = _rows(session, portion)
         missing += sum(node not in there and facts(node) is None for node in portion)
     return missing
@@ -290,12 +267,12 @@ def record_pushes(
     )
     gone = 0
     branches: set[tuple[int, bytes]] = set()
-    places = (
+    places = [
         (push.push_id, position, node)
         for push in compared.new
         for position, node in enumerate(push.nodes)
-    )
-    for portion in _portions(places):
+    ]
+    for portion in batches(places):
         known = _known(session, owner, [node for *_place, node in portion], facts)
         listed: list[dict[str, Any]] = []
         tombstoned: list[dict[str, Any]] = []
@@ -342,11 +319,6 @@ def _rows(session: Session, nodes: Sequence[bytes]) -> dict[bytes, tuple[int, by
         changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
     )
     return {row.node: (row.id, row.branch) for row in session.execute(query)}
-
-
-def _portions(items: Iterable[Any]) -> Iterator[list[Any]]:
-    items = iter(items)
-    return iter(lambda: list(itertools.islice(items, BATCH)), [])
 
 
 def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import store as stores
@@ -101,7 +102,7 @@ def check(backend: Backend) -> bool:
         for name in (path, other):
             with open(name, 'wb') as file:
                 file.write(b'headless %s\n' % os.urandom(16).hex().encode('ascii'))
-        key = stores.probe(repository)
+        key = stores.probes(repository) + secrets.token_hex(16)
         _can('write objects (s3:PutObject)', lambda: store.put(key, path))
         try:
             _can('read objects (s3:GetObject)', lambda: store.get(key, back))

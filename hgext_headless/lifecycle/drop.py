@@ -144,18 +144,17 @@ _USER, _REASON = 'rebuilt', b'found in the store; the database that had the reas
 
 def note_obliterated(backend: Backend, node: bytes) -> None:
     """Write to the store that a draft was removed for good."""
-    name = hex(node)
     with scratch() as folder:
         path = os.path.join(folder, 'node')
         with open(path, 'wb') as file:
-            file.write(name + b'\n')
-        key = stores.obliterated(backend.settings.repository, name.decode('ascii'))
+            file.write(hex(node) + b'\n')
+        key = stores.obliterated(backend.settings.repository) + node.hex()
         backend.store.put(key, path)
 
 
 def compare_obliterated(backend: Backend) -> tuple[set[bytes], set[bytes]]:
     """Return the drafts that only the store knows to be removed, and those only the database."""
-    prefix = stores.obliterations(backend.settings.repository)
+    prefix = stores.obliterated(backend.settings.repository)
     names = (found.key[len(prefix) :] for found in backend.store.objects(prefix))
     noted = {bin(name.encode('ascii')) for name in names if re.fullmatch('[0-9a-f]{40}', name)}
     recorded = backend.catalog.read(bans.nodes)

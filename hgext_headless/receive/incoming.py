@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import config, hgcompat, requirement, timings
@@ -23,6 +24,7 @@ _MOST_NAMES = 1000
 SMALL = 64
 
 
+@dataclass
 class Incoming:
     """One push while it is received.
 
@@ -38,29 +40,29 @@ class Incoming:
     changegroup in bytes. ``stages`` is for the log.
     """
 
-    def __init__(
-        self, repo: Any, backend: Backend, source: bytes, url: bytes, folder: str, stages: Stages
-    ) -> None:
-        self.repo = repo
-        self.ui = repo.ui
-        self.backend = backend
-        self.source = source
-        self.url = url
-        self.folder = folder
-        self.stages = stages
-        self.entries: list[hgcompat.Delta] = []
-        self.new: list[bytes] = []
-        self.is_sorted = True
-        self.layer: Layer | None = None
-        self.size = 0
-        self.public_heads: list[bytes] = []
-        self.bookmarks: dict[bytes, bytes | None] = {}
-        self.expected: dict[bytes, tuple[bytes | None, ...]] = {}
-        self.checks: list[Callable[[Any], None]] = []
-        self.markers: list[Raw] = []
-        self.keys: list[dict[str, bytes]] = []
-        self.hookargs: dict[bytes, bytes] = {}
-        self._memory_left = _MAX_MEMORY
+    repo: Any
+    backend: Backend
+    source: bytes
+    url: bytes
+    folder: str
+    stages: Stages
+    entries: list[hgcompat.Delta] = field(default_factory=list)
+    new: list[bytes] = field(default_factory=list)
+    is_sorted: bool = True
+    layer: Layer | None = None
+    size: int = 0
+    public_heads: list[bytes] = field(default_factory=list)
+    bookmarks: dict[bytes, bytes | None] = field(default_factory=dict)
+    expected: dict[bytes, tuple[bytes | None, ...]] = field(default_factory=dict)
+    checks: list[Callable[[Any], None]] = field(default_factory=list)
+    markers: list[Raw] = field(default_factory=list)
+    keys: list[dict[str, bytes]] = field(default_factory=list)
+    hookargs: dict[bytes, bytes] = field(default_factory=dict)
+    _memory_left: int = _MAX_MEMORY
+
+    @property
+    def ui(self) -> Any:
+        return self.repo.ui
 
     def keep(self, size: int) -> None:
         """Count ``size`` bytes of memory. Raise `Refused` if the whole push takes too much."""

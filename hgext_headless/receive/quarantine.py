@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial.node import bin
 
@@ -28,7 +28,7 @@ _SHARE_OF_TEXTS = 8
 _PUBLIC = b'HG_HEADLESS_PUBLIC'
 
 
-class Quarantine:
+class Quarantine(NamedTuple):
     """The quarantine of a push.
 
     ``overlay`` is the repository with the push laid over it, ``path`` the file of its bundle (empty
@@ -37,27 +37,15 @@ class Quarantine:
     last ones of the overlay.
     """
 
-    def __init__(
-        self,
-        overlay: Any,
-        path: str,
-        checked: check.Checked,
-        new: Sequence[bytes] = (),
-    ) -> None:
-        self.overlay = overlay
-        self.path = path
-        self.checked = checked
-        self.new = new
+    overlay: Any
+    path: str
+    checked: check.Checked
+    new: Sequence[bytes] = ()
 
     @property
     def changesets(self) -> list[Changeset]:
         """All changesets of the push, parents first."""
         return self.checked.changesets
-
-    @property
-    def nodes(self) -> list[bytes]:
-        """The nodes of `changesets`."""
-        return [changeset.node for changeset in self.changesets]
 
     def url(self) -> bytes | None:
         """Return the URL of the quarantine, in Mercurial's form for bundle repositories.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -117,29 +116,19 @@ def is_key(key: str) -> bool:
     return re.fullmatch(r'[^/]+/([0-9a-f]{2})/\1[0-9a-f]{62}\.hg', key) is not None
 
 
-def probe(repository: str) -> str:
-    """Return the key of a new object with which a server tries what it may do."""
-    return f'{probes(repository)}{secrets.token_hex(16)}'
-
-
 def probes(repository: str) -> str:
-    """Return the prefix of the keys that `probe` makes."""
+    """Return the prefix of the objects with which servers try what they may do."""
     return f'{repository}/probe/'
 
 
-def obliterated(repository: str, node: str) -> str:
-    """Return the key of the object that says that a draft was removed for good."""
-    return f'{obliterations(repository)}{node}'
-
-
-def obliterations(repository: str) -> str:
-    """Return the prefix of the keys that `obliterated` makes; a node follows, hexadecimal."""
+def obliterated(repository: str) -> str:
+    """Return the prefix of objects that say what was removed for good: nodes, hexadecimal."""
     return f'{repository}/obliterated/'
 
 
 def is_foreign(repository: str, key: str) -> bool:
     """Return whether nothing of ours has made an object of this name."""
-    ours = (probes(repository), obliterations(repository))
+    ours = (probes(repository), obliterated(repository))
     return not (is_key(key) or key.startswith(ours))
 
 

@@ -17,8 +17,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import util
-
 from .. import hgcompat, sharing, store as stores, timings
 from ..backend import Backend
 from ..config import MAX_LINK, Settings
@@ -178,12 +176,7 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
     size = os.fstat(file.fileno()).st_size
     stages.note(bytes=size)
     res.headers[b'Content-Length'] = b'%d' % size
-    res.setbodygen(_chunks(file))
-
-
-def _chunks(file: Any) -> Iterator[bytes]:
-    with file:
-        yield from util.filechunkiter(file)
+    res.setbodygen(hgcompat.file_chunks(file))
 
 
 def _text(res: Any, status: bytes, text: str) -> None:

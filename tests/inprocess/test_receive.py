@@ -142,7 +142,7 @@ def test_bundles(received, forged, nodes):
 def test_facts(received, forged, nodes):
     with quarantine.opened(received(forged)) as opened:
         found = opened.changesets
-        assert opened.nodes == [nodes[name] for name in 'abcd']
+        assert [one.node for one in found] == [nodes[name] for name in 'abcd']
     assert [one.files for one in found] == [(name.encode(),) for name in 'abcd']
     assert {one.p1 for one in found} == {nodes['public'], nodes['a'], nodes['b']}
     assert {(one.branch, one.date, one.description[:1]) for one in found} == {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mercurial import error, pycompat, util
+from mercurial import error, pycompat
 from mercurial.hgweb import common, webcommands
 
 from ... import config, hgcompat
@@ -256,13 +256,8 @@ def _send_page(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
     Raise hgweb's `ErrorResponse` (500) if it cannot be rendered.
     """
     if web.req.method != b'HEAD':
-        web.res.setbodygen(_file_chunks(_rendered(web, name, mapping)))
+        web.res.setbodygen(hgcompat.file_chunks(_rendered(web, name, mapping)))
     return web.res.sendresponse()
-
-
-def _file_chunks(file: Any) -> Iterator[bytes]:
-    with file:
-        yield from util.filechunkiter(file)
 
 
 def _rendered(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:

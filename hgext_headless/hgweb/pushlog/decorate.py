@@ -12,10 +12,9 @@ nothing says where else to look.
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mercurial import (
@@ -124,6 +123,8 @@ _IF_PUBLIC = b'pushlogifpublic'
 
 #: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
+_SEARCHED = b'pushlogsearched'
+_SEARCH = rb"{%s(entries%%changelogentry, '\1', pushlognothing)}" % _SEARCHED
 _ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
 
 #: Filters after which a value can stand in HTML and XML, and a function that makes HTML.
@@ -190,6 +191,7 @@ def templater(orig: Any, request: Any, req: Any) -> Any:
     elif style in _ROWS:
         hgcompat.weave_templates(made, functools.partial(_with_push, style))
         hgcompat.add_template_function(made, _IF_PUBLIC, _choosing(len(request.repo.changelog)))
+        hgcompat.add_template_function(made, _SEARCHED, _searched)
         add(made, fragments())
         if style in _TAG_CLASSES:
             _add_tags(made, style)
@@ -272,21 +274,21 @@ def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     return escaped
 
 
-def send_template(orig: Any, request: Any, name: bytes, **kwargs: Any) -> Any:
-    """Tell the search page if nothing is found. ``orig`` is ``requestcontext.sendtemplate``.
+@registrar.templatefunc()(_SEARCHED)
+def _searched(context: Any, mapping: Any, args: Any) -> Iterator[bytes]:
+    """Yield the results of a search, what comes after them and, if there are none, a hint.
 
     hgweb's search is of public history only. Drafts are searched by ``pushloghtml``.
     """
-    is_search = name == b'search' and request.req.method != b'HEAD'
-    if is_search and config.participates(request.repo):
-        entries = kwargs['entries'].itermaps(None)
-        first = list(itertools.islice(entries, 1))
-        kwargs['nothing'] = not first
-        # Do not search again for the first entry: finding it may have taken long.
-        kwargs['entries'] = templateutil.mappinggenerator(
-            lambda context: itertools.chain(first, entries), name=b'searchentry'
-        )
-    return orig(request, name, **kwargs)
+    results, end, hint = args
+    found = templateutil.evalrawexp(context, mapping, results)
+    chunks = templateutil.flatten(context, mapping, found)
+    first = next(chunks, b'')
+    yield first
+    yield from chunks
+    yield templateutil.evalstring(context, mapping, end)
+    if not first:
+        yield templateutil.evalstring(context, mapping, hint)
 
 
 def _with_fields(name: bytes, text: bytes) -> bytes:
@@ -309,7 +311,7 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
     elif name == b'search':
-        text = _ENTRIES.sub(rb'\g<0>\n{if(nothing, pushlognothing)}', text, count=1)
+        text = _ENTRIES.sub(_SEARCH, text, count=1)
     elif name == b'error':
         text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
     return text
