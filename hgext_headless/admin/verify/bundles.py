@@ -20,7 +20,7 @@ from ...model import Bundle
 from ...replication import unrecorded
 from ...store import Object
 from .. import options, parallel, rebuild
-from .report import Finding, Report, differences, has
+from .report import Finding, Missing, Report, check_object, differences, has
 
 #: Seconds in which a push records what it has stored, unless its server died.
 YOUNG = 600
@@ -96,10 +96,6 @@ def check_all(
         telling.tell_foreign()
 
 
-class _Missing(Exception):
-    """The store does not have an object."""
-
-
 class _Strange(Exception):
     """The store answers, but not when it is asked for this object. What it says is the text."""
 
@@ -160,7 +156,7 @@ class _Examiner:
                 examined.findings.extend(self._compare(row, layer, folder))
         except Corrupt as exc:
             examined.broken.append(Broken(row, hgcompat.to_bytes(str(exc))))
-        except _Missing:
+        except Missing:
             text = b'the object is not in the store'
             examined.broken.append(Broken(row, text, missing=True))
         except (_Strange, check.Unfit) as exc:
@@ -172,21 +168,12 @@ class _Examiner:
     def _layer(self, row: Bundle, size: int | None, folder: str) -> overlays.Layer | None:
         """Check an object; if all are to be read, return its content.
 
-        Raise `errors.Corrupt`, `_Missing` and `_Strange`.
+        Raise `errors.Corrupt`, `Missing` and `_Strange`.
         """
         store = self._backend.store
         try:
-            if size != row.size:
-                size = store.size(row.key)
-            if size is None:
-                raise _Missing
-            if size != row.size:
-                raise Corrupt(f'the object has {size} bytes, and not {row.size}')
-            if self._full:
-                return overlays.fetch(self._ui, store, row, folder)
-            if store.sha256(row.key) != stores.digest(row.key):
-                raise Corrupt(f'object {row.key} is not what its name says')
-            return None
+            check_object(store, row, size, self._full)
+            return overlays.fetch(self._ui, store, row, folder) if self._full else None
         except Temporary as exc:
             store.check()  # it is this object, and not the store
             raise _Strange(str(exc)) from exc

@@ -7,15 +7,15 @@ from typing import Any
 
 from mercurial.node import hex
 
-from ... import hgcompat, place as places, store as stores
+from ... import hgcompat, place as places
 from ...backend import Backend
 from ...bundles import overlay as overlays
 from ...catalog import public_log
 from ...errors import Corrupt, HeadlessError
-from ...model import LogEntry
+from ...model import Bundle, LogEntry
 from ...replication import append, follow
 from .. import options
-from .report import Report
+from .report import Missing, Report, check_object
 
 #: Entries that one question is about.
 _BATCH = 500
@@ -49,18 +49,11 @@ def _check_gap(report: Report, seen: int, position: int) -> None:
 
 
 def _check_object(repo: Any, backend: Backend, report: Report, entry: LogEntry, full: bool) -> None:
-    bundle = entry.bundle
-    size = backend.store.size(bundle.key)
-    if size is None:
-        problem = b'the object of public history is not in the store'
-    elif size != bundle.size:
-        problem = b'the object has %d bytes, and not %d' % (size, bundle.size)
-    else:
-        problem = _content(backend, entry, full)
+    problem = _problem(backend, entry.bundle, full)
     if problem:
         report.problem(
             b'object',
-            hgcompat.to_bytes(bundle.key),
+            hgcompat.to_bytes(entry.bundle.key),
             problem,
             lambda: _store_again(repo, backend, entry),
         )
@@ -73,15 +66,15 @@ def _store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
         return False
 
 
-def _content(backend: Backend, entry: LogEntry, full: bool) -> bytes:
-    """Return what is wrong with an object's content; if ``full``, read it."""
-    key = entry.bundle.key
+def _problem(backend: Backend, bundle: Bundle, full: bool) -> bytes:
+    """Return what is wrong with an object; if ``full``, read it."""
     try:
-        if not full:
-            same = backend.store.sha256(key) == stores.digest(key)
-            return b'' if same else b'the object is not what its name says'
-        with overlays.scratch() as folder:
-            overlays.fetch_as_stored(backend.store, entry.bundle, os.path.join(folder, 'object'))
+        check_object(backend.store, bundle, None, full)
+        if full:
+            with overlays.scratch() as folder:
+                overlays.fetch_as_stored(backend.store, bundle, os.path.join(folder, 'object'))
+    except Missing:
+        return b'the object of public history is not in the store'
     except Corrupt as exc:
         return hgcompat.to_bytes(str(exc))
     return b''

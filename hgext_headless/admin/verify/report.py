@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from mercurial.node import hex
 
-from ... import hgcompat
-from ...model import Changeset
+from ... import hgcompat, store as stores
+from ...errors import Corrupt
+from ...model import Bundle, Changeset
+from ...store import Store
 
 
 class Finding(NamedTuple):
@@ -78,3 +80,23 @@ def has(repo: Any, node: bytes) -> bool:
         repo.invalidateall()
     found: bool = repo.unfiltered().changelog.hasnode(node)
     return found
+
+
+class Missing(Exception):
+    """The store does not have an object."""
+
+
+def check_object(store: Store, bundle: Bundle, size: int | None, will_be_read: bool) -> None:
+    """Compare an object with its row: its size, and its digest unless it ``will_be_read``.
+
+    If ``size``, which the store has listed, is not that of the row, the store is asked again.
+    Raise `Missing` and `Corrupt`.
+    """
+    if size != bundle.size:
+        size = store.size(bundle.key)
+    if size is None:
+        raise Missing
+    if size != bundle.size:
+        raise Corrupt(f'the object has {size} bytes, and not {bundle.size}')
+    if not will_be_read and store.sha256(bundle.key) != stores.digest(bundle.key):
+        raise Corrupt(f'object {bundle.key} is not what its name says')

@@ -146,7 +146,7 @@ class Links:
 
     def matches(self, text: str) -> list[Link]:
         """Return links for what the patterns find in a description, each once."""
-        found = dict.fromkeys(self._matches(text[:_LOOKED_AT]))
+        found = dict.fromkeys(link for _span, link in self._spans(text[:_LOOKED_AT]))
         return list(found)[:_MOST]
 
     def linked(self, text: str) -> Iterator[Link]:
@@ -161,9 +161,6 @@ class Links:
                 yield Link(text[begin:end], url)
                 start = end
         yield Link(text[start:], None)
-
-    def _matches(self, text: str) -> Iterator[Link]:
-        return (link for _span, link in self._spans(text))
 
     def _spans(self, text: str) -> Iterator[tuple[tuple[int, int], Link]]:
         for pattern, url in self.patterns:
