@@ -19,7 +19,6 @@ from typing import Any
 from mercurial import (
     bundle2,
     encoding,
-    exchange,
     exthelper,
     localrepo,
     wireprototypes,
@@ -65,7 +64,6 @@ def _uisetup(ui: Any) -> None:
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
     common.install()
-    hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
     hgcompat.wrap_once(bundle2, 'processparts', _processparts)
     hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
@@ -95,16 +93,6 @@ def _reposetup(ui: Any, repo: Any) -> None:
         lazy.before_forks()
         repo.headless.preload()  # it forks a process for each push
     quarantine.enter(repo, encoding.environ)
-
-
-def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
-    if config.participates(repo):
-        if not isinstance(bundle, bundle2.unbundle20):
-            return flow.process_changegroup(repo, bundle, source, url)
-        stream.bound(repo.ui, bundle, config.settings(repo).max_push_size, source, url)
-        # 1 is success, for clients that accept no reply bundle.
-        return orig(repo, bundle, heads, source, url) or 1
-    return orig(repo, bundle, heads, source, url)
 
 
 def _processparts(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:

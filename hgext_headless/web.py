@@ -17,8 +17,6 @@ import functools
 from typing import Any
 
 from mercurial import (
-    bundle2,
-    error,
     exchange,
     extensions,
     exthelper,
@@ -71,7 +69,6 @@ def _extsetup(ui: Any) -> None:
     hgweb = hgcompat.hgweb_class()
     hgcompat.wrap_commands(getbundle=getbundle.wire_command)
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
-    hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgweb, '__init__', _init_hgweb)
     hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
@@ -128,20 +125,6 @@ def _refuse_others(repo: Any) -> None:
                 f'does not have; its web commands for pushes are here too: set "{name} = !" in '
                 "the [extensions] of this repository's hgrc"
             )
-
-
-def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
-    """Refuse a push if nothing takes it apart: its drafts would enter the repository."""
-    if not config.participates(repo) or config.takes_pushes(repo):
-        return orig(repo, bundle, heads, source, url)
-    try:
-        with errors.clear_errors():
-            raise errors.Refused('this server takes no pushes: hgext_headless.push is not loaded')
-    except error.Abort as exc:
-        if not isinstance(bundle, bundle2.unbundle20):
-            return errors.answer_bundle1(repo.ui, source, exc)
-        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
-        raise
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
