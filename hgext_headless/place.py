@@ -15,21 +15,16 @@ from .backend import Backend
 from .catalog import public_log, statements
 from .config import Settings
 from .errors import Refused, Temporary
+from .model import LogState
 
 #: Number of entries in one query.
 _BATCH = 200
 
 
-class Place(NamedTuple):
-    """The last ``position`` whose changesets a repository has, and the log's ``heads`` there."""
+def find(repo: Any, session: statements.Session) -> LogState | None:
+    """Return the place of a repository in the log; None if that has not begun.
 
-    position: int
-    heads: frozenset[bytes]
-
-
-def find(repo: Any, session: statements.Session) -> Place | None:
-    """Return the place of a repository; None if the log has not begun.
-
+    It is the last position whose changesets the repository has, with the log's heads there.
     Raise `Temporary` if the repository lacks changesets from before the log began. The cost
     grows with the number of entries that it lacks.
     """
@@ -53,7 +48,7 @@ def find(repo: Any, session: statements.Session) -> Place | None:
             position = entry.position - 1
             if not lacking:
                 break
-    return Place(position, frozenset(heads))
+    return LogState(position, frozenset(heads))
 
 
 class Lag(NamedTuple):

@@ -52,6 +52,15 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer(), 'sqlite')
 _Node = LargeBinary(20)
 
+
+def _of_push() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ['repository_id', 'push_id'],
+        ['pushes.repository_id', 'pushes.push_id'],
+        ondelete='CASCADE',
+    )
+
+
 repositories = Table(
     'repositories',
     metadata,
@@ -152,11 +161,7 @@ push_changesets = Table(
     Column('position', Integer, primary_key=True, autoincrement=False),
     # Unique: a changeset has one push that brought it, and consumers expect exactly one.
     Column('changeset_id', ForeignKey('changesets.id'), nullable=False, unique=True),
-    ForeignKeyConstraint(
-        ['repository_id', 'push_id'],
-        ['pushes.repository_id', 'pushes.push_id'],
-        ondelete='CASCADE',
-    ),
+    _of_push(),
 )
 
 # The branches of the changesets of a push, for queries of the pushlog by branch.
@@ -166,11 +171,7 @@ push_branches = Table(
     Column('repository_id', Integer, primary_key=True),
     Column('branch', LargeBinary, primary_key=True),
     Column('push_id', BigInteger, primary_key=True, autoincrement=False),
-    ForeignKeyConstraint(
-        ['repository_id', 'push_id'],
-        ['pushes.repository_id', 'pushes.push_id'],
-        ondelete='CASCADE',
-    ),
+    _of_push(),
 )
 
 bundles = Table(
@@ -278,11 +279,7 @@ tombstones = Table(
     Column('p2', _Node, nullable=False),
     # When it went, in seconds since the epoch. None: not known.
     Column('gone', BigInteger),
-    ForeignKeyConstraint(
-        ['repository_id', 'push_id'],
-        ['pushes.repository_id', 'pushes.push_id'],
-        ondelete='CASCADE',
-    ),
+    _of_push(),
     Index(None, 'repository_id', 'node'),
 )
 

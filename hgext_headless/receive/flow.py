@@ -28,8 +28,7 @@ from ..catalog import (
 )
 from ..errors import Deletions, Raced, Refused, Temporary
 from ..lifecycle import upload
-from ..model import Push, Recorded, Unlogged
-from ..place import Place
+from ..model import LogState, Push, Recorded, Unlogged
 from ..replication import append, follow, unrecorded
 from . import (
     apply,
@@ -133,7 +132,7 @@ def _take(push: Incoming) -> None:
     if push.entries:
         unrecorded.record(push.repo, push.backend)
         known = _known(push, [entry.node for entry in push.entries])
-        if push.public_heads and isinstance(known.place, Place):
+        if push.public_heads and isinstance(known.place, LogState):
             append.record_lost(push.repo, push.backend, known.place)
         quarantines.sort(push, known.stored)
         opened = quarantines.opened(push)
@@ -226,7 +225,7 @@ class StoredBefore(NamedTuple):
     """
 
     stored: set[bytes]
-    place: Place | Temporary | None
+    place: LogState | Temporary | None
 
 
 def _known(push: Incoming, nodes: Collection[bytes]) -> StoredBefore:
@@ -237,7 +236,7 @@ def _known(push: Incoming, nodes: Collection[bytes]) -> StoredBefore:
     with push.stages.stage('database'), push.backend.catalog.reading() as session:
         bans.refuse(session, nodes)
         stored = drafts.known(session, nodes)
-        place: Place | Temporary | None = None
+        place: LogState | Temporary | None = None
         try:
             # Drafts too: what is missing in the log is added with the next push.
             if places.has_log(push.backend.settings):
@@ -384,7 +383,7 @@ def _public(
     quarantine: Quarantine,
     divided: Divided,
     moves: bookmarks.Plan,
-    place: Place | None,
+    place: LogState | None,
 ) -> tuple[Unlogged | None, upload.Files]:
     """Write the bundle of what the log of public history lacks: see `append.pack`."""
     if place is None:

@@ -21,8 +21,7 @@ from ..bundles import ancestry, check, overlay as overlays, write
 from ..catalog import public_log, record
 from ..errors import HeadlessError, Temporary
 from ..lifecycle import upload
-from ..model import Bundle, LogEntry, Push, Unlogged
-from ..place import Place
+from ..model import Bundle, LogEntry, LogState, Push, Unlogged
 from . import unrecorded
 
 #: Hooks that log what a transaction did. They are disabled where something else logs it.
@@ -40,7 +39,7 @@ def pack(
     repo: Any,
     backend: Backend,
     folder: str,
-    place: Place,
+    place: LogState,
     overlay: Any = None,
     public: Sequence[bytes] = (),
     public_heads: Sequence[bytes] = (),
@@ -147,7 +146,7 @@ def append(
     return len(files)
 
 
-def missing(repo: Any, place: Place) -> list[bytes]:
+def missing(repo: Any, place: LogState) -> list[bytes]:
     """Return the public changesets that a repository has and the log lacks."""
     heads = [node for node in places.public_heads(repo) if node not in place.heads]
     if not heads:
@@ -156,14 +155,14 @@ def missing(repo: Any, place: Place) -> list[bytes]:
     return [context.node() for context in found]
 
 
-def record_lost(repo: Any, backend: Backend, place: Place) -> None:
+def record_lost(repo: Any, backend: Backend, place: LogState) -> None:
     """Record again the pushes that the database has lost, of which a note is here."""
     lost = missing(repo, place)
     if lost:
         unrecorded.again(repo, backend, unrecorded.Ids(backend), lost)
 
 
-def begun(repo: Any, backend: Backend) -> Place:
+def begun(repo: Any, backend: Backend) -> LogState:
     """Return the place of a repository in the log, which begins above it if it has not begun."""
     with backend.catalog.reading() as session:
         place = places.find(repo, session)
