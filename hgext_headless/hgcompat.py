@@ -40,7 +40,8 @@ MINIMUM_HG_VERSION = b'6.9'
 
 _BASE = b'headless.base'
 
-_CG2_HEADER = changegroup._CHANGEGROUPV2_DELTA_HEADER
+#: Node, parents, delta base and linknode of an entry in changegroup 02.
+_CG2_HEADER = struct.Struct('20s20s20s20s20s')
 
 
 _parsers = policy.importmod('parsers')
@@ -145,7 +146,7 @@ def read_markers(data: bytes) -> Iterator[Any]:
 
     Its reader in C would return all at once, up to thirty times as large as ``data``.
     """
-    if obsolete._readmarkerversion(data) == obsolete._fm1version:
+    if data[:1] == b'\1':  # the version
         yield from obsolete._fm1purereadmarkers(data, 1, len(data))
     else:
         yield from obsolete._readmarkers(data)[1]

@@ -23,7 +23,6 @@ OURS = {'_fails_fast', '_opened', '_turns'}
 #: Where each is; some have moved from one module to another. Add one only if there is no public
 #: way, and to `hgcompat` if it differs by version.
 TOUCHED = {
-    '_CHANGEGROUPV2_DELTA_HEADER': 'mercurial.changegroup',
     '_aliasmap': 'mercurial.templater',
     '_bookmarks': 'mercurial.localrepo',
     '_capabilities': 'mercurial.wireprotov1server',
@@ -34,7 +33,6 @@ TOUCHED = {
     '_dirmancache': 'mercurial.manifest',
     '_filters': 'mercurial.templater',
     '_fm1purereadmarkers': 'mercurial.obsolete',
-    '_fm1version': 'mercurial.obsolete',
     '_fp': 'mercurial.bundle2',
     '_fulltextcache': 'mercurial.manifest',
     '_funcs': 'mercurial.templater',
@@ -50,7 +48,6 @@ TOUCHED = {
     '_raw_stream': 'botocore.response',
     '_rawtext': 'mercurial.revlog',
     '_readmarkers': 'mercurial.obsolete',
-    '_readmarkerversion': 'mercurial.obsolete',
     '_repo': 'mercurial.localrepo',
     '_resmap': 'mercurial.formatter',
     '_resources': 'mercurial.templater',
