@@ -6,8 +6,6 @@ import pkgutil
 from typing import Any
 
 from mercurial import (
-    bundle2,
-    error,
     exchange,
     extensions,
     help as helps,
@@ -18,8 +16,8 @@ from mercurial.i18n import _
 
 from . import backend, config, errors, hgcompat, requirement
 from .config import Settings
-from .errors import Misconfigured, Refused
-from .receive import flow, stream
+from .errors import Misconfigured
+from .receive import flow
 from .wire import discovery, ssh
 
 _OUTSIDE = 'keeps contents of files outside of changesets, where bundles do not have them'
@@ -46,7 +44,7 @@ def install() -> None:
     ssh.install()
     hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
     hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
-    hgcompat.wrap_once(exchange, 'unbundle', _unbundle)
+    hgcompat.wrap_once(exchange, 'unbundle', flow.unbundle)
     hgcompat.wrap_commands(batch=discovery.batch, listkeys=discovery.list_keys)
     hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
 
@@ -62,27 +60,6 @@ def _add_help() -> None:
         topic = [b'headless'], _(b'Headless Repositories'), lambda ui: help_text('headless')
         helps.helptable.append(topic)
         helps.addtopichook(b'config', lambda ui, topic, doc: doc + b'\n' + help_text('config'))
-
-
-def _unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
-    """Take a push apart. Refuse it if nothing does so: its drafts would enter the repository."""
-    if not config.participates(repo):
-        return orig(repo, bundle, heads, source, url)
-    is_bundle2 = isinstance(bundle, bundle2.unbundle20)
-    try:
-        with errors.clear_errors():
-            if not config.takes_pushes(repo):
-                raise Refused('this server takes no pushes: hgext_headless.push is not loaded')
-    except error.Abort as exc:
-        if not is_bundle2:
-            return errors.answer_bundle1(repo.ui, source, exc)
-        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
-        raise
-    if not is_bundle2:
-        return flow.process_changegroup(repo, bundle, source, url)
-    stream.bound(repo.ui, bundle, repo.headless.settings.max_push_size, source, url)
-    # 1 is success, for clients that accept no reply bundle.
-    return orig(repo, bundle, heads, source, url) or 1
 
 
 def set_up(repo: Any) -> Settings | None:

@@ -13,7 +13,6 @@ repository. Clients run plain :hg:`push`. See :hg:`help headless`.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from mercurial import (
@@ -21,7 +20,6 @@ from mercurial import (
     encoding,
     exthelper,
     localrepo,
-    wireprototypes,
 )
 
 from . import common, config, hgcompat, lazy, place as places
@@ -64,10 +62,10 @@ def _uisetup(ui: Any) -> None:
 @eh.extsetup
 def _extsetup(ui: Any) -> None:
     common.install()
-    hgcompat.wrap_once(bundle2, 'processparts', _processparts)
+    hgcompat.wrap_once(bundle2, 'processparts', flow.process)
     hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
     hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
-    hgcompat.wrap_commands(pushkey=pushkey.wire_push_key, unbundle=_receive)
+    hgcompat.wrap_commands(pushkey=pushkey.wire_push_key, unbundle=stream.receive)
 
 
 @eh.reposetup
@@ -93,22 +91,3 @@ def _reposetup(ui: Any, repo: Any) -> None:
         lazy.before_forks()
         repo.headless.preload()  # it forks a process for each push
     quarantine.enter(repo, encoding.environ)
-
-
-def _processparts(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
-    body = hgcompat.stream_of(unbundler)
-    if isinstance(body, stream.Body):
-        return flow.process(repo, op, unbundler, body)
-    return orig(repo, op, unbundler)
-
-
-def _receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
-    if not config.participates(repo):
-        return orig(repo, proto, heads)
-    getpayload = proto.getpayload
-    proto.getpayload = functools.partial(stream.payload, getpayload, repo, repo.headless)
-    try:
-        # `receive.parts` checks the heads, if the push changes public history.
-        return orig(repo, proto, wireprototypes.encodelist([b'force']))
-    finally:
-        proto.getpayload = getpayload

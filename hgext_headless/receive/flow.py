@@ -48,8 +48,32 @@ from .quarantine import Quarantine
 _CLOCK = 60
 
 
-def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
-    """Process the bundle2 stream of a push, in place of `bundle2.processparts`."""
+def unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: bytes) -> Any:
+    """Take a push apart. Refuse it if nothing does so: its drafts would enter the repository."""
+    if not config.participates(repo):
+        return orig(repo, bundle, heads, source, url)
+    is_bundle2 = isinstance(bundle, bundle2.unbundle20)
+    try:
+        with errors.clear_errors():
+            if not config.takes_pushes(repo):
+                raise Refused('this server takes no pushes: hgext_headless.push is not loaded')
+    except error.Abort as exc:
+        if not is_bundle2:
+            return errors.answer_bundle1(repo.ui, source, exc)
+        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
+        raise
+    if not is_bundle2:
+        return process_changegroup(repo, bundle, source, url)
+    stream.bound(repo.ui, bundle, repo.headless.settings.max_push_size, source, url)
+    # 1 is success, for clients that accept no reply bundle.
+    return orig(repo, bundle, heads, source, url) or 1
+
+
+def process(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
+    """Process the parts of a push. ``orig`` is `bundle2.processparts`."""
+    body = hgcompat.stream_of(unbundler)
+    if not isinstance(body, stream.Body):
+        return orig(repo, op, unbundler)
     opened = incomings.opened(repo, body.source, body.url)
     with errors.no_traceback(repo.ui, 'the push'), opened as push:
         with push.stages.stage('receive'), stream.readable():
@@ -59,6 +83,7 @@ def process(repo: Any, op: Any, unbundler: Any, body: stream.Body) -> None:
         with _captured(op):
             push.hookargs = {b'bundle2': b'1', **(op.hookargs or {})}
             take(push)
+    return None
 
 
 def process_changegroup(repo: Any, unpacker: Any, source: bytes, url: bytes) -> int:

@@ -7,13 +7,14 @@ client sends one, and 58 KB of zstd can become 1.8 GB.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from mercurial import error
+from mercurial import error, wireprototypes
 
-from .. import errors, hgcompat
+from .. import config, errors, hgcompat
 from ..backend import Backend
 from ..bundles import changegroups
 from ..errors import HeadlessError, Refused, Temporary
@@ -74,7 +75,20 @@ def too_large(limit: int) -> Refused:
     return Refused(f'the push has more than headless.max-push-size ({limit} bytes)')
 
 
-def payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
+def receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
+    """The wire command ``unbundle``: receive the body of a push by `_payload`."""
+    if not config.participates(repo):
+        return orig(repo, proto, heads)
+    getpayload = proto.getpayload
+    proto.getpayload = functools.partial(_payload, getpayload, repo, repo.headless)
+    try:
+        # `receive.parts` checks the heads, if the push changes public history.
+        return orig(repo, proto, wireprototypes.encodelist([b'force']))
+    finally:
+        proto.getpayload = getpayload
+
+
+def _payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
     """Yield the body of a push.
 
     Import what the rest of the push needs while waiting for the body to begin. The two threads
