@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from . import place as places
 from .backend import Backend
 from .catalog import announcements, diagnosis, pushlog, statistics
-from .errors import HeadlessError
+from .errors import HeadlessError, Misconfigured
 
 #: Name, help text, and field of `statistics.Totals`: counting them reads whole tables.
 _TOTALS = (
@@ -23,15 +24,22 @@ _TOTALS = (
 )
 
 
+def client() -> Any:
+    """Return the package that is needed here. Raise `Misconfigured` if it is not installed."""
+    try:
+        return importlib.import_module('prometheus_client')
+    except ImportError as exc:
+        raise Misconfigured(
+            'metrics need a package: pip install hgext-headless[prometheus]'
+        ) from exc
+
+
 def registry(repo: Any, backend: Backend, totals: statistics.Totals | None = None) -> Any:
     """Return a registry with the metrics of a repository, and with ``totals`` if they are given.
 
     It has only ``headless_up`` while the database does not answer.
     """
-    # The package is optional: a server without it imports this module all the same.
-    import prometheus_client
-
-    made = prometheus_client.CollectorRegistry()
+    made = client().CollectorRegistry()
     made.register(_Collector(repo, backend, totals))
     return made
 

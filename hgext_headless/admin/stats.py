@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from .. import hgcompat, metrics
 from ..backend import Backend
 from ..catalog import statistics
 from ..catalog.statistics import DAY, Ages, Day, Repository, Totals, User
-from ..errors import Misconfigured, Refused
+from ..errors import Refused
 from . import options
 
 #: Number of users listed.
@@ -36,8 +35,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     days, path = opts['days'], opts['prometheus']
     if not 1 <= days <= _MAX_DAYS:
         raise Refused(f'--days takes a number from 1 to {_MAX_DAYS}, not {days}')
-    if path:
-        _check_package()
+    client = metrics.client() if path else None
     now = int(time.time())
     since = (now // DAY - days + 1) * DAY
     read = backend.catalog.read
@@ -49,7 +47,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_repository),
     )
     if path:
-        _write_metrics(os.fsdecode(path), repo, backend, found.totals)
+        _write_metrics(client, os.fsdecode(path), repo, backend, found.totals)
     with ui.formatter(b'headless-stats', pycompat.byteskwargs(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)
@@ -58,14 +56,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     return 0
 
 
-def _check_package() -> None:
-    if importlib.util.find_spec('prometheus_client') is None:
-        raise Misconfigured('--prometheus needs a package: pip install hgext-headless[prometheus]')
-
-
-def _write_metrics(path: str, repo: Any, backend: Backend, totals: Totals) -> None:
+def _write_metrics(client: Any, path: str, repo: Any, backend: Backend, totals: Totals) -> None:
     """Write a file for the textfile collector of Prometheus' node exporter, atomically."""
-    client = importlib.import_module('prometheus_client')
     try:
         client.write_to_textfile(path, metrics.registry(repo, backend, totals))
     except OSError as exc:

@@ -74,7 +74,7 @@ def choose(session: Session, choice: Choice, after: int) -> list[Candidate]:
             (head.c.repository_id == bundles.c.repository_id) & (head.c.node == bundles.c.head),
         )
         .outerjoin(push_changesets, push_changesets.c.changeset_id == head.c.id)
-        .outerjoin(pushes, _same_push())
+        .outerjoin(pushes)
         .where(
             bundles.c.repository_id == session.repository_id,
             bundles.c.state == LIVE,
@@ -98,12 +98,6 @@ def holding(session: Session, nodes: Collection[bytes]) -> list[Candidate]:
     ]
 
 
-def _same_push() -> Any:
-    return (pushes.c.repository_id == push_changesets.c.repository_id) & (
-        pushes.c.push_id == push_changesets.c.push_id
-    )
-
-
 def _candidates(
     connection: sqlalchemy.Connection, bundle_ids: Sequence[int], choice: Choice
 ) -> list[Candidate]:
@@ -112,7 +106,7 @@ def _candidates(
         .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
         .join(changesets, changesets.c.id == bundle_changesets.c.changeset_id)
         .outerjoin(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
-        .outerjoin(pushes, _same_push())
+        .outerjoin(pushes)
         .where(bundles.c.id.in_(bundle_ids))
         .order_by(bundles.c.id, bundle_changesets.c.position)
     )

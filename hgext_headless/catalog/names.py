@@ -134,11 +134,7 @@ def gone(session: Session, name: bytes) -> Tombstone | None:
             pushes.c.date,
             audit.c.date.label('removed'),
         )
-        .join(
-            pushes,
-            (pushes.c.repository_id == tombstones.c.repository_id)
-            & (pushes.c.push_id == tombstones.c.push_id),
-        )
+        .join(pushes)
         .outerjoin(
             audit,
             (audit.c.repository_id == tombstones.c.repository_id)

@@ -89,11 +89,7 @@ def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[
         query = query.where(pushes.c.repository_id == session.repository_id)
     else:
         push_id = push_branches.c.push_id
-        query = query.join(
-            push_branches,
-            (push_branches.c.repository_id == pushes.c.repository_id)
-            & (push_branches.c.push_id == pushes.c.push_id),
-        ).where(
+        query = query.join(push_branches).where(
             push_branches.c.repository_id == session.repository_id,
             push_branches.c.branch == selection.branch,
         )
@@ -259,11 +255,7 @@ def brought(
     pairs = (
         select(changesets.c.node, pushes.c.push_id, pushes.c.user, pushes.c.date)
         .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
-        .join(
-            pushes,
-            (pushes.c.repository_id == push_changesets.c.repository_id)
-            & (pushes.c.push_id == push_changesets.c.push_id),
-        )
+        .join(pushes)
     )
     listed = rows(session, nodes, lambda batch: pairs.where(mine, changesets.c.node.in_(batch)))
     found = {row.node: _entry(row) for row in listed}

@@ -71,11 +71,7 @@ def _live_drafts(session: Session, user: bytes, most: int) -> int:
     """Return the number of stored drafts that pushes of ``user`` brought, up to ``most``."""
     some = (
         select(push_changesets.c.changeset_id)
-        .join(
-            pushes,
-            (pushes.c.repository_id == push_changesets.c.repository_id)
-            & (pushes.c.push_id == push_changesets.c.push_id),
-        )
+        .join(pushes)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(pushes.c.repository_id == session.repository_id, pushes.c.user == user, is_stored())
         .limit(most)

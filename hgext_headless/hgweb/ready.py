@@ -7,17 +7,16 @@ push does: it writes to the database and to the store.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import config, metrics, place as places
+from .. import config, hgcompat, metrics, place as places
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
-from ..errors import Corrupt, HeadlessError
+from ..errors import Corrupt, HeadlessError, Misconfigured
 from ..lifecycle import delete
 from .pushlog import visibility
 
@@ -69,11 +68,12 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
 
 def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
     res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
-    if importlib.util.find_spec('prometheus_client') is None:
+    try:
+        client = metrics.client()
+    except Misconfigured as exc:
         res.status = b'501 Not Implemented'
-        res.setbodybytes(b'this needs a package: pip install hgext-headless[prometheus]\n')
+        res.setbodybytes(hgcompat.to_bytes(f'{exc}\n'))
     else:
-        client = importlib.import_module('prometheus_client')
         res.status = b'200 Script output follows'
         res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
         res.setbodybytes(client.generate_latest(metrics.registry(repo, repo.headless)))
