@@ -83,8 +83,8 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
     missing = set(nodes)
     found: dict[bytes, Bundle] = {}
     for newest in (_newest_with_head, _newest_holding):
-        rows = {row.id: row for batch in batches(sorted(missing)) for row in newest(session, batch)}
-        for _id, row in sorted(rows.items(), reverse=True):
+        by_id = {r.id: r for batch in batches(sorted(missing)) for r in newest(session, batch)}
+        for _id, row in sorted(by_id.items(), reverse=True):
             if row.node in missing:
                 bundle = _bundle(session, row)
                 held = missing.intersection(bundle.nodes)
