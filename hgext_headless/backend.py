@@ -64,8 +64,7 @@ class Backend:
     @property
     def store(self) -> stores.Store:
         """The store. Raises `errors.Misconfigured`."""
-        opened: stores.Store = self._once('store', self._open_store)
-        return opened
+        return self._once('store', self._open_store)
 
     @property
     def cached_store(self) -> stores.Source:
@@ -83,8 +82,7 @@ class Backend:
         return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
     def _catalog(self, url: str) -> catalogs.Catalog:
-        opened: catalogs.Catalog = self._once(url, functools.partial(self._open_catalog, url))
-        return opened
+        return self._once(url, functools.partial(self._open_catalog, url))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         key = lazy.process(), name
@@ -190,5 +188,4 @@ def attach(repo: Any) -> Backend:
     repo = repo.unfiltered()
     if 'headless' not in vars(repo):
         repo.headless = Backend(repo)
-    backend: Backend = repo.headless
-    return backend
+    return repo.headless

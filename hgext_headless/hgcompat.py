@@ -203,8 +203,7 @@ def link_offset(end: int, entry: Delta) -> int:
 def repository_has(storage: Any, node: bytes) -> bool:
     """Return whether a revision in a log of an overlay is also in the repository below it."""
     log = storage if hasattr(storage, 'repotiprev') else storage._revlog
-    found: bool = log.rev(node) <= getattr(log, 'repotiprev', len(log))
-    return found
+    return log.rev(node) <= getattr(log, 'repotiprev', len(log))
 
 
 def bundle2_capabilities(bundlecaps: Any) -> dict[bytes, Any]:
@@ -301,8 +300,7 @@ def _changed_tree(change: Callable[[Any], Any], text: bytes) -> Any:
 
 def template_filters(made: Any) -> dict[bytes, Any]:
     """Return the filters of a templater, or of its engine, by name."""
-    filters: dict[bytes, Any] = made._filters
-    return filters
+    return made._filters
 
 
 def add_template_function(made: Any, name: bytes, function: Any) -> None:
@@ -355,8 +353,7 @@ def is_dead(process: str) -> bool:
 def parse_query(orig: Any, query: bytes, *args: Any, **kwargs: Any) -> list[tuple[bytes, bytes]]:
     """Do what ``urlreq.parseqsl`` does, also with a query that is not ASCII, on which it fails."""
     try:
-        found: list[tuple[bytes, bytes]] = orig(query, *args, **kwargs)
-        return found
+        return orig(query, *args, **kwargs)
     except UnicodeError:
         pairs = (pair.partition(b'=') for pair in query.replace(b'+', b' ').split(b'&') if pair)
         return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
@@ -401,8 +398,7 @@ def request_host(repo: Any, req: Any) -> bytes:
     if configured.scheme and configured.host:
         port = b':' + configured.port if configured.port else b''
         return configured.scheme + b'://' + configured.host + port
-    found: bytes = req.baseurl
-    return found
+    return req.baseurl
 
 
 def request_base(ui: Any) -> str | None:

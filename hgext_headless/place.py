@@ -104,8 +104,7 @@ def unchanging(repo: Any) -> Callable[[bytes], bool]:
             'this repository has drafts in itself: do this in the headless one that they '
             'were moved to'
         )
-    has_node: Callable[[bytes], bool] = repo.unfiltered().changelog.hasnode
-    return has_node
+    return repo.unfiltered().changelog.hasnode
 
 
 class Public(NamedTuple):

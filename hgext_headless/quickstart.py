@@ -89,8 +89,7 @@ def _free_port(wanted: int | None) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as hg serve does
         probe.bind(('127.0.0.1', wanted or 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return probe.getsockname()[1]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -56,8 +56,7 @@ def _command(
                 options.show_rate(each)
             config.warn_removed(ui)
             found = importlib.import_module(f'{__package__}.{module or name.replace("-", "_")}')
-            status: int = found.run(ui, repo, repo.headless, *given, **opts)
-            return status
+            return found.run(ui, repo, repo.headless, *given, **opts)
 
     summary, _newline, text = _HELP[f'headless-{name}'].partition('\n')
     command.__doc__ = f'{summary}\n{textwrap.indent(text, "    ")}    '

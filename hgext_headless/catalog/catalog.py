@@ -32,8 +32,7 @@ class Catalog:
 
     def memory(self, *key: str | bytes) -> dict[str, Any]:
         """Return a dictionary of facts about the repository, kept until this process ends."""
-        memory: dict[str, Any] = self._database.memory.setdefault((self._repository, *key), {})
-        return memory
+        return self._database.memory.setdefault((self._repository, *key), {})
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:

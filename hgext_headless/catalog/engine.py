@@ -279,8 +279,7 @@ def check_revision(found: str, min_code: str | None) -> None:
 def schema_revision(connection: sqlalchemy.Connection) -> str | None:
     if not sqlalchemy.inspect(connection).has_table('alembic_version'):
         return None
-    version: str | None = connection.scalar(sqlalchemy.select(revision_columns()[0]))
-    return version
+    return connection.scalar(sqlalchemy.select(revision_columns()[0]))
 
 
 @contextlib.contextmanager

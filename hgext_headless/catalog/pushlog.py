@@ -36,8 +36,7 @@ def last_push_id(session: Session) -> int:
     if row is None:
         return 0
     if not row.importing_push_id:
-        last: int = row.last_push_id
-        return last
+        return row.last_push_id
     recorded = select(func.max(pushes.c.push_id)).where(
         pushes.c.repository_id == row.id, pushes.c.push_id <= row.importing_push_id
     )

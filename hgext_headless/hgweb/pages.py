@@ -160,8 +160,7 @@ def _forget_tag(req: Any) -> None:
 
 def already_brought(repo: Any) -> dict[bytes, PushOf]:
     """Return the known pushes of the changesets of an overlay; none if there is no overlay."""
-    found: dict[bytes, PushOf] = getattr(repo.unfiltered(), 'headless_brought', {})
-    return found
+    return getattr(repo.unfiltered(), 'headless_brought', {})
 
 
 def values(req: Any, item: bytes) -> list[bytes]:

@@ -62,8 +62,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     res.headers[b'Content-Type'] = b'application/json'
     res.headers[b'Cache-Control'] = b'no-store'
     res.setbodybytes(json.dumps(found, indent=2).encode('ascii') + b'\n')
-    chunks: Iterator[bytes] = res.sendresponse()
-    return chunks
+    return res.sendresponse()
 
 
 def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
@@ -77,8 +76,7 @@ def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
         res.status = b'200 Script output follows'
         res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
         res.setbodybytes(client.generate_latest(metrics.registry(repo, repo.headless)))
-    chunks: Iterator[bytes] = res.sendresponse()
-    return chunks
+    return res.sendresponse()
 
 
 def _kept(repo: Any) -> dict[str, Any]:
@@ -86,8 +84,7 @@ def _kept(repo: Any) -> dict[str, Any]:
     memory = backend.catalog.memory('ready', repo.root)
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
         memory.update(found=_ready(repo, backend), asked=time.monotonic())
-    found: dict[str, Any] = memory['found']
-    return found
+    return memory['found']
 
 
 def _ready(repo: Any, backend: Backend) -> dict[str, Any]:

@@ -197,12 +197,11 @@ class S3Store:
 
     def url(self, key: str, seconds: int) -> str | None:
         with self._clear_errors():
-            url: str = self._client.generate_presigned_url(
+            return self._client.generate_presigned_url(
                 'get_object',
                 Params={'Bucket': self._bucket, 'Key': self._key(key)},
                 ExpiresIn=seconds,
             )
-            return url
 
     def local_path(self, key: str) -> str | None:
         return None

@@ -137,8 +137,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     except Exception as exc:
         repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
         _text(res, b'503 Service Unavailable', 'headless: temporary: try again later')
-    chunks: Iterator[bytes] = res.sendresponse()
-    return chunks
+    return res.sendresponse()
 
 
 def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:

@@ -44,8 +44,7 @@ class Requests:
             self._steps.pop(0)()
         if self._backend.is_opened() and not self._has_sent(within=_PATIENCE):
             self._backend.disconnect()
-        line: bytes = self._stream.readline(*args)
-        return line
+        return self._stream.readline(*args)
 
     def expect_push(self) -> None:
         """Prepare for a push while the client is silent."""

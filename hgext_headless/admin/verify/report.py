@@ -78,8 +78,7 @@ def has(repo: Any, node: bytes) -> bool:
     """Return whether the repository has a changeset. Read it again if not: it may be new."""
     if not repo.unfiltered().changelog.hasnode(node):
         repo.invalidateall()
-    found: bool = repo.unfiltered().changelog.hasnode(node)
-    return found
+    return repo.unfiltered().changelog.hasnode(node)
 
 
 class Missing(Exception):

@@ -424,5 +424,4 @@ def _iso(date: int) -> bytes:
 
 
 def _xml(data: bytes) -> bytes:
-    local: bytes = encoding.tolocal(_NOT_XML.sub('?', text(data)).encode('utf-8'))
-    return local
+    return encoding.tolocal(_NOT_XML.sub('?', text(data)).encode('utf-8'))

@@ -127,8 +127,7 @@ class Backouts:
             if descendants.isdisjoint(changelog.parentrevs(other)):
                 continue
             if short in self._backs_out(other):
-                found: bytes = self._repo[other].hex()
-                return found
+                return self._repo[other].hex()
             descendants.add(other)
             if len(descendants) == _BACKOUT_WITHIN:
                 break
@@ -174,8 +173,7 @@ def mappings(
 
 
 def _local(text: str) -> bytes:
-    found: bytes = encoding.tolocal(text.encode('utf-8', 'replace'))
-    return found
+    return encoding.tolocal(text.encode('utf-8', 'replace'))
 
 
 def text(local: bytes) -> str:

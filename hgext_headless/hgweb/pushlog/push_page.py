@@ -185,8 +185,7 @@ def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
 
 
 def _size(made: Diff, name: bytes) -> int:
-    size: int = sum(context[name].size() for context in (made.base, made.head) if name in context)
-    return size
+    return sum(context[name].size() for context in (made.base, made.head) if name in context)
 
 
 def _base(repo: Any, changesets: Sequence[Changeset], head: bytes) -> bytes:

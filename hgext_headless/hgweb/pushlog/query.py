@@ -153,8 +153,7 @@ def parse(
 
 def searched(params: Any, item: bytes) -> bytes:
     """Return the text that a request asks to search for."""
-    text: bytes = b' '.join(params.getall(item)).strip()
-    return text
+    return b' '.join(params.getall(item)).strip()
 
 
 def _meanings(

@@ -121,8 +121,7 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
 def _phase(repo: Any, node: bytes) -> bytes:
     if not repo.changelog.hasnode(node):
         return b'draft'
-    phase: bytes = repo[node].phasestr()
-    return phase
+    return repo[node].phasestr()
 
 
 def _gone(

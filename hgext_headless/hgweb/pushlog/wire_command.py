@@ -73,8 +73,7 @@ def _handle(orig: Any, rctx: Any, req: Any, res: Any, *args: Any) -> bool:
     name = req.qsparams.get(b'cmd')
     if name in _OURS and name not in _others and not config.participates(rctx.repo):
         return False
-    handled: bool = orig(rctx, req, res, *args)
-    return handled
+    return orig(rctx, req, res, *args)
 
 
 def _elsewhere(name: bytes, repo: Any, proto: Any, firstpush: bytes) -> Any:
