@@ -134,10 +134,9 @@ class Backend:
         if _preloaded:
             return
         _preloaded.append(True)
-        for name in ('store', 'catalog'):
-            if name == 'store' or self._has_database():
-                with contextlib.suppress(Exception):
-                    getattr(self, name)
+        for name in ('store', 'catalog') if self._has_database() else ('store',):
+            with contextlib.suppress(Exception):
+                getattr(self, name)
         self.disconnect()
 
     def _has_database(self) -> bool:
@@ -168,11 +167,8 @@ class Backend:
 
         Ignore errors: they occur again, and are reported, where it is needed.
         """
-        for opened in ('catalog', 'store'):
-            try:
-                getattr(self, opened)
-            except Exception:  # reported by the push
-                return
+        with contextlib.suppress(Exception):
+            _ = self.catalog, self.store
 
 
 def _quietly(step: Callable[[], Any]) -> None:

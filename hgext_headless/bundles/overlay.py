@@ -121,9 +121,9 @@ def check_bases(repo: Any, bundles: Sequence[Bundle]) -> None:
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[str]:
+def scratch(inside: str | None = None) -> Iterator[str]:
     """Yield a temporary folder; `gc` removes those of processes that were killed."""
-    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=inside)
     try:
         yield folder
     finally:

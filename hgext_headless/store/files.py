@@ -62,22 +62,24 @@ class FileStore:
 
     def sha256(self, key: str) -> str:
         digest = hashlib.sha256()
-        with _clear_errors():
-            try:
-                with open_plain(self._path(key)) as file:
-                    for chunk in iter(lambda: file.read(1 << 20), b''):
-                        digest.update(chunk)
-            except FileNotFoundError:
-                raise Corrupt(f'the store has no object {key}') from None
+        with self._opened(key) as file:
+            for chunk in iter(lambda: file.read(1 << 20), b''):
+                digest.update(chunk)
         return digest.hexdigest()
 
     def get(self, key: str, path: str) -> None:
+        with self._opened(key) as source, open(path, 'wb') as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
         with _clear_errors():
             try:
-                with open_plain(self._path(key)) as source, open(path, 'wb') as out:
-                    shutil.copyfileobj(source, out, 1 << 20)
+                file = open_plain(self._path(key))
             except FileNotFoundError:
                 raise Corrupt(f'the store has no object {key}') from None
+            with file:
+                yield file
 
     def url(self, key: str, seconds: int) -> str | None:
         return None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -145,15 +143,15 @@ class _Examiner:
 
     def _examine(self, row: Bundle, size: int | None, examined: Examined) -> None:
         """Add what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
-        folder = tempfile.mkdtemp(dir=self._folder)
         try:
-            layer = self._layer(row, size, folder)
-            missing = [base for base in row.bases if not has(self._repo, base)]
-            for base in missing:
-                text = b'%s, which it builds on, is not in the repository' % hex(base)
-                examined.findings.append(Finding(b'base', hgcompat.to_bytes(row.key), text))
-            if layer is not None and not missing:
-                examined.findings.extend(self._compare(row, layer, folder))
+            with overlays.scratch(self._folder) as folder:
+                layer = self._layer(row, size, folder)
+                missing = [base for base in row.bases if not has(self._repo, base)]
+                for base in missing:
+                    text = b'%s, which it builds on, is not in the repository' % hex(base)
+                    examined.findings.append(Finding(b'base', hgcompat.to_bytes(row.key), text))
+                if layer is not None and not missing:
+                    examined.findings.extend(self._compare(row, layer, folder))
         except Corrupt as exc:
             examined.broken.append(Broken(row, hgcompat.to_bytes(str(exc))))
         except Missing:
@@ -162,8 +160,6 @@ class _Examiner:
         except (_Strange, check.Unfit) as exc:
             text = hgcompat.to_bytes(str(exc))
             examined.findings.append(Finding(b'object', hgcompat.to_bytes(row.key), text))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _layer(self, row: Bundle, size: int | None, folder: str) -> overlays.Layer | None:
         """Check an object; if all are to be read, return its content.
