@@ -71,26 +71,17 @@ def ensure(repo: Any) -> None:
     if NAME in repo.requirements:
         return
     try:
-        _change(repo, present=True, wait=False)
+        change(repo, present=True, wait=False)
     except (Refused, Temporary) as exc:
         repo.ui.log(b'headless', b'requirement: %s\n', hgcompat.to_bytes(exc.line()))
 
 
-def write(repo: Any) -> bool:
-    """Write the requirement; return False if it was there.
+def change(repo: Any, present: bool, wait: bool = True) -> bool:
+    """Write the requirement, or remove it; return False if nothing was to do.
 
-    Raise `Refused` if the repository itself has drafts, and `Temporary` if it is locked or
-    cannot be written.
+    Raise `Refused` if the repository itself has drafts and is to get it, and `Temporary` if it is
+    locked or cannot be written.
     """
-    return _change(repo, present=True)
-
-
-def remove(repo: Any) -> bool:
-    """Remove the requirement; return False if it was not there. Raise `Temporary`."""
-    return _change(repo, present=False)
-
-
-def _change(repo: Any, present: bool, wait: bool = True) -> bool:
     repo = repo.unfiltered()
     if (NAME in _on_disk(repo)) == present:
         return False

@@ -13,7 +13,7 @@ from ..lifecycle import delete
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     if opts['remove_requirement']:
-        if requirement.remove(repo):
+        if requirement.change(repo, present=False):
             ui.status(b'removed the requirement "%s"\n' % requirement.NAME)
         return 0
     settings = backend.settings
@@ -39,7 +39,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         backend.store.check()
     ui.status(b'the store is reachable and takes the credentials\n')
     try:
-        if requirement.write(repo):
+        if requirement.change(repo, present=True):
             ui.status(b'wrote the requirement "%s"\n' % requirement.NAME)
     except Refused as exc:
         # It has drafts itself, which may still be to import.

@@ -74,7 +74,7 @@ class PublicClone:
         """
         if self.found:
             self.pull()
-            requirement.write(self.opened)
+            requirement.change(self.opened, present=True)
             return
         parent, name = os.path.split(self._target)
         hidden = b'.%s.headless-import' % name
@@ -85,7 +85,7 @@ class PublicClone:
                 self.opened = self._stock(temporary, create=True)
                 self.pull()
                 self._write_settings(os.path.join(temporary, b'.hg', b'hgrc'))
-                requirement.write(self.opened)
+                requirement.change(self.opened, present=True)
                 os.rename(temporary, self._target)
         except error.LockHeld as exc:
             raise Temporary('another import is making the clone') from exc
