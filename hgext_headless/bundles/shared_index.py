@@ -152,7 +152,7 @@ class _Texts:
         while found > log.repotiprev and found not in self.texts:
             chain.append(found)
             found = log.index[found][3]
-        text = self._text_below(found) if found <= log.repotiprev else self.texts[found]
+        text = self.text_below(found) if found <= log.repotiprev else self.texts[found]
         for link in reversed(chain):
             text = mdiff.patches(text, [log._chunk(link)])
             self.texts.insert(link, text, cost=len(text))
@@ -160,7 +160,7 @@ class _Texts:
         self.read += len(text)
         return rev, text, False
 
-    def _text_below(self, rev: int) -> bytes:
+    def text_below(self, rev: int) -> bytes:
         """Return the text of a revision of the repository below, or of the null revision."""
         if rev == nullrev:
             return b''
@@ -230,10 +230,10 @@ class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
         self._public = public
         super().__init__(public.index, *args)
 
-    def _text_below(self, rev: int) -> bytes:
+    def text_below(self, rev: int) -> bytes:
         # Manifests are large, and many drafts have the same base. So its text is read once, by the
         # public log. A rollback may have given this number to another revision.
         if nullrev < rev < len(self._public) and self._public.node(rev) == self.node(rev):
             text: bytes = self._public.rawdata(rev)
             return text
-        return super()._text_below(rev)
+        return super().text_below(rev)
