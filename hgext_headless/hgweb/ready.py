@@ -81,7 +81,10 @@ def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
 
 def _kept(repo: Any) -> dict[str, Any]:
     backend = repo.headless
-    memory = backend.catalog.memory('ready', repo.root)
+    try:
+        memory = backend.catalog.memory('ready', repo.root)
+    except HeadlessError as exc:
+        return {'ready': False, 'public_history': {}, 'pushlog': {}, 'database': exc.kind}
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
         memory.update(found=_ready(repo, backend), asked=time.monotonic())
     return memory['found']

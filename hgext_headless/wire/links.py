@@ -91,7 +91,7 @@ def _secret(settings: Settings, create: bool) -> bytes | None:
     path = os.path.join(settings.home, 'link-secret')
     for _attempt in range(2):
         with contextlib.suppress(FileNotFoundError):
-            with open(path, 'rb') as file:
+            with open_plain(path) as file:
                 return file.read() or None
         if not create:
             return None

@@ -264,6 +264,15 @@ def test_not_ready(world, settings, server):
 
 
 @pytest.mark.slow
+def test_ready_with_settings_that_cannot_be(world):
+    settings = 'database = postgresql+psycopg2://user@127.0.0.1:port/x\nlink-secret = x'
+    server = Server(world, settings=settings)
+    code, body, _headers = fetch(server.start() + 'headless-ready')
+    assert (code, json.loads(body)['database']) == (503, 'misconfigured')
+    server.stop()
+    assert 'Traceback' not in server.errors()
+
+
 def test_metrics(world, settings, server, tmp_path):
     """Of pushes over http and ssh, on a web server and in a file: both from the database."""
     server.configure(settings + 'events = stderr\n')

@@ -108,6 +108,11 @@ def test_a_secret_of_its_own(tmp_path):
     assert links.link(mine, BUNDLE, BASE) is None
     with pytest.raises(Refused):
         links.check(mine, *taken_apart(made))
+    path.unlink()  # in a folder that a group shares, somebody may have put a link
+    (tmp_path / 'other').write_text('of another file')
+    path.symlink_to(tmp_path / 'other')
+    with pytest.raises(OSError, match='symbolic link'):
+        links.link(mine, BUNDLE, BASE)
 
 
 def test_a_secret_that_cannot_be_written(tmp_path):
