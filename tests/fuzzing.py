@@ -356,7 +356,8 @@ def is_stocks(exc: BaseException) -> bool:
     frames = traceback.extract_tb(exc.__traceback__)
     ours = [frame for frame in frames if '/hgext_headless/' in frame.filename]
     line = (ours[-1].line or '') if ours else 'orig('
-    return 'orig(' in line or 'wireprototypes.decodelist(' in line  # stock reads lists so
+    # Stock reads lists so, and what wraps it has a frame of ours.
+    return any(call in line for call in ('orig(', 'super()', 'wireprototypes.decodelist('))
 
 
 def peak() -> int:
