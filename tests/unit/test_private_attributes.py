@@ -51,7 +51,6 @@ TOUCHED = {
     '_repo': 'mercurial.localrepo',
     '_resmap': 'mercurial.formatter',
     '_resources': 'mercurial.templater',
-    '_revisioncache': 'mercurial.revlog',
     '_revlog': 'mercurial.filelog',
     '_run_exitfuncs': 'atexit',
     '_runsshserver': 'mercurial.wireprotoserver',
@@ -61,8 +60,6 @@ TOUCHED = {
     '_stream': 'mercurial.changegroup',
     '_type': 'mercurial.changegroup',
 }
-#: Gone in the newest Mercurial.
-OLD = {'_revisioncache'}
 
 
 def touched(package: Path = PACKAGE) -> dict[str, set[str]]:
@@ -115,7 +112,7 @@ def test_each_is_listed() -> None:
     assert set(TOUCHED) == set(touched())
 
 
-@pytest.mark.parametrize('name', sorted(set(TOUCHED) - OLD))
+@pytest.mark.parametrize('name', sorted(TOUCHED))
 def test_each_is_there(name: str) -> None:
     """In the version of Mercurial that runs."""
     if TOUCHED[name] in sys.builtin_module_names:
