@@ -37,6 +37,8 @@ _NEAR = 500
 _RARE = 5000
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
+#: Number of the newest pushes whose authors are searched for a part of a name.
+_AUTHORS = 5000
 
 
 #: Number of bytes of a description, or of an author, that are searched.
@@ -117,6 +119,39 @@ def users(session: Session, text: str, limit: int) -> list[bytes]:
     names = map(bytes, session.scalars(select(newest.c.user).distinct()))
     found = sorted(name for name in names if wanted in fold(name.decode('utf-8', 'replace')))
     return found[:limit]
+
+
+def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
+    """Return pushes, the newest first, with a changeset of whose author ``text`` is a part.
+
+    It is a name, or its beginning. The index has whole words only. So this looks at the newest
+    `_AUTHORS` pushes.
+    """
+    newest = (
+        select(pushes.c.push_id)
+        .where(pushes.c.repository_id == session.repository_id)
+        .order_by(pushes.c.push_id.desc())
+        .limit(_AUTHORS)
+        .subquery()
+    )
+    authors = (
+        select(push_changesets.c.push_id, changesets.c.author)
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            push_changesets.c.repository_id == session.repository_id,
+            push_changesets.c.push_id >= select(func.min(newest.c.push_id)).scalar_subquery(),
+        )
+        .distinct()
+    )
+    begins = re.compile(r'\b' + re.escape(fold(text)))
+    by_author: dict[bytes, set[int]] = {}
+    for row in session.execute(authors):
+        by_author.setdefault(bytes(row.author), set()).add(row.push_id)
+    found: set[int] = set()
+    for author, push_ids in by_author.items():
+        if begins.search(fold(author[:MAX_TEXT].decode('utf-8', 'replace'))):
+            found |= push_ids
+    return sorted(found, reverse=True)[:limit]
 
 
 def pushes_with_prefix(session: Session, prefix: str, limit: int) -> list[int]:

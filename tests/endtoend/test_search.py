@@ -81,13 +81,18 @@ def test_search(log):
         assert log.page(query)[0] == expected[::-1], query
     hashes = log.alice.log('draft()', '{node}\n')
     for query, expected in {
-        # A hash, a part of the name of who pushed, words without accents, and a time.
+        # A hash, a part of the name of who wrote or pushed, words without accents, and a time.
         f'search={hashes[3][:6]}': [4],
         f'search={hashes[1][:7].upper()}': [2],
         f'search={hashes[1][:7]}%20{hashes[2]}': [2, 3],
         f'search={hashes[1][:7]}&branch=default&endID=1': [],
         'search=LIC': [1, 2, 3],
         'search=lic&user=bob': [],
+        'search=OTH': [4],
+        'search=alice%20oth': [4],
+        'search=oth&user=alice': [],
+        'search=oth&endID=3': [],
+        'search=example.o': [4],
         'search=zoe': [3],
         'search=an%20hour%20ago': [1, 2, 3, 4],
         'search=an%20hour%20ago&endID=2': [1, 2],

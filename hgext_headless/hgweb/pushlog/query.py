@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,9 +29,11 @@ _MAX_FAR_PAGE = 1000
 _MAX_SEARCH_PAGE = 100
 #: Maximum number of words to search for.
 _MAX_WORDS = 30
-#: Minimum length of a part of a user's name, and maximum number of users, of hashes, and of pushes
-#: with each, that a search finds beside words.
+#: Minimum length of a part of a name, and maximum number of users, of hashes, and of pushes with
+#: each, that a search finds beside words.
 _MIN_NAME, _MAX_MEANT = 3, 20
+#: Maximum number of pushes that a search finds by a part of an author's name.
+_MAX_OF_AUTHORS = 500
 #: What a search takes for a time since when; much else can be read as one.
 _TIME = re.compile(
     rb'.* ago|yesterday|today|(?:last|this) \w+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?', re.I
@@ -161,7 +163,8 @@ def _meanings(
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
-    It may be a part of the name of a user, hashes or the beginning of some, or a time since when.
+    It may be a part of the name of a user or an author, hashes or the beginning of some, or a time
+    since when.
     """
     if not selection.words or selection.author:
         return
@@ -172,17 +175,24 @@ def _meanings(
             names = [name for name in names if name in selection.users]
         if names:
             yield replace(named, users=tuple(names))
+        brought = search.pushes_by_author(session, hgcompat.to_str(text), _MAX_OF_AUTHORS)
+        yield from _among(named, brought)
     hashes = text.decode('latin-1').lower().split()[:_MAX_MEANT]
     if all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
-        if selection.push_ids is not None:
-            found.intersection_update(selection.push_ids)
-        if found:
-            yield replace(named, push_ids=tuple(sorted(found)))
+        yield from _among(named, found)
     if _TIME.fullmatch(text):
         with contextlib.suppress(ValueError):
             since = _seconds(hgcompat.to_str(text))
             yield replace(named, since=max(since, selection.since or 0))
+
+
+def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:
+    """Yield what ``selection`` has of ``push_ids``, if that is anything."""
+    asked = selection.push_ids
+    found = sorted(i for i in push_ids if asked is None or i in asked)
+    if found:
+        yield replace(selection, push_ids=tuple(found))
 
 
 def of_push(name: bytes, last: int) -> Query:
