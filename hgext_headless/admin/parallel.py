@@ -68,8 +68,9 @@ def _begin(work: Callable[[Any], Any]) -> None:
     """Prepare a process of the pool."""
     global _shared_work
     _shared_work = work
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # Mercurial's handlers raise
+    # Ctrl-C reaches the parent too, which lets its processes end what they do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool sends it; Mercurial's handler raises
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,7 +158,9 @@ def has_old_repository(fleet: dict[str, Machine]) -> None:
     nodes = push1.sh("hg -R /srv/hg/old log -r 'sort(all(), rev)' -T '{node}\n'", 'hg').split()
     old = f'/proc/{push1.pid}/root/srv/hg/old/.hg/pushlog2.db'
     pushes = [(id, f'user{id}', 1790000000, [node]) for id, node in enumerate(nodes, 1)]
-    write_old_pushlog(Path(old), pushes)
+    # SQLite resolves links of /proc.
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(write_old_pushlog(Path(folder, 'pushlog2.db'), pushes), old)
 
 
 def loses_its_repository(fleet: dict[str, Machine]) -> None:

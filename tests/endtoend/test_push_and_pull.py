@@ -128,12 +128,12 @@ def test_empty_repository(world, make_server, transport):
     url = server.url(transport)
     alice = world.init('alice')
     tip = alice.commit('a')
-    assert 'as push 1' in alice.hg_fast('push', url)
+    assert 'as push 1' in alice.hg('push', url)
     drafts_stay(server, alice, public=0)
-    assert 'all changesets had been pushed before' in alice.hg_fast('push', url)
+    assert 'all changesets had been pushed before' in alice.hg('push', url)
     bob = world.clone(url, 'bob')
     assert bob.log() == []
-    bob.hg_fast('pull', '-q', '-r', tip, url)
+    bob.hg('pull', '-q', '-r', tip, url)
     assert bob.facts('all()') == alice.facts('all()')
 
 

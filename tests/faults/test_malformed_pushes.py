@@ -278,7 +278,7 @@ def _markers(count):
         [(b'phase-heads', struct.pack('>i20s', 1, b'\1' * 20) * 600_000, {})] * 8,
         *_slow(
             [(b'bookmarks', _bookmarks(*((b'%d' % n, NULL) for n in range(600_000))), {})],
-            [(b'check:heads', b'\1' * (14 << 20), {})] * 10,
+            [(b'check:heads', b'\1' * 20 * 700_000, {})] * 10,
             [(b'obsmarkers', _markers(25_000), {})] * 4,
             [(b'output', b'', {})] * 200_000,
             [(b'pushvars', b'', {b'%d' % n: b'x' * 200 for n in range(200)})] * 3000,
