@@ -225,7 +225,8 @@ class _Doctor:
             self._say(
                 kind,
                 b'the last push is %d, and this server shows them up to %d: it lacks public '
-                b'changesets of the next one' % (last, shown),
+                b'changesets of the next one, which "hg admin::headless-verify" names'
+                % (last, shown),
             )
 
     def store(self) -> None:

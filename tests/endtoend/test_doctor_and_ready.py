@@ -93,13 +93,21 @@ def test_a_database_that_is_newer(world, make_server):
     """An embedded database that was restored alone, or a repository that was stripped."""
     server = make_server('embedded')
     clone = world.clone(server.url('path'), 'clone')
-    clone.publish('public')
+    stripped = clone.publish('public')
     clone.hg('push')
+    clone.hg('update', '-q', '0')
+    draft = clone.commit('beside')
+    clone.hg('push', '-f', '-r', '.')
     server.hg('strip', '--config', 'extensions.strip=', '--no-backup', '-r', 'tip')
     [(kind, text)] = examined(server, code=1)['pushes']
-    assert kind == 'problem' and text.startswith('the last push is 1, and this server shows')
+    assert kind == 'problem' and text.startswith('the last push is 2, and this server shows')
     code, body, _headers = fetch(server.url('http') + 'headless-ready')
     assert code == 503 and json.loads(body)['database'] == 'corrupt'
+    assert fetch_json(server.url('http') + 'json-pushes') == {}
+    clone.hg('push', '-f', '-r', stripped)
+    pushes = fetch_json(server.url('http') + 'json-pushes')
+    assert [push['changesets'] for push in pushes.values()] == [[stripped], [draft]]
+    assert fetch(server.url('http') + 'headless-ready')[0] == 200
 
 
 @pytest.mark.slow
