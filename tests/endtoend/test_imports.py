@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -88,3 +89,39 @@ def test_push_through_chg(world, make_server):
         bob.hg_fast('pull', '-r', node, '--remotecmd', chg)
         assert len(bob.log('draft()')) == 3
         subprocess.run([chg, '--kill-chg-daemon'], env=world.env, check=True)
+
+
+_REQUESTS = """
+import gc, io, sys
+from mercurial import extensions, ui as uis
+from mercurial.hgweb import hgweb
+ui = uis.ui.load()
+for name in (b'hgext_headless.push', b'hgext_headless.web'):
+    ui.setconfig(b'extensions', name, b'')
+extensions.loadall(ui)
+for number in range(4):
+    # As after each public push, and in an hgwebdir: the repository is opened anew.
+    app = hgweb(sys.argv[1].encode(), baseui=ui)
+    page = b''.join(app({
+        'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/rev/' + sys.argv[2],
+        'QUERY_STRING': '', 'SERVER_NAME': 'x', 'SERVER_PORT': '80',
+        'SERVER_PROTOCOL': 'HTTP/1.1', 'REMOTE_ADDR': '127.0.0.1', 'wsgi.version': (1, 0),
+        'wsgi.url_scheme': 'http', 'wsgi.input': io.BytesIO(), 'wsgi.errors': sys.stderr,
+        'wsgi.multithread': False, 'wsgi.multiprocess': False, 'wsgi.run_once': False,
+    }, lambda status, headers: None))
+    assert sys.argv[2].encode() in page
+    if number == 1:
+        frozen = gc.get_freeze_count()
+assert gc.get_freeze_count() <= frozen, (frozen, gc.get_freeze_count())
+"""
+
+
+def test_requests_that_have_ended_are_freed(world, make_server):
+    """They are reference cycles, with the texts that they have read: garbage must be looked for."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    node = alice.commit('draft')
+    alice.hg('push', '-q')
+    command = [sys.executable, '-c', _REQUESTS, server.root, node]
+    done = subprocess.run(command, env=world.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
