@@ -85,10 +85,10 @@ _command(
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    '[-r REV]... [--into DIR]',
+    '[-r REV]... [--into DIR] [-n]',
     module='import_drafts',
 )
-_command('import-pushlog', [*_DRY_RUN, *_FORMATTER], '[FILE]', args=range(2))
+_command('import-pushlog', [*_DRY_RUN, *_FORMATTER], '[-n] [FILE]', args=range(2))
 _command(
     'export',
     [
@@ -120,7 +120,7 @@ _command(
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    '[--older-than AGE] [-u USER]... [--push ID]... [-r REV]...',
+    '[--older-than AGE] [-u USER]... [--push ID]... [-r REV]... [-n]',
 )
 _command(
     'obliterate',
@@ -130,7 +130,7 @@ _command(
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    '--reason TEXT [-u USER] NODE',
+    '--reason TEXT [-u USER] [-n] NODE',
     args=_ONE,
 )
 _command('rebuild', [*_DRY_RUN, *_FORMATTER], '[-n]')
@@ -144,7 +144,7 @@ _command(
         *_DRY_RUN,
         *_FORMATTER,
     ],
-    '[--grace AGE]',
+    '[--grace AGE] [--force] [-n]',
 )
 _command(
     'stats',
@@ -179,7 +179,7 @@ _command(
 _command(
     'drop',
     [(b'', b'force', None, b'drop it even if it was pushed to within a day'), *_DRY_RUN],
-    'NAME',
+    '[--force] [-n] NAME',
     args=_ONE,
 )
 _command(

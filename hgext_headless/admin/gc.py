@@ -49,7 +49,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                     backend.store.remove_abandoned(backend.settings.repository, abandoned),
                 )
                 listing.count(
-                    b'entries of the cache', _collect_cache(backend, max(before, abandoned))
+                    b'entries of the cache', _collect_cache(ui, backend, max(before, abandoned))
                 )
                 backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
                 _remove_probes(backend, abandoned)
@@ -138,11 +138,15 @@ def _remove_temporary_folders(before: float) -> int:
     return removed
 
 
-def _collect_cache(backend: Backend, before: float) -> int:
+def _collect_cache(ui: Any, backend: Backend, before: float) -> int:
     repository = backend.settings.repository
 
     def is_live(digests: list[str]) -> set[str]:
         keys = {stores.key(repository, digest): digest for digest in digests}
         return {keys[key] for key in backend.catalog.read(bundle_rows.with_row, list(keys))}
 
-    return backend.cache.collect(is_live, before)
+    removed, failure = backend.cache.collect(is_live, before)
+    if failure is not None:
+        text = f'{backend.settings.cache_dir}: old entries of the cache stay: {failure.strerror}'
+        ui.warn(b'%s\n' % hgcompat.to_bytes(text))
+    return removed

@@ -6,10 +6,9 @@ from typing import Any
 
 from mercurial import error, hg
 
-from .. import config, hgcompat
+from .. import config, errors, hgcompat
 from ..backend import Backend
 from ..catalog import statistics
-from ..errors import HeadlessError
 from . import expire, gc, verify
 
 _EXPIRE: dict[str, Any] = {'older_than': b'', 'user': [], 'push': [], 'rev': [], 'dry_run': None}
@@ -27,7 +26,7 @@ def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int
                 failed += 1
                 continue
             one = other.headless
-        except error.RepoError as exc:
+        except (error.Abort, error.RepoError) as exc:
             ui.warn(b'%s\n' % exc)
             failed += 1
             continue
@@ -56,8 +55,9 @@ def _keep(ui: Any, repo: Any, backend: Backend, opts: dict[str, Any]) -> int:
         commands.insert(0, (expire, {**_EXPIRE, 'older_than': opts['older_than']}))
     for module, own in commands:
         try:
-            failed += bool(module.run(ui, repo, backend, **own, **template))
-        except HeadlessError as exc:
-            ui.warn(b'%s\n' % hgcompat.to_bytes(exc.line()))
+            with errors.no_traceback(ui, 'the command', (error.RepoError, error.StdioError)):
+                failed += bool(module.run(ui, repo, backend, **own, **template))
+        except (error.Abort, error.RepoError) as exc:
+            ui.warn(b'%s\n' % exc)
             failed += 1
     return failed

@@ -42,22 +42,34 @@ class Cached:
         with contextlib.suppress(OSError):
             self._add(entry, path)
 
-    def collect(self, is_live: Callable[[list[str]], set[str]], before: float) -> int:
-        """Remove unused entries and temporary files left behind; return their number.
+    def collect(
+        self, is_live: Callable[[list[str]], set[str]], before: float
+    ) -> tuple[int, OSError | None]:
+        """Remove unused entries and temporary files left behind.
 
-        Keep those that were used since ``before`` (seconds since the epoch), and live entries:
-        ``is_live`` returns those of a list of digests that are live.
+        Return how many were removed, and an error if others could not be. Keep those that were
+        used since ``before`` (seconds since the epoch), and live entries: ``is_live`` returns those
+        of a list of digests that are live.
         """
         try:
             old = [path for used, _size, path in self._entries() if used < before]
         except FileNotFoundError:
-            return 0
+            return 0, None
+        except OSError as exc:
+            return 0, exc
         by_digest = {os.path.basename(path): path for path in old}
         live = is_live([digest for digest in by_digest if not digest.startswith(_TEMPORARY)])
+        removed, failure = 0, None
         for digest in set(by_digest) - live:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(by_digest[digest])
-        return len(set(by_digest) - live)
+            except FileNotFoundError:
+                pass
+            except OSError as exc:
+                failure = exc
+                continue
+            removed += 1
+        return removed, failure
 
     def forget(self, key: str) -> None:
         """Remove an entry, if present."""

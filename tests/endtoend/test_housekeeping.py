@@ -377,6 +377,12 @@ def test_gc(world, embedded):
     assert not orphan.exists()
     assert not abandoned.exists()
     assert foreign.exists()
+    stays = cached / ('ef' * 32)  # a folder stands for a file that this user may not remove
+    stays.mkdir()
+    os.utime(stays, (time.time() - 10 * 86400,) * 2)
+    out = server.hg_fast('admin::headless-gc')
+    assert out == f'{cached}: old entries of the cache stay: Is a directory\n'
+    stays.rmdir()
     assert objects(server) == kept
     assert [folder.exists() for folder in folders] == [False, True]
     assert list(cached.iterdir()) == []

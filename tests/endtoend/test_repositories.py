@@ -68,6 +68,22 @@ def test_housekeeping(world, try_, other):
     assert 'repository /nowhere not found' in out and 'all is well' in out
 
 
+def test_housekeeping_goes_on(world, try_):
+    """After any error of one of its commands."""
+    broken = world.folder / 'broken.py'
+    broken.write_text(
+        'import errno\n'
+        'from hgext_headless.admin import gc\n'
+        'def run(*args, **opts):\n'
+        "    raise OSError(errno.EROFS, 'Read-only file system')\n"
+        'gc.run = run\n'
+    )
+    args = ('--config', f'extensions.broken={broken}', 'admin::headless-housekeeping')
+    out = try_.hg(*args, '--older-than', '90d', code=1)
+    expired, failed, verified = out.index('expired 0'), out.index('Read-only'), out.index('is well')
+    assert expired < failed < verified
+
+
 def test_drop(world, try_, other, monkeypatch):
     """Nothing of it is left, the other one is whole; killed half way it goes on."""
     push(world, try_, 'a')

@@ -128,7 +128,7 @@ def test_forgotten(tmp_path):
 def test_collected(tmp_path):
     """What is old and not live; and what a writer that died has left."""
     used = Used(tmp_path)
-    assert used.cached.collect(lambda digests: set(), 10.0) == 0  # no folder yet
+    assert used.cached.collect(lambda digests: set(), 10.0) == (0, None)  # no folder yet
     for content in CONTENTS[:3]:
         used.get(content)
     abandoned, young = used.folder / '.tmp-old', used.folder / '.tmp-young'
@@ -141,10 +141,24 @@ def test_collected(tmp_path):
         assert set(digests) == {stores.digest(key_of(one)) for one in CONTENTS[:2]}
         return {live}
 
-    assert used.cached.collect(is_live, 2.5) == 2
+    assert used.cached.collect(is_live, 2.5) == (2, None)
     assert {path.name for path in used.folder.iterdir()} == {
         live, young.name, stores.digest(key_of(CONTENTS[2]))
     }  # fmt: skip
+
+
+def test_collected_but_for_what_cannot_be(tmp_path):
+    """A folder, which not even root can unlink, stands for a file that this user may not."""
+    used = Used(tmp_path)
+    for content in CONTENTS[:3]:
+        used.get(content)
+    stays = used.entry(CONTENTS[1])
+    stays.unlink()
+    stays.mkdir()
+    os.utime(stays, (1, 1))
+    removed, failure = used.cached.collect(lambda digests: set(), 10.0)
+    assert removed == 2 and failure is not None
+    assert list(used.folder.iterdir()) == [stays]
 
 
 def test_what_is_abandoned_goes_with_the_next_entry(tmp_path):
