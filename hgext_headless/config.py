@@ -162,6 +162,7 @@ def settings(repo: Any) -> Settings:
     Raise `Misconfigured`, naming the wrong item.
     """
     read = _Reader(repo.ui)
+    _check_items(repo.ui)
     for item, gone in _removed(repo.ui):
         if gone.is_guard:
             raise wrong(item, gone.text())
@@ -233,6 +234,14 @@ def warn_removed(ui: Any) -> None:
 def _removed(ui: Any) -> list[tuple[bytes, Removed]]:
     given = dict(ui.configitems(SECTION))  # does not mind that they are not registered
     return [(item, gone) for item, gone in REMOVED.items() if given.get(item)]
+
+
+def _check_items(ui: Any) -> None:
+    """Refuse a misspelt item: pushes would go on without what it sets, and be acknowledged."""
+    known = {*REMOVED, *(item for item, _default in ITEMS)}
+    for item, _value in ui.configitems(SECTION, ignoresub=True):
+        if item not in known:
+            raise wrong(to_bytes(escaped(item)), 'is not a setting (see "hg help config.headless")')
 
 
 def _repository(repo: Any, read: _Reader, has_database: bool) -> str:

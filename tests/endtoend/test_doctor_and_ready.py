@@ -60,6 +60,9 @@ def test_what_is_wrong(server, world, settings):
     found = examined(server, code=1)
     assert 'headless: temporary' in found['database'][0][1]
     assert found['store'][0][0] == 'ok'
+    server.configure(re.sub('database = .*', '', settings))
+    kind, text = examined(server, code=1)['configuration'][-1]
+    assert kind == 'problem' and text.endswith('set headless.database')
 
 
 def test_what_a_push_does(server, settings):

@@ -74,6 +74,20 @@ def test_wrong_item(world, make_server):
     assert server.changesets() == 3
 
 
+def test_misspelt_item(world, make_server):
+    """A push is not acknowledged by a server whose settings are not what its operator wrote."""
+    server = make_server('embedded', settings='public:why = trees are closed\n')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.commit('a')
+    server.configure('databse = postgresql+psycopg2://x@127.0.0.1:1/x\n')
+    line = 'headless: misconfigured: headless.databse is not a setting'
+    assert line in failed_push(server, alice, 'misconfigured')
+    for command in ('init', 'doctor'):
+        out = server.hg_fast(f'admin::headless-{command}', code=255)
+        assert line in out and out.count('\n') == 1, out
+    assert not (server.root / '.hg' / 'headless').exists()
+
+
 @pytest.mark.parametrize('requirement', ['lfs', 'treemanifest'])
 def test_repositories_that_cannot_be(world, make_server, requirement):
     server = make_server('embedded', public=0)
