@@ -29,12 +29,15 @@ LONG_PREFIX = rb'[0-9a-f]{12,40}'
 
 
 def last_push_id(session: Session) -> int:
-    """Return the highest push id that may be shown; 0 if there is none."""
+    """Return the highest push id that may be shown; 0 if there is none.
+
+    Raise `errors.Misconfigured` if the repository has no row.
+    """
     columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
     query = select(*columns).where(repositories.c.id == session.repository_id)
     row = session.execute(query).first()
     if row is None:
-        return 0
+        raise statements.without_row(session)
     if not row.importing_push_id:
         return row.last_push_id
     recorded = select(func.max(pushes.c.push_id)).where(

@@ -138,15 +138,20 @@ def owner_of(session: Session) -> int:
     """
     found: int | None = session.scalar(select(session.repository_id))
     if found is None:
-        dropped = session.scalar(
-            select(repositories.c.dropped).where(repositories.c.name == session.repository)
-        )
-        was = 'was dropped from the database' if dropped else 'is not in the database'
-        raise Misconfigured(
-            f'the repository "{session.repository}" {was}: if headless.repository is right, run '
-            '"hg admin::headless-init"'
-        )
+        raise without_row(session)
     return found
+
+
+def without_row(session: Session) -> Misconfigured:
+    """Return the error for a repository that has no row."""
+    dropped = session.scalar(
+        select(repositories.c.dropped).where(repositories.c.name == session.repository)
+    )
+    was = 'was dropped from the database' if dropped else 'is not in the database'
+    return Misconfigured(
+        f'the repository "{session.repository}" {was}: if headless.repository is right, run '
+        '"hg admin::headless-init"'
+    )
 
 
 def join_files(files: Iterable[bytes]) -> bytes:

@@ -99,7 +99,11 @@ def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
     def database() -> None:
         with backend.catalog.reading() as session:
             found['schema'] = engine.schema_revision(session.connection)
-            found['pushlog'] = {'last_push_id': pushlog.last_push_id(session)}
+            try:
+                found['pushlog'] = {'last_push_id': pushlog.last_push_id(session)}
+            except Misconfigured as exc:  # the text names the repository, and no host
+                found['line'] = exc.line()
+                raise
             probe.extend(filter(None, [diagnosis.probe(session)]))
             shown = visibility.last_shown(backend, session, repo)
             found['pushlog']['last_shown'] = shown

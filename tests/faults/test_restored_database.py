@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from conftest import fresh
 from helpers.fleet import FOLLOW, Backup, Fleet, public, sql
-from helpers.web import fetch_json, fetch_page
+from helpers.web import fetch, fetch_json, fetch_page
 
 
 @pytest.fixture
@@ -179,5 +180,16 @@ def test_name_without_a_repository(fleet, world):
     out = alice.hg_fast('push', code=255)
     assert 'headless: misconfigured' in out and '"tyr"' in out
     assert sql(fleet.b, 'SELECT name FROM repositories') == [('try',)]
+    url = fleet.a.start()
+    code, body, _headers = fetch(f'{url}headless-ready')
+    found = json.loads(body)
+    assert (code, found['ready'], found['database']) == (503, False, 'misconfigured')
+    line = 'headless: misconfigured: the repository "tyr" is not in the database'
+    assert found['line'].startswith(line)
+    assert line in json.loads(fetch(f'{url}json-pushes')[1])['error']
+    for page in ('json-pushes', 'pushloghtml'):
+        code, body, _headers = fetch(url + page)
+        assert code == 503 and b'misconfigured' in body, body
+    assert fetch(f'{url}log')[0] == 200
     fleet.a.configure(fleet.settings)
     assert 'as push 1' in alice.hg_fast('push')

@@ -27,7 +27,8 @@ _BATCH = 200
 def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
     """Return the highest push id such that this server can serve it and all pushes below it.
 
-    Check only the pushes above the last result. Raise `errors.Temporary`.
+    Check only the pushes above the last result. Raise `errors.Temporary`, and
+    `errors.Misconfigured` if the repository has no row.
     """
     last = pushlog.last_push_id(session)
     memory = backend.read_catalog.memory('last shown', repo.root)
