@@ -54,6 +54,10 @@ def shared(count: int, work: Callable[[Item], Result], items: Iterable[Item]) ->
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     except process.BrokenProcessPool as exc:
         raise Temporary('a process that shared the work has ended, or was killed') from exc
     finally:
@@ -68,9 +72,8 @@ def _begin(work: Callable[[Any], Any]) -> None:
     """Prepare a process of the pool."""
     global _shared_work
     _shared_work = work
-    # Ctrl-C reaches the parent too, which lets its processes end what they do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool sends it; Mercurial's handler raises
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which says so
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Mercurial's handler raises
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
