@@ -93,6 +93,10 @@ def test_search(log):
         'search=oth&user=alice': [],
         'search=oth&endID=3': [],
         'search=example.o': [4],
+        # A push, as its page calls it.
+        'search=3': [3],
+        'search=push%203': [3],
+        'search=%233&user=bob': [],
         'search=zoe': [3],
         'search=an%20hour%20ago': [1, 2, 3, 4],
         'search=an%20hour%20ago&endID=2': [1, 2],
@@ -118,10 +122,12 @@ def test_page(log):
     _ids, page = log.page('search=mend%20%3Cthe&author=bob')
     assert "Changes with the words 'mend &lt;the', by author 'bob'" in page
     assert re.search('name="search"[^>]* value="mend &lt;the"', page)
+    _ids, page = log.page('search=an%20hour%20ago')
+    assert re.search("Changes pushed after 20.*Z, or with the words 'an hour ago'", page)
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         ids, page = log.page(f'search=nothing&style={style}')
         assert not ids
-        assert 'No changeset has all these words in its description or author.' in page
+        assert 'Nothing was found.' in page
         assert 'name="search"' in page
         assert '&ldquo;nothing&rdquo;' in page and 'href="/log?rev=nothing' in page
         ids, page = log.page(f'user=lic%3C&style={style}')

@@ -68,7 +68,10 @@ def page(
         count = backend.read_catalog.read(pushlog.count, last)
     pages = list(_pages(query, len(entries), count))
     page_vars = _page_vars(web, query)
-    words = [_WORDS[kind] % value for kind, value in query.words]
+    said = dict(_WORDS)
+    for since in (one.since for one in query.others if one.since != query.selection.since):
+        said[b'search'] = b'pushed after %s, or %s' % (_iso(int(since or 0)), _WORDS[b'search'])
+    words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = backend.settings.pushlog_limit
     params = web.req.qsparams
@@ -79,6 +82,7 @@ def page(
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
         b'lookedfor': _looked_for(params),
+        b'byauthor': bool(query.selection.author),
         b'nouser': b' '.join(query.selection.users or ()),
         b'similar': _named([] if entries else _similar(backend, query)),
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',

@@ -163,8 +163,8 @@ def _meanings(
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
-    It may be a part of the name of a user or an author, hashes or the beginning of some, or a time
-    since when.
+    It may be a part of the name of a user or an author, hashes or the beginning of some, a push id,
+    or a time since when.
     """
     if not selection.words or selection.author:
         return
@@ -181,10 +181,14 @@ def _meanings(
     if all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
         yield from _among(named, found)
+    push_id = re.fullmatch(rb'(?:push )?#?([0-9]{1,15})', text, re.I)
+    if push_id:
+        yield from _among(named, [int(push_id.group(1))])
     if _TIME.fullmatch(text):
         with contextlib.suppress(ValueError):
             since = _seconds(hgcompat.to_str(text))
-            yield replace(named, since=max(since, selection.since or 0))
+            # A page shows the second of a push.
+            yield replace(named, since=max(since - 1, selection.since or 0))
 
 
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:
