@@ -42,6 +42,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 deleter.finish()
                 deleter.try_again()
             kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
+            listing.end()
             if not dry_run:
                 listing.count(b'temporary files', _remove_temporary_folders(abandoned))
                 listing.count(
@@ -58,27 +59,35 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
 
 
 class _Listing:
-    """Writes what was removed: each object by name, and the number of other things.
+    """Writes what was removed: each object by name, and numbers if the output is verbose.
 
-    The numbers are written only if the output is verbose or it is a dry run.
+    A dry run looks at objects only.
     """
 
     def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
         self._ui = ui
-        self._say = ui.status if dry_run else ui.note
+        self._would = b'would remove ' if dry_run else b''
         self._fm = fm
+        self._objects = 0
 
     def object(self, found: Object) -> None:
+        self._objects += 1
         key = hgcompat.to_bytes(found.key)
         if self._fm.isplain():
-            self._ui.status(b'%s (%s)\n' % (key, util.bytecount(found.size)))
+            self._ui.status(b'%s%s (%s)\n' % (self._would, key, util.bytecount(found.size)))
         else:
             self._fm.startitem()
             self._fm.data(object=key, size=found.size)
 
+    def end(self) -> None:
+        """Write the number of objects."""
+        if self._fm.isplain():
+            say = self._ui.status if self._would else self._ui.note
+            done = self._would or b'removed '
+            say(b'%s%s\n' % (done, options.number(self._objects, 'object')))
+
     def count(self, what: bytes, number: int) -> None:
-        if number:
-            self._say(b'%d %s\n' % (number, what))
+        self._ui.note(b'removed %d %s\n' % (number, what))
 
 
 def _check_store(backend: Backend, before: float) -> None:

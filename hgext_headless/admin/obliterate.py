@@ -63,7 +63,9 @@ def _draft(repo: Any, backend: Backend, name: bytes) -> bytes:
     if len(found) > 1:
         raise Refused(f'"{shown}" is ambiguous')
     if not found and not re.fullmatch(rb'[0-9a-f]{40}', name):
-        raise Refused(f'no draft "{shown}" is stored (name one that is not by its whole hash)')
+        raise Refused(
+            f'no draft "{shown}" is stored: to refuse one before it is pushed, give its whole hash'
+        )
     node = found[0] if found else bin(name)
     if node == repo.nodeconstants.wdirid:
         raise Refused(f'{shown} is the working directory')

@@ -84,6 +84,14 @@ def test_verify_and_repair(embedded):
     assert known(server, alice, a, b) == [True, True]
 
 
+def test_verify_names_a_draft_that_no_object_has(embedded):
+    server, _alice, (a, b, _c, _d) = embedded
+    for (key,) in server.sql(f"SELECT key FROM bundles WHERE head IN (x'{a}', x'{b}')"):
+        (store_of(server) / key).unlink()
+    out = server.hg_fast('admin::headless-verify', code=1)
+    assert sorted(re.findall('holds draft ([0-9a-f]+)', out)) == sorted([a, b])
+
+
 def test_verify_goes_on_past_a_strange_object(embedded):
     """What a store does not give is listed, and never dropped; nor is it the end of the check."""
     server, _alice, _nodes = embedded
@@ -372,6 +380,8 @@ def test_gc(world, embedded):
         os.utime(path, (time.time() - 10 * 86400,) * 2)
     listed = json.loads(server.hg('admin::headless-gc', '--dry-run', '-Tjson', env=env))
     assert [item['object'] for item in listed] == [f'try/ab/{orphan.name}']
+    out = server.hg('admin::headless-gc', '-n', env=env)
+    assert out == f'would remove try/ab/{orphan.name} (1 bytes)\nwould remove 1 object\n'
     assert orphan.exists()
     assert server.hg('admin::headless-gc', env=env) == f'try/ab/{orphan.name} (1 bytes)\n'
     assert not orphan.exists()
@@ -387,6 +397,8 @@ def test_gc(world, embedded):
     assert [folder.exists() for folder in folders] == [False, True]
     assert list(cached.iterdir()) == []
     assert known(server, alice, *nodes) == [True] * 4
+    assert server.hg_fast('admin::headless-gc', '-n') == 'would remove 0 objects\n'
+    assert 'removed 0 objects\n' in server.hg_fast('admin::headless-gc', '-v')
     assert 'takes an age' in server.hg_fast('admin::headless-gc', '--grace', 'x', code=255)
 
 

@@ -218,6 +218,8 @@ class _Telling:
         self._report = report
         self._examiner = examiner
         self._ids = unrecorded.Ids(backend)
+        # A draft may be in several bundles whose objects are all lost.
+        self._lost = drop.DryRun(set(), set())
 
     def check_store(self, everything: Sequence[Examined]) -> None:
         """Disable repair if many objects are missing: it may be the wrong store."""
@@ -245,7 +247,7 @@ class _Telling:
         for row, problem, _missing in examined.broken:
             # The bundle may have been dropped since its row was read.
             if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
-                lost = sorted(self._planned(row)[1].expired)
+                lost = sorted(self._planned(row, self._lost)[1].expired)
                 fix = functools.partial(self._drop, row)
                 self._report.problem(b'object', hgcompat.to_bytes(row.key), problem, fix, lost)
         for finding in examined.findings:
@@ -287,12 +289,14 @@ class _Telling:
             drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
             options.tell_undeleted(self._ui, deleter)
 
-    def _planned(self, row: Bundle) -> tuple[list[drop_rows.Candidate], drop.Plan]:
-        """Return the candidates and the plan for dropping a bundle."""
+    def _planned(
+        self, row: Bundle, done: drop.DryRun | None = None
+    ) -> tuple[list[drop_rows.Candidate], drop.Plan]:
+        """Return the candidates and the plan for dropping a bundle, after those of ``done``."""
         holding = self._backend.catalog.read(drop_rows.holding, [row.head])
         candidates = [candidate for candidate in holding if candidate.bundle.key == row.key]
         chosen = {node for candidate in candidates for node in candidate.bundle.nodes}
-        return candidates, drop.plan(self._repo, self._backend, candidates, chosen)
+        return candidates, drop.plan(self._repo, self._backend, candidates, chosen, done)
 
     def _rebuild(self, found: Object) -> bool:
         try:
