@@ -17,7 +17,7 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from . import config, lazy, store as stores
-from .catalog import catalog as catalogs, engine
+from .catalog import catalog as catalogs, diagnosis, engine
 from .store import cache, files, s3
 
 #: Not empty once this process has preloaded.
@@ -113,7 +113,16 @@ class Backend:
         settings = self.settings
         if settings.store_is_s3:
             return s3.open_s3(settings.store, settings.s3_endpoint_url, settings.s3_region)
-        return files.FileStore(urlsplit(settings.store).path)
+        is_default = settings.store == config.default_store(settings.home)
+        return files.FileStore(urlsplit(settings.store).path, must_exist=not is_default)
+
+    def make_store(self) -> None:
+        """Make the folder of a file store: what ``headless-init`` and ``headless-import`` do.
+
+        Where there are rows of objects, it has to be there: its disk may not be mounted.
+        """
+        if isinstance(self.store, files.FileStore) and not self.catalog.read(diagnosis.probe):
+            self.store.make()
 
     def is_opened(self) -> bool:
         """Return whether this process has opened any catalog."""

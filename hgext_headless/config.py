@@ -173,7 +173,7 @@ def settings(repo: Any) -> Settings:
     repository = _repository(repo, read, has_database=database is not None)
     embedded = f'sqlite:///{home}/catalog.sqlite'
     read.choice(b'events', ('none', 'stderr', 'syslog'))  # for `events`
-    store = read.store(b'store') or f'file://{home}/store'
+    store = read.store(b'store') or default_store(home)
     max_push_size = read.size(b'max-push-size', least=1)
     if store.startswith('s3:') and max_push_size > MAX_S3_OBJECT:
         raise wrong(b'max-push-size', 'must not be more than 5 GB: S3 takes no larger object')
@@ -207,6 +207,11 @@ def settings(repo: Any) -> Settings:
         limit_drafts=read.number(b'limit-drafts'),
         limit_exempt=frozenset(map(to_str, repo.ui.configlist(SECTION, b'limit-exempt'))),
     )
+
+
+def default_store(home: str) -> str:
+    """Return the URL of the store of a repository that names none."""
+    return f'file://{home}/store'
 
 
 def secret_items(ui: Any) -> list[bytes]:

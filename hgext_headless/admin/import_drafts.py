@@ -50,6 +50,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 clone.prepare()
                 backend = clone.backend()
             backend.catalog.write(epochs.make)
+            backend.make_store()
             todo = _without_banned(ui, backend, drafts, _not_stored(backend, drafts))
             under = clone.opened if clone else repo
             total = _import(ui, repo, under, backend, drafts, todo)

@@ -33,6 +33,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if backend.catalog.write(epochs.make):
             name = hgcompat.to_bytes(settings.repository)
             ui.status(b'made the repository "%s" in the database\n' % name)
+        backend.make_store()
         delete.check(backend)
         _begin_log(ui, repo, backend)
     else:  # on an hgweb server

@@ -14,17 +14,35 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from .. import sharing
-from ..errors import Corrupt, Temporary
+from ..errors import Corrupt, Misconfigured, Temporary
 from . import Object, Undeleted
 
 _TEMPORARY = '.tmp-'
 
 
 class FileStore:
-    """Objects as files in a folder, written durably: fsync, then link."""
+    """Objects as files in a folder, written durably: fsync, then link.
 
-    def __init__(self, root: str) -> None:
+    If the folder ``must_exist``, every method raises `errors.Misconfigured` without it: its disk
+    may not be mounted. Otherwise `put` makes it.
+    """
+
+    def __init__(self, root: str, must_exist: bool = False) -> None:
         self._root = root
+        self._must_exist = must_exist
+
+    def make(self) -> None:
+        """Make the folder, if there is none."""
+        with _clear_errors():
+            _make_folders(self._root)
+
+    def _check_root(self) -> None:
+        """Look whether the folder is there, before something is made in it or found missing."""
+        if self._must_exist and not os.path.isdir(self._root):
+            raise Misconfigured(
+                f'the folder {self._root} of headless.store does not exist: is its disk mounted? '
+                '(a new one is made by "hg admin::headless-init")'
+            )
 
     def _path(self, key: str) -> str:
         return os.path.join(self._root, *key.split('/'))
@@ -32,6 +50,7 @@ class FileStore:
     def put(self, key: str, path: str) -> None:
         target = self._path(key)
         folder = os.path.dirname(target)
+        self._check_root()
         with _clear_errors():
             _make_folders(folder)
             descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
@@ -58,6 +77,7 @@ class FileStore:
             try:
                 return os.stat(self._path(key)).st_size
             except (FileNotFoundError, NotADirectoryError):
+                self._check_root()
                 return None
 
     def sha256(self, key: str) -> str:
@@ -77,6 +97,7 @@ class FileStore:
             try:
                 file = open_plain(self._path(key))
             except FileNotFoundError:
+                self._check_root()
                 raise Corrupt(f'the store has no object {key}') from None
             with file:
                 yield file
@@ -105,6 +126,7 @@ class FileStore:
             try:
                 entries = list(os.scandir(folders.pop()))
             except FileNotFoundError:
+                self._check_root()
                 continue
             folders += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
             yield from (e for e in entries if e.is_file(follow_symlinks=False))
@@ -115,12 +137,13 @@ class FileStore:
             try:
                 os.unlink(self._path(key))
             except FileNotFoundError:
+                self._check_root()
                 continue
             except (PermissionError, IsADirectoryError) as error:
                 is_denied = isinstance(error, PermissionError)
                 undeleted.append(Undeleted(key, error.strerror or '', is_denied))
             except OSError as error:
-                raise Temporary(f'the file store failed: {error.strerror}') from error
+                raise _failed(error) from error
         return undeleted
 
     def remove_abandoned(self, repository: str, before: float) -> int:
@@ -134,6 +157,7 @@ class FileStore:
         return removed
 
     def check(self) -> None:
+        self._check_root()
         with _clear_errors():
             _make_folders(self._root)
             tempfile.TemporaryFile(dir=self._root).close()
@@ -176,4 +200,9 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Temporary(f'the file store failed: {error.strerror}') from error
+        raise _failed(error) from error
+
+
+def _failed(error: OSError) -> Temporary:
+    where = f' ({error.filename})' if error.filename else ''
+    return Temporary(f'the file store failed: {error.strerror}{where}')

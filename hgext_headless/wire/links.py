@@ -167,6 +167,7 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
     try:
         file = open_plain(path)
     except FileNotFoundError as exc:
+        backend.store.size(key)  # says so if there is no store
         raise Corrupt('there is no such bundle') from exc
     except OSError as exc:
         raise Temporary(f'the bundle cannot be read: {exc.strerror}') from exc

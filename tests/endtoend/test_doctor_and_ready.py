@@ -195,6 +195,7 @@ def test_another_store(server, settings, world):
     alice = world.clone(server.url('http'), 'alice')
     alice.commit('draft')
     alice.hg_fast('push', '-q')
+    (world.folder / 'other').mkdir()
     other = re.sub('store = .*', f'store = file://{world.folder}/other', settings)
     replica = Server(world, 'replica', other, extensions=('web',), copied=server.root)
     assert examined(replica, code=1)['store'] == [

@@ -88,6 +88,30 @@ def test_misspelt_item(world, make_server):
     assert not (server.root / '.hg' / 'headless').exists()
 
 
+def test_store_without_its_folder(world, make_server):
+    """A push must not make the folder of a disk that is not mounted."""
+    server = make_server('embedded')
+    disk = world.folder / 'disk'
+    disk.mkdir()
+    server.configure(f'store = file://{disk}/drafts\n')
+    alice = world.clone(server.url('http'), 'alice')
+    draft = alice.commit('a')
+    line = f'the folder {disk}/drafts of headless.store does not exist'
+    assert line in failed_push(server, alice, 'misconfigured')
+    server.hg_fast('admin::headless-init')
+    assert 'as push 1' in alice.hg_fast('push')
+    (disk / 'drafts').rename(world.folder / 'elsewhere')
+    alice.commit('b')
+    assert line in failed_push(server, alice, 'misconfigured')
+    for command in ('init', 'doctor', 'gc'):
+        assert line in server.hg_fast(f'admin::headless-{command}', code=None), command
+    bob = world.clone(server.url('path'), 'bob')
+    assert line in bob.hg_fast('pull', '-r', draft, code=255)
+    assert list(disk.iterdir()) == []
+    (world.folder / 'elsewhere').rename(disk / 'drafts')
+    assert 'as push 2' in alice.hg_fast('push')
+
+
 @pytest.mark.parametrize('requirement', ['lfs', 'treemanifest'])
 def test_repositories_that_cannot_be(world, make_server, requirement):
     server = make_server('embedded', public=0)
