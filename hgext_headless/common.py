@@ -69,10 +69,10 @@ def set_up(repo: Any) -> Settings | None:
     """
     if repo.local() is None:
         return None
-    requirement.check(repo)
-    if not config.participates(repo):
-        return None
-    with errors.clear_errors():
+    with errors.opening():
+        requirement.check(repo)
+        if not config.participates(repo):
+            return None
         config.check_repository(repo)
         _check_extensions(repo)
         settings = backend.attach(repo).settings

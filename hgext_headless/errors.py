@@ -84,10 +84,18 @@ class Misconfigured(HeadlessError):
     kind = 'misconfigured'
 
 
-def _abort(exc: HeadlessError) -> error.Abort:
+class Unopened(error.Abort, error.RequirementError):  # type: ignore[misc]
+    """A repository is not opened, because a setting is wrong or none is in effect.
+
+    For a push under way it is an `Abort`. As a `RepoError`, it leaves the repository out of the
+    index of hgwebdir.
+    """
+
+
+def _abort(exc: HeadlessError, kind: type[error.Abort] = error.Abort) -> error.Abort:
     line = to_bytes(exc.line())
     # It is sent as a parameter of a bundle2 part.
-    return error.Abort(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
+    return kind(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
 
 
 @contextlib.contextmanager
@@ -97,6 +105,15 @@ def clear_errors() -> Iterator[None]:
         yield
     except HeadlessError as exc:
         raise _abort(exc) from exc
+
+
+@contextlib.contextmanager
+def opening() -> Iterator[None]:
+    """Convert our errors while a repository is opened."""
+    try:
+        yield
+    except HeadlessError as exc:
+        raise _abort(exc, Unopened) from exc
 
 
 def answer_bundle1(ui: Any, source: bytes, exc: error.Abort) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mercurial import error, exchange, requirements, scmutil
+from mercurial import error, exchange, localrepo, requirements, scmutil
 from mercurial.upgrade_utils import actions
 
-from . import config, hgcompat
+from . import config, errors, hgcompat
 from .errors import Misconfigured, Refused, Temporary
 
 #: The name in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
@@ -28,6 +28,7 @@ def install() -> None:
     for name in ('preservedrequirements', 'supporteddestrequirements'):
         hgcompat.wrap_once(actions, name, _preserved)
     hgcompat.wrap_once(exchange, 'push', _push)
+    hgcompat.wrap_once(localrepo, 'ensurerequirementsrecognized', _recognized)
 
 
 def _preserved(orig: Any, repo: Any) -> set[bytes]:
@@ -44,20 +45,31 @@ def _push(orig: Any, repo: Any, remote: Any, *args: Any, **kwargs: Any) -> Any:
     return orig(repo, remote, *args, **kwargs)
 
 
+def _recognized(orig: Any, found: set[bytes], supported: set[bytes]) -> None:
+    """Say why the requirement is unknown in a process that has loaded the extensions.
+
+    The hgrc that enables them for the repository is not in effect any more.
+    """
+    if NAME in found - supported:
+        with errors.opening():
+            raise _not_in_effect()
+    orig(found, supported)
+
+
 def check(repo: Any) -> None:
-    """Raise `error.RequirementError` if a headless repository has no setting in effect.
+    """Raise `Misconfigured` if a headless repository has no setting in effect.
 
     Without settings it would be served as an ordinary repository.
     """
     if NAME in repo.requirements and not config.participates(repo):
-        raise error.RequirementError(
-            hgcompat.to_bytes(
-                Misconfigured(
-                    'this repository is headless, but no setting of [headless] is in effect: '
-                    'is its hgrc there, and trusted? (see "hg help headless")'
-                ).line()
-            )
-        )
+        raise _not_in_effect()
+
+
+def _not_in_effect() -> Misconfigured:
+    return Misconfigured(
+        'this repository is headless, but no setting of [headless] is in effect: is its hgrc '
+        'there, and trusted? (see "hg help headless")'
+    )
 
 
 def ensure(repo: Any) -> None:

@@ -27,7 +27,7 @@ from mercurial.hgweb import webcommands
 
 from . import common, config, errors, hgcompat, lazy
 from .admin import commands
-from .hgweb import pages, ready
+from .hgweb import errors as web_errors, pages, ready
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     decorate,
@@ -71,7 +71,10 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgweb, '__init__', _init_hgweb)
-    hgcompat.wrap_once(hgcompat.hgwebdir_class(), '__init__', _init_hgwebdir)
+    hgwebdir = hgcompat.hgwebdir_class()
+    hgcompat.wrap_once(hgwebdir, '__init__', _init_hgwebdir)
+    hgcompat.wrap_once(hgwebdir, 'templater', web_errors.hgwebdir_templater)
+    hgcompat.wrap_once(hgweb, 'run_wsgi', web_errors.answer_unopened)
     hgcompat.wrap_once(hgweb, '_runwsgi', _run_wsgi)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', _templater)
@@ -103,7 +106,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     settings = common.set_up(repo)
     if settings is None:
         return
-    with errors.clear_errors():
+    with errors.opening():
         config.check_serving(settings)
         links.configured(repo.ui)
         _refuse_others(repo)

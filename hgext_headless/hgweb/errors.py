@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from mercurial import templateutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
 from ..catalog import names, statements
-from ..errors import RETRY_AFTER, HeadlessError
+from ..errors import RETRY_AFTER, HeadlessError, Unopened
 from .pushlog import decorate
 
 _UNAVAILABLE = 503
@@ -45,6 +46,40 @@ def shown(web: Any) -> Iterator[None]:
             headers.append(RETRY_AFTER)
             hint(web, b'pushlogunavailable')
         raise common.ErrorResponse(status, line, headers) from exc
+    except Unopened as exc:  # an overlay opens the repository
+        raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
+
+
+def answer_unopened(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
+    """Answer that the repository cannot be opened any more: hgweb opens it anew when it changes.
+
+    ``orig`` is hgweb's ``run_wsgi``. The line is in the status too, which clients print.
+    """
+    begun = False
+    try:
+        for chunk in orig(app, req, res):
+            begun = True
+            yield chunk
+    except Unopened as exc:
+        if begun:
+            raise
+        line = b' '.join(exc.message.split())
+        name, seconds = RETRY_AFTER
+        res.status = common.statusmessage(_UNAVAILABLE, line)
+        res.headers[name] = seconds
+        res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
+        res.setbodybytes(line + b'\n')
+        yield from res.sendresponse()
+
+
+def hgwebdir_templater(orig: Any, *args: Any) -> Any:
+    """Define what the error page of paper, the default style, needs and hgwebdir does not have.
+
+    Without it, a repository that cannot be opened is a traceback in the log.
+    """
+    made = orig(*args)
+    made.defaults.setdefault(b'pathdef', templateutil.mappinglist([]))
+    return made
 
 
 def gone(web: Any, session: statements.Session, name: bytes) -> Exception:

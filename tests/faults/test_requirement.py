@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from helpers.documents import block
 from helpers.web import fetch
-from helpers.world import HG, Clone, Server, World, unrequire
+from helpers.world import BELOW_HGWEBDIR, HG, Clone, Server, World, unrequire
 
 from hgext_headless import requirement
 
@@ -170,6 +170,48 @@ def test_hgrc_not_in_effect(world, hgrc, extensions):
             path.mkdir()
     append(world.env['HGRCPATH'], extensions)
     refuses_all(world, server, SETTINGS_MISSING if extensions else UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ('hgrc', 'extensions'),
+    [('missing', ''), ('missing', LOADED), ('untrusted', ''), ('wrong', '')],
+    ids=['missing', 'loaded for all', 'untrusted', 'wrong'],
+)
+def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
+    """One line for pushes and for pages, and no traceback in the log."""
+    line = SETTINGS_MISSING
+    server = make_server('embedded')
+    append(world.env['HGRCPATH'], extensions)
+    url = server.start()
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    path = server.root / '.hg' / 'hgrc'
+    kept = path.read_text()
+    opened_anew = server.root / '.hg' / 'bookmarks'  # hgweb does so when this changes
+    if hgrc == 'wrong':
+        line = 'headless: misconfigured: headless.database must begin with postgresql+psycopg2'
+        server.configure('database = postgresql://x/y')
+        opened_anew.touch()
+        os.utime(opened_anew, (2, 2))
+    elif hgrc == 'missing':
+        path.unlink()
+    else:
+        if os.geteuid():
+            pytest.skip('only root can give a file away')
+        os.chown(path, pwd.getpwnam('nobody').pw_uid, -1)
+    out = alice.hg('push', code=255)
+    assert line in out and 'temporary' not in out, out
+    opened_anew.touch()
+    os.utime(opened_anew, (1, 1))
+    # What hgwebdir answers is a page of its own, with links that lead nowhere.
+    for page in () if BELOW_HGWEBDIR else ('log', 'headless-ready', 'json-pushes'):
+        code, body, _headers = fetch(url + page)
+        assert (code, body.count(b'\n')) == (503, 1) and line in body.decode(), body
+    assert line in alice.hg('push', code=255)
+    path.unlink(missing_ok=True)
+    path.write_text(kept)
+    assert 'as push 1' in alice.hg('push')
+    assert fetch(f'{url}headless-ready')[0] == 200
 
 
 @pytest.mark.parametrize('mode', [0o644, 0o600], ids=['untrusted', 'unreadable'])
@@ -436,7 +478,7 @@ def test_share(world, make_server):
     assert server.changesets() == 3
     (server.root / '.hg' / 'hgrc').unlink()
     assert UNKNOWN in world.hg('log', '-R', share.root, code=255)
-    assert UNKNOWN in alice.hg_fast('push', code=255)
+    assert UNKNOWN in alice.hg('push', code=255)
 
 
 @pytest.mark.slow
