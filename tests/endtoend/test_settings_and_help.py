@@ -31,6 +31,8 @@ def test_help(world, make_server):
     text = server.hg_fast('help', 'config.headless')
     for item, _default in config.ITEMS:
         assert f'"{item.decode()}"' in text
+    for section, field in (('links', '{reviewer}'), ('announce', ':secret')):
+        assert field in server.hg_fast('help', f'config.headless-{section}')
     assert 'headless-init' in server.hg_fast('help', 'admin::headless-init')
 
 
