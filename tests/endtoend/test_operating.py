@@ -164,11 +164,20 @@ def has_old_repository(fleet: dict[str, Machine]) -> None:
 
 
 def loses_its_repository(fleet: dict[str, Machine]) -> None:
-    fleet['push1'].sh('rm -r /srv/hg/try')
+    fleet['push1'].sh('rm -r /srv/hg/try/.hg/store')
+
+
+OLD_ENTRY = '/var/cache/hg-headless/' + 'ab' * 32
+
+
+def has_an_old_cache(fleet: dict[str, Machine]) -> None:
+    push1 = fleet['push1']
+    push1.sh(f"echo x > {OLD_ENTRY}; touch -d '60 days ago' {OLD_ENTRY}", 'hg')
 
 
 #: What happens before a block.
 BEFORE: dict[str, Callable[[dict[str, Machine]], None]] = {
+    'housekeeping': has_an_old_cache,
     'restore-repository': loses_its_repository,
     'promote': has_standby,
     'import': has_old_repository,
@@ -269,11 +278,16 @@ class Life:
         out = self.laptop.sh('cd /tmp/clone; hg push -f https://alice:x@web1/ 2>&1 || true')
         assert 'authorization failed' in out or 'takes no pushes' in out, out
 
+    def kept_house(self) -> None:
+        self.fleet['push1'].sh(f'test ! -e {OLD_ENTRY}')
+
     def announced(self) -> None:
         self.push('announced')
         self.fleet['push1'].wait_for(f'grep -q {self.pushed[-1]} /srv/hg/pushes.log')
 
     def after_the_backup(self) -> None:
+        [backup] = [block for block in blocks() if block.name == 'backup']
+        run(self.fleet, backup)  # the next night
         self.push('later')
         self.push('later-public', is_public=True)
         self.laptop.pull(self.pushed[-1])
@@ -312,6 +326,7 @@ AFTER = {
     'web': Life.web,
     'links': Life.reloads,
     'serve-web': Life.replica,
+    'housekeeping': Life.kept_house,
     'announce-service': Life.announced,
     'backup': Life.after_the_backup,
     'restart-replica': Life.restored,
