@@ -84,13 +84,7 @@ class _Doctor:
         role = b'takes pushes' if self._takes_pushes else b'takes no pushes'
         name = hgcompat.to_bytes(self._settings.repository)
         self._say(_OK, b'repository "%s", which %s' % (name, role))
-        if self._settings.embedded_database and self._settings.store_is_s3:
-            self._say(
-                _PROBLEM,
-                b'the store is for several servers, and the embedded database for one: set '
-                b'headless.database',
-            )
-        elif self._settings.embedded_database:
+        if self._settings.embedded_database:
             self._say(_WARNING, b'the embedded database is for one server: set headless.database')
 
     def serving(self) -> None:
