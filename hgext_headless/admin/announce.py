@@ -42,7 +42,7 @@ _WEBHOOK_TIMEOUT, _COMMAND_TIMEOUT = 10, 300
 
 
 def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int:
-    targets = _configured(ui, names)
+    targets = configured(ui, names)
     if opts['list']:
         return _list(ui, repo, backend, targets, opts)
     if not targets:
@@ -74,7 +74,7 @@ class Target(NamedTuple):
     secret: bytes | None
 
 
-def _configured(ui: Any, wanted: Sequence[bytes]) -> list[Target]:
+def configured(ui: Any, wanted: Sequence[bytes]) -> list[Target]:
     """Return the targets named ``wanted``, or all, sorted by name.
 
     Raise `Misconfigured` for an item that is not one, and `Refused` if there is no such target.

@@ -12,12 +12,12 @@ from mercurial import pycompat
 
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, epochs, public_log, pushlog, schema
+from ..catalog import diagnosis, epochs, public_log, pushlog, schema, statements
 from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
 from ..lifecycle import delete, drop
 from ..receive import hooks
-from . import options
+from . import announce, options
 
 #: Clocks that differ by more seconds shift dates of pushes and the expiry of links.
 _CLOCK = 5
@@ -43,6 +43,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             doctor.database,
             doctor.pushes,
             doctor.store,
+            doctor.cache,
+            doctor.announcements,
             doctor.obliterated,
             doctor.public_history,
             doctor.commands,
@@ -61,15 +63,18 @@ class _Doctor:
         self._fm = fm
         self._takes_pushes = config.takes_pushes(repo)
         self._name = b''
+        self._raised: set[str] = set()
         self.problems = 0
 
     def examine(self, check: Callable[[], None]) -> None:
-        """Run a check; what it raises is a problem."""
+        """Run a check; what it raises is a problem, which is told once."""
         self._name = check.__name__.replace('_', ' ').encode('ascii')
         try:
             check()
         except HeadlessError as exc:
-            self._say(_PROBLEM, hgcompat.to_bytes(exc.line()))
+            if exc.line() not in self._raised:
+                self._raised.add(exc.line())
+                self._say(_PROBLEM, hgcompat.to_bytes(exc.line()))
 
     def _say(self, kind: bytes, text: bytes) -> None:
         self.problems += kind == _PROBLEM
@@ -182,19 +187,6 @@ class _Doctor:
                 _PROBLEM,
                 b'fsync is off: pushes that were acknowledged are lost if its machine crashes',
             )
-        epoch = self._backend.catalog.read(epochs.current)
-        if epoch is None:
-            self._say(
-                _PROBLEM,
-                b'it has no repository "%s": is headless.repository right? Else run "hg '
-                b'admin::headless-init"' % hgcompat.to_bytes(self._settings.repository),
-            )
-        else:
-            self._say(
-                _OK,
-                b'push ids are of epoch %s, which begins with %d'
-                % (hgcompat.to_bytes(epoch.name), epoch.first_push_id),
-            )
         difference = int(time.time()) - found.clock
         if abs(difference) > _CLOCK:
             self._say(
@@ -202,6 +194,15 @@ class _Doctor:
                 b"this machine's clock differs from the database's by %d seconds: use NTP"
                 % difference,
             )
+        with self._backend.catalog.reading() as session:
+            epoch = epochs.current(session)
+            if epoch is None:
+                raise statements.without_row(session)
+        self._say(
+            _OK,
+            b'push ids are of epoch %s, which begins with %d'
+            % (hgcompat.to_bytes(epoch.name), epoch.first_push_id),
+        )
 
     def pushes(self) -> None:
         """Do what a push does in the database, and look whether what is stored can be shown."""
@@ -247,6 +248,29 @@ class _Doctor:
                 b'elsewhere: this server may not delete (s3:DeleteObject)',
             )
 
+    def cache(self) -> None:
+        """Without it, each page and pull of a draft asks the store, and nothing says so."""
+        if self._backend.cached_store is self._backend.store:
+            return
+        folder = self._settings.cache_dir
+        if not os.path.isabs(folder):
+            self._say(
+                _PROBLEM,
+                b'headless.cache-dir is relative: which folder it is depends on where a process is '
+                b'started',
+            )
+        while not os.path.lexists(folder):  # what is missing is made at first use
+            folder = os.path.dirname(folder) or os.curdir
+        if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+            self._say(
+                _PROBLEM,
+                b'headless.cache-dir cannot be written: %s is not a folder that this user may '
+                b'write to' % hgcompat.to_bytes(folder),
+            )
+
+    def announcements(self) -> None:
+        announce.configured(self._repo.ui, ())
+
     def obliterated(self) -> None:
         """Compare the database with the notes in the store, which outlive it."""
         if not self._takes_pushes:
@@ -255,7 +279,7 @@ class _Doctor:
         if removed:
             self._say(
                 _PROBLEM,
-                b'%s that were removed for good could come back: the database is older, '
+                b'%s removed for good could come back: the database is older, '
                 b'run "hg admin::headless-rebuild"' % options.number(len(removed), 'draft'),
             )
 

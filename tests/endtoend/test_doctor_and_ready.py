@@ -56,10 +56,20 @@ def test_what_is_wrong(server, world, settings):
     assert [kind for kind, _text in found['commands']] == ['warning', 'warning']
     (server.root / '.hg' / 'hgrc').chmod(0o644)
     assert 'anybody can read' in examined(server, code=1)['hgrc'][0][1]
-    server.configure(without_database(settings))
+    file = world.folder / 'file'
+    file.touch()
+    server.configure(f'{without_database(settings)}cache-dir = {file}/cache\n')
     found = examined(server, code=1)
     assert 'headless: temporary' in found['database'][0][1]
+    assert str(found).count('headless: temporary') == 1
     assert found['store'][0][0] == 'ok'
+    [(kind, text)] = found['cache']
+    assert kind == 'problem' and f'{file} is not a folder' in text
+    wrong = '[headless-announce]\nbuild = htps://example.com/\n'
+    server.configure(f'{without_database(settings)}cache-dir = cache\n', wrong)
+    found = examined(server, code=1)
+    assert 'headless-announce.build is neither' in found['announcements'][0][1]
+    assert found['cache'][0][1].startswith('headless.cache-dir is relative')
     server.configure(re.sub('database = .*', '', settings))
     kind, text = examined(server, code=0)['configuration'][-1]
     assert kind == 'warning' and text.endswith('set headless.database')

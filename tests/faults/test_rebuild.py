@@ -211,7 +211,8 @@ def test_obliterated_stay_obliterated_without_the_database(embedded):
     assert problems(server) == [
         'obliterated was removed for good, and the database does not know it: run headless-rebuild'
     ]
-    assert '1 draft that were removed' in server.hg_fast('admin::headless-doctor', code=1)
+    out = server.hg_fast('admin::headless-doctor', code=1)
+    assert '1 draft removed for good could come back' in out
     server.world.restart()
     for path in (server.root / '.hg' / 'headless').glob('catalog*'):
         path.unlink()

@@ -191,5 +191,6 @@ def test_name_without_a_repository(fleet, world):
         code, body, _headers = fetch(url + page)
         assert code == 503 and b'misconfigured' in body, body
     assert fetch(f'{url}log')[0] == 200
+    assert fleet.a.hg_fast('admin::headless-doctor', code=1).count(line) == 1
     fleet.a.configure(fleet.settings)
     assert 'as push 1' in alice.hg_fast('push')
