@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mercurial import hg
+
 from .. import config, hgcompat, metrics, place as places
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
@@ -42,7 +44,8 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     """Return the response: metrics, or JSON with status 200, or 503 if the server is not ready.
 
     The status is 400 if a parameter is wrong. The request's parameter ``max-lag`` is in seconds.
-    A server that lacks older public history is not ready.
+    A server that lacks older public history is not ready. Raise `errors.Unopened` if its hgrc is
+    not in effect any more, or wrong.
     """
     if req.dispatchparts[0] == _METRICS:
         return _metrics(repo, res)
@@ -86,6 +89,7 @@ def _kept(repo: Any) -> dict[str, Any]:
     except HeadlessError as exc:
         return {'ready': False, 'public_history': {}, 'pushlog': {}, 'database': exc.kind}
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
+        hg.repository(repo.baseui, repo.root)  # as hgweb does when it changes, and a push
         memory.update(found=_ready(repo, backend), asked=time.monotonic())
     return memory['found']
 

@@ -199,6 +199,7 @@ def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
         if os.geteuid():
             pytest.skip('only root can give a file away')
         os.chown(path, pwd.getpwnam('nobody').pw_uid, -1)
+    assert BELOW_HGWEBDIR or line in fetch(f'{url}headless-ready')[1].decode()
     out = alice.hg('push', code=255)
     assert line in out and 'temporary' not in out, out
     opened_anew.touch()
