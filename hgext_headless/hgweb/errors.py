@@ -12,7 +12,7 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..catalog import names, statements
-from ..errors import RETRY_AFTER, HeadlessError, Unopened
+from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened
 from .pushlog import decorate
 
 _UNAVAILABLE = 503
@@ -44,7 +44,7 @@ def shown(web: Any) -> Iterator[None]:
         headers = []
         if status == _UNAVAILABLE:
             headers.append(RETRY_AFTER)
-            hint(web, b'pushlogunavailable')
+            hint(web, b'pushlogunavailable', comesback=exc.kind == Temporary.kind)
         raise common.ErrorResponse(status, line, headers) from exc
     except Unopened as exc:  # an overlay opens the repository
         raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
