@@ -313,7 +313,7 @@ def test_unavailable(seen):
             for path in (f'rev/{seen.bug}', 'pushloghtml'):
                 page = fetch_page(f'{base}{path}?style={style}', 503)
                 hint = page.split('pushloghint', 1)[1]
-                assert 'Public history goes on' in hint
+                assert 'Public history goes on' in hint and 'come back by themselves' in hint
                 assert f'href="/log?style={style}"' in hint
     finally:
         database.rmdir()
