@@ -462,4 +462,4 @@ def test_no_page_shows_a_path_of_the_server(world, make_server):
     for page in pages:
         body = fetch(base + page)[1]
         assert str(server.root).encode() not in body and b'/tmp/' not in body, page
-    assert '<title>try: pushlog</title>' in fetch_page(base + 'pushloghtml')
+    assert f'<title>{server.shown_name}: pushlog</title>' in fetch_page(base + 'pushloghtml')

@@ -193,7 +193,7 @@ def test_page_of_a_push(seen, style):
     assert not re.search(r'<a href="#[^"]*"></a>', page), 'a link without a text'
     # Who looks for a changeset sees its push.
     assert fetch_page(f'{seen.base}pushloghtml?changeset={seen.bug}&{ask}') == page
-    assert '<title>try: push 2</title>' in page
+    assert f'<title>{seen.server.shown_name}: push 2</title>' in page
     assert re.search(r'<h([12])[^>]*>(?:<a .*)?Push 2</h\1>', page)
     assert page.count(f'href="/pushloghtml?{ask}">pushlog</a>') >= 1
     facts = re.search(r'class="pushlogfacts">(.*?)</p>', page, re.S).group(1)

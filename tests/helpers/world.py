@@ -357,6 +357,11 @@ class Server(Clone):
             self._url = self.start_another()
         return self._url
 
+    @property
+    def shown_name(self) -> str:
+        """What pages call it if it has no ``web.name``: its place below hgwebdir, or its own."""
+        return f'group/{self.root.name}' if BELOW_HGWEBDIR else 'try'
+
     def start_another(self) -> str:
         """One more process that serves over http; its URL."""
         served: list[str | Path] = ['-R', self.root]
