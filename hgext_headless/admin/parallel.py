@@ -30,7 +30,9 @@ def processes(ui: Any) -> int:
     return max(1, ui.configint(b'worker', b'numcpus') or worker.countcpus())
 
 
-def shared(count: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def shared(
+    count: int, work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
     """Yield ``work(item)`` for each of ``items``, in their order, from ``count`` processes.
 
     Items and results are pickled; ``work`` is not. It must use no connection of this process: a
@@ -54,10 +56,6 @@ def shared(count: int, work: Callable[[Item], Result], items: Iterable[Item]) ->
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except KeyboardInterrupt:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
     except process.BrokenProcessPool as exc:
         raise Temporary('a process that shared the work has ended, or was killed') from exc
     finally:
@@ -72,8 +70,8 @@ def _begin(work: Callable[[Any], Any]) -> None:
     """Prepare a process of the pool."""
     global _shared_work
     _shared_work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which says so
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Mercurial's handler raises
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # Mercurial's handlers raise
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

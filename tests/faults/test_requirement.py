@@ -191,8 +191,6 @@ def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
     if hgrc == 'wrong':
         line = 'headless: misconfigured: headless.database must begin with postgresql+psycopg2'
         server.configure('database = postgresql://x/y')
-        opened_anew.touch()
-        os.utime(opened_anew, (2, 2))
     elif hgrc == 'missing':
         path.unlink()
     else:
@@ -200,9 +198,10 @@ def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
             pytest.skip('only root can give a file away')
         os.chown(path, pwd.getpwnam('nobody').pw_uid, -1)
     assert BELOW_HGWEBDIR or line in fetch(f'{url}headless-ready')[1].decode()
+    opened_anew.touch()
+    os.utime(opened_anew, (2, 2))
     out = alice.hg('push', code=255)
     assert line in out and 'temporary' not in out, out
-    opened_anew.touch()
     os.utime(opened_anew, (1, 1))
     # What hgwebdir answers is a page of its own, with links that lead nowhere.
     for page in () if BELOW_HGWEBDIR else ('log', 'headless-ready', 'json-pushes'):
