@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from mercurial import (
@@ -267,16 +267,20 @@ class _ReadOnly(bundlerepo.bundlerepository):  # type: ignore[misc]
 class _Overlay(_ReadOnly):
     """A bundle repository that looks nodes up in the indexes of ``public``.
 
-    ``public`` is another object for the same repository. `changelog` and `manifestlog` do what
+    ``public`` is another object for the same repository, which has no changeset of ``missing``.
+    `changelog` and `manifestlog` do what
     `bundlerepo.bundlerepository` does, with other classes.
     """
 
     public: Any
+    missing: Collection[bytes]
 
     @localrepo.unfilteredpropertycache
     def changelog(self) -> Any:
         self._cgunpacker.changelogheader()
-        log = shared_index.Changelog(self.public.changelog.index, self.svfs, self._cgunpacker)
+        log = shared_index.Changelog(
+            self.missing, self.public.changelog, self.svfs, self._cgunpacker
+        )
         self.manstart = self._cgunpacker.tell()
         return log
 
@@ -355,11 +359,11 @@ def _class(*bases: type) -> type:
 def packing(overlay: Any) -> Iterator[None]:
     """Keep what Mercurial looks up again for each bundle that is packed from an overlay.
 
-    These are its heads, and the logs of files, without the texts that were read from them: opening
-    a log takes as long as it has revisions.
+    These are the logs of files, without the texts that were read from them: opening a log takes as
+    long as it has revisions. Its heads serve Mercurial for a short cut, if one bundle has them all:
+    to find them, it reads the whole index.
     """
-    heads = overlay.heads()
-    overlay.heads = lambda: heads
+    overlay.heads = lambda: []
     open_log = overlay.file
     opened = util.lrucachedict(_OPENED // _LOG, maxcost=_OPENED)
     last: list[Any] = []
@@ -381,14 +385,16 @@ def packing(overlay: Any) -> Iterator[None]:
         del overlay.file, overlay.heads
 
 
-def lay(repo: Any, path: str) -> Any:
+def lay(repo: Any, path: str, missing: Collection[bytes] = ()) -> Any:
     """Return the repository, unfiltered, with the bundle at ``path`` laid over it.
 
     The caller must close it. Hashes are checked only by its logs' ``revision``. It shares the
-    indexes of public history with ``repo``.
+    indexes of public history with ``repo``, which has none of the ``missing`` changesets: that it
+    has not the others, either, takes long to find.
     """
     overlay = localrepo.instance(repo.baseui, repo.root, create=False)
     overlay.public = repo.unfiltered()
+    overlay.missing = missing
     overlay.__class__ = _class(_Overlay, *hgcompat.repository_bases(overlay))
     _initialize(overlay, hgcompat.to_bytes(path))
     overlay.ui.environ = repo.ui.environ

@@ -10,6 +10,7 @@ last text only: two chains side by side would take quadratic time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from mercurial import bundlerepo, error, mdiff, util
@@ -31,12 +32,14 @@ class SharedIndex:
     """Mercurial's index (``revlog.index``) of a revlog with entries laid over it.
 
     ``own`` is an index of the whole file. The entries of ``shared`` are the first entries of
-    ``own``. Nodes are looked up in ``shared``; ``own`` answers everything else.
+    ``own``. Nodes are looked up in ``shared``, which has none of ``missing``; ``own`` answers
+    everything else.
     """
 
-    def __init__(self, own: Any, shared: Any) -> None:
+    def __init__(self, own: Any, shared: Any, missing: Collection[bytes]) -> None:
         self._own = own
         self._shared = shared
+        self._missing = missing
         self._size = len(shared)
         self._revs = {own[rev][7]: rev for rev in range(self._size, len(own))}
 
@@ -64,9 +67,10 @@ class SharedIndex:
         self._own.append(entry)
 
     def get_rev(self, node: bytes) -> int | None:
-        # First what is laid over it: at a few misses, Mercurial's index maps all its nodes.
+        # First what is laid over it. For a node that it lacks, Mercurial's index is read to its
+        # end, and at the fifth it maps all its nodes: 0.1 s and 26 MB for 500,000.
         own = self._revs.get(node)
-        if own is not None:
+        if own is not None or node in self._missing:
             return own
         rev: int | None = self._shared.get_rev(node)
         # The shared index may have grown since, perhaps by the revisions that are laid over it.
@@ -106,8 +110,8 @@ class SharedIndex:
         return len(name)
 
 
-def shared(own: Any, with_nodes: Any) -> Any:
-    """Return ``own`` as an index that looks nodes up in ``with_nodes``.
+def shared(own: Any, with_nodes: Any, missing: Collection[bytes]) -> Any:
+    """Return ``own`` as an index that looks nodes up in ``with_nodes``: see `SharedIndex`.
 
     The entries of ``with_nodes`` must be the first entries of ``own``; otherwise return ``own``
     itself.
@@ -120,7 +124,7 @@ def shared(own: Any, with_nodes: Any) -> Any:
         and own[0][7] == with_nodes[0][7]
         and own[size - 1][7] == with_nodes[size - 1][7]
     )
-    return SharedIndex(own, with_nodes) if fits else own
+    return SharedIndex(own, with_nodes, missing) if fits else own
 
 
 def release(log: Any) -> None:
@@ -187,10 +191,12 @@ def check_effort(storage: Any) -> None:
 
 
 class _Sharing(_Texts):
-    """A revlog whose index looks nodes up in ``with_nodes``, another revlog's index."""
+    """A revlog whose index looks nodes up in that of ``public``, another one."""
 
-    def __init__(self, with_nodes: Any, *args: Any) -> None:
-        self._with_nodes = with_nodes
+    _missing: Collection[bytes] = ()
+
+    def __init__(self, public: Any, *args: Any) -> None:
+        self._public = public
         self.texts = _no_texts()
         self._read: dict[bytes, Any] = {}
         super().__init__(*args)
@@ -215,20 +221,20 @@ class _Sharing(_Texts):
             self,
             super()._load_inner,  # type: ignore[misc]
             args,
-            lambda own: shared(own, self._with_nodes),
+            lambda own: shared(own, self._public.index, self._missing),
         )
 
 
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
-    """`bundlerepo.bundlechangelog` over the changelog whose index is the first argument."""
+    """`bundlerepo.bundlechangelog` over ``public``, a changelog that has none of ``missing``."""
+
+    def __init__(self, missing: Collection[bytes], public: Any, *args: Any) -> None:
+        self._missing = missing
+        super().__init__(public, *args)
 
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]
     """`bundlerepo.bundlemanifest` over ``public``, the revlog of the public manifests."""
-
-    def __init__(self, public: Any, *args: Any) -> None:
-        self._public = public
-        super().__init__(public.index, *args)
 
     def text_below(self, rev: int) -> bytes:
         # Manifests are large, and many drafts have the same base. So its text is read once, by the

@@ -30,7 +30,8 @@ class Incoming:
 
     ``layer`` is the changegroup's file, and ``entries`` are its changelog entries, in order.
     `quarantine.sort` puts them in another one: ``is_sorted`` tells whether the file has it, and
-    ``new`` are the nodes of those that are new to this server, the last ones.
+    ``new`` are the nodes of those that are new to this server, the last ones; ``missing`` of those
+    that its public history lacks.
     ``public_heads`` are nodes that the client names public. ``bookmarks`` maps names to nodes
     (None deletes); ``expected`` maps a bookmark's name to nodes: the client expects it
     at one of them. ``checks`` are the client's assumptions about public history: callables that
@@ -48,6 +49,7 @@ class Incoming:
     stages: Stages
     entries: list[hgcompat.Delta] = field(default_factory=list)
     new: list[bytes] = field(default_factory=list)
+    missing: set[bytes] = field(default_factory=set)
     is_sorted: bool = True
     layer: Layer | None = None
     size: int = 0

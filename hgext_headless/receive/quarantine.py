@@ -81,14 +81,18 @@ def sort(incoming: Incoming, stored: Collection[bytes]) -> None:
             raise Refused(f'changeset {entry.node.hex()[:12]} is twice in the changegroup')
         brought.add(entry.node)
     old, new, present = [], [], set()
+    missing = incoming.missing
     for entry in incoming.entries:
         parents = (entry.p1, entry.p2)
         for parent in parents:
             if parent not in brought and not has_node(parent):
                 raise _unknown(parent)
+        # What is public has public parents. A hash that does not fit its parents is found later.
+        if not missing.isdisjoint(parents) or not has_node(entry.node):
+            missing.add(entry.node)
         # A server that lags may lack a public changeset that a stored draft builds on.
-        below = all(parent in present or has_node(parent) for parent in parents)
-        if below and (entry.node in stored or has_node(entry.node)):
+        below = all(p in present or (p not in missing and has_node(p)) for p in parents)
+        if below and (entry.node in stored or entry.node not in missing):
             old.append(entry)
             present.add(entry.node)
         else:
@@ -150,7 +154,7 @@ def _write_sorted(incoming: Incoming, path: str) -> None:
 
 def _laid(incoming: Incoming, layer: Layer, path: str) -> Any:
     overlays.write(incoming.ui, [layer], path)
-    overlay = overlays.lay(incoming.repo, path)
+    overlay = overlays.lay(incoming.repo, path, incoming.missing)
     log = overlay.changelog
     limit = incoming.backend.settings.max_push_size // _SHARE_OF_TEXTS
     # On the wire, a text may be a few bytes that differ from another one.

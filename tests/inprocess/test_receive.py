@@ -99,6 +99,26 @@ def test_public_under_drafts(received, forged, nodes):
     assert set(found.draft_heads) == set(found.draft_roots) == {nodes['c'], nodes['d']}
 
 
+def test_lookups(received, forged):
+    """However long a stack is, Mercurial's index is not asked so often that it maps all nodes."""
+    incoming = received(forged)
+    incoming.repo = hg.repository(incoming.ui, incoming.repo.root)
+    incoming.repo.headless = None
+    divided(incoming)
+    statistics = incoming.repo.changelog.index.stats()
+    # The parent, and the root.
+    assert statistics[b'node trie misses'] == 2
+
+
+def test_public_with_a_draft_as_parent(received, forged, nodes):
+    """It would not be looked up: its parent is not there."""
+    text = full(b'another')
+    wrong = forged.changesets[0]._replace(node=nodes['public'], p1=nodes['d'], delta=text)
+    forged.changesets.append(wrong._replace(link=wrong.node))
+    with pytest.raises(Refused, match=f'{nodes["public"].hex()[:12]} is missing'):
+        divided(received(forged))
+
+
 def test_all_public(received, forged, nodes):
     found = divided(received(forged, nodes['c'], nodes['d']))
     assert set(found.public_heads) == {nodes['c'], nodes['d']}
