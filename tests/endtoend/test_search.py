@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -141,16 +142,22 @@ def test_page(log):
 @pytest.mark.slow
 def test_errors(log):
     for query, words in (
-        ('search=...', "search has no word: '...'"),
+        ('search=...', "search needs a letter or a digit, and '...' has none"),
+        ('search=%3Cb%3E*%3C/b%3E', None),
+        ('search=%3C*%3E', "search needs a letter or a digit, and '<*>' has none"),
         ('author=%00%0d%0a%3Cx', None),
-        ('author=%00%0d%0a-', 'author has no word'),
-        ('search=' + '+'.join(f'w{i}' for i in range(31)), 'search has too many words'),
+        ('author=%00%0d%0a-', 'author needs a letter or a digit'),
+        ('search=' + '+'.join(f'w{i}' for i in range(31)), "search takes 30 words, and 'w0 w1"),
     ):
         if words is None:
             assert log.ids(query) == []
             continue
         assert words in fetch_json(f'{log.base}json-pushes?{query}', 400)['error']
-        assert fetch(f'{log.base}pushloghtml?{query}')[0] == 400
+        # People get the page, with its field.
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan'):
+            ids, page = log.page(f'{query}&style={style}')
+            assert not ids and words in html.unescape(page)
+            assert 'name="search"' in page and 'pushlognav' not in page.partition('</style>')[2]
     assert log.ids('search=' + 'x' * 3000) == []
 
 

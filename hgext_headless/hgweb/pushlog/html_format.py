@@ -81,6 +81,7 @@ def page(
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
+        b'problem': query.problem,
         b'lookedfor': _looked_for(params),
         b'byauthor': bool(query.selection.author),
         b'nouser': b' '.join(query.selection.users or ()),

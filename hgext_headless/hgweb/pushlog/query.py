@@ -49,6 +49,7 @@ class Query:
     ``page`` counts from 1. It is None if all pushes that match are wanted. If they are too
     many, take the ``newest`` of them, or the oldest. ``words`` describe the query for people:
     pairs of kind and value. A search also finds the pushes of ``others``: see `_meanings`.
+    ``problem`` says why a search of people finds nothing.
     """
 
     selection: Selection
@@ -59,6 +60,7 @@ class Query:
     version: int
     newest: bool
     others: tuple[Selection, ...] = ()
+    problem: bytes = b''
 
     @property
     def is_counted(self) -> bool:
@@ -75,7 +77,7 @@ class Query:
     @property
     def is_search(self) -> bool:
         """Whether the query is for words."""
-        return bool(self.selection.words or self.selection.author)
+        return bool(self.selection.words or self.selection.author or self.problem)
 
 
 def parse(
@@ -88,8 +90,8 @@ def parse(
 ) -> Query:
     """Return the query of a web request, to a pushlog that ends with push ``last``.
 
-    ``newest`` is as in `Query`. If ``for_people``, the pushes of a user come in pages, and
-    empty fields of the form are ignored.
+    ``newest`` is as in `Query`. If ``for_people``, the pushes of a user come in pages, empty
+    fields of the form are ignored, and a search that cannot be is one that finds nothing.
 
     Raise hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
     """
@@ -116,12 +118,19 @@ def parse(
         _check_branch(session, repo, branch)
         selection = replace(selection, branch=branch)
         words.append((b'branch', branch))
-    text, author = _words(params, b'search'), _words(params, b'author')
-    selection = replace(selection, words=text, author=author)
-    is_search = bool(text or author)
-    for item, found in ((b'search', text), (b'author', author)):
-        if found:
+    problem = b''
+    found: dict[bytes, tuple[str, ...]] = {}
+    for item in (b'search', b'author'):
+        try:
+            found[item] = _words(params, item)
+        except common.ErrorResponse as exc:
+            if not for_people:
+                raise
+            found[item], problem = (), exc.message
+        if searched(params, item):
             words.append((item, searched(params, item)))
+    selection = replace(selection, words=found[b'search'], author=found[b'author'])
+    is_search = bool(problem or selection.words or selection.author)
 
     bounds: list[tuple[bytes, bytes]] = []
     paged = True
@@ -150,6 +159,7 @@ def parse(
         version=int(version),
         newest=newest,
         others=tuple(_meanings(session, selection, searched(params, b'search'))),
+        problem=problem,
     )
 
 
@@ -209,6 +219,8 @@ def of_push(name: bytes, last: int) -> Query:
 def entries(backend: Backend, session: statements.Session, query: Query) -> list[Entry]:
     """Return the pushes of a query, oldest first. Raise `errors.Temporary`."""
     selection = query.selection
+    if query.problem:
+        return []
     if query.page is None:
         limit = backend.settings.pushlog_limit or None
         found = pushlog.entries(session, selection, newest=query.newest, limit=limit)
@@ -276,9 +288,9 @@ def _words(params: Any, item: bytes) -> tuple[str, ...]:
         return ()  # a form sends its empty fields too
     found = tuple(search.split(text))
     if not found:
-        raise _bad(b"%s has no word: '%s'", item, text)
+        raise _bad(b"%s needs a letter or a digit, and '%s' has none", item, text)
     if len(found) > _MAX_WORDS:
-        raise _bad(b"%s has too many words: '%s'", item, text)
+        raise _bad(b"%s takes %d words, and '%%s' has more" % (item, _MAX_WORDS), text)
     return found
 
 
