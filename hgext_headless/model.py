@@ -248,15 +248,15 @@ class PushOf:
 class Tombstone:
     """A changeset that is gone, and the push that had brought it.
 
-    ``pushed``, ``gone`` and ``removed`` are seconds since the epoch. ``gone`` is None if it is
-    not known when it went; ``removed`` is None if nobody removed it for good.
+    ``pushed`` and ``gone`` are seconds since the epoch; ``gone`` is None if it is not known when it
+    went. ``action`` is that of `catalog.bans`; None if it expired.
     """
 
     node: bytes
     push_id: int
     pushed: int
     gone: int | None
-    removed: int | None
+    action: str | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``admin::headless-audit``: list what operators removed for good."""
+"""``admin::headless-audit``: list what operators removed for good, and what was lost."""
 
 from __future__ import annotations
 

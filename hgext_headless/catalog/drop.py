@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import and_, delete, func, insert, literal, select
 
 from ..errors import Deletions
 from ..model import Bundle
-from . import bundle_rows, deletions, markers
+from . import bans, bundle_rows, deletions, markers
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
 from .schema import (
@@ -25,7 +25,7 @@ from .schema import (
     pushes,
     tombstones,
 )
-from .statements import Session, batches, clock, lock, owner_of, rows
+from .statements import Session, batches, lock, now, owner_of, rows
 
 #: Number of bundles that are dropped in one transaction.
 STEP = 100
@@ -130,18 +130,26 @@ def held_elsewhere(session: Session, nodes: Collection[bytes], keys: Collection[
     return {row.node for row in held if row.key not in keys}
 
 
+class Loss(NamedTuple):
+    """Who drops drafts that were lost, and what is wrong with their object."""
+
+    user: str
+    reason: bytes
+
+
 def drop(
     session: Session,
     keys: Collection[str],
     nodes: Collection[bytes],
     replacements: Sequence[Bundle],
     stored_again: Deletions,
+    loss: Loss | None = None,
 ) -> list[bytes]:
     """Delete the rows of the bundles ``keys``, and turn ``nodes`` into tombstones.
 
     Return the nodes of the tombstones: drafts that are in another live bundle stay.
     ``replacements`` are recorded for the other drafts of the bundles. The objects are marked
-    for deletion: see `lifecycle.delete`.
+    for deletion: see `lifecycle.delete`. If the drafts were lost, ``loss`` is noted of each.
 
     Raise `Temporary` and `Vanished`.
     """
@@ -163,9 +171,12 @@ def drop(
     # A push may have built on them meanwhile.
     held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
+    gone = now(session)
     for batch in batches(tombstoned):
-        _make_tombstones(session.connection, owner, batch)
+        _make_tombstones(session.connection, owner, batch, gone)
     lock(session.connection, owner)
+    if loss is not None and tombstoned:
+        bans.note(session, bans.LOST, loss.user, tombstoned, loss.reason, gone)
     for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
             delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch))
@@ -177,7 +188,9 @@ def drop(
     return tombstoned
 
 
-def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes]) -> None:
+def _make_tombstones(
+    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes], gone: int
+) -> None:
     """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
     mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
     ids = select(changesets.c.id).where(mine)
@@ -191,7 +204,7 @@ def _make_tombstones(connection: sqlalchemy.Connection, owner: int, nodes: Seque
                 changesets.c.node,
                 changesets.c.p1,
                 changesets.c.p2,
-                clock(connection),
+                literal(gone),
             )
             .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
             .where(mine),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import literal, select, union_all
+from sqlalchemy import func, literal, select, union_all
 
 from ..model import Drafts, Tombstone
 from . import bans, bookmarks, drafts, pushlog
@@ -16,6 +16,8 @@ from .schema import audit, changesets, push_branches, push_changesets, pushes, t
 from .statements import Session, batches
 
 _WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
+#: What is said of a draft that is gone, by the action of the row that explains it.
+_WENT: dict[str | None, str] = {bans.OBLITERATE: 'was removed', bans.LOST: 'was lost'}
 #: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.
 _PUSHES = 50
 
@@ -129,37 +131,30 @@ def gone(session: Session, name: bytes) -> Tombstone | None:
     query = (
         select(
             tombstones.c.node,
-            tombstones.c.gone,
+            func.coalesce(audit.c.date, tombstones.c.gone).label('gone'),
+            audit.c.action,
             pushes.c.push_id,
             pushes.c.date,
-            audit.c.date.label('removed'),
         )
         .join(pushes)
-        .outerjoin(
-            audit,
-            (audit.c.repository_id == tombstones.c.repository_id)
-            & (audit.c.action == bans.OBLITERATE)
-            & (audit.c.subject == tombstones.c.node),
-        )
+        .outerjoin(audit, bans.EXPLAINS)
         .where(
             tombstones.c.repository_id == session.repository_id,
             tombstones.c.node.between(*drafts.prefix_range(name.decode('ascii'))),
         )
-        .order_by(pushes.c.push_id.desc())
+        .order_by(pushes.c.push_id.desc(), audit.c.action.desc())
         .limit(1)
     )
     row = session.execute(query).first()
-    return row and Tombstone(row.node, row.push_id, row.date, row.gone, row.removed)
+    return row and Tombstone(row.node, row.push_id, row.date, row.gone, row.action)
 
 
 def fate(session: Session, tombstone: Tombstone) -> str:
     """Return in words which push brought a changeset that is gone, and when and how it went."""
-    if tombstone.removed is not None:
-        went = f'was removed on {_day(tombstone.removed)}'
-    elif tombstone.push_id <= pushlog.imported_push_id(session):
+    if not tombstone.action and tombstone.push_id <= pushlog.imported_push_id(session):
         went = 'is kept no longer'
     elif tombstone.gone is not None:
-        went = f'expired on {_day(tombstone.gone)}'
+        went = f'{_WENT.get(tombstone.action, "expired")} on {_day(tombstone.gone)}'
     else:
         went = 'has expired'
     return f'push {tombstone.push_id} brought it on {_day(tombstone.pushed)}, and it {went}'

@@ -266,8 +266,8 @@ marker_nodes = Table(
     Index(None, 'marker_id'),
 )
 
-# The nodes of changesets that a push brought and that are gone: drafts that expired or were
-# obliterated, and changesets of an older pushlog of which only the node is known.
+# The nodes of changesets that a push brought and that are gone: drafts that expired, were
+# obliterated or lost, and changesets of an older pushlog of which only the node is known.
 tombstones = Table(
     'tombstones',
     metadata,
@@ -307,7 +307,7 @@ leases = Table(
     Column('until', BigInteger, nullable=False),
 )
 
-# Irreversible acts of operators. ``subject`` is a node if the act is about a changeset.
+# Acts by which drafts went, but for expiry: see `bans`. ``subject`` is a node.
 audit = Table(
     'audit',
     metadata,

@@ -11,7 +11,7 @@ from mercurial.hgweb import common
 from mercurial.node import hex
 
 from .. import hgcompat
-from ..catalog import names, statements
+from ..catalog import bans, names, statements
 from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened
 from .pushlog import decorate
 
@@ -83,7 +83,7 @@ def hgwebdir_templater(orig: Any, *args: Any) -> Any:
 
 
 def gone(web: Any, session: statements.Session, name: bytes) -> Exception:
-    """Return the error for a draft that expired or was obliterated."""
+    """Return the error for a draft that is gone."""
     tombstone = names.gone(session, name)
     line = b"changeset '%s' is gone" % hgcompat.escaped_bytes(name)
     if tombstone is not None:
@@ -92,7 +92,7 @@ def gone(web: Any, session: statements.Session, name: bytes) -> Exception:
             b'pushlogwasgone',
             gonenode=hex(tombstone.node),
             gonepush=tombstone.push_id,
-            goneremoved=tombstone.removed is not None,
+            goneremoved=tombstone.action == bans.OBLITERATE,
         )
         line += b': ' + hgcompat.to_bytes(names.fate(session, tombstone))
     return common.ErrorResponse(GONE, line)

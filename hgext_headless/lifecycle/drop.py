@@ -89,12 +89,17 @@ def plan(
 
 
 def carry_out(
-    repo: Any, backend: Backend, deleter: Deleter, candidates: Sequence[Candidate], planned: Plan
+    repo: Any,
+    backend: Backend,
+    deleter: Deleter,
+    candidates: Sequence[Candidate],
+    planned: Plan,
+    loss: drop_rows.Loss | None = None,
 ) -> list[bytes]:
     """Store again what stays, delete the rows, then the objects; return the drafts that are gone.
 
-    If this is interrupted, either nothing has happened, or objects are left that are marked for
-    deletion; the next `Deleter.finish` deletes them.
+    ``loss`` is given if they were lost. If this is interrupted, either nothing has happened, or
+    objects are left that are marked for deletion; the next `Deleter.finish` deletes them.
     """
     with overlays.scratch() as folder:
         files = _written(repo, backend, candidates, planned.stays, folder)
@@ -107,6 +112,7 @@ def carry_out(
                     {node for node in planned.expired if not public.is_public(node)},
                     [bundle for bundle, _path in files],
                     stored_again,
+                    loss,
                 )
 
         gone = upload.stored(backend, files, record)

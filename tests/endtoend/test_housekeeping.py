@@ -82,6 +82,32 @@ def test_verify_and_repair(embedded):
     assert known(server, alice, a, b, c, d) == [True, False, False, False]
     assert 'as push 4' in alice.hg_fast('push', '-f', '-r', b)
     assert known(server, alice, a, b) == [True, True]
+    audit = server.hg_fast('admin::headless-audit')
+    assert f'lost {b}  the object is not in the store\n' in audit
+    assert f'lost {d}  object {spoiled} is not what was stored\n' in audit
+
+
+def test_what_was_lost_has_not_expired(embedded):
+    """Until it is pushed again, and expires then."""
+    server, alice, (_a, b, _c, _d) = embedded
+    ((key,),) = server.sql(f"SELECT key FROM bundles WHERE head = x'{b}'")
+    (store_of(server) / key).unlink()
+    server.hg_fast('admin::headless-verify', '--repair')
+    base = server.start()
+    for page in (fetch_page(f'{base}pushloghtml'), fetch_page(f'{base}push/2')):
+        row = re.search(rf'<li class="pushlog(\w+)"><del[^>]*>{b[:12]}</del>(.*?)</li>', page, re.S)
+        assert row and row.group(1) == 'lost' and 'it can be pushed again' in row.group(2)
+    page = fetch_page(f'{base}rev/{b}', 410)
+    assert ', and it was lost on 20' in page and 'can push it again' in page
+    assert 'and it was lost on 20' in alice.hg_fast('pull', '-r', b, base, code=255)
+    alice.hg_fast('push', '-f', '-r', b)
+    server.sql('UPDATE audit SET date = date - 60')
+    server.sql('UPDATE tombstones SET gone = gone - 60')
+    server.hg_fast('admin::headless-expire', '--push', '4')
+    assert 'and it expired on 20' in fetch_page(f'{base}rev/{b}', 410)
+    page = fetch_page(f'{base}pushloghtml')
+    states = re.findall(rf'<li class="pushlog(\w+)"><del[^>]*>{b[:12]}</del>', page)
+    assert states == ['expired', 'expired']
 
 
 def test_verify_names_a_draft_that_no_object_has(embedded):
@@ -265,6 +291,22 @@ def test_expire_by_age(world, embedded):
     assert fetch(f'{base}rev/{nodes[3]}')[0] == 200
     found = fetch_json(f'{base}json-pushes?changeset={nodes[3]}')
     assert list(found) == ['5']
+
+
+def test_what_is_named_has_to_be_there(embedded):
+    """A typing error is not a success with nothing to do."""
+    server, _alice, _nodes = embedded
+    server.world.hg('init', 'there')
+    for args, line in (
+        (('expire', '--push', '1', '--push', '99'), 'there is no push 99'),
+        (('expire', '--push', '0', '-n'), 'there is no push 0'),
+        (('expire', '-u', 'alice', '-u', 'nobody', '-n'), 'there is no push by "nobody"'),
+        (('expire', '--older-than', '1d', '-u', 'bo'), 'there is no push by "bo"'),
+        (('export', '--push', '99', str(server.world.folder / 'there')), 'there is no push 99'),
+    ):
+        out = server.hg_fast(f'admin::headless-{args[0]}', *args[1:], code=255)
+        assert out == f'abort: headless: refused: {line}\n'
+    assert len(objects(server)) == 3
 
 
 @pytest.mark.slow

@@ -248,7 +248,7 @@ class _Telling:
             # The bundle may have been dropped since its row was read.
             if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
                 lost = sorted(self._planned(row, self._lost)[1].expired)
-                fix = functools.partial(self._drop, row)
+                fix = functools.partial(self._drop, row, problem)
                 self._report.problem(b'object', hgcompat.to_bytes(row.key), problem, fix, lost)
         for finding in examined.findings:
             self._report.problem(*finding)
@@ -280,13 +280,14 @@ class _Telling:
                     b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
                 )
 
-    def _drop(self, row: Bundle) -> None:
+    def _drop(self, row: Bundle, problem: bytes) -> None:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with delete.required(self._backend) as deleter:
             if self._examiner.problem(row) is None:
                 return  # the object is there again
             candidates, planned = self._planned(row)
-            drop.carry_out(self._repo, self._backend, deleter, candidates, planned)
+            loss = drop_rows.Loss(options.operator(), problem)
+            drop.carry_out(self._repo, self._backend, deleter, candidates, planned, loss)
             options.tell_undeleted(self._ui, deleter)
 
     def _planned(

@@ -18,6 +18,8 @@ from ...catalog import bans, drafts, markers, pushlog, search, statements
 from ...model import Changeset, Selection, ServingNeeds
 from . import links
 
+#: The state of a changeset that is gone, by the action of the row that explains it.
+_STATES: dict[str | None, bytes] = {bans.OBLITERATE: b'removed', bans.LOST: b'lost'}
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
 #: Number of pushes in one query.
@@ -91,9 +93,9 @@ def states_of(
 ) -> dict[bytes, bytes]:
     """Return the state of each changeset of ``pushes``, by node.
 
-    It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is
-    ``removed``, ``expired``, or ``gone`` if the reason is unknown, because an older pushlog
-    names changesets that were never imported.
+    It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is ``removed``,
+    ``lost``, ``expired``, or ``gone`` if the reason is unknown, because an older pushlog names
+    changesets that were never imported.
     """
     listed = [changeset for changesets in pushes.values() for changeset in changesets]
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
@@ -136,10 +138,8 @@ def _gone(
     }
     if not tombstones:
         return
-    removed = bans.among(session, tombstones)
+    actions = bans.actions(session, tombstones)
     imported = pushlog.imported_push_id(session)
     for node, push_id in tombstones.items():
-        if node in removed:
-            yield node, b'removed'
-        else:
-            yield node, b'gone' if push_id <= imported else b'expired'
+        expired = b'gone' if push_id <= imported else b'expired'
+        yield node, _STATES.get(actions[node], expired)
