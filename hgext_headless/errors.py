@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,6 +94,25 @@ class Unopened(error.Abort, error.RequirementError):  # type: ignore[misc]
     """
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a noun, which is in the plural unless the number is 1."""
+    if noun.endswith('ry'):
+        plural = f'{noun[:-1]}ies'
+    else:
+        plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'
+    return f'{count} {noun if count == 1 else plural}'
+
+
+def of_file(exc: OSError, folder: str = '') -> str:
+    """Return what the system says of a file, and of which one.
+
+    A disk that is full does not say which it is: ``folder`` is on it.
+    """
+    said = exc.strerror or type(exc).__name__
+    where = exc.filename or (folder if exc.errno in (errno.ENOSPC, errno.EDQUOT) else '')
+    return f'{said} ({os.fsdecode(where)})' if isinstance(where, (str, bytes)) and where else said
+
+
 def _abort(exc: HeadlessError, kind: type[error.Abort] = error.Abort) -> error.Abort:
     line = to_bytes(exc.line())
     # It is sent as a parameter of a bundle2 part.
@@ -145,5 +166,5 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
     except Exception as exc:
         ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
         ui.traceback()
-        why = exc.strerror if isinstance(exc, OSError) else None
-        raise _abort(Temporary(f'{during} failed ({why or type(exc).__name__})')) from exc
+        why = of_file(exc) if isinstance(exc, OSError) else type(exc).__name__
+        raise _abort(Temporary(f'{during} failed: {why}')) from exc

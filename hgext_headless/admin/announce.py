@@ -51,6 +51,9 @@ def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int
         if not names:
             raise Refused('--from needs the name of a target')
         [first] = options.push_ids('from', [opts['from']])
+        last = backend.catalog.read(pushlog.last_push_id)
+        if first > last + 1:  # it may begin with the next one
+            raise Refused(f'there is no push {first}: the last one is {last}')
         for target in targets:
             with backend.catalog.exclusive(f'announce {target.name}') as lock:
                 if lock is None:

@@ -11,10 +11,11 @@ from mercurial.node import hex
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import drafts as drafts_rows, drop as drop_rows, statements
+from ..catalog import drafts as drafts_rows, drop as drop_rows, pushlog, statements
 from ..catalog.drop import Candidate, Choice
 from ..errors import Corrupt, Refused
 from ..lifecycle import delete, drop
+from ..model import Selection
 from . import options, revsets
 
 
@@ -100,10 +101,13 @@ def _dropped(
 def _choice(backend: Backend, opts: dict[str, Any]) -> Choice:
     age = opts['older_than']
     now = backend.catalog.read(statements.now)
+    for user in opts['user']:
+        if not backend.catalog.read(pushlog.entries, Selection(users=(user,)), True, 1):
+            raise Refused(f'there is no push by "{hgcompat.escaped(user)}"')
     return Choice(
         before=now - options.age('older-than', age) if age else None,
         users=tuple(opts['user']) or None,
-        push_ids=tuple(options.push_ids('push', opts['push'])) or None,
+        push_ids=options.pushes(backend, 'push', opts['push']) or None,
     )
 
 

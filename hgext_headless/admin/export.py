@@ -97,10 +97,8 @@ class _Wanted:
             self.bundle_count = self._catalog.read(moving.bundle_count)
             self.push_count = self._catalog.read(moving.push_count)
             return
-        push_ids = options.push_ids('push', opts['push'])
+        push_ids = options.pushes(backend, 'push', opts['push'])
         pushes = self._catalog.read(pushlog.past_pushes, push_ids)
-        for missing in sorted(set(push_ids) - {push.push_id for push in pushes}):
-            raise Refused(f'there is no push {missing}')
         named = revsets.drafts_named(repo, backend, opts['rev']) if opts['rev'] else []
         nodes = [node for push in pushes for node in push.nodes] + named
         self._bundles = self._covering(nodes)

@@ -14,9 +14,10 @@ from mercurial.utils import dateutil, procutil
 
 from .. import hgcompat, store as stores
 from ..backend import Backend
-from ..errors import Refused, Temporary
+from ..catalog import pushlog
+from ..errors import Refused, Temporary, counted
 from ..lifecycle import delete
-from ..model import Conflict, PushNodes
+from ..model import Conflict, PushNodes, Selection
 from ..store import Object
 
 #: Mercurial's default format, with the rate added.
@@ -73,13 +74,21 @@ def push_ids(option: str, values: list[bytes]) -> list[int]:
     return sorted({int(value) for value in values})
 
 
+def pushes(backend: Backend, option: str, values: list[bytes]) -> tuple[int, ...]:
+    """Return the ids of recorded pushes from the ``values`` of an option, sorted.
+
+    Raise `Refused` if one is not an id, or there is no such push.
+    """
+    wanted = tuple(push_ids(option, values))
+    there = backend.catalog.read(pushlog.entries, Selection(push_ids=wanted), False, None)
+    for missing in sorted(set(wanted) - {entry.push_id for entry in there}):
+        raise Refused(f'there is no push {missing}')
+    return wanted
+
+
 def number(count: int, noun: str) -> bytes:
-    """Return a number with a noun, which is in the plural unless the number is 1."""
-    if noun.endswith('ry'):
-        plural = f'{noun[:-1]}ies'
-    else:
-        plural = f'{noun}es' if noun.endswith('sh') else f'{noun}s'
-    return f'{count} {noun if count == 1 else plural}'.encode('ascii')
+    """Return what `errors.counted` returns, for Mercurial."""
+    return counted(count, noun).encode('ascii')
 
 
 def operator() -> str:

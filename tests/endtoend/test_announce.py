@@ -114,9 +114,12 @@ def test_from(world, server, consumer, tmp_path):
     for args, words in (
         (('--from', '2'), '--from needs the name of a target'),
         (('--from', 'x', 'ci'), '--from takes the id of a push'),
+        (('--from', '5', 'ci'), 'there is no push 5: the last one is 3'),
         (('other',), 'no target "other" in [headless-announce]'),
     ):
         assert words in server.hg(ANNOUNCE, *args, code=255)
+    server.hg(ANNOUNCE, '--from', '4', 'ci')
+    assert consumer.order == [1, 2, 3, 2, 3]
 
 
 @pytest.mark.slow
