@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mercurial import encoding, error, extensions, requirements
 
-from .errors import Misconfigured
+from .errors import Misconfigured, of_file
 from .hgcompat import escaped, is_loaded, to_bytes, to_str
 
 SECTION = b'headless'
@@ -279,7 +279,7 @@ class _Reader:
             with open(path, 'rb') as file:
                 secret = to_str(file.read().strip())
         except OSError as exc:
-            raise wrong(item, f'cannot be read: {exc.strerror}') from exc
+            raise wrong(item, f'cannot be read: {of_file(exc)}') from exc
         if not secret:
             raise wrong(item, 'names a file that is empty')
         return secret

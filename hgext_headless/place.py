@@ -14,7 +14,7 @@ from mercurial import phases
 from .backend import Backend
 from .catalog import public_log, statements
 from .config import Settings
-from .errors import Refused, Temporary
+from .errors import Refused, Temporary, counted
 from .model import LogState
 
 #: Number of entries in one query.
@@ -85,8 +85,8 @@ def at_the_head(repo: Any, backend: Backend) -> Iterator[Public]:
         place = find(repo, session)
         if state is not None and place is not None and place.position < state.position:
             raise Temporary(
-                f'this repository lacks {state.position - place.position} entries of public '
-                'history, and what they have may be what is to go: run "hg '
+                f'this repository is {counted(state.position - place.position, "entry")} behind '
+                'the log of public history, and what it lacks may be what is to go: run "hg '
                 'admin::headless-follow"'
             )
         yield Public(session, unchanging(repo))

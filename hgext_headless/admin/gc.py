@@ -32,7 +32,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     dry_run = bool(opts['dry_run'])
     with delete.opened(backend) as deleter:
         if deleter is None:
-            ui.note(b'another gc, expire or obliterate is running in this repository\n')
+            ui.warn(b'another gc, expire or obliterate is running in this repository\n')
             return 1
         with ui.formatter(b'headless-gc', pycompat.byteskwargs(opts)) as fm:
             listing = _Listing(ui, fm, dry_run)
@@ -44,14 +44,11 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
             listing.end()
             if not dry_run:
-                listing.count(b'temporary files', _remove_temporary_folders(abandoned))
-                listing.count(
-                    b'temporary files in the store',
-                    backend.store.remove_abandoned(backend.settings.repository, abandoned),
-                )
-                listing.count(
-                    b'entries of the cache', _collect_cache(ui, backend, max(before, abandoned))
-                )
+                listing.count('temporary folder', _remove_temporary_folders(abandoned))
+                left = backend.store.remove_abandoned(backend.settings.repository, abandoned)
+                listing.count('temporary file', left, b' in the store')
+                left = _collect_cache(ui, backend, max(before, abandoned))
+                listing.count('entry', left, b' of the cache')
                 backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
                 _remove_probes(backend, abandoned)
                 backend.catalog.write(diagnosis.record_run, 'gc', kept)
@@ -86,8 +83,8 @@ class _Listing:
             done = self._would or b'removed '
             say(b'%s%s\n' % (done, options.number(self._objects, 'object')))
 
-    def count(self, what: bytes, number: int) -> None:
-        self._ui.note(b'removed %d %s\n' % (number, what))
+    def count(self, noun: str, number: int, where: bytes = b'') -> None:
+        self._ui.note(b'removed %s%s\n' % (options.number(number, noun), where))
 
 
 def _check_store(backend: Backend, before: float) -> None:

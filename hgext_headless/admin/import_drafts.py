@@ -102,7 +102,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except Temporary as exc:
-        raise Temporary(f'{exc} (run the import again: it goes on from here)') from exc
+        raise Temporary(f'{exc} (the import will go on from here)') from exc
 
 
 def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts) -> list[int]:

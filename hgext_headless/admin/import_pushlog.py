@@ -60,7 +60,7 @@ def run(
         options.summary(
             ui,
             fm,
-            b'%s %s; %d were there already, %d in conflict\n'
+            b'%s %s; %d there already, %d in conflict\n'
             % (
                 b'would record' if dry_run else b'recorded',
                 options.number(counts['recorded'], 'push'),

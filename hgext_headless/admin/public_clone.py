@@ -10,7 +10,7 @@ from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
 
 from .. import config, hgcompat, requirement
 from ..backend import Backend, attach
-from ..errors import Refused, Temporary
+from ..errors import Refused, Temporary, of_file
 
 _EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
 
@@ -90,7 +90,8 @@ class PublicClone:
         except error.LockHeld as exc:
             raise Temporary('another import is making the clone') from exc
         except OSError as exc:
-            raise Temporary(f'the clone cannot be made: {exc.strerror}') from exc
+            said = of_file(exc, os.fsdecode(parent))
+            raise Temporary(f'the clone cannot be made: {said}') from exc
         self.opened = self._stock(self._target)
 
     def pull(self) -> None:

@@ -140,9 +140,9 @@ def _check_public(repo: Any, nodes: list[bytes]) -> None:
     lacking = [node for node in nodes if not places.is_public(repo, node)]
     if lacking:
         raise Refused(
-            f'it is public history, and {len(lacking)} of its {len(nodes)} changesets are not '
-            f'public in this repository, {lacking[0].hex()[:12]} first: pull them from another '
-            'server and make them public'
+            f'it is public history, and {lacking[0].hex()[:12]} is not public in this repository '
+            f'({len(lacking)} of {len(nodes)}): pull what is missing from another server, and make '
+            'it public'
         )
 
 

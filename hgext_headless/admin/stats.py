@@ -117,12 +117,13 @@ def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
         (b'newest bundle', totals.newest_bundle),
     ):
         if date is not None:
-            age = b'%d days ago' % (max(0, now - date) // DAY)
-            rows.append((name, b'%s, %s' % (_date(date // DAY), age)))
+            age = options.number(max(0, now - date) // DAY, 'day')
+            rows.append((name, b'%s, %s ago' % (_date(date // DAY), age)))
     _table(fm, b'', (), rows)
+    lately = options.number(days, 'day') if days > 1 else b'day'
     _table(
         fm,
-        b'the last %d days (UTC)' % days,
+        b'the last %s (UTC)' % lately,
         (b'day', b'pushes', b'changesets', b'bundles', b'stored'),
         [
             (_date(e.day), b'%d' % e.pushes, b'%d' % e.changesets, b'%d' % e.bundles, size(e.bytes))
@@ -131,7 +132,7 @@ def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
     )
     _table(
         fm,
-        b'users who pushed most in the last %d days' % days,
+        b'users who pushed most in the last %s' % lately,
         (b'user', b'pushes', b'changesets'),
         [
             (hgcompat.escaped_bytes(u.user), b'%d' % u.pushes, b'%d' % u.changesets)

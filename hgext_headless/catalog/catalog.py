@@ -11,7 +11,7 @@ import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
 from .. import sharing
-from ..errors import Temporary
+from ..errors import Temporary, of_file
 from . import coordination, engine, epochs, migrate
 from .statements import Session
 
@@ -141,4 +141,4 @@ def make_home(folder: str) -> None:
     try:
         sharing.make_folders(folder, 0o700)
     except OSError as error:
-        raise Temporary(f'the embedded database cannot be made: {error.strerror}') from error
+        raise Temporary(f'the embedded database cannot be made: {of_file(error)}') from error

@@ -95,7 +95,7 @@ def send(session: Session) -> None:
 @contextlib.contextmanager
 def listening(database: Database) -> Iterator[Wait]:
     """Listen, on a separate connection. Raise `errors.Temporary` if that is lost."""
-    with clear_errors(), database.alone() as connection:
+    with clear_errors(database.where), database.alone() as connection:
         if connection.dialect.name != 'postgresql':
             yield time.sleep
             return
@@ -104,7 +104,7 @@ def listening(database: Database) -> Iterator[Wait]:
         assert driver is not None
 
         def wait(seconds: float) -> None:
-            with clear_errors():
+            with clear_errors(database.where):
                 poller = poll()
                 poller.register(driver.fileno(), POLLIN)
                 if poller.poll(seconds * 1000):

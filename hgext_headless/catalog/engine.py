@@ -19,7 +19,7 @@ import sqlalchemy
 from sqlalchemy import event, exc
 
 from .. import lazy, sharing
-from ..errors import HeadlessError, Misconfigured, Temporary
+from ..errors import HeadlessError, Misconfigured, Temporary, of_file
 from . import schema
 
 _WRITES = 'headless_writes'
@@ -79,6 +79,10 @@ class Database:
         #: Not empty once the schema was checked. `fail_fast` has it too.
         self._checked: list[bool] = []
         self._breaker = Breaker(engine)
+        url = engine.url
+        hosts = url.host or url.query.get('host') or url.database or ''
+        #: What errors name: the host or hosts, or the file.
+        self.where = hosts if isinstance(hosts, str) else ','.join(hosts)
         self._fails_fast = False
         self._turns: threading.Semaphore | None = None
         self.memory: dict[Any, Any] = {}
@@ -124,7 +128,7 @@ class Database:
     def migrating(self) -> Iterator[sqlalchemy.Connection]:
         """Do what `writing` does, for a database whose schema may be missing or old."""
         engine = self._engine.execution_options(**{_WRITES: True})
-        with clear_errors(), engine.begin() as connection:
+        with clear_errors(self.where), engine.begin() as connection:
             yield connection
         self._checked.clear()
 
@@ -154,10 +158,10 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
-        if self._fails_fast:
-            self._breaker.check()
+        if self._fails_fast and self._breaker.is_open:
+            raise Unreachable(f'the database is not reachable or too slow ({self.where})')
         try:
-            with self._turn(), clear_errors(), engine.begin() as connection:
+            with self._turn(), clear_errors(self.where), engine.begin() as connection:
                 if not self._checked:
                     check_schema(connection)
                     self._checked.append(True)
@@ -188,18 +192,14 @@ class Breaker:
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._is_open = False
-
-    def check(self) -> None:
-        """Raise `Unreachable` if the database does not answer."""
-        if self._is_open:
-            raise Unreachable('the database is not reachable or too slow')
+        #: Whether the database does not answer.
+        self.is_open = False
 
     def open(self) -> None:
         """Note that the database does not answer."""
         with self._lock:
-            if not self._is_open:
-                self._is_open = True
+            if not self.is_open:
+                self.is_open = True
                 threading.Thread(target=self._probe, daemon=True).start()
 
     def _probe(self) -> None:
@@ -208,7 +208,7 @@ class Breaker:
             with contextlib.suppress(exc.SQLAlchemyError, HeadlessError):
                 with self._engine.connect() as connection:
                     connection.execute(sqlalchemy.select(1))
-                self._is_open = False
+                self.is_open = False
                 return
 
 
@@ -222,7 +222,7 @@ def file_lock(path: str) -> Iterator[Lock | None]:
         sharing.make_file(path)
         file = open(path, 'ab')
     except OSError as error:
-        raise Temporary(f'the lock file cannot be opened: {error.strerror}') from error
+        raise Temporary(f'the lock file cannot be opened: {of_file(error)}') from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -283,8 +283,11 @@ def schema_revision(connection: sqlalchemy.Connection) -> str | None:
 
 
 @contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Convert the driver's errors to our own, with what it said, which has no password."""
+def clear_errors(where: str) -> Iterator[None]:
+    """Convert the driver's errors to our own, with what it said, which has no password.
+
+    ``where`` is that of the database.
+    """
     try:
         yield
     except HeadlessError:
@@ -292,10 +295,9 @@ def clear_errors() -> Iterator[None]:
     except exc.DBAPIError as error:
         code = getattr(error.orig, 'pgcode', None)
         kind, text = _failure(code, error)
-        said = _said(error.orig)
-        raise kind(f'{text} ({said})' if said else text) from error
+        raise kind(f'{text} ({_said(error.orig, where)})') from error
     except exc.SQLAlchemyError as error:
-        raise Temporary(f'the database failed ({type(error).__name__})') from error
+        raise Temporary(f'the database failed ({where}: {type(error).__name__})') from error
 
 
 #: The beginnings of SQLSTATE codes, the longer ones first: kind, and what it means.
@@ -347,12 +349,13 @@ def _failure(code: str | None, error: exc.DBAPIError) -> tuple[type[HeadlessErro
     return Temporary, f'the database failed ({type(error.orig).__name__})'
 
 
-def _said(error: object) -> str:
-    """Return what libpq or the server said, on one line."""
+def _said(error: object, where: str) -> str:
+    """Return what libpq or the server said, on one line, and which server."""
     lines = [line.strip() for line in str(error).splitlines()]
     # What follows an empty line, a hint or a detail is for a terminal.
     first = [line for line in lines if line and not re.match(r'(LINE|HINT|DETAIL|\^|Is the)', line)]
     text = '; '.join(first).encode('ascii', 'replace').decode('ascii')
+    text = text if where in text else f'{where}: {text}'
     return text if len(text) <= _LONGEST_SAID else f'{text[: _LONGEST_SAID - 3]}...'
 
 

@@ -72,7 +72,7 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
         public_log.append(session, repository_id, push.published)
     deletions.check(session.connection, repository_id, keys, stored_again)
     if set(push.held) - drafts.known(session, push.held):
-        raise Temporary('a draft of this push expired at this moment: push again')
+        raise Temporary('a draft of this push expired at this moment')
     drafts.record_roots(session.connection, repository_id, [ids[node] for node in push.roots])
     if recorded.push_id is not None or push.published is not None:
         coordination.send(session)
@@ -186,7 +186,7 @@ def changeset_ids(
     )
     ids.update(fresh)
     if len(ids) < len(wanted):
-        raise Temporary('a draft that this builds on expired at this moment: push again')
+        raise Temporary('a draft that this builds on expired at this moment')
     return ids
 
 

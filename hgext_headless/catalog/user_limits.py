@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select
 
 from .. import hgcompat
 from ..config import Settings
-from ..errors import Refused
+from ..errors import Refused, counted
 from . import statements
 from .drafts import is_stored
 from .schema import changesets, other_pushes, push_changesets, pushes
@@ -102,7 +102,7 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
     ):
         within = [push.date for push in pushed if push.date > now - seconds]
         if most and len(within) >= most:
-            said = f'{most} {"push" if most == 1 else "pushes"} within {unit}'
+            said = f'{counted(most, "push")} within {unit}'
             raise _refused(user, said, within[most - 1] + seconds, now)
     if settings.limit_bytes:
         _check_bytes(settings.limit_bytes, pushed, user, size, now)
@@ -110,7 +110,7 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
         there = _live_drafts(session, name, settings.limit_drafts + 1)
         if there + drafts > settings.limit_drafts:
             raise Refused(
-                f'{user} may have {settings.limit_drafts} drafts stored at a time '
+                f'{user} may have {counted(settings.limit_drafts, "draft")} stored at a time '
                 '(headless.limit-drafts), until some expire or are removed'
             )
 
@@ -128,4 +128,5 @@ def _check_bytes(most: int, pushed: Sequence[_Pushed], user: str, size: int, now
 
 def _refused(user: str, said: str, end: int, now: int) -> Refused:
     at = time.strftime('%H:%M:%S', time.gmtime(end))
-    return Refused(f'{user} may push {said}: again at {at} UTC, in {max(1, end - now)} seconds')
+    seconds = counted(max(1, end - now), 'second')
+    return Refused(f'{user} may push {said}: again at {at} UTC, in {seconds}')

@@ -356,8 +356,8 @@ def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
     if recorded.push_id is None:
         status(b'headless: all changesets had been pushed before\n')
         return
-    plural = b'changeset' if number == 1 else b'changesets'
-    status(b'headless: stored %d %s as push %d\n' % (number, plural, recorded.push_id))
+    stored = hgcompat.to_bytes(errors.counted(number, 'changeset'))
+    status(b'headless: stored %s as push %d\n' % (stored, recorded.push_id))
     base = hgcompat.request_base(push.ui) or push.backend.settings.link_base
     if base:
         page = b'push/%d' % recorded.push_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -165,6 +166,7 @@ def readable() -> Iterator[None]:
     except error.Abort as exc:
         raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
     except OSError as exc:
-        raise Temporary(f'the push could not be kept: {exc.strerror}') from exc
+        said = errors.of_file(exc, tempfile.gettempdir())
+        raise Temporary(f'the push could not be kept: {said}') from exc
     except hgcompat.GARBLED as exc:
         raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc

@@ -26,7 +26,7 @@ from .. import hgcompat, place as places, sharing
 from ..backend import Backend
 from ..bundles import check
 from ..catalog import epochs, pushlog, record as catalog_record
-from ..errors import Refused, Temporary
+from ..errors import Refused, Temporary, of_file
 from ..lifecycle import upload
 from ..model import Push
 
@@ -59,7 +59,8 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
         util.makedirs(folder, repo.store.createmode)
         _write(path, json.dumps(note))
     except OSError as exc:
-        raise Temporary(f'the repository cannot be written: {exc.strerror}') from exc
+        said = of_file(exc, hgcompat.to_str(repo.root))
+        raise Temporary(f'the repository cannot be written: {said}') from exc
     try:
         yield
     except BaseException:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from .. import sharing
-from ..errors import Corrupt, Misconfigured, Temporary
+from ..errors import Corrupt, Misconfigured, Temporary, of_file
 from . import Object, Undeleted
 
 _TEMPORARY = '.tmp-'
@@ -33,7 +33,7 @@ class FileStore:
 
     def make(self) -> None:
         """Make the folder, if there is none."""
-        with _clear_errors():
+        with _clear_errors(self._root):
             _make_folders(self._root)
 
     def _check_root(self) -> None:
@@ -51,7 +51,7 @@ class FileStore:
         target = self._path(key)
         folder = os.path.dirname(target)
         self._check_root()
-        with _clear_errors():
+        with _clear_errors(self._root):
             _make_folders(folder)
             descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
             try:
@@ -73,7 +73,7 @@ class FileStore:
             _sync_folder(folder)
 
     def size(self, key: str) -> int | None:
-        with _clear_errors():
+        with _clear_errors(self._root):
             try:
                 return os.stat(self._path(key)).st_size
             except (FileNotFoundError, NotADirectoryError):
@@ -93,7 +93,7 @@ class FileStore:
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        with _clear_errors():
+        with _clear_errors(self._root):
             try:
                 file = open_plain(self._path(key))
             except FileNotFoundError:
@@ -109,7 +109,7 @@ class FileStore:
         return self._path(key)
 
     def objects(self, prefix: str) -> Iterator[Object]:
-        with _clear_errors():
+        with _clear_errors(self._root):
             for entry in self._files(prefix):
                 if entry.name.startswith(_TEMPORARY):
                     continue
@@ -143,12 +143,12 @@ class FileStore:
                 is_denied = isinstance(error, PermissionError)
                 undeleted.append(Undeleted(key, error.strerror or '', is_denied))
             except OSError as error:
-                raise _failed(error) from error
+                raise _failed(error, self._root) from error
         return undeleted
 
     def remove_abandoned(self, repository: str, before: float) -> int:
         removed = 0
-        with _clear_errors():
+        with _clear_errors(self._root):
             for entry in self._files(repository):
                 with contextlib.suppress(FileNotFoundError):
                     if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime < before:
@@ -158,7 +158,7 @@ class FileStore:
 
     def check(self) -> None:
         self._check_root()
-        with _clear_errors():
+        with _clear_errors(self._root):
             _make_folders(self._root)
             tempfile.TemporaryFile(dir=self._root).close()
 
@@ -196,13 +196,12 @@ def _sync_folder(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
+def _clear_errors(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _failed(error) from error
+        raise _failed(error, root) from error
 
 
-def _failed(error: OSError) -> Temporary:
-    where = f' ({error.filename})' if error.filename else ''
-    return Temporary(f'the file store failed: {error.strerror}{where}')
+def _failed(error: OSError, root: str) -> Temporary:
+    return Temporary(f'the file store failed: {of_file(error, root)}')

@@ -22,7 +22,7 @@ from botocore.config import Config
 
 from .. import lazy
 from ..config import MAX_S3_OBJECT
-from ..errors import Corrupt, Misconfigured, Refused, Temporary
+from ..errors import Corrupt, Misconfigured, Refused, Temporary, of_file
 from . import Object, Undeleted
 
 #: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
@@ -76,8 +76,8 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix
 
-    def _clear_errors(self) -> contextlib.AbstractContextManager[None]:
-        return _clear_errors(self._client.meta.endpoint_url)
+    def _clear_errors(self, path: str = '') -> contextlib.AbstractContextManager[None]:
+        return _clear_errors(self._client.meta.endpoint_url, path)
 
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key
@@ -192,7 +192,7 @@ class S3Store:
             return size
 
     def get(self, key: str, path: str) -> None:
-        with self._clear_errors(), open(path, 'wb') as out:
+        with self._clear_errors(path), open(path, 'wb') as out:
             out.writelines(self._chunks(key))
 
     def url(self, key: str, seconds: int) -> str | None:
@@ -402,7 +402,7 @@ def _check_can_put(error: exceptions.ClientError) -> None:
 
 
 @contextlib.contextmanager
-def _clear_errors(endpoint: str) -> Iterator[None]:
+def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
     """Convert botocore's errors to ours, which tell what was said, and by whom; no credentials."""
     at = f' ({_public(endpoint)})'
     try:
@@ -429,4 +429,4 @@ def _clear_errors(endpoint: str) -> Iterator[None]:
     except (exceptions.BotoCoreError, ValueError) as error:
         raise Temporary(f'the store failed: {_public(error)}{at}') from error
     except OSError as error:
-        raise Temporary(f'a file of this server failed: {error.strerror}') from error
+        raise Temporary(f'a file of this server failed: {of_file(error, path)}') from error

@@ -93,7 +93,8 @@ def test_what_a_push_does(server, settings):
     code, body, _headers = fetch(url + 'headless-ready')
     assert code == 503 and json.loads(body)['database'] == 'temporary', body
     [(kind, text)] = examined(server, code=1)['pushes']
-    assert kind == 'problem' and 'the database is read-only (cannot execute INSERT' in text
+    said = r'the database is read-only \([^ ]+: cannot execute INSERT'
+    assert kind == 'problem' and re.search(said, text)
     with sqlalchemy.create_engine(database).connect() as connection:
         connection.exec_driver_sql('SET TRANSACTION READ WRITE')
         connection.exec_driver_sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')

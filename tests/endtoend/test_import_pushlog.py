@@ -74,7 +74,7 @@ def test_import(world, make_server, backend):
     recorded = f'push 1 conflicts: recorded is anonymous .*{live[:12]}.*; the file says '
     assert re.search(recorded, out)
     assert f'push 12 conflicts: recorded is {live} came with push 1; the file says dave' in out
-    assert 'recorded 4 pushes; 0 were there already, 2 in conflict' in out
+    assert 'recorded 4 pushes; 0 there already, 2 in conflict' in out
     assert '3 changesets not in this repository' in out
 
     shown = fetch_json(f'{url}json-pushes?startID=1&endID=3&full=1')
@@ -182,7 +182,7 @@ def test_killed(world, make_server):
     assert fetch_json(f'{server.start()}json-pushes?version=2')['lastpushid'] == recorded
     server.stop()
     out = server.hg_fast('admin::headless-import-pushlog', path)
-    assert f'recorded {count - recorded} pushes; {recorded} were there already' in out
+    assert f'recorded {count - recorded} pushes; {recorded} there already' in out
     rows = tables(server)
     assert [row[1:4] for row in rows['pushes']] == [(i, user, date) for i, user, date, _ in older]
     found = sorted((row[1], row[2], row[3].hex()) for row in rows['tombstones'])

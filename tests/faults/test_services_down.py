@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 import socket
 
 import pytest
 from helpers.lying import failed_push
+from helpers.web import fetch_page
 from helpers.world import free_url
 
 
@@ -73,6 +75,26 @@ def test_services_that_hang(world, make_server, slow):
             )
         hgrc.write_text(text)
         failed_push(server, alice, 'temporary')
+
+
+def test_page_of_a_push_whose_store_is_down(world, make_server):
+    """All that the database knows, and a sentence in place of the diff."""
+    server = make_server('services')
+    alice = world.clone(server.url('ssh'), 'alice')
+    node = alice.commit('a')
+    alice.hg('push')
+    hgrc = server.root / '.hg' / 'hgrc'
+    nobody, _port = free_url()
+    text = re.sub('s3-endpoint-url = .*', f's3-endpoint-url = {nobody}', hgrc.read_text())
+    hgrc.write_text(text)
+    base = server.start()
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        page = html.unescape(fetch_page(f'{base}push/1?style={style}'))
+        assert f'>{node[:12]}<' in page and 'pushlogdiff' not in page.partition('</style>')[2]
+        (said,) = re.findall('There is no diff now: (.*?)</p>', page)
+        assert said.startswith('headless: temporary: the store is not reachable') and nobody in said
+    for path in ('raw-push/1', f'rev/{node}'):
+        assert 'headless: temporary: the store is not' in fetch_page(base + path, 503)
 
 
 def test_lost_object(world, make_server):

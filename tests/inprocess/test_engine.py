@@ -99,7 +99,7 @@ def test_what_was_said(world, services):
         ),
         (
             said(url, 'SET TRANSACTION READ ONLY', "INSERT INTO leases VALUES ('a', 'b', 1)"),
-            'temporary: the database is read-only',
+            f'temporary: the database is read-only ({whole.host or whole.query["host"]}: ',
             'cannot execute INSERT in a read-only transaction',
         ),
         (

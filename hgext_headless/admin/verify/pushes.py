@@ -86,7 +86,7 @@ def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: 
         report.problem(
             b'push',
             b'%d' % push_id,
-            b'%d of the %d changesets that it brought are not listed' % (listed - there, listed),
+            b'it lists %d of the %s that it brought' % (there, options.number(listed, 'changeset')),
         )
     for push_id, branch in catalog.read(consistency.missing_branches, low, high):
         add = functools.partial(catalog.write, consistency.add_branch, push_id, branch)
