@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 from mercurial import error, pushkey, wireprototypes
 from mercurial.i18n import _
-from mercurial.node import hex
+from mercurial.node import bin, hex
 
 from .. import config, errors, hgcompat
 from ..catalog import bookmarks, names
 from ..errors import HeadlessError
 from . import phase_roots
 
+_HASH = re.compile(rb'[0-9a-f]{40}')
 #: Whether the answer of a ``batch`` has heads too.
 _beside_heads = contextvars.ContextVar('beside heads', default=False)
 
@@ -41,6 +43,11 @@ def lookup(orig: Any, repo: Any, key: bytes) -> Any:
     if not config.participates(repo):
         return orig(repo, key)
     with errors.clear_errors():
+        if _HASH.fullmatch(key) and not repo.unfiltered().changelog.hasnode(bin(key)):
+            # Mercurial would read all names, and map all nodes to compare their beginnings.
+            found = _named(repo, key)
+            if found:
+                return found[0]
         return resolve(functools.partial(orig, repo), repo, key)
 
 
