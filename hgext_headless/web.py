@@ -96,6 +96,7 @@ def _wrap_parts() -> None:
         (b'changegroup', getbundle.changegroup_part),
         (b'bookmarks', getbundle.bookmarks_part),
         (b'obsmarkers', getbundle.part),
+        (b'phases', getbundle.phases_part),
     ):
         if getattr(parts[kind], 'func', None) is not wrapper:
             parts[kind] = functools.partial(wrapper, parts[kind])

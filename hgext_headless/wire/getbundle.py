@@ -7,12 +7,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import bookmarks, bundle2, exchange, obsolete, obsutil, wireprototypes
+from mercurial import bookmarks, bundle2, exchange, obsolete, obsutil, phases, wireprototypes
 from mercurial.node import nullid
 
 from .. import config, errors, hgcompat, store as stores, timings
 from ..backend import Backend
-from ..bundles import markers, overlay as overlays
+from ..bundles import ancestry, markers, overlay as overlays
 from ..catalog import (
     bookmarks as catalog_bookmarks,
     drafts as catalog_drafts,
@@ -157,6 +157,24 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
     data = bookmarks.binaryencode(repo, sorted(found.items()))
     bundler.newpart(b'bookmarks', data=data)
     return None
+
+
+def phases_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+    """Generate the ``phase-heads`` part, with public heads only.
+
+    To draft heads Mercurial adds the public heads that it finds among all of their ancestors. Here
+    only the drafts are walked.
+    """
+    served: Served | None = kwargs.pop('headless_served', None)
+    if served is not None:
+
+        def is_public(node: bytes) -> bool:
+            return bool(repo[node].phase() == phases.public)
+
+        heads, changelog = kwargs['heads'], repo.changelog
+        drafts = ancestry.above(changelog, heads, is_public)
+        kwargs['heads'] = [*filter(is_public, heads), *ancestry.bases(changelog, drafts)]
+    return orig(bundler, repo, source, **kwargs)
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
