@@ -5,13 +5,8 @@ from __future__ import annotations
 import pkgutil
 from typing import Any
 
-from mercurial import (
-    exchange,
-    extensions,
-    help as helps,
-    localrepo,
-    wireprotoserver,
-)
+from mercurial import exchange, extensions, help as helps
+from mercurial.hgweb import common as webcommon
 from mercurial.i18n import _
 
 from . import backend, config, errors, hgcompat, requirement
@@ -42,11 +37,10 @@ def install() -> None:
     requirement.install()
     _add_help()
     ssh.install()
-    hgcompat.wrap_once(localrepo.localpeer, 'local', discovery.peer_local)
-    hgcompat.wrap_once(localrepo.localpeer, 'listkeys', discovery.peer_list_keys)
     hgcompat.wrap_once(exchange, 'unbundle', flow.unbundle)
     hgcompat.wrap_commands(batch=discovery.batch, listkeys=discovery.list_keys)
-    hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', hgcompat.note_base)
+    if hgcompat.note_base not in webcommon.permhooks:
+        webcommon.permhooks.append(hgcompat.note_base)
 
 
 def help_text(name: str) -> bytes:
@@ -62,10 +56,10 @@ def _add_help() -> None:
         helps.addtopichook(b'config', lambda ui, topic, doc: doc + b'\n' + help_text('config'))
 
 
-def set_up(repo: Any) -> Settings | None:
-    """Check a repository and give it its attribute ``headless``; return its settings.
+def set_up(repo: Any, mixin: type) -> Settings | None:
+    """Check a repository, and give it its attribute ``headless`` and the methods of ``mixin``.
 
-    Return None for an ordinary repository, and for that of a peer.
+    Return its settings; None for an ordinary repository, and for that of a peer.
     """
     if repo.local() is None:
         return None
@@ -77,6 +71,8 @@ def set_up(repo: Any) -> Settings | None:
         _check_extensions(repo)
         settings = backend.attach(repo).settings
         config.check_packages(settings)
+    hgcompat.mix_in(repo, discovery.Repository)
+    hgcompat.mix_in(repo, mixin)
     return settings
 
 

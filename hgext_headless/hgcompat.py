@@ -118,9 +118,20 @@ def bookmarks(repo: Any) -> Any:
     return repo._bookmarks
 
 
-def peer_repository(peer: Any) -> Any:
-    """Return the repository of a peer in this process."""
-    return peer._repo
+def mix_in(repo: Any, mixin: type) -> None:
+    """Let a repository object have the methods of ``mixin`` too, unless it has them."""
+    if not isinstance(repo, mixin):
+        repo.__class__ = derived(mixin, repo.__class__)
+
+
+@functools.lru_cache(maxsize=64)
+def derived(*bases: type) -> type:
+    """Return a class of repositories that is derived from ``bases``.
+
+    It is cached because Mercurial keeps each repository class that was ever filtered: one class
+    for each object would be a leak.
+    """
+    return type('headless', bases, {})
 
 
 def stream_of(unpacker: Any) -> Any:
@@ -381,13 +392,12 @@ def request_context_class() -> Any:
     return _hgweb_module('hgweb_mod').requestcontext
 
 
-def note_base(orig: Any, request: Any, req: Any, *args: Any) -> Any:
-    """Wrap ``handlewsgirequest``: keep the repository's URL for `request_base`.
+def note_base(request: Any, req: Any, _operation: bytes | None) -> None:
+    """Keep the repository's URL for `request_base`: one of hgweb's ``permhooks``.
 
     The WSGI environment alone does not tell which part of the path hgwebdir has consumed.
     """
     req.rawenv[_BASE] = request_host(request.repo, req) + req.apppath.rstrip(b'/')
-    return orig(request, req, *args)
 
 
 def request_host(repo: Any, req: Any) -> bytes:

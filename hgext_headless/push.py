@@ -64,13 +64,12 @@ def _extsetup(ui: Any) -> None:
     common.install()
     hgcompat.wrap_once(bundle2, 'processparts', flow.process)
     hgcompat.wrap_once(bundle2.interrupthandler, '__call__', parts.refuse_nested)
-    hgcompat.wrap_once(localrepo.localrepository, 'pushkey', pushkey.push_key)
     hgcompat.wrap_commands(pushkey=pushkey.wire_push_key, unbundle=stream.receive)
 
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    settings = common.set_up(repo)
+    settings = common.set_up(repo, pushkey.Repository)
     if settings is None:
         return
     for section, item, value in (

@@ -13,16 +13,12 @@ link. See :hg:`help headless`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
-from mercurial import (
-    exchange,
-    extensions,
-    exthelper,
-    localrepo,
-    util,
-)
+from mercurial import exchange, extensions, exthelper, localrepo, util
 from mercurial.hgweb import webcommands
 
 from . import common, config, errors, hgcompat, lazy
@@ -68,14 +64,12 @@ def _extsetup(ui: Any) -> None:
     common.install()
     hgweb = hgcompat.hgweb_class()
     hgcompat.wrap_commands(getbundle=getbundle.wire_command)
-    hgcompat.wrap_once(localrepo.localrepository, 'lookup', discovery.lookup)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
     hgcompat.wrap_once(hgweb, '__init__', _init_hgweb)
     hgwebdir = hgcompat.hgwebdir_class()
     hgcompat.wrap_once(hgwebdir, '__init__', _init_hgwebdir)
     hgcompat.wrap_once(hgwebdir, 'templater', web_errors.hgwebdir_templater)
-    hgcompat.wrap_once(hgweb, 'run_wsgi', web_errors.answer_unopened)
-    hgcompat.wrap_once(hgweb, '_runwsgi', _run_wsgi)
+    hgcompat.wrap_once(hgweb, 'run_wsgi', _run_wsgi)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', _templater)
     hgcompat.wrap_once(webcommands, '_search', keywords.search)
@@ -104,7 +98,7 @@ def _wrap_parts() -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    settings = common.set_up(repo)
+    settings = common.set_up(repo, discovery.FindingDrafts)
     if settings is None:
         return
     with errors.opening():
@@ -154,14 +148,27 @@ def _templater(orig: Any, request: Any, req: Any) -> Any:
     return made
 
 
-def _run_wsgi(orig: Any, self: Any, req: Any, res: Any, repo: Any) -> Any:
-    if config.participates(repo):
-        lazy.settle()
-        # Both come before hgweb asks for a login.
-        if bundle_links.matches(req):
-            return bundle_links.answer(repo, req, res)
-        if ready.matches(req):
-            return ready.answer(repo, req, res)
-        pushlog_commands.choose_style(req)
-        return pages.serve(orig, self, req, res, repo)
-    return orig(self, req, res, repo)
+def _run_wsgi(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
+    return web_errors.answer_unopened(_answer(orig, app, req, res), res)
+
+
+def _answer(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
+    with contextlib.ExitStack() as stack:
+        res.headless_stack = stack  # for what stays open until the last byte is sent
+        with app._obtainrepo() as repo:
+            answer = _own_answer(repo, req, res)
+        yield from answer or orig(app, req, res)
+
+
+def _own_answer(repo: Any, req: Any, res: Any) -> Iterator[bytes] | None:
+    """Return the answer to what has no login, before hgweb asks for one."""
+    if not config.participates(repo):
+        wire_command.leave_to_hgweb(req)
+        return None
+    lazy.settle()
+    if bundle_links.matches(req):
+        return bundle_links.answer(repo, req, res)
+    if ready.matches(req):
+        return ready.answer(repo, req, res)
+    pushlog_commands.choose_style(req)
+    return None

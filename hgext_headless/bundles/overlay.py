@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import shutil
@@ -345,16 +344,6 @@ class _OfPublicHistory:
         return super().__getitem__(changeid)  # type: ignore[misc]
 
 
-@functools.lru_cache(maxsize=64)
-def _class(*bases: type) -> type:
-    """Return a class derived from ``bases``.
-
-    It is cached because Mercurial keeps each repository class that was ever filtered: one class
-    for each overlay would be a leak.
-    """
-    return type('overlay', bases, {})
-
-
 @contextlib.contextmanager
 def packing(overlay: Any) -> Iterator[None]:
     """Keep what Mercurial looks up again for each bundle that is packed from an overlay.
@@ -395,7 +384,7 @@ def lay(repo: Any, path: str, missing: Collection[bytes] = ()) -> Any:
     overlay = localrepo.instance(repo.baseui, repo.root, create=False)
     overlay.public = repo.unfiltered()
     overlay.missing = missing
-    overlay.__class__ = _class(_Overlay, *hgcompat.repository_bases(overlay))
+    overlay.__class__ = hgcompat.derived(_Overlay, *hgcompat.repository_bases(overlay))
     _initialize(overlay, hgcompat.to_bytes(path))
     overlay.ui.environ = repo.ui.environ
     overlay.headless = getattr(repo, 'headless', None)  # an import has its clone without it
@@ -434,7 +423,7 @@ def name_public_history(overlay: Any, public: Any) -> None:
     """Take tags, branch heads and ``tip`` of ``overlay`` from ``public``."""
     overlay.named_after = public
     overlay.draft_bookmarks = {}
-    overlay.__class__ = _class(_OfPublicHistory, overlay.__class__)
+    overlay.__class__ = hgcompat.derived(_OfPublicHistory, overlay.__class__)
 
 
 def silence_outgoing_hooks(ui: uimod.ui) -> None:
@@ -449,7 +438,7 @@ def become(repo: Any, path: bytes) -> None:
 
     This is what `bundlerepo.makebundlerepository` does with the repository that it opens.
     """
-    repo.__class__ = _class(_ReadOnly, repo.__class__)
+    repo.__class__ = hgcompat.derived(_ReadOnly, repo.__class__)
     _initialize(repo, path)
 
 

@@ -50,14 +50,14 @@ def shown(web: Any) -> Iterator[None]:
         raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
 
 
-def answer_unopened(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
+def answer_unopened(chunks: Iterator[bytes], res: Any) -> Iterator[bytes]:
     """Answer that the repository cannot be opened any more: hgweb opens it anew when it changes.
 
-    ``orig`` is hgweb's ``run_wsgi``. The line is in the status too, which clients print.
+    ``chunks`` are what hgweb answers. The line is in the status too, which clients print.
     """
     begun = False
     try:
-        for chunk in orig(app, req, res):
+        for chunk in chunks:
             begun = True
             yield chunk
     except Unopened as exc:

@@ -3,7 +3,6 @@ laid over it."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -47,16 +46,6 @@ def install() -> None:
     if _lay_named not in common.permhooks:
         common.permhooks.append(_lay_named)
     hgcompat.wrap_once(archival, 'archive', _archive)
-
-
-def serve(orig: Any, app: Any, req: Any, res: Any, repo: Any) -> Iterator[bytes]:
-    """Answer a request; keep its overlays open until the last byte is sent.
-
-    ``orig`` is hgweb's ``_runwsgi``.
-    """
-    with contextlib.ExitStack() as stack:
-        res.headless_stack = stack
-        yield from orig(app, req, res, repo)
 
 
 def _archive(orig: Any, repo: Any, dest: Any, node: bytes, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from mercurial import error, phases, wireprototypes
@@ -13,13 +15,23 @@ from . import flow, incoming as incomings, parts, stream
 _NAMESPACES = (b'phases', b'bookmarks', b'obsolete')
 
 
-def push_key(orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new: bytes) -> Any:
+class Repository:
+    """What `localrepo.localrepository` is where pushes are taken."""
+
+    def pushkey(self, namespace: bytes, key: bytes, old: bytes, new: bytes) -> Any:
+        stock = functools.partial(super().pushkey, namespace, key, old, new)  # type: ignore[misc]
+        return _pushed(self, stock, namespace, key, old, new)
+
+
+def _pushed(
+    repo: Any, stock: Callable[[], Any], namespace: bytes, key: bytes, old: bytes, new: bytes
+) -> Any:
     """Carry out ``pushkey`` as a push.
 
     Publishing what is public here already takes no lock.
     """
-    if namespace not in _NAMESPACES or not config.participates(repo):
-        return orig(repo, namespace, key, old, new)
+    if namespace not in _NAMESPACES:
+        return stock()
     with errors.no_traceback(repo.ui, 'the push'):
         with incomings.opened(repo, b'push', repo.url(), 'pushkey') as push:
             with stream.readable():
@@ -30,7 +42,7 @@ def push_key(orig: Any, repo: Any, namespace: bytes, key: bytes, old: bytes, new
                 for node in push.public_heads
             )
             if draft_here:
-                return orig(repo, namespace, key, old, new)
+                return stock()
             if not taken:
                 return False
             try:

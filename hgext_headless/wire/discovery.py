@@ -6,12 +6,11 @@ In discovery (``heads``, ``known``, ``branchmap``) a server has public history o
 from __future__ import annotations
 
 import contextvars
-import functools
 import re
 from collections.abc import Callable
 from typing import Any
 
-from mercurial import error, pushkey, wireprototypes
+from mercurial import error, localrepo, pushkey, wireprototypes
 from mercurial.i18n import _
 from mercurial.node import bin, hex
 
@@ -25,30 +24,44 @@ _HASH = re.compile(rb'[0-9a-f]{40}')
 _beside_heads = contextvars.ContextVar('beside heads', default=False)
 
 
-def peer_local(orig: Any, peer: Any) -> Any:
-    """Return None in place of the repository of a peer in this process.
+class Repository:
+    """What `localrepo.localrepository` is in a headless repository."""
 
-    With a repository, "hg identify" and "hg incoming" would look for a draft in it; without,
-    they use "lookup" and "getbundle", which know drafts.
-    """
-    repo = orig(peer)
-    return None if config.participates(repo) else repo
+    def peer(self, *args: Any, **kwargs: Any) -> Any:
+        return _Peer(self, *args, **kwargs)
 
 
-def lookup(orig: Any, repo: Any, key: bytes) -> Any:
-    """Return the node for ``key``: a name, a hash, or a unique prefix of a hash.
+class FindingDrafts:
+    """The same where drafts are served."""
 
-    Raise stock's errors if there is none, or several.
-    """
-    if not config.participates(repo):
-        return orig(repo, key)
-    with errors.clear_errors():
-        if _HASH.fullmatch(key) and not repo.unfiltered().changelog.hasnode(bin(key)):
-            # Mercurial would read all names, and map all nodes to compare their beginnings.
-            found = _named(repo, key)
-            if found:
-                return found[0]
-        return resolve(functools.partial(orig, repo), repo, key)
+    def lookup(self, key: bytes) -> bytes:
+        repo: Any = self
+        with errors.clear_errors():
+            if _HASH.fullmatch(key) and not repo.unfiltered().changelog.hasnode(bin(key)):
+                # Mercurial would read all names, and map all nodes to compare their beginnings.
+                found = _named(repo, key)
+                if found:
+                    return found[0]
+            return resolve(super().lookup, repo, key)  # type: ignore[misc]
+
+
+class _Peer(localrepo.localpeer):  # type: ignore[misc]
+    """A peer in this process."""
+
+    def __init__(self, repo: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(repo, *args, **kwargs)
+        self._served = repo
+
+    def local(self) -> None:
+        """Return no repository.
+
+        With one, "hg identify" and "hg incoming" would look for a draft in it; without, they use
+        "lookup" and "getbundle", which know drafts.
+        """
+
+    def listkeys(self, namespace: bytes) -> dict[bytes, bytes]:
+        with errors.clear_errors():
+            return _with_drafts(self._served, super().listkeys(namespace), namespace)
 
 
 def resolve(
@@ -57,11 +70,11 @@ def resolve(
     key: bytes,
     stored: Callable[[bytes], tuple[bytes, ...]] | None = None,
 ) -> bytes:
-    """Return the node for ``key``, as `lookup`; ``public`` looks in public history only.
+    """Return the node for ``key``: a name, a hash, or a unique prefix of a hash.
 
-    ``stored`` returns the drafts that a name stands for, as `names.named`; a caller that has a
-    session must pass it, because it must not wait for a second connection. Raise stock's errors
-    and our own.
+    ``public`` looks in public history only, ``stored`` returns the drafts that a name stands for,
+    as `names.named`; a caller that has a session must pass it, because it must not wait for a
+    second connection. Raise stock's errors and our own.
     """
     if not key:
         raise unknown(key)
@@ -140,16 +153,6 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     except HeadlessError as exc:
         return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
     return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
-
-
-def peer_list_keys(orig: Any, peer: Any, namespace: bytes) -> dict[bytes, bytes]:
-    """``listkeys`` of a peer in this process (`localrepo.localpeer`)."""
-    keys: dict[bytes, bytes] = orig(peer, namespace)
-    repo = hgcompat.peer_repository(peer)
-    if not config.participates(repo):
-        return keys
-    with errors.clear_errors():
-        return _with_drafts(repo, keys, namespace)
 
 
 def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[bytes, bytes]:

@@ -13,6 +13,7 @@ from hgext_headless import hgcompat
 
 PARAMETERS = {
     'mercurial.localrepo:localpeer.local': 'self',
+    'mercurial.localrepo:localrepository.peer': 'self path remotehidden',
     'mercurial.localrepo:localpeer.listkeys': 'self namespace',
     'mercurial.localrepo:localrepository.lookup': 'self key',
     'mercurial.localrepo:localrepository.pushkey': 'self namespace key old new',
@@ -28,7 +29,6 @@ PARAMETERS = {
     'mercurial.wireprotoserver:_runsshserver': 'ui repo fin fout ev accesshidden',
     'mercurial.wireprotov1server:_capabilities': 'repo proto',
     'mercurial.wireprotov1server:wireprotocommand': 'name args permission',
-    'mercurial.wireprotoserver:handlewsgirequest': 'rctx req res checkperm',
     'mercurial.archival:archive': 'repo dest node kind decode match prefix mtime subrepos',
     'mercurial.hgweb.common:checkauthz': 'hgweb req op',
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
@@ -62,7 +62,7 @@ COMMANDS = {
 HGWEB = [
     (hgcompat.hgweb_class().__init__, 'self repo name baseui'),
     (hgcompat.hgwebdir_class().__init__, 'self conf baseui'),
-    (hgcompat.hgweb_class()._runwsgi, 'self req res repo'),
+    (hgcompat.hgweb_class().run_wsgi, 'self req res'),
     (hgcompat.request_context_class().templater, 'self req'),
     (hgcompat.request_context_class().sendtemplate, 'self name kwargs'),
 ]

@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mercurial import wireprotoserver, wireprototypes, wireprotov1server
+from mercurial import wireprototypes, wireprotov1server
 from mercurial.node import hex
 
 from ... import config, hgcompat
@@ -46,7 +46,6 @@ def install() -> None:
             commands[name] = (ours, _ARGS)
     hgcompat.wrap_once(wireprotov1server, 'wireprotocommand', _declare)
     hgcompat.wrap_once(wireprotov1server, '_capabilities', _capabilities)
-    hgcompat.wrap_once(wireprotoserver, 'handlewsgirequest', _handle)
 
 
 def _declare(orig: Any, name: bytes, *args: Any, **kwargs: Any) -> Any:
@@ -68,12 +67,11 @@ def _capabilities(orig: Any, repo: Any, proto: Any) -> list[bytes]:
     return found
 
 
-def _handle(orig: Any, rctx: Any, req: Any, res: Any, *args: Any) -> bool:
-    """Leave what is an unknown command in an ordinary repository to hgweb, as stock does."""
+def leave_to_hgweb(req: Any) -> None:
+    """Let hgweb say of our commands that it has none, as stock does in an ordinary repository."""
     name = req.qsparams.get(b'cmd')
-    if name in _OURS and name not in _others and not config.participates(rctx.repo):
-        return False
-    return orig(rctx, req, res, *args)
+    if name in _OURS and name not in _others:
+        req.qsparams[b'cmd'] = b'unknown'
 
 
 def _elsewhere(name: bytes, repo: Any, proto: Any, firstpush: bytes) -> Any:
