@@ -20,12 +20,7 @@ _loading = threading.RLock()
 _forking = 0
 
 #: Packages that fail if demandimport defers their modules ("Set changed size during iteration").
-_AT_ONCE = frozenset(
-    {
-        'alembic', 'boto3', 'botocore', 'parsedatetime', 'prometheus_client', 'psycopg2',
-        'sqlalchemy',
-    }
-)  # fmt: skip
+_AT_ONCE = frozenset({'alembic', 'boto3', 'botocore', 'parsedatetime', 'psycopg2', 'sqlalchemy'})
 
 
 def install() -> None:

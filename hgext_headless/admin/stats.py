@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,7 +34,6 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     days, path = opts['days'], opts['prometheus']
     if not 1 <= days <= _MAX_DAYS:
         raise Refused(f'--days takes a number from 1 to {_MAX_DAYS}, not {days}')
-    client = metrics.client() if path else None
     now = int(time.time())
     since = (now // DAY - days + 1) * DAY
     read = backend.catalog.read
@@ -47,7 +45,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_repository),
     )
     if path:
-        _write_metrics(client, os.fsdecode(path), repo, backend, found.totals)
+        _write_metrics(path, metrics.text(repo, backend, found.totals))
     with ui.formatter(b'headless-stats', pycompat.byteskwargs(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)
@@ -56,12 +54,13 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     return 0
 
 
-def _write_metrics(client: Any, path: str, repo: Any, backend: Backend, totals: Totals) -> None:
+def _write_metrics(path: bytes, text: bytes) -> None:
     """Write a file for the textfile collector of Prometheus' node exporter, atomically."""
     try:
-        client.write_to_textfile(path, metrics.registry(repo, backend, totals))
+        with util.atomictempfile(path, b'wb') as file:
+            file.write(text)
     except OSError as exc:
-        shown = path.encode('utf-8', 'backslashreplace').decode('utf-8')
+        shown = path.decode('utf-8', 'backslashreplace')
         raise Refused(f'--prometheus: {shown} cannot be written: {exc.strerror}') from exc
 
 
