@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 from mercurial import exchange, extensions, help as helps
@@ -16,7 +17,7 @@ from .receive import flow
 from .wire import discovery, ssh
 
 _OUTSIDE = 'keeps contents of files outside of changesets, where bundles do not have them'
-#: Extensions that do harm in a headless repository, two of them of hg.mozilla.org, and which.
+#: Extensions that do harm in a headless repository, some of them of hg.mozilla.org, and which.
 _HARMFUL = {
     'largefiles': _OUTSIDE,
     'lfs': _OUTSIDE,
@@ -26,10 +27,7 @@ _HARMFUL = {
 
 
 def setup_features(ui: Any, features: set[bytes]) -> None:
-    """Make the requirement known to Mercurial: the ``featuresetup`` function of an extension.
-
-    Mercurial calls it for each extension that is enabled for a repository.
-    """
+    """Make the requirement known: the ``featuresetup`` of each extension that is enabled."""
     features.add(requirement.NAME)
 
 
@@ -56,10 +54,11 @@ def _add_help() -> None:
         helps.addtopichook(b'config', lambda ui, topic, doc: doc + b'\n' + help_text('config'))
 
 
-def set_up(repo: Any, mixin: type) -> Settings | None:
+def set_up(repo: Any, mixin: type, harmful: Mapping[str, str] | None = None) -> Settings | None:
     """Check a repository, and give it its attribute ``headless`` and the methods of ``mixin``.
 
-    Return its settings; None for an ordinary repository, and for that of a peer.
+    ``harmful`` are other extensions that do harm, and which. Return the settings; None for an
+    ordinary repository, and for that of a peer.
     """
     if repo.local() is None:
         return None
@@ -68,7 +67,7 @@ def set_up(repo: Any, mixin: type) -> Settings | None:
         if not config.participates(repo):
             return None
         config.check_repository(repo)
-        _check_extensions(repo)
+        _check_extensions(repo, {**_HARMFUL, **(harmful or {})})
         settings = backend.attach(repo).settings
         config.check_packages(settings)
     hgcompat.mix_in(repo, discovery.Repository)
@@ -76,11 +75,10 @@ def set_up(repo: Any, mixin: type) -> Settings | None:
     return settings
 
 
-def _check_extensions(repo: Any) -> None:
-    """Raise `Misconfigured` if an extension is loaded that does harm in a headless repository."""
+def _check_extensions(repo: Any, harmful: Mapping[str, str]) -> None:
     for name, _module in extensions.extensions(repo.ui):
         key = hgcompat.to_str(name)
-        harm = _HARMFUL.get(key.rsplit('.', 1)[-1])
+        harm = harmful.get(key.rsplit('.', 1)[-1])
         if harm is not None:
             raise Misconfigured(
                 f'the extension {key} {harm}: write "{key} = !" below [extensions] in '

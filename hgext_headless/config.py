@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from mercurial import encoding, error, extensions, requirements
@@ -49,33 +49,19 @@ ITEMS: tuple[tuple[bytes, Any], ...] = (
 )
 
 
-class Removed(NamedTuple):
-    """What became of a setting that an hgrc may still have.
-
-    ``is_guard``: without it something would be open that the operator had closed, so nothing goes
-    on until it is gone from the hgrc.
-    """
-
-    instead: str
-    is_guard: bool = False
-
-    def text(self) -> str:
-        return f'was removed: {self.instead}'
-
-
-#: The settings that were removed.
-REMOVED: dict[bytes, Removed] = {
-    b'metrics-dir': Removed(
+#: Settings that were removed, which an hgrc may still have, and what to do instead.
+REMOVED = {
+    b'metrics-dir': (
         'the counters of headless-metrics come from the database; durations are in headless.events'
     ),
-    b'store-read': Removed('set headless.bundle-url to a CDN in front of the bucket'),
-    b'store-read-region': Removed('set headless.bundle-url to a CDN in front of the bucket'),
-    b's3-storage-class': Removed('give the bucket a life cycle rule'),
-    # Without it objects would be encrypted with another key, or as the bucket happens to say.
-    b's3-kms-key': Removed(
-        'make the key the default encryption of the bucket, then delete this line', is_guard=True
-    ),
+    b'store-read': 'set headless.bundle-url to a CDN in front of the bucket',
+    b'store-read-region': 'set headless.bundle-url to a CDN in front of the bucket',
+    b's3-storage-class': 'give the bucket a life cycle rule',
+    b's3-kms-key': 'make the key the default encryption of the bucket, then delete this line',
 }
+#: Those of them without which objects would be encrypted with another key, or as the bucket happens
+#: to say: nothing goes on until they are gone from the hgrc.
+_GUARDS = {b's3-kms-key'}
 _warned: set[bytes] = set()
 
 #: Maximum size of a link in bytes: a bundle2 part has one byte for the size of a parameter.
@@ -98,10 +84,7 @@ def register(eh: Any, other: bytes) -> None:
 
 
 def participates(repo: Any) -> bool:
-    """Return whether a repository is headless.
-
-    This is called by every command, and must be fast.
-    """
+    """Return whether a repository is headless. Every command asks: it must be fast."""
     config = repo.ui.config
     return any(config(SECTION, item) for item in (b'repository', b'database', b'store'))
 
@@ -152,20 +135,16 @@ class Settings:
     @property
     def has_limits(self) -> bool:
         """Whether there is any limit for users."""
-        limits = (self.limit_pushes, self.limit_burst, self.limit_bytes, self.limit_drafts)
-        return any(limits)
+        return bool(self.limit_pushes or self.limit_burst or self.limit_bytes or self.limit_drafts)
 
 
 def settings(repo: Any) -> Settings:
-    """Return the settings of a headless repository.
-
-    Raise `Misconfigured`, naming the wrong item.
-    """
+    """Return the settings of a headless repository. Raise `Misconfigured`, naming the item."""
     read = _Reader(repo.ui)
     _check_items(repo.ui)
-    for item, gone in _removed(repo.ui):
-        if gone.is_guard:
-            raise wrong(item, gone.text())
+    for item, why in _removed(repo.ui):
+        if item in _GUARDS:
+            raise wrong(item, why)
     home = to_str(repo.vfs.join(b'headless'))
     database, database_read = read.database(b'database'), read.database(b'database-read')
     if database_read is not None and database is None:
@@ -229,16 +208,16 @@ def warn_removed(ui: Any) -> None:
 
     Over ssh and by path, standard error is the client's.
     """
-    for item, gone in _removed(ui):
-        line = to_bytes(f'warning: {wrong(item, gone.text())}\n')
+    for item, why in _removed(ui):
+        line = to_bytes(f'warning: {wrong(item, why)}\n')
         if line not in _warned:
             _warned.add(line)
             ui.warn(line)
 
 
-def _removed(ui: Any) -> list[tuple[bytes, Removed]]:
+def _removed(ui: Any) -> list[tuple[bytes, str]]:
     given = dict(ui.configitems(SECTION))  # does not mind that they are not registered
-    return [(item, gone) for item, gone in REMOVED.items() if given.get(item)]
+    return [(item, f'was removed: {how}') for item, how in REMOVED.items() if given.get(item)]
 
 
 def _check_items(ui: Any) -> None:
@@ -389,10 +368,7 @@ def check_serving(settings: Settings) -> None:
 
 
 def check_repository(repo: Any) -> None:
-    """Raise `Misconfigured` if changegroup 01 cannot hold the repository's changesets.
-
-    The text names the requirement.
-    """
+    """Raise `Misconfigured` if changegroup 01 cannot hold the repository's changesets."""
     for requirement, why in (
         (requirements.TREEMANIFEST_REQUIREMENT, 'tree manifests'),
         (b'lfs', 'LFS files'),
@@ -408,11 +384,7 @@ def check_repository(repo: Any) -> None:
 
 
 def pusher(repo: Any, settings: Settings) -> str:
-    """Return the name of the pushing user.
-
-    This is REMOTE_USER over http, otherwise the value of the first variable of
-    ``user-variable`` that is set.
-    """
+    """Return who pushes: REMOTE_USER over http, else the first ``user-variable`` that is set."""
     environ = repo.ui.environ
     if b'REQUEST_METHOD' in environ:
         return to_str(environ.get(b'REMOTE_USER') or b'anonymous')

@@ -19,9 +19,13 @@ RETRY_AFTER = (b'Retry-After', b'10')
 
 
 class HeadlessError(Exception):
-    """An error with a one-line text for users. ``kind`` is a word that scripts match."""
+    """An error with a one-line text for users.
+
+    ``kind`` is a word that scripts match, ``status`` what a page with it has in HTTP.
+    """
 
     kind = 'error'
+    status = 503
 
     def line(self) -> str:
         return f'headless: {self.kind}: {self}'
@@ -42,10 +46,7 @@ Deletions = Mapping[str, int]
 
 
 class Vanished(Temporary):
-    """Objects were deleted from the store after a push had found them there.
-
-    The deletion of ``unfinished`` was interrupted, so that they may be there.
-    """
+    """Objects were deleted after a push had found them; ``unfinished`` ones may be there."""
 
     def __init__(self, deletions: Deletions, unfinished: Sequence[str] = ()) -> None:
         super().__init__('an object was deleted from the store meanwhile')
@@ -57,13 +58,11 @@ class Refused(HeadlessError):
     """The same request will never succeed."""
 
     kind = 'refused'
+    status = 403
 
 
 class Raced(HeadlessError):
-    """A bookmark is not where a push expects it, because another push moved it.
-
-    ``expected`` and ``found`` are nodes; None means that there is no such bookmark.
-    """
+    """Another push moved a bookmark. ``expected`` and ``found`` are nodes; None is nowhere."""
 
     kind = 'temporary'
 
@@ -89,8 +88,7 @@ class Misconfigured(HeadlessError):
 class Unopened(error.Abort, error.RequirementError):  # type: ignore[misc]
     """A repository is not opened, because a setting is wrong or none is in effect.
 
-    For a push under way it is an `Abort`. As a `RepoError`, it leaves the repository out of the
-    index of hgwebdir.
+    Pushes know an `Abort`; as a `RepoError`, it leaves the repository out of hgwebdir's index.
     """
 
 
@@ -135,18 +133,6 @@ def opening() -> Iterator[None]:
         yield
     except HeadlessError as exc:
         raise _abort(exc, Unopened) from exc
-
-
-def answer_bundle1(ui: Any, source: bytes, exc: error.Abort) -> int:
-    """Tell a client that does not speak bundle2 why its push failed; return the push's result.
-
-    Mercurial would write the text to the server's own stderr, so that over http the client would
-    not see it. A push by path has no wire: the error is raised.
-    """
-    if source != b'serve':
-        raise exc
-    ui.write_err(exc.format())
-    return 0
 
 
 @contextlib.contextmanager

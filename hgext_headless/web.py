@@ -18,7 +18,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import exchange, extensions, exthelper, localrepo, util
+from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webcommands
 
 from . import common, config, errors, hgcompat, lazy
@@ -32,6 +32,13 @@ from .hgweb.pushlog import (
     wire_command,
 )
 from .wire import discovery, getbundle, links as bundle_links
+
+_NO_PUSHLOG = (
+    'needs the pushlog of a repository, which a headless one does not have; '
+    'its web commands for pushes are here too'
+)
+#: Other repositories of this process may have them.
+_HARMFUL = {'hgmo': _NO_PUSHLOG, 'pushlog-feed': _NO_PUSHLOG}
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
@@ -80,11 +87,7 @@ def _extsetup(ui: Any) -> None:
 
 
 def _wrap_parts() -> None:
-    """Wrap the generators of bundle2 parts, unless they are wrapped already.
-
-    An extension that was set up later may have replaced one, as evolve does with that of
-    markers.
-    """
+    """Wrap the generators of bundle2 parts, also what another extension has made of them since."""
     parts = exchange.getbundle2partsmapping
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
@@ -98,31 +101,14 @@ def _wrap_parts() -> None:
 
 @eh.reposetup
 def _reposetup(ui: Any, repo: Any) -> None:
-    settings = common.set_up(repo, discovery.FindingDrafts)
+    settings = common.set_up(repo, discovery.FindingDrafts, _HARMFUL)
     if settings is None:
         return
     with errors.opening():
         config.check_serving(settings)
         links.configured(repo.ui)
-        _refuse_others(repo)
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')
     _wrap_parts()
-
-
-def _refuse_others(repo: Any) -> None:
-    """Mozilla's commands of the same names read ``pushlog2.db``, which is not there.
-
-    They may be loaded for other repositories of this process.
-    """
-    enabled = {name for name, _module in extensions.extensions(repo.ui)}
-    for other in (b'hgmo', b'pushlog-feed'):
-        if other in enabled:
-            name = hgcompat.to_str(other)
-            raise errors.Misconfigured(
-                f'the extension "{name}" needs the pushlog of a repository, which a headless one '
-                f'does not have; its web commands for pushes are here too: set "{name} = !" in '
-                "the [extensions] of this repository's hgrc"
-            )
 
 
 def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

@@ -15,16 +15,8 @@ from ..catalog import bans, names, statements
 from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened
 from .pushlog import decorate
 
-_UNAVAILABLE = 503
-_STATUS = {
-    'refused': common.HTTP_FORBIDDEN,
-    'temporary': _UNAVAILABLE,
-    'misconfigured': _UNAVAILABLE,
-    'corrupt': _UNAVAILABLE,
-}
-
-#: hgweb has no constant for this status.
-GONE = 410
+#: hgweb has no constants for them.
+_UNAVAILABLE, GONE = 503, 410
 
 
 def hint(web: Any, name: bytes, **facts: Any) -> None:
@@ -40,12 +32,11 @@ def shown(web: Any) -> Iterator[None]:
         yield
     except HeadlessError as exc:
         line = hgcompat.to_bytes(exc.line())
-        status = _STATUS[exc.kind]
         headers = []
-        if status == _UNAVAILABLE:
+        if exc.status == _UNAVAILABLE:
             headers.append(RETRY_AFTER)
             hint(web, b'pushlogunavailable', comesback=exc.kind == Temporary.kind)
-        raise common.ErrorResponse(status, line, headers) from exc
+        raise common.ErrorResponse(exc.status, line, headers) from exc
     except Unopened as exc:  # an overlay opens the repository
         raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mercurial import hg
+from mercurial.hgweb import common
 
 from .. import config, metrics, place as places
 from ..backend import Backend
@@ -23,11 +24,6 @@ from ..lifecycle import delete
 from .pushlog import visibility
 
 _HEALTH, _READY, _METRICS = b'headless-health', b'headless-ready', b'headless-metrics'
-_STATUS = {
-    200: b'200 Script output follows',
-    400: b'400 Bad Request',
-    503: b'503 Service Unavailable',
-}
 #: Seconds for which an answer is kept.
 _KEPT = 1.0
 #: Seconds between two attempts to write to the store that succeed.
@@ -61,7 +57,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
         elif text:
             found = {'error': 'max-lag is not a number of seconds'}
         status = 400 if 'error' in found else 200 if found['ready'] else 503
-    res.status = _STATUS[status]
+    res.status = common.statusmessage(status)
     res.headers[b'Content-Type'] = b'application/json'
     res.headers[b'Cache-Control'] = b'no-store'
     res.setbodybytes(json.dumps(found, indent=2).encode('ascii') + b'\n')
@@ -69,7 +65,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
 
 
 def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
-    res.status = _STATUS[200]
+    res.status = common.statusmessage(200)
     res.headers[b'Content-Type'] = metrics.CONTENT_TYPE
     res.setbodybytes(metrics.text(repo, repo.headless))
     return res.sendresponse()

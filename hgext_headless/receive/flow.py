@@ -57,13 +57,17 @@ def unbundle(orig: Any, repo: Any, bundle: Any, heads: Any, source: bytes, url: 
         with errors.clear_errors():
             if not config.takes_pushes(repo):
                 raise Refused('this server takes no pushes: hgext_headless.push is not loaded')
-    except error.Abort as exc:
         if not is_bundle2:
-            return errors.answer_bundle1(repo.ui, source, exc)
-        exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
-        raise
-    if not is_bundle2:
-        return process_changegroup(repo, bundle, source, url)
+            _process_changegroup(repo, bundle, source, url)
+            return 1
+    except error.Abort as exc:
+        if is_bundle2:
+            exc.duringunbundle2 = True  # Mercurial then sends the error as a part.
+        if is_bundle2 or source != b'serve':  # a push by path has no wire
+            raise
+        # Mercurial would write it to the server's own stderr, which over http no client sees.
+        repo.ui.write_err(exc.format())
+        return 0
     stream.bound(repo.ui, bundle, repo.headless.settings.max_push_size, source, url)
     # 1 is success, for clients that accept no reply bundle.
     return orig(repo, bundle, heads, source, url) or 1
@@ -86,21 +90,14 @@ def process(orig: Any, repo: Any, op: Any, unbundler: Any) -> Any:
     return None
 
 
-def process_changegroup(repo: Any, unpacker: Any, source: bytes, url: bytes) -> int:
-    """Process a push that is a bare changegroup (bundle1): drafts, whose phases come as keys.
-
-    Return 1, or 0 if it failed and the client was told so.
-    """
+def _process_changegroup(repo: Any, unpacker: Any, source: bytes, url: bytes) -> None:
+    """Process a push that is a bare changegroup (bundle1): drafts, whose phases come as keys."""
     opened = incomings.opened(repo, source, url)
-    try:
-        with errors.no_traceback(repo.ui, 'the push'), opened as push:
-            with push.stages.stage('receive'), stream.readable():
-                body = stream.of_changegroup(unpacker, push.backend.settings.max_push_size)
-                push.receive(body, b'01')
-            take(push)
-    except error.Abort as exc:
-        return errors.answer_bundle1(repo.ui, source, exc)
-    return 1
+    with errors.no_traceback(repo.ui, 'the push'), opened as push:
+        with push.stages.stage('receive'), stream.readable():
+            body = stream.of_changegroup(unpacker, push.backend.settings.max_push_size)
+            push.receive(body, b'01')
+        take(push)
 
 
 @contextlib.contextmanager
@@ -282,10 +279,7 @@ def _check_limits(push: Incoming, divided: Divided, known: StoredBefore, counted
 
 
 def _held(push: Incoming, divided: Divided, known: StoredBefore) -> set[bytes]:
-    """Return the draft heads that are in a stored bundle whose object is there.
-
-    A bundle has all draft ancestors of its changesets.
-    """
+    """Return the draft heads that are in a stored bundle whose object is there."""
     heads = known.stored.intersection(divided.draft_heads)
     if not heads:
         return heads
@@ -300,11 +294,10 @@ def _held(push: Incoming, divided: Divided, known: StoredBefore) -> set[bytes]:
 
 @contextlib.contextmanager
 def _at_the_head(push: Incoming, moves: bookmarks.Plan) -> Iterator[statements.Session]:
-    """Lock the log, apply what it has and the repository lacks; yield the session that has locked
-    it.
+    """Lock the log, and apply what it has and the repository, which must be locked, lacks.
 
-    So what the push is compared with is the history of all servers, and stays so until the session
-    ends. The repository must be locked. Raise `error.PushRaced`.
+    Until the session ends, the push is compared with the history of all servers. Raise
+    `error.PushRaced`.
     """
     with push.backend.catalog.writing() as session:
         with push.stages.stage('database'):
@@ -367,10 +360,7 @@ def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
 
 
 def refuse_outside(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> bool:
-    """Refuse a push that did not pass through `process`.
-
-    This is the hook ``pretxnchangegroup.headless``.
-    """
+    """The hook ``pretxnchangegroup.headless``: refuse what did not pass through `process`."""
     if kwargs.get('source') in (b'push', b'serve'):
         with errors.clear_errors():
             raise Refused('the push did not pass through the quarantine')

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from mercurial.hgweb.common import statusmessage
+
 from .. import hgcompat, sharing, store as stores, timings
 from ..backend import Backend
 from ..config import MAX_LINK, Settings
@@ -33,13 +35,6 @@ _EXPIRES = re.compile(r'[0-9]{1,10}')
 #: Seconds in which a client follows the redirect. It does so at once.
 _REDIRECTED = 60
 
-_STATUS = {
-    'refused': b'403 Forbidden',
-    'temporary': b'503 Service Unavailable',
-    'misconfigured': b'503 Service Unavailable',
-    'corrupt': b'404 Not Found',
-}
-
 
 def link(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     """Return the URL from which a client is to fetch ``bundle``; None if it cannot have one.
@@ -47,20 +42,16 @@ def link(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
     ``base`` is the absolute URL of the repository as the client sees it.
     """
     if settings.bundle_url:
-        url: str | None = f'{settings.bundle_url}/{bundle.key}'
+        url = f'{settings.bundle_url}/{bundle.key}'
     else:
-        url = _signed(settings, bundle, base)
-    return url if url is not None and len(url.encode('utf-8')) <= MAX_LINK else None
-
-
-def _signed(settings: Settings, bundle: Bundle, base: str | None) -> str | None:
-    secret = _secret(settings, create=True)
-    if base is None or secret is None:
-        return None
-    digest = stores.digest(bundle.key)
-    expires = int(time.time()) + settings.link_ttl
-    signature = _signature(secret, settings.repository, digest, expires)
-    return f'{base}/{ROUTE}/{digest}?expires={expires}&signature={signature}'
+        secret = _secret(settings, create=True)
+        if base is None or secret is None:
+            return None
+        digest = stores.digest(bundle.key)
+        expires = int(time.time()) + settings.link_ttl
+        signature = _signature(secret, settings.repository, digest, expires)
+        url = f'{base}/{ROUTE}/{digest}?expires={expires}&signature={signature}'
+    return url if len(url.encode('utf-8')) <= MAX_LINK else None
 
 
 def check(settings: Settings, digest: str, expires: str, signature: str) -> None:
@@ -82,10 +73,7 @@ def _signature(secret: bytes, repository: str, digest: str, expires: int) -> str
 
 
 def _secret(settings: Settings, create: bool) -> bytes | None:
-    """Return the signing key: ``link-secret`` if it is set, otherwise the repository's own.
-
-    Return None if that does not exist and ``create`` is false.
-    """
+    """Return ``link-secret``, or else the repository's own, which ``create`` makes; or None."""
     if settings.link_secret:
         return settings.link_secret.encode('utf-8', 'surrogateescape')
     path = os.path.join(settings.home, 'link-secret')
@@ -133,10 +121,10 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
                 raise Refused('only GET is served here')
             _serve(repo.headless, req, res, stages)
     except HeadlessError as exc:
-        _text(res, _STATUS[exc.kind], exc.line())
+        _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line())
     except Exception as exc:
         repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
-        _text(res, b'503 Service Unavailable', 'headless: temporary: try again later')
+        _text(res, Temporary.status, 'headless: temporary: try again later')
     return res.sendresponse()
 
 
@@ -179,9 +167,9 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
     res.setbodygen(hgcompat.file_chunks(file))
 
 
-def _text(res: Any, status: bytes, text: str) -> None:
-    res.status = status
-    if status.startswith(b'503'):
+def _text(res: Any, status: int, text: str) -> None:
+    res.status = statusmessage(status)
+    if status == Temporary.status:
         name, seconds = RETRY_AFTER
         res.headers[name] = seconds
     res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'

@@ -328,7 +328,7 @@ def test_beside_others(seen, tmp_path):
     """Mozilla's extensions with the same commands, and links that are none."""
     (tmp_path / 'stub.py').write_text(_STUB)
     for config, said in (
-        (f'extensions.hgmo={tmp_path}/stub.py', 'the extension "hgmo" needs the pushlog'),
+        (f'extensions.hgmo={tmp_path}/stub.py', 'the extension hgmo needs the pushlog'),
         ('headless-links.x=nonsense', 'headless: misconfigured: headless-links.x has no URL'),
     ):
         out = seen.server.hg('log', '--config', config, code=255)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,18 +18,17 @@ from ...catalog.statements import batches
 from ...model import PushOf
 from .. import errors, pages
 from . import keywords, links, query
+from .json_format import begun
 from .keywords import text as _text
 
 
 def answer(web: Any) -> Iterator[bytes]:
     """Answer ``json-automationrelevance``: the changesets relevant to one, oldest first.
 
-    These are its draft ancestors, and the changesets up to it in the push that brought it. Make
-    the first chunk now, so that errors are raised here. Raise what `discovery.resolve` raises.
+    These are its draft ancestors, and the changesets up to it in the push that brought it. Raise
+    what `discovery.resolve` raises.
     """
-    chunks = _chunks(web)
-    first = next(chunks)
-    return itertools.chain([first], chunks)
+    return begun(_chunks(web))
 
 
 def _chunks(web: Any) -> Iterator[bytes]:
@@ -55,10 +53,7 @@ def _chunks(web: Any) -> Iterator[bytes]:
 
 
 def changed_files(web: Any) -> Iterator[bytes]:
-    """Answer ``json-pushchangedfiles``: the files of the changesets of `answer`.
-
-    Raise what `discovery.resolve` raises.
-    """
+    """Answer ``json-pushchangedfiles``: the files of the changesets of `answer`."""
     _node, contexts = _relevant_to(web)
     files = sorted({_text(name) for context in contexts for name in context.files()})
     return iter([json.dumps({'files': files}).encode('ascii')])
@@ -116,9 +111,20 @@ def _relevant(context: Any, brought: PushOf | None) -> dict[str, Any]:
         'parents': _hexes(context.parents()),
         'phase': context.phasestr().decode('ascii'),
         'rev': context.rev(),
-        **{name: keywords.plain(name, brought) for name in ('pushid', 'pushuser', 'pushdate')},
-        'pushhead': keywords.plain('pushheadnode', brought),
+        **_push(brought),
         **_said(_text(context.description())),
+    }
+
+
+def _push(brought: PushOf | None) -> dict[str, Any]:
+    if brought is None:
+        return dict.fromkeys(('pushid', 'pushuser', 'pushdate', 'pushhead'))
+    entry = brought.entry
+    return {
+        'pushid': entry.push_id,
+        'pushuser': entry.user.decode('utf-8', 'replace'),
+        'pushdate': [entry.date, 0],
+        'pushhead': brought.head.hex(),
     }
 
 

@@ -27,10 +27,13 @@ def text(data: bytes) -> str:
 def answer(
     backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[bytes]:
-    """Return the chunks of the answer. Make the first now, so that errors are raised here."""
-    chunks = _chunks(backend, repo, query, entries, last)
-    first = next(chunks)
-    return itertools.chain([first], chunks)
+    """Return the chunks of the answer."""
+    return begun(_chunks(backend, repo, query, entries, last))
+
+
+def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Make the first of ``chunks`` now, so that errors are raised here; return all."""
+    return itertools.chain([next(chunks)], chunks)
 
 
 def _chunks(

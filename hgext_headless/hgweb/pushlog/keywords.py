@@ -47,20 +47,6 @@ _BACKOUT_WITHIN = 100
 _BACKOUT_AMONG = 2000
 
 
-def plain(name: str, brought: PushOf | None) -> Any:
-    """Return the value of a keyword for JSON; None if no push brought the changeset."""
-    if brought is None:
-        return None
-    entry = brought.entry
-    if name == 'pushid':
-        return entry.push_id
-    if name == 'pushuser':
-        return entry.user.decode('utf-8', 'replace')
-    if name == 'pushdate':
-        return [entry.date, 0]
-    return (brought.base if name == 'pushbasenode' else brought.head).hex()
-
-
 def _keyword(name: bytes, doc: str, value: Callable[[PushOf], Any], of_ends: bool = False) -> None:
     def keyword(context: Any, mapping: Any) -> Any:
         brought = _brought(context, mapping, of_ends)
@@ -155,25 +141,13 @@ web_keyword = registrar.templatekeyword(WEB_KEYWORDS)
 def mappings(
     found: Iterable[links.Link], more: Callable[[links.Link], dict[bytes, str]] = lambda link: {}
 ) -> Any:
-    """Return links in the form of templates. ``link`` is empty if none is configured.
+    """Return links in the form of templates, with ``more`` keywords; no URL is an empty one."""
 
-    ``more`` returns other keywords of a link.
-    """
-    return templateutil.mappinglist(
-        [
-            {
-                name: _local(text)
-                for name, text in (
-                    {b'label': link.label, b'link': link.url or ''} | more(link)
-                ).items()
-            }
-            for link in found
-        ]
-    )
+    def mapping(link: links.Link) -> dict[bytes, bytes]:
+        texts = {b'label': link.label, b'link': link.url or '', **more(link)}
+        return {k: encoding.tolocal(v.encode('utf-8', 'replace')) for k, v in texts.items()}
 
-
-def _local(text: str) -> bytes:
-    return encoding.tolocal(text.encode('utf-8', 'replace'))
+    return templateutil.mappinglist([mapping(link) for link in found])
 
 
 def text(local: bytes) -> str:
