@@ -20,12 +20,16 @@ from . import config, lazy, store as stores
 from .catalog import catalog as catalogs, diagnosis, engine
 from .store import cache, files, s3
 
-#: Not empty once this process has preloaded.
-_preloaded: list[bool] = []
-
 
 class Backend:
-    """The settings, catalog and store of one repository: its attribute ``headless``."""
+    """The settings, catalog and store of one repository: its attribute ``headless``.
+
+    Opening one of them raises `errors.Misconfigured`; the catalog also `errors.Temporary` if the
+    embedded database cannot be created.
+    """
+
+    #: Whether this process has preloaded: hgwebdir makes an hgweb for each request.
+    _has_preloaded = False
 
     def __init__(self, repo: Any) -> None:
         self.settings = config.settings(repo)
@@ -46,39 +50,28 @@ class Backend:
 
     @property
     def catalog(self) -> catalogs.Catalog:
-        """The catalog that pushes and pulls use.
-
-        Raises `errors.Misconfigured`, and `errors.Temporary` if the embedded database cannot be
-        created.
-        """
+        """The catalog that pushes and pulls use."""
         return self._catalog(self.settings.database)
 
     @property
     def read_catalog(self) -> catalogs.Catalog:
-        """The catalog for pages and the pushlog, which may lag behind `catalog`.
-
-        Raises the same errors.
-        """
+        """The catalog for pages and the pushlog, which may lag behind `catalog`."""
         return self._catalog(self.settings.database_read).for_pages()
 
     @property
     def store(self) -> stores.Store:
-        """The store. Raises `errors.Misconfigured`."""
         return self._once('store', self._open_store)
 
     @property
     def cached_store(self) -> stores.Source:
-        """The store with the local cache in front of it, for objects that are read repeatedly.
-
-        Raises `errors.Misconfigured`.
-        """
+        """The store with the local cache in front of it, for objects that are read repeatedly."""
         if not self.settings.cache_size or self.store.local_path('') is not None:
             return self.store
         return self.cache
 
     @property
     def cache(self) -> cache.Cached:
-        """The local cache. Raises `errors.Misconfigured`."""
+        """The local cache."""
         return cache.Cached(self.store, self.settings.cache_dir, self.settings.cache_size)
 
     def _catalog(self, url: str) -> catalogs.Catalog:
@@ -137,26 +130,19 @@ class Backend:
     def preload(self) -> None:
         """Import what pages and pushes need, in a process that serves many or forks for each.
 
-        Nothing is created, and no connection stays. Ignore errors: they are reported by what needs
-        it. It is done once in a process: hgwebdir makes an hgweb for each request.
+        It is done once. Nothing is created, and no connection stays.
         """
-        if _preloaded:
-            return
-        _preloaded.append(True)
-        for name in ('store', 'catalog') if self._has_database() else ('store',):
-            with contextlib.suppress(Exception):
-                getattr(self, name)
-        self.disconnect()
+        if not Backend._has_preloaded:
+            Backend._has_preloaded = True
+            self.warm_up()
+            self.disconnect()
 
     def _has_database(self) -> bool:
         """Return whether opening the catalog creates nothing."""
         return not self.settings.embedded_database or os.path.exists(self.settings.home)
 
     def steps(self) -> list[Callable[[], None]]:
-        """Return functions that import and open what a push of drafts needs, one after the other.
-
-        Nothing is created. They ignore errors, as `warm_up` does.
-        """
+        """Return functions that do what `warm_up` does, and connect, one after the other."""
         packages = ['sqlalchemy']
         if not self.settings.embedded_database:
             packages += ['psycopg2', 'sqlalchemy.dialects.postgresql']
@@ -174,10 +160,11 @@ class Backend:
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
 
-        Ignore errors: they occur again, and are reported, where it is needed.
+        Nothing is created. Ignore errors: they occur again, and are reported, where it is needed.
         """
-        with contextlib.suppress(Exception):
-            _ = self.catalog, self.store
+        for name in ('store', 'catalog') if self._has_database() else ('store',):
+            with contextlib.suppress(Exception):
+                getattr(self, name)
 
 
 def _quietly(step: Callable[[], Any]) -> None:
@@ -186,10 +173,7 @@ def _quietly(step: Callable[[], Any]) -> None:
 
 
 def attach(repo: Any) -> Backend:
-    """Give a repository its attribute ``headless``, unless it has it; return that.
-
-    Raise `errors.Misconfigured` if a setting is wrong.
-    """
+    """Give a repository its attribute ``headless``, unless it has it; return that."""
     repo = repo.unfiltered()
     if 'headless' not in vars(repo):
         repo.headless = Backend(repo)

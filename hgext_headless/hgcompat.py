@@ -67,11 +67,7 @@ def escaped(name: bytes) -> str:
 
 
 def is_plain(name: bytes) -> bool:
-    """Return whether ``name`` is text without control characters.
-
-    Other names break the lines of answers in the wire protocol (``hg help
-    internals.wireprotocol``).
-    """
+    """Return whether ``name`` is text without control characters, which break lines on the wire."""
     try:
         text = encoding.fromlocal(name).decode('utf-8')
     except (error.Abort, UnicodeDecodeError):
@@ -94,10 +90,7 @@ def is_enabled(ui: Any, extension: bytes) -> bool:
 
 
 def is_chg_server() -> bool:
-    """Return whether this process is starting as the command server of chg (``chg(1)``).
-
-    Mercurial's `chgserver` documents the variable, and deletes it once the server is set up.
-    """
+    """Return whether this process is starting as the command server of chg (see `chgserver`)."""
     return b'CHGINTERNALMARK' in encoding.environ
 
 
@@ -126,11 +119,7 @@ def mix_in(repo: Any, mixin: type) -> None:
 
 @functools.lru_cache(maxsize=64)
 def derived(*bases: type) -> type:
-    """Return a class of repositories that is derived from ``bases``.
-
-    It is cached because Mercurial keeps each repository class that was ever filtered: one class
-    for each object would be a leak.
-    """
+    """Return a class of repositories, made once: Mercurial keeps each that was ever filtered."""
     return type('headless', bases, {})
 
 
@@ -142,7 +131,7 @@ def stream_of(unpacker: Any) -> Any:
 def changegroup_stream(unpacker: Any) -> Any:
     """Return the stream, decompressed, that the unpacker of a changegroup reads from.
 
-    Return None unless it is plain or a zlib stream, which one read makes at most 64 MB larger.
+    None: it is neither plain nor zlib, which one read makes at most 64 MB larger.
     """
     return unpacker._stream if unpacker._type in (b'UN', b'GZ') else None
 
@@ -268,10 +257,7 @@ def forget_text(storage: Any) -> None:
 
 
 def template_repository(made: Any, repo: Any) -> None:
-    """Set the repository that the keywords and functions of a templater use.
-
-    Creating another templater takes as long as the rest of a small page.
-    """
+    """Set the repository of a templater: another one takes as long as the rest of a small page."""
     made._proc._resources._resmap[b'repo'] = repo
 
 
@@ -292,10 +278,7 @@ def weave_templates(made: Any, change: Callable[[bytes, bytes], bytes]) -> None:
 
 
 def change_template_trees(made: Any, change: Callable[[Any], Any]) -> None:
-    """Have the parsed templates of a templater changed by ``change``; each text is parsed once.
-
-    Mercurial parses them anew for each request.
-    """
+    """Have the parsed templates of a templater changed by ``change``; each text is parsed once."""
     loader = made._loader
     parse = loader._parse
     if loader._aliasmap:
@@ -315,10 +298,7 @@ def template_filters(made: Any) -> dict[bytes, Any]:
 
 
 def add_template_function(made: Any, name: bytes, function: Any) -> None:
-    """Add a function to those of the templates of one templater.
-
-    It gets the engine, the mapping, and its arguments: pairs of function and data.
-    """
+    """Add a function to one templater; it gets engine, mapping, and pairs of function and data."""
     made._proc._funcs = {**made._proc._funcs, name: function}
 
 
@@ -335,11 +315,7 @@ def forgo_manifest_cache(manifestlog: Any) -> None:
 
 
 def clear_manifests(manifestlog: Any) -> None:
-    """Release the manifests that were read.
-
-    Mercurial only drops its caches. They contain reference cycles, which keep large texts until
-    the next garbage collection.
-    """
+    """Release the manifests that were read, which are large and in reference cycles."""
     for cache in manifestlog._dirmancache.values():
         cache.clear()
     manifestlog.clearcaches()

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Changeset:
-    """What the pushlog shows of a changeset. Text is unchanged, as bytes.
+    """What the pushlog shows of a changeset.
 
-    ``date`` is in seconds since the epoch, ``timezone`` in seconds west of UTC, as in
-    Mercurial. ``files`` have the changeset's order.
+    ``date`` is in seconds since the epoch, ``timezone`` in seconds west of UTC, as in Mercurial.
     """
 
     node: bytes
@@ -39,9 +38,8 @@ class Changeset:
 class Bundle:
     """A stored bundle: an HG10 file with ``head`` and all its draft ancestors.
 
-    ``key`` is the object's name in the store, ``size`` is in bytes, ``sha512`` is the object's
-    digest, hexadecimal. ``bases`` are the public parents of its changesets, ``nodes`` its
-    changesets, parents first.
+    ``key`` names the object, ``size`` is its bytes, ``sha512`` hexadecimal. ``bases`` are the
+    public parents of its changesets, ``nodes`` these, parents first.
     """
 
     key: str
@@ -54,10 +52,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class BookmarkMove:
-    """A change of a bookmark in the database: the draft it names before and after.
-
-    None: there is no bookmark.
-    """
+    """A change of a bookmark in the database: the draft it names before and after (or None)."""
 
     name: bytes
     old: bytes | None
@@ -206,8 +201,7 @@ class Entry:
 class PushNodes:
     """A push with the nodes of all its changesets, in order: what a pushlog2.db has.
 
-    ``tombstoned`` are those of ``nodes`` that are tombstones in the database. It does not count
-    for equality. ``date`` is in seconds since the epoch.
+    ``tombstoned`` are those of them that are tombstones in the database.
     """
 
     push_id: int
@@ -219,11 +213,8 @@ class PushNodes:
 
 @dataclass(frozen=True)
 class Conflict:
-    """A push that conflicts with the recorded pushes.
-
-    Either its id is recorded for another push (``recorded``), or another push, whose id is
-    ``owner``, brought its changeset ``node``.
-    """
+    """A push whose id is that of another push (``recorded``), or that brings a changeset (``node``)
+    which another push, ``owner``, has brought."""
 
     push: PushNodes
     recorded: PushNodes | None = None
@@ -233,11 +224,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class PushOf:
-    """The push that brought a changeset.
-
-    ``base`` is the first changeset that it brought, ``head`` the last. Both are empty if they
-    were not asked for.
-    """
+    """The push that brought a changeset; its first one and its last one, empty if not asked for."""
 
     entry: Entry
     base: bytes

@@ -52,10 +52,7 @@ def find(repo: Any, session: statements.Session) -> LogState | None:
 
 
 class Lag(NamedTuple):
-    """The number of ``entries`` of the log that a repository lacks.
-
-    ``seconds`` is the age of the oldest of them; 0 if it lacks none.
-    """
+    """How many ``entries`` of the log a repository lacks, and the age of the oldest of them."""
 
     entries: int
     seconds: int

@@ -57,14 +57,13 @@ _TIMEOUT = 10
 
 
 class File:
-    """An open pushlog2.db.
+    """An open pushlog2.db; ``mode`` is one of SQLite's URIs.
 
     Its methods raise `Refused` if the file is not one, and `Temporary` if it is locked or cannot
     be written.
     """
 
     def __init__(self, path: str, mode: str) -> None:
-        """Open ``path`` with a ``mode`` of SQLite's URIs."""
         self._path = path
         with self._clear_errors():
             url = f'{Path(path).absolute().as_uri()}?mode={mode}'
@@ -165,10 +164,7 @@ def reading(path: str) -> contextlib.closing[File]:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[File]:
-    """Open the pushlog2.db at ``path`` for writing; create it if it does not exist.
-
-    Raise what the methods of `File` raise.
-    """
+    """Open the pushlog2.db at ``path`` for writing; create it if it does not exist."""
     with contextlib.closing(File(path, 'rwc')) as file:
         file.make()
         yield file

@@ -20,10 +20,7 @@ NAME = b'headless'
 
 
 def install() -> None:
-    """Make Mercurial keep the requirement in upgrades, and not ask it of clones and clients.
-
-    It concerns only the repository whose drafts are in the store.
-    """
+    """Make Mercurial keep the requirement in upgrades, and not ask it of clones and clients."""
     requirements.STREAM_IGNORABLE_REQUIREMENTS.add(NAME)
     for name in ('preservedrequirements', 'supporteddestrequirements'):
         hgcompat.wrap_once(actions, name, _preserved)
@@ -46,10 +43,7 @@ def _push(orig: Any, repo: Any, remote: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _recognized(orig: Any, found: set[bytes], supported: set[bytes]) -> None:
-    """Say why the requirement is unknown in a process that has loaded the extensions.
-
-    The hgrc that enables them for the repository is not in effect any more.
-    """
+    """Say why the requirement is unknown in a process that has loaded the extensions."""
     if NAME in found - supported:
         with errors.opening():
             raise _not_in_effect()
@@ -57,10 +51,7 @@ def _recognized(orig: Any, found: set[bytes], supported: set[bytes]) -> None:
 
 
 def check(repo: Any) -> None:
-    """Raise `Misconfigured` if a headless repository has no setting in effect.
-
-    Without settings it would be served as an ordinary repository.
-    """
+    """Raise `Misconfigured` if a headless repository would be served as an ordinary one."""
     if NAME in repo.requirements and not config.participates(repo):
         raise _not_in_effect()
 
@@ -75,9 +66,7 @@ def _not_in_effect() -> Misconfigured:
 def ensure(repo: Any) -> None:
     """Write the requirement during a push, if the repository lacks it.
 
-    This is for repositories with the embedded database, which is created at first use, and for
-    repositories from before there was a requirement. The push does not wait for a lock; if
-    there is one, a later push writes the requirement. A repository that has drafts itself,
+    The push waits for no lock: a later one writes it then. A repository that has drafts itself,
     before its import, does not get it. Both cases are logged.
     """
     if NAME in repo.requirements:

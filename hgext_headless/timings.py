@@ -25,10 +25,7 @@ _LONGEST = 300
 
 
 class Stages:
-    """The timings of one push or request.
-
-    They are created for it, and passed on. Times are seconds of a monotonic clock.
-    """
+    """The timings of one push or request, in seconds of a monotonic clock."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self._facts = facts
@@ -76,11 +73,7 @@ class Stages:
         return {**self._seconds, 'total': time.monotonic() - self._began}
 
     def line(self) -> bytes:
-        """Return the log line: ``key=value`` pairs of the facts, the stages' times and the total.
-
-        A value that contains other characters than names, numbers and dates do is a JSON
-        string.
-        """
+        """Return the log line: pairs ``key=value``, the value plain or a JSON string."""
         pairs = {name: _value(fact) for name, fact in self.facts.items()}
         for name, seconds in self.seconds().items():
             pairs[f'{name}_seconds'] = f'{seconds:.3f}'

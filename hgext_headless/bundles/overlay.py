@@ -78,10 +78,7 @@ def uncompressed(ui: Any, bundle: Bundle, name: str) -> Layer:
 
 
 def unbundler(ui: Any, file: BinaryIO, key: str) -> Any:
-    """Return Mercurial's reader of the bundle in ``file``, which is the object ``key``.
-
-    Raise `errors.Corrupt` if it is not a bundle.
-    """
+    """Return Mercurial's reader of the object ``key`` in ``file``. Raise `errors.Corrupt`."""
     try:
         return exchange.readbundle(ui, file, hgcompat.to_bytes(key))
     except error.Abort as exc:
@@ -89,10 +86,7 @@ def unbundler(ui: Any, file: BinaryIO, key: str) -> Any:
 
 
 def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
-    """Fetch a stored bundle to the file ``path``, compressed as in the store.
-
-    Raise `errors.Corrupt` if its size or digest is wrong.
-    """
+    """Fetch a stored bundle to the file ``path``, compressed as in the store. Raise the same."""
     store.get(bundle.key, path)
     _check_as_stored(bundle, path)
 
@@ -194,10 +188,7 @@ class _Manifests(manifest.manifestlog):  # type: ignore[misc]
 
 
 class _Unwritable(vfsmod.readonlyvfs):  # type: ignore[misc]
-    """The caches of the repository below an overlay: its revisions are not theirs.
-
-    `vfs.readonlyvfs` raises an error that not all writers of caches expect.
-    """
+    """The caches of the repository below, with an error that all writers of caches expect."""
 
     def __call__(self, path: bytes, mode: bytes = b'rb', *args: Any, **kwargs: Any) -> Any:
         if mode not in (b'r', b'rb'):
@@ -434,10 +425,7 @@ def silence_outgoing_hooks(ui: uimod.ui) -> None:
 
 
 def become(repo: Any, path: bytes) -> None:
-    """Lay a bundle over a repository object that exists already.
-
-    This is what `bundlerepo.makebundlerepository` does with the repository that it opens.
-    """
+    """Lay a bundle over a repository object, as `bundlerepo.makebundlerepository` does."""
     repo.__class__ = hgcompat.derived(_ReadOnly, repo.__class__)
     _initialize(repo, path)
 

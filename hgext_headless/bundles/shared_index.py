@@ -44,10 +44,7 @@ class SharedIndex:
         self._revs = {own[rev][7]: rev for rev in range(self._size, len(own))}
 
     def release(self) -> None:
-        """Release both indexes.
-
-        The objects of a request refer to each other, and keep this one long after its use.
-        """
+        """Release both indexes: the objects of a request keep this one long after its use."""
         self._own = self._shared = None
 
     def __getattr__(self, name: str) -> Any:

@@ -38,10 +38,9 @@ _NAMING = (b'node', b'filenode', b'head')
 
 
 def install() -> None:
-    """Lay drafts over the repository of a request after hgweb has checked its permissions.
+    """Lay drafts over the repository of a request once hgweb has checked its permissions.
 
-    This is the first moment at which the request is parsed, an answer is allowed, and an error
-    becomes hgweb's error page. After it, any command that looks up a draft finds it.
+    This is the first moment at which the request is parsed and an error becomes hgweb's page.
     """
     if _lay_named not in common.permhooks:
         common.permhooks.append(_lay_named)
@@ -153,10 +152,7 @@ def already_brought(repo: Any) -> dict[bytes, PushOf]:
 
 
 def values(req: Any, item: bytes) -> list[bytes]:
-    """Return the values of a parameter that may be repeated: names, which cost queries.
-
-    Raise hgweb's `ErrorResponse` (400) if they are too many.
-    """
+    """Return the names in a parameter that may be repeated. Raise `ErrorResponse` (400)."""
     found: list[bytes] = req.qsparams.getall(item)
     if len(found) > MOST_NAMES:
         text = b"more than %d values of '%s'" % (MOST_NAMES, item)

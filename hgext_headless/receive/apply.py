@@ -20,10 +20,7 @@ _HOOKS = b'hooks'
 
 @contextlib.contextmanager
 def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
-    """Lock the repository if ``needed``, with the hooks of `receive.hooks` and `append` disabled.
-
-    Some hooks run when the lock is released.
-    """
+    """Lock the repository if ``needed``, without the hooks of `receive.hooks` and `append`."""
     repo = incoming.repo.unfiltered()
     if not needed:
         yield repo
@@ -45,7 +42,7 @@ def apply(
 ) -> None:
     """Add public changesets, and bookmarks and markers of public changesets, to the repository.
 
-    Lock nothing if there are none. Raise `error.PushRaced` if public history changed since the
+    Without any, nothing is locked. Raise `error.PushRaced` if public history changed since the
     client read it.
     """
     if plan.applied or plan.leaving:

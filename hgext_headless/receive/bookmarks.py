@@ -85,10 +85,7 @@ def plan(incoming: Incoming, publishing: Collection[bytes]) -> Plan:
 
 
 def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
-    """Check that the repository's bookmarks are still what a plan has ``seen``.
-
-    Called under the lock. Raise `error.PushRaced` if one is not.
-    """
+    """Raise `error.PushRaced` if the repository's bookmarks are not what a plan has ``seen``."""
     for name, node in seen.items():
         found = hgcompat.bookmarks(repo).get(name)
         if found != node:
@@ -96,10 +93,7 @@ def check(repo: Any, seen: dict[bytes, bytes | None]) -> None:
 
 
 def check_drafts(session: statements.Session, plan: Plan) -> None:
-    """Check that no bookmark that becomes one of public history is a draft's meanwhile.
-
-    Called under the lock of the log. Raise `error.PushRaced` if one is.
-    """
+    """Raise `error.PushRaced` if a bookmark that becomes public is a draft's meanwhile."""
     planned = {move.name: move.old for move in plan.stored}
     names = [name for name, node in plan.applied if node is not None]
     for name, node in catalog_bookmarks.places(session, names).items():

@@ -15,10 +15,9 @@ from .incoming import Incoming
 
 
 class Divided(NamedTuple):
-    """A push, divided by phase.
+    """The nodes of a push by phase, parents first.
 
-    All three are nodes. ``public`` and ``drafts`` are in order, parents first. ``draft_roots``
-    are the draft roots that the push has once its public changesets are in the repository.
+    ``draft_roots`` are its draft roots once its public changesets are in the repository.
     """
 
     public: list[bytes]
@@ -32,8 +31,7 @@ def changesets(incoming: Incoming, repo: Any) -> Divided:
     """Divide the changesets of a push by phase. ``repo`` is the quarantine's overlay.
 
     Changesets that the client names public, and their ancestors, are public. All others that
-    came in are drafts, unless they are public here already. Raise `Refused` if a public head is
-    unknown, or if the server takes no public changesets.
+    came in are drafts, unless they are public here already.
     """
     changelog = repo.changelog
     for node in incoming.public_heads:
@@ -67,10 +65,9 @@ def changesets(incoming: Incoming, repo: Any) -> Divided:
 
 
 class DividedMarkers(NamedTuple):
-    """The markers of a push.
+    """The markers of a push: ``stored`` those of drafts, ``applied`` new ones of public changesets.
 
-    ``stored`` are markers of drafts. ``applied`` are markers of public changesets that the
-    repository does not have yet. A marker may be in both.
+    A marker may be in both.
     """
 
     stored: list[Marker]
@@ -80,7 +77,7 @@ class DividedMarkers(NamedTuple):
 def markers_of(incoming: Incoming, publishing: Collection[bytes]) -> DividedMarkers:
     """Divide the markers of a push. ``publishing`` are the changesets that it makes public.
 
-    Stored markers of these changesets go into the repository too. Raise `errors.Temporary`.
+    Stored markers of these changesets go into the repository too.
     """
     repo = incoming.repo
     has_node = repo.unfiltered().changelog.hasnode

@@ -250,7 +250,6 @@ class Hooks:
 
 
 def _failed(name: bytes, exc: Exception) -> HeadlessError:
-    """Return the error for a hook that has raised ``exc``, which Mercurial has told of by name."""
     text = f'a {hgcompat.to_str(name)} hook raised {type(exc).__name__}: {exc}'
     waits = isinstance(exc, OSError) and exc.errno not in (errno.EACCES, errno.ENOENT, errno.EPERM)
     return Temporary(text) if waits else Misconfigured(text)

@@ -48,10 +48,9 @@ def _part(*kinds: bytes, params: tuple[bytes, ...] = ()) -> Callable[[Handler], 
 
 
 def receive(push: Incoming, op: Any, part: Any) -> None:
-    """Keep a part of a push; ``op`` is Mercurial's bundle operation.
+    """Keep a part of a push, or raise `Refused`; ``op`` is Mercurial's bundle operation.
 
-    Raise `Refused` if it is not acceptable. As in Mercurial, an advisory part that nobody knows
-    is ignored.
+    As in Mercurial, an advisory part that nobody knows is ignored.
     """
     push.keep(_PART)
     for name, value in part.params.items():

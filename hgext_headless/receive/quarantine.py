@@ -33,8 +33,7 @@ class Quarantine(NamedTuple):
 
     ``overlay`` is the repository with the push laid over it, ``path`` the file of its bundle (empty
     if there is none), ``checked`` what the push brought. ``new`` are those of its changesets
-    that this server does not have, neither in public history nor as stored drafts; they are the
-    last ones of the overlay.
+    that this server does not have, also not as stored drafts: the last ones of the overlay.
     """
 
     overlay: Any
@@ -48,13 +47,9 @@ class Quarantine(NamedTuple):
         return self.checked.changesets
 
     def url(self) -> bytes | None:
-        """Return the URL of the quarantine, in Mercurial's form for bundle repositories.
-
-        Return None if it has no file of its own.
-        """
-        if not self.path:
-            return None
-        return b'bundle:%s+%s' % (self.overlay.root, hgcompat.to_bytes(self.path))
+        """Return the URL of the quarantine as a bundle repository; None if it has no bundle."""
+        url = b'bundle:%s+%s' % (self.overlay.root, hgcompat.to_bytes(self.path))
+        return url if self.path else None
 
 
 def enter(repo: Any, environ: Mapping[bytes, bytes]) -> None:
@@ -104,11 +99,7 @@ def sort(incoming: Incoming, stored: Collection[bytes]) -> None:
 
 @contextlib.contextmanager
 def opened(incoming: Incoming) -> Iterator[Quarantine]:
-    """Build the quarantine of a push, and check every revision that was received.
-
-    Correct wrong linknodes. Raise `Refused` if a revision does not match its hash or is
-    missing.
-    """
+    """Build the quarantine of a push, check each revision of it, and correct wrong linknodes."""
     path = os.path.join(incoming.folder, 'quarantine.hg')
     with check.misses():
         if not incoming.is_sorted:

@@ -11,7 +11,7 @@ import functools
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from mercurial import error, wireprototypes
 
@@ -31,10 +31,6 @@ _BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ', b'\0')
 _MAGIC = 6
 
 
-class _Source(Protocol):
-    def read(self, size: int) -> bytes: ...
-
-
 class Body:
     """The body of a push, with its bytes counted. bundle2 knows the size of each read.
 
@@ -43,10 +39,9 @@ class Body:
     and ``url`` say where the push comes from, as Mercurial's hooks tell it.
     """
 
-    def __init__(self, stream: _Source, limit: int, source: bytes, url: bytes) -> None:
+    def __init__(self, stream: Any, limit: int, source: bytes, url: bytes) -> None:
         self._stream = stream
-        self._left = limit
-        self._limit = limit
+        self._left = self._limit = limit
         self._ended: HeadlessError | None = None
         self.source = source
         self.url = url

@@ -156,11 +156,7 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
 
 
 def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[bytes, bytes]:
-    """Return ``keys`` of public history with those of drafts added.
-
-    These are the roots of recent pushes in ``phases``, and the newest draft bookmarks in
-    ``bookmarks``.
-    """
+    """Add to ``keys`` of public history the roots of recent pushes, or the newest bookmarks."""
     if namespace == b'phases':
         return {**keys, **phase_roots.named(repo.headless, repo)}
     if namespace == b'bookmarks':
@@ -169,7 +165,7 @@ def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[
 
 
 def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
-    """Return the newest draft bookmarks. Clients can pull and move only listed ones by name.
+    """Return the newest draft bookmarks, which clients can pull and move by name.
 
     Return none if the database fails: public history is served without it.
     """

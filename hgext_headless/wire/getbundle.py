@@ -36,11 +36,8 @@ _NARROW = ('narrow', 'includepats', 'excludepats')
 _SHALLOW = b'exp-remotefilelog-b2cap-1'
 
 
-class Linked(NamedTuple):
-    """A bundle and the URL that a client fetches it from."""
-
-    bundle: Bundle
-    url: str
+#: Bundles and the URLs that a client fetches them from.
+Linked = Sequence[tuple[Bundle, str]]
 
 
 class Served(NamedTuple):
@@ -51,7 +48,7 @@ class Served(NamedTuple):
 
     backend: Backend
     bundles: Sequence[Bundle]
-    linked: Sequence[Linked] = ()
+    linked: Linked = ()
 
 
 def get_bundle_chunks(
@@ -142,10 +139,7 @@ def changegroup_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs
 
 
 def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
-    """Generate the ``bookmarks`` part, with bookmarks of the drafts in the answer.
-
-    "hg clone -r" takes them from it.
-    """
+    """Generate the ``bookmarks`` part, with those of the drafts in the answer ("clone -r")."""
     served: Served | None = kwargs.pop('headless_served', None)
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
@@ -178,10 +172,7 @@ def phases_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any
 
 
 def _is_incoming(kwargs: dict[str, Any]) -> bool:
-    """Return whether the request is from "hg incoming".
-
-    It keeps the reply as a file, and reads changegroup parts only.
-    """
+    """Return whether the request is from "hg incoming", which reads changegroup parts only."""
     return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
 
 
@@ -192,7 +183,7 @@ def _links(
     drafts: Collection[bytes],
     wanted: Sequence[Bundle],
     kwargs: dict[str, Any],
-) -> list[Linked] | None:
+) -> Linked | None:
     """Return a link for each bundle in ``wanted``, or None if the answer has to be inline."""
     settings, bundlecaps = backend.settings, kwargs.get('bundlecaps')
     if (
@@ -217,15 +208,12 @@ def _links(
         if scheme not in capabilities.get(b'remote-changegroup', ()):
             return None
         _check_object(backend, bundle)
-        linked.append(Linked(bundle, url))
+        linked.append((bundle, url))
     return linked
 
 
 def _check_object(backend: Backend, bundle: Bundle) -> None:
-    """Raise `errors.Corrupt` if the object of ``bundle`` is missing or altered.
-
-    A client does not try a link twice.
-    """
+    """Raise `errors.Corrupt` if an object is not as stored: no client tries a link twice."""
     checked = backend.catalog.memory('checked objects')
     if checked.get(bundle.key, 0) > time.monotonic():
         matches = backend.store.size(bundle.key) == bundle.size
@@ -240,13 +228,12 @@ def _check_object(backend: Backend, bundle: Bundle) -> None:
 
 
 def _public_heads(
-    repo: Any, heads: Sequence[bytes], linked: Sequence[Linked], common: Sequence[bytes]
+    repo: Any, heads: Sequence[bytes], linked: Linked, common: Sequence[bytes]
 ) -> list[bytes]:
     """Return the public heads to send beside the links.
 
-    These are the requested public heads, the bases of the bundles, and changesets of the
-    bundles that have become public. If there are none, return heads that the client has, so
-    that there is an answer.
+    These are those requested, the bases of the bundles, and what of the bundles has become
+    public; if there are none, heads that the client has, so that there is an answer.
     """
     has_node = repo.changelog.hasnode
     public = {node for node in heads if has_node(node)}

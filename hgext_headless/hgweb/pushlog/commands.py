@@ -177,10 +177,7 @@ def _raw_push(web: Any, entry: Entry) -> Any:
 def _found(
     backend: Backend, web: Any, stages: Stages, **options: bool
 ) -> tuple[queries.Query, list[Entry], int]:
-    """Return the query, the pushes that match, and the highest push id that is shown.
-
-    ``options`` are those of `query.parse`.
-    """
+    """Return the query (see `query.parse`), what matches, and the highest push id shown."""
     with stages.stage('find'), backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
         query = queries.parse(session, web.repo, web.req, last, **options)
@@ -251,10 +248,7 @@ def isancestor(web: Any, stages: Stages) -> Any:
 
 
 def _send_page(web: Any, name: bytes, mapping: Mapping[bytes, Any]) -> Any:
-    """Render a template of the request's style and answer with it.
-
-    Raise hgweb's `ErrorResponse` (500) if it cannot be rendered.
-    """
+    """Answer with a template of the request's style. Raise hgweb's `ErrorResponse` (500)."""
     if web.req.method != b'HEAD':
         web.res.setbodygen(hgcompat.file_chunks(_rendered(web, name, mapping)))
     return web.res.sendresponse()
@@ -291,8 +285,8 @@ def _fail(web: Any, code: int, message: bytes) -> Any:
 def install() -> None:
     """Register the commands with hgweb.
 
-    What another extension has under these names stays in use for other repositories. It may be
-    loaded at any time, for one of them.
+    What another extension has under these names, perhaps since the last time, stays in use for
+    other repositories.
     """
     for name, run in _COMMANDS.items():
         if not hasattr(webcommands, name):

@@ -57,10 +57,7 @@ Listed = Iterable[tuple[Entry, Sequence[Changeset]]]
 def page(
     backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> dict[bytes, Any]:
-    """Return the keywords of the template ``pushlog`` of HTML styles; the newest push is first.
-
-    Styles that were made for Mozilla's pushlog, such as ``gitweb_mozilla``, have other names.
-    """
+    """Return the keywords of the template ``pushlog`` of HTML styles; the newest push is first."""
     listed = functools.partial(_listed, backend, False, entries)
     # Pages of a branch, a user or a search are not counted: the cost would grow with each push.
     count = None
@@ -120,7 +117,7 @@ def _similar(backend: Backend, query: Query) -> list[bytes]:
 def _mozillas(
     web: Any, listed: Callable[[], Listed], pages: Iterable[dict[bytes, Any]], page_vars: Any
 ) -> dict[bytes, Any]:
-    """Return the keywords of styles that were made for Mozilla's pushlog."""
+    """Return the keywords of styles that were made for Mozilla's pushlog (``gitweb_mozilla``)."""
 
     def entries(context: Any) -> Iterator[dict[bytes, Any]]:
         return _entries(web.repo, listed())
@@ -304,10 +301,9 @@ def _push(entry: Entry) -> dict[bytes, Any]:
 
 
 class _Facts(NamedTuple):
-    """What the database knows of changesets that are listed, by node.
+    """What the database knows of listed changesets, by node: see `visibility`.
 
-    ``states`` are those of `visibility.states_of`, ``marked`` the bookmarks of drafts, and
-    ``backouts`` the changesets that back others out.
+    ``marked`` are the bookmarks of drafts.
     """
 
     states: dict[bytes, bytes]

@@ -70,10 +70,7 @@ class Diff:
 
 
 def diff(web: Any, changesets: Sequence[Changeset], head: bytes) -> Diff:
-    """Return the diff of a push up to its changeset ``head``; lay that over the repository.
-
-    Raise `errors.HeadlessError`.
-    """
+    """Return the diff of a push up to ``head``, which is laid over the repository."""
     repo = web.repo
     if not repo.changelog.hasnode(head):
         with repo.headless.read_catalog.reading() as session:
@@ -110,10 +107,7 @@ def counted(made: Diff) -> Diff:
 
 
 def raw(web: Any, entry: Entry, changesets: Sequence[Changeset], size: int) -> dict[bytes, Any]:
-    """Return the keywords of the template ``push`` of the style ``raw``: the whole diff.
-
-    Raise `errors.HeadlessError`.
-    """
+    """Return the keywords of the template ``push`` of the style ``raw``: the whole diff."""
     if size > MOST_CHANGESETS:
         raise Refused(
             f'push {entry.push_id} has {size} changesets, and a diff is made of {MOST_CHANGESETS} '

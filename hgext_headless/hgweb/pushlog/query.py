@@ -333,22 +333,22 @@ class Resolver:
         Raise `error.RepoLookupError` if there is no such changeset, or if the push that brought
         it is above ``last`` and so not shown here yet.
         """
-        return list(self._ids(last, {name: self._node_or_hash(name) for name in self._names}))
-
-    def _ids(self, last: int, nodes: dict[bytes, bytes]) -> Iterator[int]:
+        nodes = {name: self._node_or_hash(name) for name in self._names}
         brought = pushlog.brought(self._session, nodes.values())
         has_node = self._repo.changelog.hasnode
         unknown = [n for n in nodes.values() if n not in brought and not has_node(n)]
         tombstoned = pushlog.tombstoned(self._session, unknown) if unknown else {}
+        found = []
         for name, node in nodes.items():
             push_id = brought[node].entry.push_id if node in brought else tombstoned.get(node, 0)
             if not 0 < push_id <= last and not has_node(node):
                 raise discovery.unknown(name)
-            yield push_id
+            found.append(push_id)
+        return found
 
     def _node_or_hash(self, name: bytes) -> bytes:
         if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != self._repo.nodeconstants.wdirid:
-            return bin(name)  # `_ids` raises if it does not exist
+            return bin(name)  # `push_ids` raises if it does not exist
         return self.node(name)
 
 

@@ -29,8 +29,7 @@ _BATCH = 200
 def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
     """Return the highest push id such that this server can serve it and all pushes below it.
 
-    Check only the pushes above the last result. Raise `errors.Temporary`, and
-    `errors.Misconfigured` if the repository has no row.
+    Only the pushes above the last result are checked.
     """
     last = pushlog.last_push_id(session)
     memory = backend.read_catalog.memory('last shown', repo.root)
@@ -78,10 +77,7 @@ def _first_missing(
 
 
 def obsolete(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> set[bytes]:
-    """Return those of ``nodes`` that are obsolete and not visible in the repository.
-
-    Both the repository's markers and those of drafts count.
-    """
+    """Return those of ``nodes`` that are obsolete, by any marker, and not visible here."""
     asked = set(nodes)
     successors = repo.obsstore.successors
     marked = markers.obsolete(session, asked) | {node for node in asked if node in successors}
