@@ -8,15 +8,13 @@ import re
 import syslog
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from mercurial import error
 from mercurial.utils import procutil
 
 from .errors import HeadlessError
 from .hgcompat import to_bytes, to_str
-
-T = TypeVar('T')
 
 _EVENT = b'headless'
 _PLAIN = re.compile(r'[A-Za-z0-9_.:/@+-]+')
@@ -54,14 +52,6 @@ class Stages:
         if self._running:
             self._seconds[self._running[-1]] += now - self._turned
         self._turned = now
-
-    @contextlib.contextmanager
-    def entering(self, name: str, manager: contextlib.AbstractContextManager[T]) -> Iterator[T]:
-        """Enter a context manager, and time only the entering."""
-        with contextlib.ExitStack() as stack:
-            with self.stage(name):
-                entered = stack.enter_context(manager)
-            yield entered
 
     @property
     def facts(self) -> dict[str, Any]:

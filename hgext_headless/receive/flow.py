@@ -163,7 +163,9 @@ def _take(push: Incoming) -> None:
     else:
         return
     hooks = Hooks(push)
-    with hooks.transaction(), push.stages.entering('quarantine', opened) as quarantine:
+    with hooks.transaction(), contextlib.ExitStack() as stack:
+        with stage('quarantine'):
+            quarantine = stack.enter_context(opened)
         hooks.enter_quarantine(quarantine)
         divided = divide.changesets(push, quarantine.overlay)
         moves = bookmarks.plan(push, divided.public)
