@@ -20,6 +20,9 @@ from . import config, lazy, store as stores
 from .catalog import catalog as catalogs, diagnosis, engine
 from .store import cache, files, s3
 
+#: Whether this process has: hgwebdir makes an hgweb for each request.
+_has_preloaded = False
+
 
 class Backend:
     """The settings, catalog and store of one repository: its attribute ``headless``.
@@ -27,9 +30,6 @@ class Backend:
     Opening one of them raises `errors.Misconfigured`; the catalog also `errors.Temporary` if the
     embedded database cannot be created.
     """
-
-    #: Whether this process has preloaded: hgwebdir makes an hgweb for each request.
-    _has_preloaded = False
 
     def __init__(self, repo: Any) -> None:
         self.settings = config.settings(repo)
@@ -132,8 +132,9 @@ class Backend:
 
         It is done once. Nothing is created, and no connection stays.
         """
-        if not Backend._has_preloaded:
-            Backend._has_preloaded = True
+        global _has_preloaded
+        if not _has_preloaded:
+            _has_preloaded = True
             self.warm_up()
             self.disconnect()
 
