@@ -44,6 +44,7 @@ setup(
         'boto3>=1.36',
         'parsedatetime>=2.6',
     ],
+    extras_require={'prometheus': ['prometheus-client>=0.19']},
     entry_points={
         'console_scripts': ['headless-quickstart = hgext_headless.quickstart:main'],
     },

@@ -20,7 +20,12 @@ _loading = threading.RLock()
 _forking = 0
 
 #: Packages that fail if demandimport defers their modules ("Set changed size during iteration").
-_AT_ONCE = frozenset({'alembic', 'boto3', 'botocore', 'parsedatetime', 'psycopg2', 'sqlalchemy'})
+_AT_ONCE = frozenset(
+    {
+        'alembic', 'boto3', 'botocore', 'parsedatetime', 'prometheus_client', 'psycopg2',
+        'sqlalchemy',
+    }
+)  # fmt: skip
 
 
 def install() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     days, path = opts['days'], opts['prometheus']
     if not 1 <= days <= _MAX_DAYS:
         raise Refused(f'--days takes a number from 1 to {_MAX_DAYS}, not {days}')
+    client = metrics.client() if path else None
     now = int(time.time())
     since = (now // DAY - days + 1) * DAY
     read = backend.catalog.read
@@ -45,7 +47,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         read(statistics.by_repository),
     )
     if path:
-        _write_metrics(path, metrics.text(repo, backend, found.totals))
+        _write_metrics(client, os.fsdecode(path), repo, backend, found.totals)
     with ui.formatter(b'headless-stats', pycompat.byteskwargs(opts)) as fm:
         if not fm.isplain():
             _data(fm, found)
@@ -54,13 +56,12 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     return 0
 
 
-def _write_metrics(path: bytes, text: bytes) -> None:
+def _write_metrics(client: Any, path: str, repo: Any, backend: Backend, totals: Totals) -> None:
     """Write a file for the textfile collector of Prometheus' node exporter, atomically."""
     try:
-        with util.atomictempfile(path, b'wb') as file:
-            file.write(text)
+        client.write_to_textfile(path, metrics.registry(repo, backend, totals))
     except OSError as exc:
-        shown = path.decode('utf-8', 'backslashreplace')
+        shown = path.encode('utf-8', 'backslashreplace').decode('utf-8')
         raise Refused(f'--prometheus: {shown} cannot be written: {exc.strerror}') from exc
 
 

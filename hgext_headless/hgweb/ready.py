@@ -16,7 +16,7 @@ from typing import Any
 from mercurial import hg
 from mercurial.hgweb import common
 
-from .. import config, metrics, place as places
+from .. import config, hgcompat, metrics, place as places
 from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError, Misconfigured
@@ -65,9 +65,16 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
 
 
 def _metrics(repo: Any, res: Any) -> Iterator[bytes]:
-    res.status = common.statusmessage(200)
-    res.headers[b'Content-Type'] = metrics.CONTENT_TYPE
-    res.setbodybytes(metrics.text(repo, repo.headless))
+    res.headers[b'Content-Type'] = b'text/plain; charset=utf-8'
+    try:
+        client = metrics.client()
+    except Misconfigured as exc:
+        res.status = b'501 Not Implemented'
+        res.setbodybytes(hgcompat.to_bytes(f'{exc}\n'))
+    else:
+        res.status = b'200 Script output follows'
+        res.headers[b'Content-Type'] = client.CONTENT_TYPE_LATEST.encode('ascii')
+        res.setbodybytes(client.generate_latest(metrics.registry(repo, repo.headless)))
     return res.sendresponse()
 
 

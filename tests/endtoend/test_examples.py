@@ -67,6 +67,7 @@ def test_units_are_confined(unit):
 
 def test_dashboard(make_server):
     """Each metric that it asks for exists."""
+    pytest.importorskip('prometheus_client')
     url = make_server('embedded').start()
     text = fetch(url + 'headless-metrics')[1].decode('ascii')
     served = set(re.findall('^# TYPE ([a-z_]+)', text, re.M))

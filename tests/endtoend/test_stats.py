@@ -132,6 +132,32 @@ def test_prometheus_problems(world, make_server):
         'No such file or directory\n'
     )
     assert 'from 1 to' in server.hg_fast('admin::headless-stats', '--days', '0', code=255)
+    (world.folder / 'hide.py').write_text('import sys\nsys.modules["prometheus_client"] = None\n')
+    out = server.hg(
+        'admin::headless-stats',
+        '--prometheus',
+        'x.prom',
+        '--config',
+        f'extensions.hide={world.folder}/hide.py',
+        code=255,
+    )
+    assert out.count('\n') == 1
+    assert 'misconfigured: ' in out
+    assert 'pip install hgext-headless[prometheus]' in out
+
+
+def test_without_the_package(world, make_server):
+    """A server works, but for its metrics: the package is optional."""
+    server = make_server('embedded')
+    hide = world.folder / 'hide.py'
+    hide.write_text('import sys\nsys.modules["prometheus_client"] = None\n')
+    hgrc = server.root / '.hg' / 'hgrc'
+    hgrc.write_text(f'[extensions]\nhide = {hide}\n{hgrc.read_text()}')
+    base = server.start()
+    assert fetch_json(base + 'json-pushes') == {}
+    assert fetch_json(base + 'headless-ready')
+    code, body, _headers = fetch(base + 'headless-metrics')
+    assert code == 501 and b'pip install hgext-headless[prometheus]' in body
 
 
 @pytest.fixture
