@@ -258,11 +258,11 @@ def a_push(target: Target) -> bytes:
         data = random.choice(
             (b'', random.randbytes(30), struct.pack('>i20s', 0, random.randbytes(20)))
         )
-        known = received._KNOWN.get(kind)
-        keys = [*(known.params if known else ()), b'url', b'size', b'digests', b'x']
+        _handler, params = received._KNOWN.get(kind, (None, ()))
+        keys = [*params, b'url', b'size', b'digests', b'x']
         given = {k: some_bytes(target)[:255] for k in random.sample(keys, random.randrange(4))}
         if kind == b'pushkey' and random.random() < 0.7:
-            given = {name: some_bytes(target)[:255] for name in known.params}
+            given = {name: some_bytes(target)[:255] for name in params}
             given[b'namespace'] = random.choice((b'phases', b'bookmarks', b'obsolete', b'other'))
         part = (kind, data, given)
         parts += [part] * random.choice((1, 1, 1, 2, 50))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from mercurial import bookmarks, bundle2, error, phases, pushkey, util
 from mercurial.node import bin, nullid, wdirid
@@ -29,19 +29,13 @@ _MAX_CAPABILITIES = 64 * 1024
 Handler = Callable[[Incoming, Any, Any], None]
 
 
-class _Known(NamedTuple):
-    """How a kind of part is received. ``params`` are the parameters that may be mandatory."""
-
-    handler: Handler
-    params: frozenset[bytes]
-
-
-_KNOWN: dict[bytes, _Known] = {}
+#: How kinds of parts are received, and which of their parameters may be mandatory.
+_KNOWN: dict[bytes, tuple[Handler, frozenset[bytes]]] = {}
 
 
 def _part(*kinds: bytes, params: tuple[bytes, ...] = ()) -> Callable[[Handler], Handler]:
     def register(handler: Handler) -> Handler:
-        _KNOWN.update(dict.fromkeys(kinds, _Known(handler, frozenset(params))))
+        _KNOWN.update(dict.fromkeys(kinds, (handler, frozenset(params))))
         return handler
 
     return register
@@ -55,18 +49,18 @@ def receive(push: Incoming, op: Any, part: Any) -> None:
     push.keep(_PART)
     for name, value in part.params.items():
         push.keep(2 * SMALL + len(name) + len(value))
-    known = _KNOWN.get(part.type)
-    if known is None:
+    if part.type not in _KNOWN:
         if part.mandatory or part.type in bundle2.parthandlermapping:
             raise Refused(f'a push may not have a part {hgcompat.escaped(part.type)}')
         return
-    unknown = sorted(part.mandatorykeys - known.params)
+    handler, params = _KNOWN[part.type]
+    unknown = sorted(part.mandatorykeys - params)
     if unknown:
         raise Refused(
             f'a push may not have a part {hgcompat.escaped(part.type)} with '
             f'{hgcompat.escaped(b" ".join(unknown))}'
         )
-    known.handler(push, op, part)
+    handler(push, op, part)
 
 
 def refuse_nested(orig: Any, interrupt: Any) -> None:

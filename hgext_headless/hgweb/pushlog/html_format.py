@@ -122,12 +122,11 @@ def _mozillas(
     def entries(context: Any) -> Iterator[dict[bytes, Any]]:
         return _entries(web.repo, listed())
 
-    def latest(context: Any) -> Iterator[dict[bytes, Any]]:
-        yield from itertools.islice(entries(context), 1)
-
     return {
         b'entries': templateutil.mappinggenerator(entries),
-        b'latestentry': templateutil.mappinggenerator(latest),
+        b'latestentry': templateutil.mappinggenerator(
+            lambda context: itertools.islice(entries(context), 1)
+        ),
         # So that links to other pages keep the requested user or branch.
         b'changenav': templateutil.mappinglist(
             [{**page, b'sessionvars': page_vars} for page in pages]

@@ -264,39 +264,23 @@ def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Pu
     return answer
 
 
-class _Pushes:
-    """The pushes that brought the revisions of a repository."""
+def _predicate(declaration: bytes) -> Callable[[Any], Any]:
+    """Register a revset with an argument or none, which hgweb's search may use.
 
-    def __init__(self, repo: Any) -> None:
-        self._catalog = repo.headless.read_catalog
-        self._changelog = repo.unfiltered().changelog
-        self._block = range(0)
-        self._found: dict[bytes, PushOf] = {}
-
-    def of(self, rev: int) -> PushOf | None:
-        if rev not in self._block:
-            start = rev - rev % _REVSET_WINDOW
-            self._block = range(start, min(start + _REVSET_WINDOW, len(self._changelog)))
-            nodes = map(self._changelog.node, self._block)
-            with errors.clear_errors(), self._catalog.reading() as session:
-                self._found = pushlog.brought(session, nodes)
-        return self._found.get(self._changelog.node(rev))
-
-
-def _predicate(declaration: bytes, safe: bool = False) -> Callable[[Any], Any]:
-    """Register a revset, which is empty in a repository that is not headless.
-
-    If ``safe``, hgweb's search may use it; there it makes a limited number of queries.
+    It is empty in a repository that is not headless.
     """
+    name, _parenthesis, rest = declaration.partition(b'(')
+    number = 0 if rest == b')' else 1
+    wrong = name + (b' requires one argument' if number else b' takes no arguments')
 
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
         def run(repo: Any, subset: Any, x: Any) -> Any:
             if not config.participates(repo):
                 return smartset.baseset()
-            return function(repo, subset, x)
+            return function(repo, subset, *revset.getargs(x, number, number, wrong))
 
-        return eh.revsetpredicate(declaration, safe=safe)(run)
+        return eh.revsetpredicate(declaration, safe=True)(run)
 
     return decorate
 
@@ -325,58 +309,59 @@ def _bounded(repo: Any, revs: Any) -> Any:
     return revs & smartset.spanset(repo, max(0, len(repo) - _WEB_WINDOW))
 
 
-def _filtered(repo: Any, subset: Any, matches: Callable[[int, PushOf], bool]) -> Any:
-    pushes = _Pushes(repo)
-    subset = _bounded(repo, subset)
+def _filtered(repo: Any, subset: Any, matches: Callable[[bytes, PushOf], bool]) -> Any:
+    """Return the changesets for which ``matches`` is true of their node and their push."""
+    catalog, changelog = repo.headless.read_catalog, repo.unfiltered().changelog
+
+    @functools.lru_cache(maxsize=1)  # they are asked for in order
+    def brought_from(start: int) -> dict[bytes, PushOf]:
+        revs = range(start, min(start + _REVSET_WINDOW, len(changelog)))
+        with errors.clear_errors(), catalog.reading() as session:
+            return pushlog.brought(session, map(changelog.node, revs))
 
     def condition(rev: int) -> bool:
-        brought = pushes.of(rev)
-        return brought is not None and matches(rev, brought)
+        node = changelog.node(rev)
+        brought = brought_from(rev - rev % _REVSET_WINDOW).get(node)
+        return brought is not None and matches(node, brought)
 
-    return subset.filter(condition)
+    return _bounded(repo, subset).filter(condition)
 
 
-@_predicate(b'pushhead()', safe=True)
-def pushhead(repo: Any, subset: Any, x: Any) -> Any:
+@_predicate(b'pushhead()')
+def pushhead(repo: Any, subset: Any) -> Any:
     """Changesets that were the last of the push that brought them."""
-    revset.getargs(x, 0, 0, _(b'pushhead takes no arguments'))
-    node = repo.unfiltered().changelog.node
-    return _filtered(repo, subset, lambda rev, brought: brought.head == node(rev))
+    return _filtered(repo, subset, lambda node, brought: brought.head == node)
 
 
-@_predicate(b'pushdate(interval)', safe=True)
-def pushdate(repo: Any, subset: Any, x: Any) -> Any:
+@_predicate(b'pushdate(interval)')
+def pushdate(repo: Any, subset: Any, interval: Any) -> Any:
     """Changesets that were pushed within the interval, see :hg:`help dates`."""
-    (argument,) = revset.getargs(x, 1, 1, _(b'pushdate requires one argument'))
-    matches = dateutil.matchdate(revset.getstring(argument, _(b'pushdate requires a string')))
-    return _filtered(repo, subset, lambda rev, brought: matches(brought.entry.date))
+    matches = dateutil.matchdate(revset.getstring(interval, _(b'pushdate requires a string')))
+    return _filtered(repo, subset, lambda _node, brought: matches(brought.entry.date))
 
 
-@_predicate(b'pushuser(string)', safe=True)
-def pushuser(repo: Any, subset: Any, x: Any) -> Any:
+@_predicate(b'pushuser(string)')
+def pushuser(repo: Any, subset: Any, string: Any) -> Any:
     """Changesets whose pushing user's name contains the string, ignoring case."""
-    (argument,) = revset.getargs(x, 1, 1, _(b'pushuser requires one argument'))
-    wanted = encoding.lower(revset.getstring(argument, _(b'pushuser requires a string')))
+    wanted = encoding.lower(revset.getstring(string, _(b'pushuser requires a string')))
     return _filtered(
         repo,
         subset,
-        lambda rev, brought: wanted in encoding.lower(encoding.tolocal(brought.entry.user)),
+        lambda _node, brought: wanted in encoding.lower(encoding.tolocal(brought.entry.user)),
     )
 
 
-@_predicate(b'pushid(int)', safe=True)
-def pushid(repo: Any, subset: Any, x: Any) -> Any:
+@_predicate(b'pushid(int)')
+def pushid(repo: Any, subset: Any, number: Any) -> Any:
     """Changesets that a push brought."""
-    (argument,) = revset.getargs(x, 1, 1, _(b'pushid requires one argument'))
-    push_id = revset.getinteger(argument, _(b'pushid requires a number'))
+    push_id = revset.getinteger(number, _(b'pushid requires a number'))
     return subset & _of_pushes(repo, [push_id])
 
 
-@_predicate(b'pushrev(set)', safe=True)
-def pushrev(repo: Any, subset: Any, x: Any) -> Any:
+@_predicate(b'pushrev(set)')
+def pushrev(repo: Any, subset: Any, revs: Any) -> Any:
     """Changesets that came in the same push as any changeset of the set."""
-    (argument,) = revset.getargs(x, 1, 1, _(b'pushrev requires one argument'))
-    revs = _bounded(repo, revset.getset(repo, revset.fullreposet(repo), argument))
+    revs = _bounded(repo, revset.getset(repo, revset.fullreposet(repo), revs))
     node = repo.unfiltered().changelog.node
     with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
         brought = pushlog.brought(session, map(node, revs))
