@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from . import config, lazy, store as stores
 from .catalog import catalog as catalogs, diagnosis, engine
+from .errors import Misconfigured
 from .store import cache, files, s3
 
 #: Whether this process has: hgwebdir makes an hgweb for each request.
@@ -82,11 +83,14 @@ class Backend:
         if key not in self._opened:
             if b'REQUEST_METHOD' in self._ui.environ:
                 lazy.settle()
-            with lazy.clear_errors(), lazy.without_gc():
-                if name != 'store':
-                    # A module of ours that it fails in could be asked only once.
-                    importlib.import_module('sqlalchemy')
-                self._opened[key] = make()
+            try:
+                with lazy.without_gc():
+                    if name != 'store':
+                        # A module of ours that it fails in could be asked only once.
+                        importlib.import_module('sqlalchemy')
+                    self._opened[key] = make()
+            except ImportError as exc:
+                raise Misconfigured(f'a package is missing on the server: {exc}') from exc
         return self._opened[key]
 
     def _open_catalog(self, url: str) -> catalogs.Catalog:

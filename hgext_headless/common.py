@@ -26,11 +26,6 @@ _HARMFUL = {
 }
 
 
-def setup_features(ui: Any, features: set[bytes]) -> None:
-    """Make the requirement known: the ``featuresetup`` of each extension that is enabled."""
-    features.add(requirement.NAME)
-
-
 def install() -> None:
     requirement.install()
     _add_help()
@@ -62,7 +57,7 @@ def set_up(repo: Any, mixin: type, harmful: Mapping[str, str] | None = None) -> 
     """
     if repo.local() is None:
         return None
-    with errors.opening():
+    with errors.clear_errors(errors.Unopened):
         requirement.check(repo)
         if not config.participates(repo):
             return None

@@ -111,28 +111,15 @@ def of_file(exc: OSError, folder: str = '') -> str:
     return f'{said} ({os.fsdecode(where)})' if isinstance(where, (str, bytes)) and where else said
 
 
-def _abort(exc: HeadlessError, kind: type[error.Abort] = error.Abort) -> error.Abort:
-    line = to_bytes(exc.line())
-    # It is sent as a parameter of a bundle2 part.
-    return kind(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...')
-
-
 @contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(kind: type[error.Abort] = error.Abort) -> Iterator[None]:
     """Convert our errors to Mercurial's, which clients see as one line."""
     try:
         yield
     except HeadlessError as exc:
-        raise _abort(exc) from exc
-
-
-@contextlib.contextmanager
-def opening() -> Iterator[None]:
-    """Convert our errors while a repository is opened."""
-    try:
-        yield
-    except HeadlessError as exc:
-        raise _abort(exc, Unopened) from exc
+        line = to_bytes(exc.line())
+        # It is sent as a parameter of a bundle2 part.
+        raise kind(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...') from exc
 
 
 @contextlib.contextmanager
@@ -142,15 +129,16 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
     Nothing is acknowledged after an exception, so the client keeps its drafts. Exceptions in
     ``passing`` are left to Mercurial.
     """
-    try:
-        with clear_errors():
+    known = (HeadlessError, error.Abort, error.PushRaced, error.BundleValueError)
+    with clear_errors():
+        try:
             yield
-    except (error.Abort, error.PushRaced, error.BundleValueError, error.PushkeyFailed, *passing):
-        raise
-    except error.WdirUnsupported as exc:
-        raise _abort(Refused('the working directory is not a changeset')) from exc
-    except Exception as exc:
-        ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
-        ui.traceback()
-        why = of_file(exc) if isinstance(exc, OSError) else type(exc).__name__
-        raise _abort(Temporary(f'{during} failed: {why}')) from exc
+        except (*known, error.PushkeyFailed, *passing):
+            raise
+        except error.WdirUnsupported as exc:
+            raise Refused('the working directory is not a changeset') from exc
+        except Exception as exc:
+            ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
+            ui.traceback()
+            why = of_file(exc) if isinstance(exc, OSError) else type(exc).__name__
+            raise Temporary(f'{during} failed: {why}') from exc

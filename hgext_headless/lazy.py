@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from mercurial import demandimport
 
 from . import hgcompat
-from .errors import Misconfigured
 
 _loading = threading.RLock()
 #: The process of `before_forks`.
@@ -34,15 +33,6 @@ def install() -> None:
     Ours that import them are deferred, so that a process which needs none of them imports none.
     """
     hgcompat.never_defer(_AT_ONCE)
-
-
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Raise `Misconfigured` if a package cannot be imported."""
-    try:
-        yield
-    except ImportError as exc:
-        raise Misconfigured(f'a package is missing on the server: {exc}') from exc
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from mercurial import (
     localrepo,
 )
 
-from . import common, config, hgcompat, lazy, place as places
+from . import common, config, hgcompat, lazy, place as places, requirement
 from .admin import commands
 from .receive import flow, hooks, parts, pushkey, quarantine, stream
 from .replication import append
@@ -49,8 +49,8 @@ def log_public(ui: Any, repo: Any, hooktype: bytes, **kwargs: Any) -> None:
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial looks at this function's module, so it has to be defined here.
-    common.setup_features(ui, features)
+    """Make the requirement known where this extension is enabled: it has to be in this module."""
+    features.add(requirement.NAME)
 
 
 @eh.uisetup

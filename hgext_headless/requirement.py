@@ -45,7 +45,7 @@ def _push(orig: Any, repo: Any, remote: Any, *args: Any, **kwargs: Any) -> Any:
 def _recognized(orig: Any, found: set[bytes], supported: set[bytes]) -> None:
     """Say why the requirement is unknown in a process that has loaded the extensions."""
     if NAME in found - supported:
-        with errors.opening():
+        with errors.clear_errors(errors.Unopened):
             raise _not_in_effect()
     orig(found, supported)
 

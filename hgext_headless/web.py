@@ -21,7 +21,7 @@ from typing import Any
 from mercurial import exchange, exthelper, localrepo, util
 from mercurial.hgweb import webcommands
 
-from . import common, config, errors, hgcompat, lazy
+from . import common, config, errors, hgcompat, lazy, requirement
 from .admin import commands
 from .hgweb import errors as web_errors, pages, ready
 from .hgweb.pushlog import (
@@ -56,8 +56,8 @@ reposetup = eh.finalreposetup
 
 
 def featuresetup(ui: Any, features: set[bytes]) -> None:
-    # Mercurial looks at this function's module, so it has to be defined here.
-    common.setup_features(ui, features)
+    """Make the requirement known where this extension is enabled: it has to be in this module."""
+    features.add(requirement.NAME)
 
 
 @eh.uisetup
@@ -104,7 +104,7 @@ def _reposetup(ui: Any, repo: Any) -> None:
     settings = common.set_up(repo, discovery.FindingDrafts, _HARMFUL)
     if settings is None:
         return
-    with errors.opening():
+    with errors.clear_errors(errors.Unopened):
         config.check_serving(settings)
         links.configured(repo.ui)
     repo.ui.setconfig(b'phases', b'publish', False, b'headless')

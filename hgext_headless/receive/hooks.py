@@ -76,10 +76,7 @@ class Hooks:
         unique = hashutil.sha1(b'%r#%r' % (random.random(), time.time())).digest()
         self._transaction: _Args = {'txnname': push.source, 'txnid': b'TXN:' + hex(unique)}
         self._args: _Args = {
-            **{
-                hgcompat.to_str(name) if isinstance(name, bytes) else name: value
-                for name, value in push.hookargs.items()
-            },
+            **pycompat.strkwargs(push.hookargs),
             **self._transaction,
             'source': push.source,
             'url': push.url,
