@@ -14,6 +14,8 @@ from .hgcompat import to_bytes
 
 #: Maximum size of a bundle2 part's parameter in bytes.
 _LONGEST = 255
+#: In the environment of the ``ui`` of a server over ssh. Over http, Mercurial's has the request.
+OVER_SSH = b'HEADLESS_OVER_SSH'
 #: Header of an answer that is temporary; in seconds.
 RETRY_AFTER = (b'Retry-After', b'10')
 
@@ -21,14 +23,24 @@ RETRY_AFTER = (b'Retry-After', b'10')
 class HeadlessError(Exception):
     """An error with a one-line text for users.
 
-    ``kind`` is a word that scripts match, ``status`` what a page with it has in HTTP.
+    ``kind`` is a word that scripts match, ``status`` what a page with it has in HTTP. ``detail`` is
+    what the database, the store or the system said. It may name hosts, accounts and paths: it is
+    for the log and for commands, and not for clients.
     """
 
     kind = 'error'
     status = 503
 
-    def line(self) -> str:
-        return f'headless: {self.kind}: {self}'
+    def __init__(self, text: str, detail: str = '') -> None:
+        super().__init__(text)
+        self.text = text
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f'{self.text} ({self.detail})' if self.detail else self.text
+
+    def line(self, for_client: bool = False) -> str:
+        return f'headless: {self.kind}: {self.text if for_client else self}'
 
 
 class Temporary(HeadlessError):
@@ -36,8 +48,8 @@ class Temporary(HeadlessError):
 
     kind = 'temporary'
 
-    def line(self) -> str:
-        return f'{super().line()}; try again later'
+    def line(self, for_client: bool = False) -> str:
+        return f'{super().line(for_client)}; try again later'
 
 
 #: Maps the keys of deleted objects to the times of deletion: see
@@ -108,16 +120,20 @@ def of_file(exc: OSError, folder: str = '') -> str:
     """
     said = exc.strerror or type(exc).__name__
     where = exc.filename or (folder if exc.errno in (errno.ENOSPC, errno.EDQUOT) else '')
-    return f'{said} ({os.fsdecode(where)})' if isinstance(where, (str, bytes)) and where else said
+    return f'{os.fsdecode(where)}: {said}' if isinstance(where, (str, bytes)) and where else said
 
 
 @contextlib.contextmanager
-def clear_errors(kind: type[error.Abort] = error.Abort) -> Iterator[None]:
-    """Convert our errors to Mercurial's, which clients see as one line."""
+def clear_errors(kind: type[error.Abort] = error.Abort, ui: Any = None) -> Iterator[None]:
+    """Convert our errors to Mercurial's, which clients see as one line.
+
+    ``ui`` tells whether this is a server; it is not needed for errors without a detail.
+    """
     try:
         yield
     except HeadlessError as exc:
-        line = to_bytes(exc.line())
+        environ = {} if ui is None else ui.environ
+        line = to_bytes(exc.line(for_client=b'REQUEST_METHOD' in environ or OVER_SSH in environ))
         # It is sent as a parameter of a bundle2 part.
         raise kind(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...') from exc
 
@@ -130,7 +146,7 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
     ``passing`` are left to Mercurial.
     """
     known = (HeadlessError, error.Abort, error.PushRaced, error.BundleValueError)
-    with clear_errors():
+    with clear_errors(ui=ui):
         try:
             yield
         except (*known, error.PushkeyFailed, *passing):
@@ -140,5 +156,5 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
         except Exception as exc:
             ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
             ui.traceback()
-            why = of_file(exc) if isinstance(exc, OSError) else type(exc).__name__
-            raise Temporary(f'{during} failed: {why}') from exc
+            said = of_file(exc) if isinstance(exc, OSError) else ''
+            raise Temporary(f'{during} failed: {type(exc).__name__}', said) from exc

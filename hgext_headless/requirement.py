@@ -99,7 +99,7 @@ def change(repo: Any, present: bool, wait: bool = True) -> bool:
     except error.LockHeld as exc:
         raise Temporary('the repository is locked by another process') from exc
     except OSError as exc:
-        raise Temporary(f'the requirements cannot be written: {errors.of_file(exc)}') from exc
+        raise Temporary('the requirements cannot be written', errors.of_file(exc)) from exc
     return True
 
 

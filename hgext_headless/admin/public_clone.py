@@ -91,7 +91,7 @@ class PublicClone:
             raise Temporary('another import is making the clone') from exc
         except OSError as exc:
             said = of_file(exc, os.fsdecode(parent))
-            raise Temporary(f'the clone cannot be made: {said}') from exc
+            raise Temporary('the clone cannot be made', said) from exc
         self.opened = self._stock(self._target)
 
     def pull(self) -> None:

@@ -141,4 +141,4 @@ def make_home(folder: str) -> None:
     try:
         sharing.make_folders(folder, 0o700)
     except OSError as error:
-        raise Temporary(f'the embedded database cannot be made: {of_file(error)}') from error
+        raise Temporary('the embedded database cannot be made', of_file(error)) from error

@@ -159,7 +159,7 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
         if self._fails_fast and self._breaker.is_open:
-            raise Unreachable(f'the database is not reachable or too slow ({self.where})')
+            raise Unreachable('the database is not reachable or too slow', self.where)
         try:
             with self._turn(), clear_errors(self.where), engine.begin() as connection:
                 if not self._checked:
@@ -222,7 +222,7 @@ def file_lock(path: str) -> Iterator[Lock | None]:
         sharing.make_file(path)
         file = open(path, 'ab')
     except OSError as error:
-        raise Temporary(f'the lock file cannot be opened: {of_file(error)}') from error
+        raise Temporary('the lock file cannot be opened', of_file(error)) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -295,9 +295,9 @@ def clear_errors(where: str) -> Iterator[None]:
     except exc.DBAPIError as error:
         code = getattr(error.orig, 'pgcode', None)
         kind, text = _failure(code, error)
-        raise kind(f'{text} ({_said(error.orig, where)})') from error
+        raise kind(text, _said(error.orig, where)) from error
     except exc.SQLAlchemyError as error:
-        raise Temporary(f'the database failed ({where}: {type(error).__name__})') from error
+        raise Temporary(f'the database failed ({type(error).__name__})', where) from error
 
 
 #: The beginnings of SQLSTATE codes, the longer ones first: kind, and what it means.

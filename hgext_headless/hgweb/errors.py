@@ -13,6 +13,7 @@ from mercurial.node import hex
 from .. import hgcompat
 from ..catalog import bans, names, statements
 from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened
+from ..timings import Stages
 from .pushlog import decorate
 
 #: hgweb has no constants for them.
@@ -26,12 +27,13 @@ def hint(web: Any, name: bytes, **facts: Any) -> None:
 
 
 @contextlib.contextmanager
-def shown(web: Any) -> Iterator[None]:
-    """Convert our errors to those that hgweb shows as an error page."""
+def shown(web: Any, stages: Stages) -> Iterator[None]:
+    """Convert our errors to those that hgweb shows as an error page; note them in the log line."""
     try:
         yield
     except HeadlessError as exc:
-        line = hgcompat.to_bytes(exc.line())
+        stages.note(outcome=exc.kind, error=str(exc))
+        line = hgcompat.to_bytes(exc.line(for_client=True))
         headers = []
         if exc.status == _UNAVAILABLE:
             headers.append(RETRY_AFTER)

@@ -78,7 +78,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     if not asked:
         return
     stages = timed(rctx, 'page', command=command)
-    with errors.shown(rctx):
+    with errors.shown(rctx, stages):
         try:
             with stages.stage('lookup'):
                 catalog = repo.headless.read_catalog

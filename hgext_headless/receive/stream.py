@@ -162,6 +162,6 @@ def readable() -> Iterator[None]:
         raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
     except OSError as exc:
         said = errors.of_file(exc, tempfile.gettempdir())
-        raise Temporary(f'the push could not be kept: {said}') from exc
+        raise Temporary('the push could not be kept', said) from exc
     except hgcompat.GARBLED as exc:
         raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc

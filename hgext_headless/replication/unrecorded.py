@@ -60,7 +60,7 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
         _write(path, json.dumps(note))
     except OSError as exc:
         said = of_file(exc, hgcompat.to_str(repo.root))
-        raise Temporary(f'the repository cannot be written: {said}') from exc
+        raise Temporary('the repository cannot be written', said) from exc
     try:
         yield
     except BaseException:

@@ -204,4 +204,4 @@ def _clear_errors(root: str) -> Iterator[None]:
 
 
 def _failed(error: OSError, root: str) -> Temporary:
-    return Temporary(f'the file store failed: {of_file(error, root)}')
+    return Temporary('the file store failed', of_file(error, root))

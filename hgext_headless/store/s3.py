@@ -240,7 +240,7 @@ class S3Store:
         for each in answer.get('Errors', ()):
             code = str(each.get('Code', ''))
             if code in _UNSURE:
-                raise Temporary(f'the store failed: {_said(each)}')
+                raise Temporary('the store failed', _said(each))
             key = names.get(each.get('Key', ''), '')
             undeleted.append(Undeleted(key, _said(each), code in _DENIED))
         return undeleted
@@ -301,7 +301,7 @@ def _client(endpoint_url: str | None, region: str | None, pid: int) -> Any:
                 ),
             )
         except (exceptions.ProfileNotFound, ValueError) as error:
-            raise Misconfigured(f'the store cannot be used: {_public(error)}') from error
+            raise Misconfigured('the store cannot be used', _public(error)) from error
 
 
 def _without_listing(loader: Any) -> Any:
@@ -398,25 +398,25 @@ def _check_can_put(error: exceptions.ClientError) -> None:
         lacks = 'conditional writes (If-None-Match)'
     else:
         return
-    raise Misconfigured(f'this store has no {lacks}: it says {_said(told)}') from error
+    raise Misconfigured(f'this store has no {lacks}', f'it says {_said(told)}') from error
 
 
 @contextlib.contextmanager
 def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
     """Convert botocore's errors to ours, which tell what was said, and by whom; no credentials."""
-    at = f' ({_public(endpoint)})'
+    at = f', {_public(endpoint)}'
     try:
         yield
     except exceptions.ClientError as error:
         code, said = _code(error), _said(error.response.get('Error', {})) + at
         if code in _SETTINGS:
-            raise Misconfigured(f'{_SETTINGS[code]}: the store says {said}') from error
+            raise Misconfigured(_SETTINGS[code], said) from error
         if code in _CREDENTIALS:
-            raise Temporary(f'the store refuses the credentials of this server: {said}') from error
-        raise Temporary(f'the store failed: {said}') from error
+            raise Temporary('the store refuses the credentials of this server', said) from error
+        raise Temporary('the store failed', said) from error
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise Misconfigured(
-            f'this server has no credentials for the store: {_public(error)}'
+            'this server has no credentials for the store', _public(error)
         ) from error
     except exceptions.NoRegionError as error:
         raise Misconfigured('headless.s3-region is not set') from error
@@ -425,8 +425,8 @@ def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
         exceptions.HTTPClientError,
         exceptions.IncompleteReadError,
     ) as error:
-        raise Temporary(f'the store is not reachable or too slow: {_public(error)}{at}') from error
+        raise Temporary('the store is not reachable or too slow', _public(error) + at) from error
     except (exceptions.BotoCoreError, ValueError) as error:
-        raise Temporary(f'the store failed: {_public(error)}{at}') from error
+        raise Temporary('the store failed', _public(error) + at) from error
     except OSError as error:
-        raise Temporary(f'a file of this server failed: {of_file(error, path)}') from error
+        raise Temporary('a file of this server failed', of_file(error, path)) from error

@@ -101,7 +101,7 @@ def _create_secret(path: str) -> None:
             os.link(temporary, path)  # atomic, and the first one wins
         os.unlink(temporary)
     except OSError as error:
-        raise Temporary(f'the secret for links cannot be written: {of_file(error)}') from error
+        raise Temporary('the secret for links cannot be written', of_file(error)) from error
 
 
 def matches(req: Any) -> bool:
@@ -121,7 +121,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
                 raise Refused('only GET is served here')
             _serve(repo.headless, req, res, stages)
     except HeadlessError as exc:
-        _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line())
+        _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line(for_client=True))
     except Exception as exc:
         repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
         _text(res, Temporary.status, 'headless: temporary: try again later')
@@ -158,7 +158,7 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
         backend.store.size(key)  # says so if there is no store
         raise Corrupt('there is no such bundle') from exc
     except OSError as exc:
-        raise Temporary(f'the bundle cannot be read: {of_file(exc)}') from exc
+        raise Temporary('the bundle cannot be read', of_file(exc)) from exc
     res.status = b'200 Script output follows'
     res.headers[b'Content-Type'] = b'application/octet-stream'
     size = os.fstat(file.fileno()).st_size

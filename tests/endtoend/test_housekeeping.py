@@ -127,7 +127,7 @@ def test_verify_goes_on_past_a_strange_object(embedded):
     altered.write_bytes(b'x' * altered.stat().st_size)
     for args in [(), ('--full',)]:
         out = server.hg_fast('admin::headless-verify', *args, code=1)
-        assert f'{strange.name}: the file store failed: Too many levels of symbolic links' in out
+        assert re.search(f'{strange.name}: the file store failed .*: Too many levels', out)
         assert f'{altered.name} is not what ' in out
         assert '2 problems, 0 repaired' in out
     out = server.hg_fast('admin::headless-verify', '--repair', code=1)

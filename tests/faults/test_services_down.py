@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from helpers.lying import failed_push
-from helpers.web import fetch_page
+from helpers.web import fetch, fetch_page
 from helpers.world import free_url
 
 
@@ -48,9 +48,33 @@ def test_services_down(world, make_server, transport, broken):
         url = server.start()
         (alice.root / '.hg' / 'hgrc').write_text(f'[paths]\ndefault = {url}\n')
     line = failed_push(server, alice, 'temporary')
-    assert 'geheim' not in line
+    assert 'geheim' not in line and '127.0.0.1' not in line
     bob = world.clone(server.url(transport), 'bob')
     assert 'no changes found' in bob.hg_fast('pull') and len(bob.log()) == 3
+
+
+def test_details_are_for_the_log(world, make_server):
+    """Where the database is, and who asks it, is nobody's business."""
+    server = make_server('services')
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(
+            '[extensions]\nblackbox =\n[blackbox]\ntrack = headless\n'
+            '[headless]\ndatabase = postgresql+psycopg2://account@none.invalid/name\n'
+        )
+    url = server.start()
+    log = server.root / '.hg' / 'blackbox.log'
+    said, private = 'the database is not reachable or too slow', re.compile('none.invalid|account')
+    for page in ('json-pushes', 'pushloghtml', f'rev/{"1" * 40}', 'headless-ready'):
+        log.unlink(missing_ok=True)
+        status, body, headers = fetch(url + page)
+        assert status == 503 and not private.search(f'{body!r} {headers}'), (page, body)
+        if page != 'headless-ready':
+            assert said.encode() in body and private.search(log.read_text()), (page, body)
+    for there in (url, server.url('ssh')):
+        log.unlink(missing_ok=True)
+        out = world.hg('clone', there, 'clone', '-r', '1' * 40, code=255)
+        assert f'headless: temporary: {said}' in out and not private.search(out)
+    assert private.search(server.hg('admin::headless-stats', code=255))
 
 
 @pytest.mark.slow
@@ -92,7 +116,7 @@ def test_page_of_a_push_whose_store_is_down(world, make_server):
         page = html.unescape(fetch_page(f'{base}push/1?style={style}'))
         assert f'>{node[:12]}<' in page and 'pushlogdiff' not in page.partition('</style>')[2]
         (said,) = re.findall('There is no diff now: (.*?)</p>', page)
-        assert said.startswith('headless: temporary: the store is not reachable') and nobody in said
+        assert said.endswith('temporary: the store is not reachable or too slow; try again later')
     for path in ('raw-push/1', f'rev/{node}'):
         assert 'headless: temporary: the store is not' in fetch_page(base + path, 503)
 

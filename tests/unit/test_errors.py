@@ -13,11 +13,11 @@ from hgext_headless.errors import counted, of_file
 @pytest.mark.parametrize(
     ('number', 'args', 'said'),
     [
-        (errno.ENOENT, ('/srv/x',), 'No such file or directory (/srv/x)'),
-        (errno.EACCES, (b'/srv/\xff',), 'Permission denied (/srv/\udcff)'),
+        (errno.ENOENT, ('/srv/x',), '/srv/x: No such file or directory'),
+        (errno.EACCES, (b'/srv/\xff',), '/srv/\udcff: Permission denied'),
         # A write does not name its file: the disk is that of the folder.
-        (errno.ENOSPC, (), 'No space left on device (/tmp/folder)'),
-        (errno.EDQUOT, ('/srv/x',), 'Disk quota exceeded (/srv/x)'),
+        (errno.ENOSPC, (), '/tmp/folder: No space left on device'),
+        (errno.EDQUOT, ('/srv/x',), '/srv/x: Disk quota exceeded'),
         # This is about the network.
         (errno.ECONNRESET, (), 'Connection reset by peer'),
     ],

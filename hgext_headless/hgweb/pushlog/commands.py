@@ -52,7 +52,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             query = web.req.querystring or None
             stages = pages.timed(web, 'pushlog', command=function.__name__, query=query)
             try:
-                with errors.shown(web):
+                with errors.shown(web, stages):
                     return function(web, stages)
             except (error.LookupError, error.RepoLookupError) as exc:
                 errors.hint(web, b'pushlogunknown')

@@ -264,6 +264,11 @@ def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Pu
     return answer
 
 
+def _read(repo: Any, question: Callable[..., Any], argument: Any) -> Any:
+    with errors.clear_errors(ui=repo.ui):
+        return repo.headless.read_catalog.read(question, argument)
+
+
 def _predicate(declaration: bytes) -> Callable[[Any], Any]:
     """Register a revset with an argument or none, which hgweb's search may use.
 
@@ -311,13 +316,12 @@ def _bounded(repo: Any, revs: Any) -> Any:
 
 def _filtered(repo: Any, subset: Any, matches: Callable[[bytes, PushOf], bool]) -> Any:
     """Return the changesets for which ``matches`` is true of their node and their push."""
-    catalog, changelog = repo.headless.read_catalog, repo.unfiltered().changelog
+    changelog = repo.unfiltered().changelog
 
     @functools.lru_cache(maxsize=1)  # they are asked for in order
-    def brought_from(start: int) -> dict[bytes, PushOf]:
+    def brought_from(start: int) -> Any:
         revs = range(start, min(start + _REVSET_WINDOW, len(changelog)))
-        with errors.clear_errors(), catalog.reading() as session:
-            return pushlog.brought(session, map(changelog.node, revs))
+        return _read(repo, pushlog.brought, map(changelog.node, revs))
 
     def condition(rev: int) -> bool:
         node = changelog.node(rev)
@@ -363,14 +367,12 @@ def pushrev(repo: Any, subset: Any, revs: Any) -> Any:
     """Changesets that came in the same push as any changeset of the set."""
     revs = _bounded(repo, revset.getset(repo, revset.fullreposet(repo), revs))
     node = repo.unfiltered().changelog.node
-    with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
-        brought = pushlog.brought(session, map(node, revs))
+    brought = _read(repo, pushlog.brought, map(node, revs))
     return subset & _of_pushes(repo, sorted({b.entry.push_id for b in brought.values()}))
 
 
 def _of_pushes(repo: Any, push_ids: Sequence[int]) -> Any:
     changelog = repo.changelog
-    with errors.clear_errors(), repo.headless.read_catalog.reading() as session:
-        found = pushlog.nodes_of(session, [i for i in push_ids if 0 < i < 2**62])
+    found = _read(repo, pushlog.nodes_of, [i for i in push_ids if 0 < i < 2**62])
     nodes = [node for listed in found.values() for node, _extras in listed]
     return smartset.baseset([changelog.rev(n) for n in nodes if changelog.hasnode(n)])

@@ -133,7 +133,7 @@ def keywords(
     try:
         made = counted(diff(web, changesets, head))
     except HeadlessError as exc:
-        return {b'difffailed': hgcompat.to_bytes(exc.line())}
+        return {b'difffailed': hgcompat.to_bytes(exc.line(for_client=True))}
     style = web.tmpl.defaults[b'style']
     listed = made.files[:_MOST_LISTED]
     counts = made.counts.values()
