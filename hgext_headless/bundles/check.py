@@ -15,13 +15,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import error, exchange
+from mercurial import error, exchange, manifest
 from mercurial.node import nullid, nullrev
 
 from .. import hgcompat
 from ..errors import Refused
 from ..model import Bundle, Changeset
-from . import changegroups, shared_index
+from . import changegroups
 from .overlay import Layer
 
 #: Number of files' logs that are kept open.
@@ -104,7 +104,7 @@ def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
         unpacker.changelogheader()
         for entry in hgcompat.deltas(unpacker):
             overlay.changelog.revision(entry.node)
-            shared_index.check_effort(overlay.changelog)
+            overlay.effort.check()
         changesets = [check.changeset(node) for node in nodes]
         unpacker.manifestheader()
         # Manifests were read with their changesets. Reading a large one again would take longer
@@ -137,6 +137,13 @@ def _revisions(overlay: Any, layer: Layer) -> dict[bytes, dict[bytes, bool]]:
     return found
 
 
+def _read_manifest(overlay: Any, node: bytes) -> Any:
+    log = overlay.manifestlog.getstorage(b'')
+    if hgcompat.repository_has(log, node):
+        return overlay.manifestlog[node].read()  # once for all overlays
+    return manifest.manifestdict(len(node), log.revision(node))
+
+
 class _Check:
     """The state of a check of one layer; ``brought`` is what `_revisions` found in it.
 
@@ -150,6 +157,8 @@ class _Check:
         # For files that go back to what the repository has. None of their texts is read.
         self._storage = functools.lru_cache(_OPENED)(overlay.file)
         self._manifests = overlay.manifestlog.getstorage(b'')
+        # A changeset's and its parent's, which are large. Mercurial keeps more.
+        self._manifest = functools.lru_cache(2)(functools.partial(_read_manifest, overlay))
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
         # Each once: many changesets may list the same ones, and say so in a few bytes.
         self._names: dict[bytes, bytes] = {}
@@ -177,21 +186,20 @@ class _Check:
         found = of_changelog(self._overlay, node)
         found = dataclasses.replace(found, files=tuple(map(self._checked_name, found.files)))
         check(found)
-        context = self._overlay[node]
-        manifest_node = context.manifestnode()
+        manifest_node = self._overlay[node].manifestnode()
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
             raise missing(manifest_node)
-        manifest, second = context.manifest(), None
-        shared_index.check_effort(self._manifests)
-        if context.p2().rev() != nullrev:
-            second = context.p2().manifest()
+        first, second = self._manifest(self._overlay[found.p1].manifestnode()), None
+        own = self._manifest(manifest_node)
+        self._overlay.effort.check()
+        if found.p2 != nullid:
+            second = self._manifest(self._overlay[found.p2].manifestnode())
         introduced = self.introduced.setdefault(node, {})
         if not hgcompat.repository_has(self._manifests, manifest_node):
             introduced[b''] = manifest_node
             self._owners.setdefault(b'', {}).setdefault(manifest_node, node)
         listed = frozenset(found.files)
-        changed = context.p1().manifest().diff(manifest)
-        for name, ((old_node, _old_flag), (file_node, flag)) in changed.items():
+        for name, ((old_node, _old_flag), (file_node, flag)) in first.diff(own).items():
             self._checked_name(name)
             if file_node is None:
                 continue
@@ -250,7 +258,7 @@ class _Check:
             owner = owners.get(entry.node)
             if not (read and owner):
                 storage.revision(entry.node)
-                shared_index.check_effort(storage)
+                self._overlay.effort.check()
             if owner is None:
                 if not hgcompat.repository_has(storage, entry.node):
                     raise Unfit(

@@ -258,18 +258,19 @@ class _Overlay(_ReadOnly):
     """A bundle repository that looks nodes up in the indexes of ``public``.
 
     ``public`` is another object for the same repository, which has no changeset of ``missing``.
-    `changelog` and `manifestlog` do what
-    `bundlerepo.bundlerepository` does, with other classes.
+    `changelog` and `manifestlog` do what `bundlerepo.bundlerepository` does, with other classes.
+    ``effort`` counts what they read.
     """
 
     public: Any
     missing: Collection[bytes]
+    effort: shared_index.Effort
 
     @localrepo.unfilteredpropertycache
     def changelog(self) -> Any:
         self._cgunpacker.changelogheader()
         log = shared_index.Changelog(
-            self.missing, self.public.changelog, self.svfs, self._cgunpacker
+            self.missing, self.effort, self.public.changelog, self.svfs, self._cgunpacker
         )
         self.manstart = self._cgunpacker.tell()
         return log
@@ -279,6 +280,7 @@ class _Overlay(_ReadOnly):
         self._cgunpacker.seek(self.manstart)
         self._cgunpacker.manifestheader()
         log = shared_index.Manifest(
+            self.effort,
             self.public.manifestlog.getstorage(b'').get_revlog(),
             self.nodeconstants,
             self.svfs,
@@ -293,7 +295,7 @@ class _Overlay(_ReadOnly):
     def file(self, name: bytes, *args: Any, **kwargs: Any) -> Any:
         storage = super().file(name, *args, **kwargs)
         if isinstance(storage, bundlerepo.bundlefilelog):
-            shared_index.keep_texts(storage)
+            shared_index.keep_texts(storage, self.effort)
         return storage
 
     def close(self) -> None:
@@ -375,6 +377,7 @@ def lay(repo: Any, path: str, missing: Collection[bytes] = ()) -> Any:
     overlay = localrepo.instance(repo.baseui, repo.root, create=False)
     overlay.public = repo.unfiltered()
     overlay.missing = missing
+    overlay.effort = shared_index.Effort()
     overlay.__class__ = hgcompat.derived(_Overlay, *hgcompat.repository_bases(overlay))
     _initialize(overlay, hgcompat.to_bytes(path))
     overlay.ui.environ = repo.ui.environ

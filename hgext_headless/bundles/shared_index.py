@@ -26,6 +26,8 @@ _MOST_TEXTS = 10_000
 _SIZE_OF_TEXTS = 16 * 1024 * 1024
 #: How many bytes of texts may be made to read one byte, and how many in any case.
 _MOST_MADE, _MADE_ANYWAY = 32, 256 * 1024 * 1024
+#: How many bytes of texts a push may have in all. On the wire, a text can be a few bytes.
+_MOST_READ = 64 << 30
 
 
 class SharedIndex:
@@ -135,16 +137,28 @@ def _no_texts() -> Any:
     return util.lrucachedict(_MOST_TEXTS, maxcost=_SIZE_OF_TEXTS)
 
 
-class _Texts:
-    """A log of a bundle that keeps recent ``texts``, by revision.
+class Effort:
+    """How many bytes of texts of an overlay were made from others, and were asked for."""
 
-    ``made`` and ``read`` are bytes: of the texts that were made from others, and that were asked
-    for.
-    """
-
-    texts: Any
     made = 0
     read = 0
+
+    def check(self) -> None:
+        """Raise `Refused` if that is too much, or far more were made than read."""
+        if self.made > _MADE_ANYWAY + _MOST_MADE * self.read:
+            raise Refused('the deltas of the push build on each other in too many long chains')
+        if self.read > _MOST_READ:
+            raise Refused(
+                'all manifests and files of the push together have more than '
+                f'{_MOST_READ >> 30} GB of text'
+            )
+
+
+class _Texts:
+    """A log of a bundle that keeps recent ``texts``, by revision."""
+
+    texts: Any
+    effort: Effort
 
     def _rawtext(self, node: bytes, rev: int | None) -> Any:
         log: Any = self
@@ -157,9 +171,18 @@ class _Texts:
         for link in reversed(chain):
             text = mdiff.patches(text, [log._chunk(link)])
             self.texts.insert(link, text, cost=len(text))
-            self.made += len(text)
-        self.read += len(text)
+            self.effort.made += len(text)
+        self.effort.read += len(text)
         return rev, text, False
+
+    def revdiff(self, rev1: int, rev2: int, *args: Any) -> bytes:
+        # Mercurial compares the texts if one of them is in the repository: large ones for seconds.
+        log: Any = self
+        if rev2 > log.repotiprev and log.index[rev2][3] == rev1 and not any(args):
+            received: bytes = log._chunk(rev2)
+            return received
+        compared: bytes = super().revdiff(rev1, rev2, *args)  # type: ignore[misc]
+        return compared
 
     def text_below(self, rev: int) -> bytes:
         """Return the text of a revision of the repository below, or of the null revision."""
@@ -174,17 +197,11 @@ class _FileLog(_Texts, bundlerepo.bundlerevlog):  # type: ignore[misc]
     pass
 
 
-def keep_texts(storage: Any) -> None:
+def keep_texts(storage: Any, effort: Effort) -> None:
     """Let the log of a file (`bundlerepo.bundlefilelog`) keep recent texts."""
     storage._revlog.__class__ = _FileLog
     storage._revlog.texts = _no_texts()
-
-
-def check_effort(storage: Any) -> None:
-    """Raise `Refused` if far more texts of a log had to be made than were read."""
-    log = storage if hasattr(storage, 'repotiprev') else storage._revlog
-    if log.made > _MADE_ANYWAY + _MOST_MADE * log.read:
-        raise Refused('the deltas of the push build on each other in too many long chains')
+    storage._revlog.effort = effort
 
 
 class _Sharing(_Texts):
@@ -192,7 +209,8 @@ class _Sharing(_Texts):
 
     _missing: Collection[bytes] = ()
 
-    def __init__(self, public: Any, *args: Any) -> None:
+    def __init__(self, effort: Effort, public: Any, *args: Any) -> None:
+        self.effort = effort
         self._public = public
         self.texts = _no_texts()
         self._read: dict[bytes, Any] = {}
@@ -225,9 +243,11 @@ class _Sharing(_Texts):
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
     """`bundlerepo.bundlechangelog` over ``public``, a changelog that has none of ``missing``."""
 
-    def __init__(self, missing: Collection[bytes], public: Any, *args: Any) -> None:
+    def __init__(
+        self, missing: Collection[bytes], effort: Effort, public: Any, *args: Any
+    ) -> None:
         self._missing = missing
-        super().__init__(public, *args)
+        super().__init__(effort, public, *args)
 
 
 class Manifest(_Sharing, bundlerepo.bundlemanifest):  # type: ignore[misc]

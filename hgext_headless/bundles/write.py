@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from mercurial import bundle2, discovery, error
+from mercurial import changegroup, discovery, error, util
 from mercurial.node import nullid
 
 from .. import hgcompat, store as stores
@@ -22,6 +23,9 @@ from . import ancestry, check, overlay as overlays
 from .ancestry import Stack
 
 FORMAT = b'HG10GZ'
+#: How many bytes are compressed at a time, how well, and how many of them in four places show
+#: whether it is worth it: what is saved at least.
+_BLOCK, _LEVEL, _SAMPLE, _WORTH = 1 << 20, 6, 4096, 0.95
 
 
 def write_head(
@@ -47,9 +51,9 @@ def write(
     common = tuple(bases)
     outgoing = discovery.outgoing(overlay, list(common) or [nullid], [head])
     path = os.path.join(folder, f'stored-{head.hex()}.hg')
-    bundle2.writenewbundle(
-        overlay.ui, overlay, b'push', hgcompat.to_bytes(path), FORMAT, outgoing, {}
-    )
+    with open(path, 'wb') as out:
+        out.write(FORMAT)
+        out.writelines(_compressed(changegroup.makestream(overlay, outgoing, b'01', b'push')))
     name, check = digests(path)
     bundle = Bundle(
         key=stores.key(repository, name),
@@ -60,6 +64,24 @@ def write(
         nodes=tuple(outgoing.missing),
     )
     return bundle, path
+
+
+def _compressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a zlib stream of ``chunks``.
+
+    It is made of blocks with an end of their own, so that what samples show not to become smaller
+    is left as it is: to try takes longer than all else.
+    """
+    source = util.chunkbuffer(chunks)
+    check = zlib.adler32(b'')
+    yield b'\x78\x9c'
+    while block := source.read(_BLOCK):
+        check = zlib.adler32(block, check)
+        sample = b''.join(block[at : at + _SAMPLE] for at in range(0, len(block), _BLOCK // 4))
+        gains = len(zlib.compress(sample, 1)) < _WORTH * len(sample)
+        deflate = zlib.compressobj(_LEVEL if gains else 0, wbits=-zlib.MAX_WBITS)
+        yield deflate.compress(block) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    yield b'\x03\0' + check.to_bytes(4, 'big')
 
 
 def digests(path: str) -> tuple[str, str]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
+import zlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -168,6 +170,44 @@ def test_facts(received, forged, nodes):
     assert {(one.branch, one.date, one.description[:1]) for one in found} == {
         (b'default', 7, name.encode()) for name in 'abcd'
     }
+
+
+def test_deltas_are_taken_over(received, forged, nodes, pushed, monkeypatch):
+    """Those to public history too: to compare two large manifests takes longer than all else."""
+    public = pushed[1][nodes['public']]
+    compared = []
+    compare = bundlerepo.bundlerevlog.revdiff
+
+    def noted(log, *revs):
+        compared.append(type(log))
+        return compare(log, *revs)
+
+    monkeypatch.setattr(bundlerepo.bundlerevlog, 'revdiff', noted)
+    stack = stacked(forged, 20, 1)
+    first, text = stack.manifests[0], stack.manifests[0].delta[12:]
+    delta = mdiff.textdiff(pushed[1].manifestlog[public.manifestnode()].read().text(), text)
+    stack.manifests[0] = first._replace(base=public.manifestnode(), delta=delta)
+    incoming = received(stack)
+    with quarantine.opened(incoming) as opened:
+        split = divide.changesets(incoming, opened.overlay)
+        ((bundle, _path),) = flow._bundles(incoming, opened, split, set())
+    assert len(bundle.nodes) == 20
+    assert compared == [shared_index.Changelog]  # the first one came whole
+
+
+def test_what_does_not_compress():
+    """It is stored as it is, between what does."""
+    noise, text = random.Random(1).randbytes(5 << 20), b'a line of text\n' * 200_000
+    for parts, least, most in (
+        ([noise], len(noise), len(noise) + 1000),
+        ([text, noise, text], len(noise), len(noise) + len(text) // 2),
+        ([text], 0, len(text) // 100),
+        ([b'', b'short'], 0, 30),
+        ([], 0, 30),
+    ):
+        found = b''.join(write._compressed(iter(parts)))
+        assert zlib.decompress(found) == b''.join(parts)
+        assert least <= len(found) <= most
 
 
 @pytest.mark.slow
@@ -335,6 +375,14 @@ def test_chains_that_take_too_long(received, forged, monkeypatch):
     monkeypatch.setattr(shared_index, '_MADE_ANYWAY', 0)
     with pytest.raises(Refused, match='build on each other in too many long chains'):
         divided(received(stacked(forged, 300, 2)))
+
+
+def test_texts_that_are_too_many(received, forged, monkeypatch):
+    """A few bytes each, of a large manifest."""
+    monkeypatch.setattr(shared_index, '_MOST_READ', 10_000)
+    divided(received(forged))
+    with pytest.raises(Refused, match='together have more than 0 GB of text'):
+        divided(received(stacked(forged, 300, 1)))
 
 
 def test_texts_that_are_small_on_the_wire_only(received, forged, monkeypatch):
