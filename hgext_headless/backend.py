@@ -160,7 +160,7 @@ class Backend:
             # Here the schema is checked too, on a connection that the push uses then.
             steps += [lambda: self.catalog, lambda: self.catalog.fail_fast().check()]
         steps.append(lambda: self.store)
-        return [functools.partial(_quietly, step) for step in steps]
+        return steps
 
     def warm_up(self) -> None:
         """Import and open what a push of drafts needs, while the client is still sending.
@@ -170,11 +170,6 @@ class Backend:
         for name in ('store', 'catalog') if self._has_database() else ('store',):
             with contextlib.suppress(Exception):
                 getattr(self, name)
-
-
-def _quietly(step: Callable[[], Any]) -> None:
-    with contextlib.suppress(Exception), lazy.without_gc():
-        step()
 
 
 def attach(repo: Any) -> Backend:

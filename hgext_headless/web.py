@@ -78,7 +78,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgwebdir, 'templater', web_errors.hgwebdir_templater)
     hgcompat.wrap_once(hgweb, 'run_wsgi', _run_wsgi)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
-    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', _templater)
+    hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', decorate.templater)
     hgcompat.wrap_once(webcommands, '_search', keywords.search)
     pages.install()
     pushlog_commands.install()
@@ -124,14 +124,6 @@ def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     orig(self, *args, **kwargs)
     lazy.settle()  # it begins to answer before it makes an hgweb
-
-
-def _templater(orig: Any, request: Any, req: Any) -> Any:
-    if not config.participates(request.repo):
-        return orig(request, req)
-    made = decorate.templater(orig, request, req)
-    made.defaults.update(keywords.of_pages())
-    return made
 
 
 def _run_wsgi(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:

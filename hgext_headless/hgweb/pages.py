@@ -15,7 +15,7 @@ from .. import config, hgcompat, timings
 from ..bundles import overlay as overlays
 from ..catalog import names
 from ..errors import HeadlessError
-from ..model import Drafts, PushOf
+from ..model import Drafts
 from ..timings import Stages
 from ..wire import discovery
 from . import errors
@@ -144,11 +144,6 @@ def _turn_to(rctx: Any, repo: Any) -> None:
 def _forget_tag(req: Any) -> None:
     """Ignore the client's ETag: hgweb's depends on the repository, not on the database."""
     del req.headers[b'If-None-Match']
-
-
-def already_brought(repo: Any) -> dict[bytes, PushOf]:
-    """Return the known pushes of the changesets of an overlay; none if there is no overlay."""
-    return getattr(repo.unfiltered(), 'headless_brought', {})
 
 
 def values(req: Any, item: bytes) -> list[bytes]:

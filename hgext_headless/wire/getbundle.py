@@ -171,11 +171,6 @@ def phases_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any
     return orig(bundler, repo, source, **kwargs)
 
 
-def _is_incoming(kwargs: dict[str, Any]) -> bool:
-    """Return whether the request is from "hg incoming", which reads changegroup parts only."""
-    return bool(kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
-
-
 def _links(
     backend: Backend,
     repo: Any,
@@ -191,7 +186,8 @@ def _links(
         or source != b'serve'  # a peer in this process: there is no server to link to
         or not exchange.bundle2requested(bundlecaps)
         or not kwargs.get('cg', True)
-        or _is_incoming(kwargs)
+        # "hg incoming" reads changegroup parts only
+        or (kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
         or any(bundle.head not in drafts for bundle in wanted)
     ):
         return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from mercurial import wireprotoserver
 
-from .. import config, errors, hgcompat
+from .. import config, errors, hgcompat, lazy
 from ..backend import Backend
 
 #: Seconds of silence after which the database gets its connections back.
@@ -41,7 +41,9 @@ class Requests:
 
     def readline(self, *args: Any) -> bytes:
         while self._steps and not self._has_sent(within=0):
-            self._steps.pop(0)()
+            # An error occurs again, and is reported, where the push needs it.
+            with contextlib.suppress(Exception), lazy.without_gc():
+                self._steps.pop(0)()
         if self._backend.is_opened() and not self._has_sent(within=_PATIENCE):
             self._backend.disconnect()
         return self._stream.readline(*args)

@@ -30,6 +30,7 @@ from mercurial import (
 from mercurial.hgweb import common
 
 from ... import config, hgcompat
+from . import keywords
 
 _FOLDER = os.path.join(os.path.dirname(__file__), 'templates')
 #: The shipped styles that have a frame of their own; other HTML styles use paper's.
@@ -167,12 +168,15 @@ _NOT_XML = re.compile(b'[\x00-\x08\x0b\x0c\x0e-\x1f]|\xed[\xa0-\xbf].|\xef\xbf[\
 
 def templater(orig: Any, request: Any, req: Any) -> Any:
     """Return a templater with our additions. ``orig`` is hgweb's ``requestcontext.templater``."""
+    if not config.participates(request.repo):
+        return orig(request, req)
     if not request.reponame:
         # Mercurial would show the path of the repository on the server.
         named = request.config(b'web', b'name', b'') or req.reponame
-        request.reponame = named or config.settings(request.repo).repository.encode('ascii')
+        request.reponame = named or request.repo.headless.settings.repository.encode('ascii')
     made = orig(request, req)
     style = made.defaults[b'style']
+    made.defaults.update(keywords.of_pages())
     # The absolute URLs of feeds: behind a proxy, the name of this process leads nowhere.
     made.defaults[b'urlbase'] = hgcompat.request_host(request.repo, req)
     filters = hgcompat.template_filters(made)

@@ -72,6 +72,7 @@ def page(
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = backend.settings.pushlog_limit
     params = web.req.qsparams
+    looked_for = (searched(params, item) for item in (b'search', b'author'))
     return {
         **_mozillas(web, listed, pages, page_vars),
         b'pushes': templateutil.mappinggenerator(lambda context: _pushes(backend, web, entries)),
@@ -79,7 +80,7 @@ def page(
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
         b'problem': query.problem,
-        b'lookedfor': _looked_for(params),
+        b'lookedfor': b' '.join(filter(None, looked_for)),
         b'byauthor': bool(query.selection.author),
         b'nouser': b' '.join(query.selection.users or ()),
         b'similar': _named([] if entries else _similar(backend, query)),
@@ -96,11 +97,6 @@ def page(
         b'symrev': b'tip',
         b'onepush': b'',
     }
-
-
-def _looked_for(params: Any) -> bytes:
-    text = b' '.join(searched(params, item) for item in (b'search', b'author'))
-    return text.strip()
 
 
 def _similar(backend: Backend, query: Query) -> list[bytes]:

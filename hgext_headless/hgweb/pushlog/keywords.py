@@ -27,7 +27,6 @@ from ... import config, errors, hgcompat
 from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import PushOf
-from .. import pages
 from . import links
 
 eh = exthelper.exthelper()
@@ -239,7 +238,9 @@ def _brought(context: Any, mapping: Any, with_ends: bool) -> PushOf | None:
     cache = context.resource(mapping, b'cache')
     key = _CACHE_OF_ENDS if with_ends else _CACHE
     if key not in cache:
-        cache[key] = {} if with_ends else dict(pages.already_brought(repo))
+        # What an overlay was laid for is known.
+        known = {} if with_ends else getattr(repo.unfiltered(), 'headless_brought', {})
+        cache[key] = dict(known)
     found: dict[bytes, PushOf | None] = cache[key]
     changed = context.resource(mapping, b'ctx')
     if changed.rev() is None:

@@ -96,7 +96,9 @@ def states_of(
     listed = [changeset for changesets in pushes.values() for changeset in changesets]
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
     hidden = obsolete(session, repo, live)
-    states = {node: b'obsolete' if node in hidden else _phase(repo, node) for node in live}
+    here = {node for node in live if repo.changelog.hasnode(node)}
+    states = {node: repo[node].phasestr() if node in here else b'draft' for node in live}
+    states.update(dict.fromkeys(hidden, b'obsolete'))
     states.update(_gone(session, pushes))
     return states
 
@@ -115,12 +117,6 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
             if node is not None and (has_node(other) or not has_node(node)):
                 found.setdefault(node, other)
     return found
-
-
-def _phase(repo: Any, node: bytes) -> bytes:
-    if not repo.changelog.hasnode(node):
-        return b'draft'
-    return repo[node].phasestr()
 
 
 def _gone(

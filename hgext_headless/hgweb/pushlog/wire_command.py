@@ -88,7 +88,7 @@ def _pushlog(repo: Any, proto: Any, firstpush: bytes) -> Any:
         lines = _lines(repo, int(firstpush))
     except ValueError as exc:
         return wireprototypes.bytesresponse(b'0\n' + hgcompat.to_bytes(str(exc)))
-    limit = config.settings(repo).pushlog_limit or None
+    limit = repo.headless.settings.pushlog_limit or None
     return wireprototypes.bytesresponse(
         b'\n'.join(itertools.chain([b'1'], itertools.islice(lines, limit)))
     )
