@@ -126,8 +126,7 @@ def generate(database: engine.Database, name: str, pushes: int) -> None:
                 )
             connection.execute(schema.bundle_changesets.insert(), held)
             search.record(
-                connection,
-                repository_id,
+                statements.Session(connection, name),
                 [(row['id'], _changeset(row)) for row in rows[schema.changesets]],
             )
         print(f'\r{name}: {ids[-1]} pushes', end='', file=sys.stderr)

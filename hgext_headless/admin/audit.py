@@ -14,14 +14,11 @@ from ..catalog import bans
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     with ui.formatter(b'headless-audit', pycompat.byteskwargs(opts)) as fm:
-        before = 2**62
-        while acts := backend.catalog.read(bans.acts, before):
-            for act in acts:
-                fm.startitem()
-                fm.write(b'date', b'%s', fm.formatdate((act.date, 0), b'%Y-%m-%d %H:%M UTC'))
-                fm.write(b'user', b'  %s', act.user)
-                fm.write(b'action', b'  %s', hgcompat.to_bytes(act.action))
-                fm.write(b'subject', b' %s', hex(act.subject))
-                fm.write(b'reason', b'  %s\n', act.reason)
-            before = acts[-1].number
+        for act in backend.catalog.read(bans.acts):
+            fm.startitem()
+            fm.write(b'date', b'%s', fm.formatdate((act.date, 0), b'%Y-%m-%d %H:%M UTC'))
+            fm.write(b'user', b'  %s', act.user)
+            fm.write(b'action', b'  %s', hgcompat.to_bytes(act.action))
+            fm.write(b'subject', b' %s', hex(act.subject))
+            fm.write(b'reason', b'  %s\n', act.reason)
     return 0

@@ -51,7 +51,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     return 0
 
 
-def _described(there: statistics.Repository) -> bytes:
+def _described(there: Any) -> bytes:
     return b'"%s": %s, %s with %s' % (
         hgcompat.to_bytes(there.name),
         options.number(there.last_push_id, 'push'),

@@ -126,10 +126,10 @@ class _Wanted:
         if self.push_ids is not None:
             yield from self._bundles
             return
-        after, page = self._catalog.read(moving.bundles_after, 0, _BUNDLES)
-        while page:
-            yield from page
-            after, page = self._catalog.read(moving.bundles_after, after, _BUNDLES)
+        after = 0
+        while page := self._catalog.read(moving.bundles_after, after, _BUNDLES):
+            after = page[-1][0]
+            yield from (bundle for _number, bundle in page)
 
     def pushes(self) -> Iterator[Sequence[int]]:
         """Yield the ids of the pushes to export, in order and in batches."""

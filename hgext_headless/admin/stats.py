@@ -12,7 +12,7 @@ from mercurial import pycompat, util
 from .. import hgcompat, metrics
 from ..backend import Backend
 from ..catalog import statistics
-from ..catalog.statistics import DAY, Ages, Day, Repository, Totals, User
+from ..catalog.statistics import DAY, Ages, Totals
 from ..errors import Refused
 from . import options
 
@@ -25,10 +25,10 @@ _MAX_DAYS = 36500
 
 class _Statistics(NamedTuple):
     totals: Totals
-    days: list[Day]
-    users: list[User]
+    days: Sequence[Any]
+    users: Sequence[Any]
     ages: list[Ages]
-    repositories: list[Repository]
+    repositories: Sequence[Any]
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:

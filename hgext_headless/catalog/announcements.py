@@ -6,14 +6,13 @@ the order of commits, without gaps. So a target needs one number.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import sqlalchemy
 from sqlalchemy import func, select
 
 from .engine import Lock
 from .schema import announcements, pushes
-from .statements import Session, clock, owner_of, upsert
+from .statements import Session, put
 
 
 class Cursor(NamedTuple):
@@ -25,17 +24,15 @@ class Cursor(NamedTuple):
 
     target: str
     push_id: int
-    failures: int
-    error: str
-    waits: int
+    failures: int = 0
+    error: str = ''
+    waits: int = 0
 
 
 def cursors(session: Session) -> dict[str, Cursor]:
     """Return the cursors of all targets that were ever announced to, by target."""
-    waits = announcements.c.retry - clock(session.connection)
-    query = select(announcements, waits.label('waits')).where(
-        announcements.c.repository_id == session.repository_id
-    )
+    waits = (announcements.c.retry - session.clock).label('waits')
+    query = select(announcements, waits).where(session.mine(announcements))
     return {
         row.target: Cursor(row.target, row.push_id, row.failures, row.error, max(0, row.waits))
         for row in session.execute(query)
@@ -45,16 +42,14 @@ def cursors(session: Session) -> dict[str, Cursor]:
 def behind(session: Session, cursor: Cursor, upto: int) -> int:
     """Return the number of pushes after a cursor, up to the id ``upto``."""
     query = select(func.count()).where(
-        pushes.c.repository_id == session.repository_id,
-        pushes.c.push_id > cursor.push_id,
-        pushes.c.push_id <= upto,
+        session.mine(pushes), pushes.c.push_id > cursor.push_id, pushes.c.push_id <= upto
     )
     return session.scalar(query) or 0
 
 
 def begin(session: Session, target: str, push_id: int) -> None:
     """Let a target be told of pushes after ``push_id``, whatever it was told of."""
-    _write(session, target, sqlalchemy.true(), push_id=push_id, failures=0, error='', retry=0)
+    _write(session, Cursor(target, push_id))
 
 
 def delivered(session: Session, lock: Lock, target: str, push_id: int) -> None:
@@ -64,8 +59,7 @@ def delivered(session: Session, lock: Lock, target: str, push_id: int) -> None:
     has it by now.
     """
     lock(session.connection)
-    is_news = announcements.c.push_id < push_id
-    _write(session, target, is_news, push_id=push_id, failures=0, error='', retry=0)
+    _write(session, Cursor(target, push_id), announcements.c.push_id < push_id)
 
 
 def failed(session: Session, lock: Lock, cursor: Cursor, error: str, pause: int) -> None:
@@ -74,29 +68,17 @@ def failed(session: Session, lock: Lock, cursor: Cursor, error: str, pause: int)
     ``lock`` is that of `delivered`.
     """
     lock(session.connection)
-    retry = clock(session.connection) + pause
-    _write(
-        session,
-        cursor.target,
-        announcements.c.push_id == cursor.push_id,
-        push_id=cursor.push_id,
-        failures=cursor.failures + 1,
-        error=error,
-        retry=retry,
-    )
+    cursor = cursor._replace(failures=cursor.failures + 1, error=error)
+    is_next = announcements.c.push_id == cursor.push_id
+    _write(session, cursor, is_next, retry=session.clock + pause)
 
 
-def _write(
-    session: Session, target: str, if_: sqlalchemy.ColumnElement[bool], **values: object
-) -> None:
-    owner = owner_of(session)
-    statement = upsert(session.connection, announcements).values(
-        repository_id=owner, target=target, **values
-    )
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[announcements.c.repository_id, announcements.c.target],
-            set_=values,
-            where=if_,
-        )
-    )
+def _write(session: Session, cursor: Cursor, where: Any = None, retry: Any = 0) -> None:
+    row = {
+        'repository_id': session.owner,
+        'target': cursor.target,
+        'push_id': cursor.push_id,
+        'failures': cursor.failures,
+        'error': cursor.error,
+    }
+    put(session, announcements, [row], where, retry=retry)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import insert, or_, select
 
 from ..errors import Refused
 from .schema import audit, tombstones
-from .statements import BATCH, Session, lock, now, owner_of, present, rows
+from .statements import Session, now, present, rows
 
 #: The ``action`` of audit rows about drafts that were obliterated, and about those that were
 #: dropped because their objects were lost.
@@ -35,13 +35,12 @@ def note(
     session: Session, action: str, user: str, nodes: Iterable[bytes], reason: bytes, date: int
 ) -> None:
     """Record why ``nodes`` are gone since ``date``, in seconds since the epoch."""
-    owner = owner_of(session)
-    lock(session.connection, owner)
+    session.lock()
     session.execute(
         insert(audit),
         [
             {
-                'repository_id': owner,
+                'repository_id': session.owner,
                 'date': date,
                 'user': user.encode('utf-8', 'surrogateescape'),
                 'action': action,
@@ -53,33 +52,10 @@ def note(
     )
 
 
-class Act(NamedTuple):
-    """An act of an operator by which a draft went. ``date`` is in seconds since the epoch."""
-
-    number: int
-    date: int
-    user: bytes
-    action: str
-    subject: bytes
-    reason: bytes
-
-
-def acts(session: Session, before: int) -> list[Act]:
-    """Return the acts with a number below ``before``, newest first, `BATCH` at most."""
-    query = (
-        select(
-            audit.c.id,
-            audit.c.date,
-            audit.c.user,
-            audit.c.action,
-            audit.c.subject,
-            audit.c.reason,
-        )
-        .where(audit.c.repository_id == session.repository_id, audit.c.id < before)
-        .order_by(audit.c.id.desc())
-        .limit(BATCH)
-    )
-    return [Act(*row) for row in session.execute(query)]
+def acts(session: Session) -> Sequence[Any]:
+    """Return the rows of `schema.audit`, the newest first."""
+    query = select(audit).where(session.mine(audit)).order_by(audit.c.id.desc())
+    return session.execute(query).all()
 
 
 def refuse(session: Session, nodes: Iterable[bytes]) -> None:
@@ -96,18 +72,15 @@ def actions(session: Session, nodes: Iterable[bytes]) -> dict[bytes, str | None]
     query = (
         select(tombstones.c.node, audit.c.action)
         .outerjoin(audit, EXPLAINS)
+        .where(session.mine(tombstones))
         .order_by(tombstones.c.push_id, audit.c.action)
     )
-    mine = tombstones.c.repository_id == session.repository_id
-    found = rows(session, nodes, lambda batch: query.where(mine, tombstones.c.node.in_(batch)))
-    return {row.node: row.action for row in found}
+    return {row.node: row.action for row in rows(session, query, tombstones.c.node, nodes)}
 
 
 def nodes(session: Session) -> set[bytes]:
     """Return all drafts that were obliterated."""
-    query = select(audit.c.subject).where(
-        audit.c.repository_id == session.repository_id, audit.c.action == OBLITERATE
-    )
+    query = select(audit.c.subject).where(session.mine(audit), audit.c.action == OBLITERATE)
     return set(session.scalars(query))
 
 

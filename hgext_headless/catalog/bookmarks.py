@@ -12,15 +12,14 @@ from ..errors import Raced, Refused
 from ..model import BookmarkMove
 from . import drafts
 from .schema import bookmarks
-from .statements import Session, clock, rows, upsert
+from .statements import Session, rows, upsert
 
 _columns = select(bookmarks.c.name, bookmarks.c.node)
 
 
 def _where(session: Session, column: Any, values: Iterable[bytes]) -> dict[bytes, bytes]:
-    mine = bookmarks.c.repository_id == session.repository_id
-    found = rows(session, values, lambda batch: _columns.where(mine, column.in_(batch)))
-    return {row.name: row.node for row in found}
+    query = _columns.where(session.mine(bookmarks))
+    return {row.name: row.node for row in rows(session, query, column, values)}
 
 
 def places(session: Session, names: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -44,7 +43,7 @@ def by_node(session: Session, nodes: Iterable[bytes]) -> dict[bytes, list[bytes]
 def newest(session: Session, limit: int) -> dict[bytes, bytes]:
     """Return the ``limit`` bookmarks that were moved last, by name."""
     query = (
-        _columns.where(bookmarks.c.repository_id == session.repository_id)
+        _columns.where(session.mine(bookmarks))
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)
         .limit(limit)
     )
@@ -74,27 +73,17 @@ def check(session: Session, moves: Sequence[BookmarkMove]) -> None:
 
 
 def _moved(session: Session, one: BookmarkMove) -> bool:
-    now = clock(session.connection)
-    expected = (
-        (bookmarks.c.repository_id == session.repository_id)
-        & (bookmarks.c.name == one.name)
-        & (bookmarks.c.node == one.old)
-    )
     statement: sqlalchemy.Insert | sqlalchemy.Update | sqlalchemy.Delete
+    is_there = bookmarks.c.name == one.name, bookmarks.c.node == one.old
     if one.new is None:
-        statement = delete(bookmarks).where(expected)
+        statement = delete(bookmarks).where(session.mine(bookmarks), *is_there)
     elif one.old is not None:
-        statement = update(bookmarks).where(expected).values(node=one.new, updated=now)
+        moved = update(bookmarks).values(node=one.new, updated=session.clock)
+        statement = moved.where(session.mine(bookmarks), *is_there)
     else:
-        statement = (
-            upsert(session.connection, bookmarks)
-            .values(
-                repository_id=session.repository_id,
-                name=one.name,
-                node=one.new,
-                updated=now,
-            )
-            .on_conflict_do_nothing()
+        made = upsert(session.connection, bookmarks).values(
+            repository_id=session.owner, name=one.name, node=one.new, updated=session.clock
         )
+        statement = made.on_conflict_do_nothing()
     done = session.execute(statement.returning(bookmarks.c.name))
     return done.first() is not None

@@ -6,30 +6,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ..model import Bundle
-from . import statements
 from .schema import LIVE, bundles
-from .statements import Session, batches, clock, insert_new, present
+from .statements import Session, insert_new, present, rows, split_nodes
 
 
 def bundle(row: Any, nodes: Sequence[bytes] = ()) -> Bundle:
     """Return the bundle of a row of `schema.bundles`, which has the changesets ``nodes``."""
-    bases = statements.split_nodes(row.bases)
+    bases = split_nodes(row.bases)
     return Bundle(row.key, row.size, row.sha512, row.head, bases, tuple(nodes))
 
 
-def write(
-    connection: sqlalchemy.Connection,
-    repository_id: int,
-    written: Sequence[Bundle],
-    state: str = LIVE,
-) -> dict[str, int]:
+def write(session: Session, written: Sequence[Bundle], state: str = LIVE) -> dict[str, int]:
     """Write the rows of bundles, unless they are there; return their ids by key."""
-    rows = [
+    new = [
         {
-            'repository_id': repository_id,
+            'repository_id': session.owner,
             'key': each.key,
             'size': each.size,
             'sha512': each.sha512,
@@ -40,14 +34,10 @@ def write(
         # In the order of keys, so that pushes of the same bundles do not deadlock.
         for each in sorted(written, key=lambda each: each.key)
     ]
-    insert_new(connection, bundles, rows, created=clock(connection))
-    ids: dict[str, int] = {}
-    for batch in batches([each.key for each in written]):
-        query = select(bundles.c.key, bundles.c.id).where(
-            bundles.c.repository_id == repository_id, bundles.c.key.in_(batch)
-        )
-        ids.update((row.key, row.id) for row in connection.execute(query))
-    return ids
+    insert_new(session, bundles, new, created=session.clock)
+    query = select(bundles.c.key, bundles.c.id).where(session.mine(bundles))
+    keys = [each.key for each in written]
+    return {row.key: row.id for row in rows(session, query, bundles.c.key, keys)}
 
 
 def with_row(session: Session, keys: Iterable[str]) -> set[str]:
@@ -61,20 +51,20 @@ def under(session: Session, prefix: str, since: float | None) -> list[Bundle]:
     ``since`` is in seconds since the epoch; None does not restrict it.
     """
     # Hexadecimal digits follow the prefix: they sort before "g" in any collation.
-    query = select(bundles).where(
-        *_live(session, since), bundles.c.key.between(prefix, prefix + 'g')
-    )
+    within = bundles.c.key.between(prefix, prefix + 'g')
+    query = select(bundles).where(*live(session, since), within)
     return [bundle(row) for row in session.execute(query)]
 
 
 def count(session: Session, since: float | None) -> int:
     """Return how many live bundles were created at ``since`` or later: see `under`."""
-    counted = select(sqlalchemy.func.count()).select_from(bundles)
-    return session.execute(counted.where(*_live(session, since))).scalar_one()
+    query = select(func.count()).where(*live(session, since))
+    return session.execute(query).scalar_one()
 
 
-def _live(session: Session, since: float | None) -> list[sqlalchemy.ColumnElement[bool]]:
-    conditions = [bundles.c.repository_id == session.repository_id, bundles.c.state == LIVE]
+def live(session: Session, since: float | None = None) -> list[sqlalchemy.ColumnElement[bool]]:
+    """Return the conditions that a bundle is live, and was created at ``since`` or later."""
+    conditions = [session.mine(bundles), bundles.c.state == LIVE]
     if since is not None:
         conditions.append(bundles.c.created >= since)
     return conditions

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import sqlalchemy
 from sqlalchemy import func, insert, select, union_all, update
 
 from ..model import Changeset
@@ -19,45 +19,42 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .statements import Session, owner_of
+from .statements import Session
 
 #: Number of pushes that one query checks.
 STEP = 1000
 
 
 class Counter(NamedTuple):
-    """Counters of a row of `schema.repositories`, and the highest id that a push has."""
+    """Counters of a row of `schema.repositories`, and what the pushes say themselves.
+
+    ``highest`` is the highest id of a push, ``there`` the number of those that were imported.
+    """
 
     last_push_id: int
     imported_push_id: int
     imported_pushes: int | None
     highest: int
+    there: int
 
 
 def counter(session: Session) -> Counter:
+    highest = select(func.max(pushes.c.push_id)).where(session.mine(pushes))
+    there = select(func.count()).where(
+        session.mine(pushes), pushes.c.push_id <= repositories.c.imported_push_id
+    )
     query = select(
         repositories.c.last_push_id,
         repositories.c.imported_push_id,
         repositories.c.imported_pushes,
-        select(func.max(pushes.c.push_id))
-        .where(pushes.c.repository_id == repositories.c.id)
-        .scalar_subquery(),
+        func.coalesce(highest.scalar_subquery(), 0),
+        there.scalar_subquery(),
     ).where(repositories.c.id == session.repository_id)
     row = session.execute(query).first()
-    if row is None:
-        return Counter(0, 0, None, 0)
-    return Counter(row[0], row[1], row[2], row[3] or 0)
+    return Counter(*row) if row else Counter(0, 0, None, 0, 0)
 
 
-def imported(session: Session, last: int) -> int:
-    """Return the number of pushes with an id up to ``last``."""
-    query = select(func.count()).where(
-        pushes.c.repository_id == session.repository_id, pushes.c.push_id <= last
-    )
-    return session.scalar(query) or 0
-
-
-def incomplete(session: Session, low: int, high: int) -> list[tuple[int, int, int]]:
+def incomplete(session: Session, low: int, high: int) -> Sequence[Any]:
     """Return the pushes from ``low`` to ``high`` that lack some of their changesets.
 
     Each is its push id, the number of changesets found, and the number expected.
@@ -65,32 +62,21 @@ def incomplete(session: Session, low: int, high: int) -> list[tuple[int, int, in
     places = union_all(
         *(
             select(table.c.push_id, table.c.position).where(
-                table.c.repository_id == session.repository_id,
-                table.c.push_id.between(low, high),
+                session.mine(table), table.c.push_id.between(low, high)
             )
             for table in (push_changesets, tombstones)
         )
     ).subquery()
+    number, last = func.count(places.c.position), func.max(places.c.position)
+    expected = func.coalesce(pushes.c.listed, func.coalesce(last, 0) + 1)
     query = (
-        select(
-            pushes.c.push_id,
-            pushes.c.listed,
-            func.count(places.c.position),
-            func.max(places.c.position),
-        )
+        select(pushes.c.push_id, number, expected)
         .outerjoin(places, places.c.push_id == pushes.c.push_id)
-        .where(
-            pushes.c.repository_id == session.repository_id,
-            pushes.c.push_id.between(low, high),
-        )
+        .where(session.mine(pushes), pushes.c.push_id.between(low, high))
         .group_by(pushes.c.push_id, pushes.c.listed)
+        .having(number < expected)
     )
-    found = []
-    for push_id, listed, number, last in session.execute(query):
-        expected = listed if listed is not None else max(1, (last or 0) + 1)
-        if number < expected:
-            found.append((push_id, number, expected))
-    return found
+    return session.execute(query).all()
 
 
 def gone_from_all(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
@@ -109,7 +95,7 @@ def gone_from_all(session: Session, low: int, high: int) -> list[tuple[int, byte
     query = (
         select(tombstones.c.push_id, tombstones.c.node)
         .where(
-            tombstones.c.repository_id == session.repository_id,
+            session.mine(tombstones),
             tombstones.c.push_id.between(low, high),
             ~listed.exists(),
         )
@@ -118,41 +104,16 @@ def gone_from_all(session: Session, low: int, high: int) -> list[tuple[int, byte
     return [(row.push_id, row.node) for row in session.execute(query)]
 
 
-def facts_of_pushes(session: Session, low: int, high: int) -> list[tuple[int, Changeset]]:
-    """Return changesets that the pushes from ``low`` to ``high`` brought and no bundle holds.
-
-    Each is a pair of push id and changeset.
-    """
-    query = _in_no_bundle(session, low, high, *changesets.c)
-    return [(row.push_id, pushlog.facts(row)) for row in session.execute(query)]
-
-
 def facts_of_bundle(session: Session, key: str) -> list[Changeset]:
     """Return the changesets of a bundle, in its order."""
     query = (
         select(*changesets.c)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-        .where(bundles.c.repository_id == session.repository_id, bundles.c.key == key)
+        .where(session.mine(bundles), bundles.c.key == key)
         .order_by(bundle_changesets.c.position)
     )
     return [pushlog.facts(row) for row in session.execute(query)]
-
-
-def _in_no_bundle(session: Session, low: int, high: int, *columns: Any) -> sqlalchemy.Select[Any]:
-    """Return the query for push ids and ``columns`` of changesets that no bundle holds."""
-    held = select(bundle_changesets.c.bundle_id).where(
-        bundle_changesets.c.changeset_id == changesets.c.id
-    )
-    return (
-        select(push_changesets.c.push_id, *columns)
-        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id.between(low, high),
-            ~held.exists(),
-        )
-    )
 
 
 def set_counter(session: Session, last: int) -> None:
@@ -169,28 +130,36 @@ def first_push_since(session: Session, since: float) -> int:
 
     ``since`` is in seconds since the epoch.
     """
-    query = select(func.min(pushes.c.push_id)).where(
-        pushes.c.repository_id == session.repository_id, pushes.c.date >= since
-    )
+    query = select(func.min(pushes.c.push_id)).where(session.mine(pushes), pushes.c.date >= since)
     found: int | None = session.scalar(query)
     return 2**62 if found is None else found
 
 
 def push_ids(session: Session, after: int) -> list[int]:
     """Return the next push ids above ``after``, in order, `STEP` at most."""
-    query = select(pushes.c.push_id).where(
-        pushes.c.repository_id == session.repository_id, pushes.c.push_id > after
-    )
+    query = select(pushes.c.push_id).where(session.mine(pushes), pushes.c.push_id > after)
     return list(session.scalars(query.order_by(pushes.c.push_id).limit(STEP)))
 
 
-def without_bundle(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
-    """Return nodes that the pushes from ``low`` to ``high`` brought and no bundle holds.
+def without_bundle(session: Session, low: int, high: int, full: bool) -> Sequence[Any]:
+    """Return changesets that the pushes from ``low`` to ``high`` brought and no bundle holds.
 
-    They must be public. Each is a pair of push id and node.
+    They must be public. Each has ``push_id`` and ``node`` and, if ``full``, all that
+    `pushlog.facts` takes.
     """
-    query = _in_no_bundle(session, low, high, changesets.c.node)
-    return [(row.push_id, row.node) for row in session.execute(query)]
+    held = select(bundle_changesets.c.bundle_id).where(
+        bundle_changesets.c.changeset_id == changesets.c.id
+    )
+    query = (
+        select(push_changesets.c.push_id, *(changesets.c if full else [changesets.c.node]))
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(
+            session.mine(push_changesets),
+            push_changesets.c.push_id.between(low, high),
+            ~held.exists(),
+        )
+    )
+    return session.execute(query).all()
 
 
 def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, bytes]]:
@@ -200,7 +169,7 @@ def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, b
         .distinct()
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == session.repository_id,
+            session.mine(push_changesets),
             push_changesets.c.push_id.between(low, high),
             ~select(push_branches.c.push_id)
             .where(
@@ -216,5 +185,5 @@ def missing_branches(session: Session, low: int, high: int) -> list[tuple[int, b
 
 def add_branch(session: Session, push_id: int, branch: bytes) -> None:
     """Add a row that `missing_branches` found."""
-    row = {'repository_id': owner_of(session), 'push_id': push_id, 'branch': branch}
+    row = {'repository_id': session.owner, 'push_id': push_id, 'branch': branch}
     session.execute(insert(push_branches).values(row))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from select import POLLIN, poll
 
 import sqlalchemy
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from .. import hgcompat
 from ..errors import HeadlessError, Temporary
@@ -88,8 +88,8 @@ Wait = Callable[[float], None]
 
 def send(session: Session) -> None:
     """Wake the others once this transaction is committed."""
-    if session.connection.dialect.name == 'postgresql':
-        session.execute(sqlalchemy.select(sqlalchemy.func.pg_notify(_CHANNEL, session.repository)))
+    if session.is_postgres:
+        session.execute(select(func.pg_notify(_CHANNEL, session.repository)))
 
 
 @contextlib.contextmanager

@@ -18,19 +18,14 @@ from sqlalchemy import case, delete, select, update
 
 from ..errors import Deletions, Temporary, Vanished
 from .schema import bundles, pending_deletions
-from .statements import Session, batches, clock, lock, owner_of, present, upsert
+from .statements import Session, batches, present, upsert
 
 #: Seconds after which a deletion that is not finished was interrupted: no request to a store
 #: takes so long.
 ABANDONED = 900
 
 
-def check(
-    connection: sqlalchemy.Connection,
-    repository_id: int,
-    keys: Collection[str],
-    stored_again: Deletions,
-) -> None:
+def check(session: Session, keys: Collection[str], stored_again: Deletions) -> None:
     """Check that no object of a push is marked for deletion.
 
     Called last before the commit, with the repository's row locked. Raise `Temporary` if an
@@ -39,17 +34,15 @@ def check(
     """
     if not keys:
         return
-    mine = (pending_deletions.c.repository_id == repository_id) & pending_deletions.c.key.in_(
-        sorted(keys)
-    )
-    is_old = (pending_deletions.c.since < clock(connection) - ABANDONED).label('is_old')
-    found = list(connection.execute(select(pending_deletions, is_old).where(mine)))
+    of_push = session.mine(pending_deletions), pending_deletions.c.key.in_(sorted(keys))
+    is_old = (pending_deletions.c.since < session.clock - ABANDONED).label('is_old')
+    found = session.execute(select(pending_deletions, is_old).where(*of_push)).all()
     unfinished = [row for row in found if not (row.deleted or row.refused)]
     if not all(row.is_old for row in unfinished):
         raise Temporary('the store is deleting an object of the same content')
     if unfinished or any(stored_again.get(row.key) != row.since for row in found):
         raise Vanished({row.key: row.since for row in found}, [row.key for row in unfinished])
-    connection.execute(delete(pending_deletions).where(mine, pending_deletions.c.refused))
+    session.execute(delete(pending_deletions).where(*of_push, pending_deletions.c.refused))
 
 
 def mark(session: Session, keys: Sequence[str]) -> list[str]:
@@ -57,33 +50,20 @@ def mark(session: Session, keys: Sequence[str]) -> list[str]:
 
     After the commit they may be deleted from the store.
     """
-    owner = owner_of(session)
-    lock(session.connection, owner)
+    session.lock()
     free = sorted(set(keys) - present(session, bundles.c.key, keys))
     if free:
-        statement = upsert(session.connection, pending_deletions).values(
-            since=clock(session.connection)
-        )
+        statement = upsert(session.connection, pending_deletions).values(since=session.clock)
+        now, before = statement.excluded.since, pending_deletions.c.since
+        # A different number for each deletion of an object: see `check`.
+        since = case((now > before, now), else_=before + 1)
+        marks = {'repository_id': session.owner, 'deleted': False, 'refused': False}
         session.execute(
             statement.on_conflict_do_update(
                 index_elements=[pending_deletions.c.repository_id, pending_deletions.c.key],
-                set_={
-                    # A different number for each deletion of an object: see `check`.
-                    'since': case(
-                        (
-                            statement.excluded.since > pending_deletions.c.since,
-                            statement.excluded.since,
-                        ),
-                        else_=pending_deletions.c.since + 1,
-                    ),
-                    'deleted': False,
-                    'refused': False,
-                },
+                set_={'since': since, 'deleted': False, 'refused': False},
             ),
-            [
-                {'repository_id': owner, 'key': key, 'deleted': False, 'refused': False}
-                for key in free
-            ],
+            [{**marks, 'key': key} for key in free],
         )
     return free
 
@@ -98,10 +78,7 @@ def _set(session: Session, keys: Sequence[str], **values: bool) -> None:
     for batch in batches(keys):
         session.execute(
             update(pending_deletions)
-            .where(
-                pending_deletions.c.repository_id == session.repository_id,
-                pending_deletions.c.key.in_(batch),
-            )
+            .where(session.mine(pending_deletions), pending_deletions.c.key.in_(batch))
             .values(**values)
         )
 
@@ -118,9 +95,7 @@ def refused(session: Session) -> list[str]:
 
 def _unfinished(session: Session, condition: sqlalchemy.ColumnElement[bool]) -> list[str]:
     query = select(pending_deletions.c.key).where(
-        pending_deletions.c.repository_id == session.repository_id,
-        ~pending_deletions.c.deleted,
-        condition,
+        session.mine(pending_deletions), ~pending_deletions.c.deleted, condition
     )
     return list(session.scalars(query))
 
@@ -129,8 +104,8 @@ def purge(session: Session, age: int) -> None:
     """Delete the marks of objects that were deleted ``age`` seconds ago: no push is that old."""
     session.execute(
         delete(pending_deletions).where(
-            pending_deletions.c.repository_id == session.repository_id,
+            session.mine(pending_deletions),
             pending_deletions.c.deleted,
-            pending_deletions.c.since < clock(session.connection) - age,
+            pending_deletions.c.since < session.clock - age,
         )
     )

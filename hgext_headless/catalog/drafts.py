@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import case, delete, func, select
+from sqlalchemy import delete, select
 
 from ..model import Bundle, Parents
 from . import bundle_rows
 from .schema import LIVE, bundle_changesets, bundles, changesets, draft_roots
-from .statements import Session, batches, clock, present, rows, upsert
+from .statements import Session, present, put, rows
 
 _PARENTS = changesets.c.node, changesets.c.p1, changesets.c.p2
 
@@ -31,23 +31,16 @@ def known(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     return present(session, changesets.c.node, nodes, is_stored())
 
 
-def prefix_range(prefix: str) -> tuple[bytes, bytes]:
-    """Return the lowest and the highest node whose hexadecimal form begins with ``prefix``."""
-    return bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f'))
+def has_prefix(node: Any, prefix: str) -> sqlalchemy.ColumnElement[bool]:
+    """Return the condition that a column's hexadecimal form begins with ``prefix``."""
+    return node.between(bytes.fromhex(prefix.ljust(40, '0')), bytes.fromhex(prefix.ljust(40, 'f')))
 
 
 def with_prefix(session: Session, prefix: str) -> sqlalchemy.Select[Any]:
     """Return the query for the stored drafts whose hexadecimal node begins with ``prefix``."""
-    low, high = prefix_range(prefix)
-    return (
-        select(changesets.c.node)
-        .where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.between(low, high),
-            is_stored(),
-        )
-        .order_by(changesets.c.node)
-    )
+    node = changesets.c.node
+    found = select(node).where(session.mine(changesets), has_prefix(node, prefix), is_stored())
+    return found.order_by(node)
 
 
 def heads(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
@@ -64,12 +57,8 @@ def parents(
     session: Session, nodes: Iterable[bytes], *conditions: Any
 ) -> dict[bytes, tuple[bytes, bytes]]:
     """Return the parents of those of ``nodes`` that have a row that fulfils all ``conditions``."""
-    mine = changesets.c.repository_id == session.repository_id
-    found = rows(
-        session,
-        nodes,
-        lambda batch: select(*_PARENTS).where(mine, changesets.c.node.in_(batch), *conditions),
-    )
+    query = select(*_PARENTS).where(session.mine(changesets), *conditions)
+    found = rows(session, query, changesets.c.node, nodes)
     return {row.node: (row.p1, row.p2) for row in found}
 
 
@@ -83,7 +72,7 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
     missing = set(nodes)
     found: dict[bytes, Bundle] = {}
     for newest in (_newest_with_head, _newest_holding):
-        by_id = {r.id: r for batch in batches(sorted(missing)) for r in newest(session, batch)}
+        by_id = {row.id: row for row in newest(session, missing)}
         for _id, row in sorted(by_id.items(), reverse=True):
             if row.node in missing:
                 bundle = _bundle(session, row)
@@ -95,9 +84,12 @@ def bundles_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle
 
 def objects_with(session: Session, nodes: Iterable[bytes]) -> dict[bytes, tuple[str, int]]:
     """Return key and size of the object of each bundle that `bundles_with` returns."""
-    as_head = func.max(case((bundle_changesets.c.is_head, bundles.c.id)))
-    found = _chosen(session, nodes, func.coalesce(as_head, func.max(bundles.c.id)))
-    return {row.node: (row.key, row.size) for row in found}
+    missing = set(nodes)
+    found: dict[bytes, tuple[str, int]] = {}
+    for newest in (_newest_with_head, _newest_holding):
+        chosen = newest(session, missing - found.keys())
+        found.update((row.node, (row.key, row.size)) for row in chosen)
+    return found
 
 
 def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bundle]:
@@ -107,28 +99,21 @@ def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bun
     """
     found: dict[bytes, Bundle] = {}
     made: dict[int, Bundle] = {}
-    for row in list(_chosen(session, nodes, func.max(bundles.c.id))):
+    for row in list(_newest_holding(session, nodes)):
         if row.id not in made:
             made[row.id] = _bundle(session, row)
         found[row.node] = made[row.id]
     return found
 
 
-def _newest_with_head(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalchemy.Row[Any]]:
+def _newest_with_head(session: Session, nodes: Iterable[bytes]) -> Iterable[Any]:
     """Return rows of `bundles`, each with one of ``nodes`` as ``node``."""
-    query = (
-        select(bundles.c.head.label('node'), bundles)
-        .where(
-            bundles.c.repository_id == session.repository_id,
-            bundles.c.head.in_(nodes),
-            bundles.c.state == LIVE,
-        )
-        .order_by(bundles.c.id)
-    )
-    return {row.node: row for row in session.execute(query)}.values()
+    query = select(bundles.c.head.label('node'), bundles).where(*bundle_rows.live(session))
+    found = rows(session, query.order_by(bundles.c.id), bundles.c.head, nodes)
+    return {row.node: row for row in found}.values()
 
 
-def _newest_holding(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalchemy.Row[Any]]:
+def _newest_holding(session: Session, nodes: Iterable[bytes]) -> Iterable[Any]:
     """Return what `_newest_with_head` returns, whatever the heads of the bundles are."""
     # Each step of a growing stack has stored it again: read one of them for each node.
     newest = (
@@ -144,15 +129,13 @@ def _newest_holding(session: Session, nodes: Sequence[bytes]) -> Iterable[sqlalc
         select(changesets.c.node, bundles)
         .select_from(changesets)
         .join(bundles, bundles.c.id == newest)
-        .where(changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes))
+        .where(session.mine(changesets))
     )
-    return session.execute(query)
+    return rows(session, query, changesets.c.node, nodes)
 
 
-def in_live_bundles(
-    session: Session, nodes: Sequence[bytes], *columns: Any
-) -> sqlalchemy.Select[Any]:
-    """Return a query of ``columns`` for ``nodes`` that are in live bundles.
+def in_live_bundles(session: Session, *columns: Any) -> sqlalchemy.Select[Any]:
+    """Return a query of ``columns`` for changesets that are in live bundles.
 
     The columns are those of changesets, of bundles, and of `schema.bundle_changesets`.
     """
@@ -161,23 +144,8 @@ def in_live_bundles(
         .select_from(changesets)
         .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-        .where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.in_(nodes),
-            bundles.c.state == LIVE,
-        )
+        .where(session.mine(changesets), bundles.c.state == LIVE)
     )
-
-
-def _chosen(session: Session, nodes: Iterable[bytes], chosen: Any) -> Iterator[Any]:
-    """Yield rows of `bundles`: those whose id is ``chosen`` of all that hold each ``node``."""
-
-    def query(batch: Sequence[bytes]) -> sqlalchemy.Select[Any]:
-        held = in_live_bundles(session, batch, changesets.c.node, chosen.label('bundle_id'))
-        of_node = held.group_by(changesets.c.node).subquery()
-        return select(of_node.c.node, bundles).join(of_node, bundles.c.id == of_node.c.bundle_id)
-
-    return rows(session, nodes, query)
 
 
 def _bundle(session: Session, row: Any) -> Bundle:
@@ -194,28 +162,13 @@ def _bundle(session: Session, row: Any) -> Bundle:
 KEPT = 3600
 
 
-def record_roots(
-    connection: sqlalchemy.Connection, owner: int, changeset_ids: Sequence[int]
-) -> None:
+def record_roots(session: Session, changeset_ids: Iterable[int]) -> None:
     """Record the roots of a push; delete old ones. The repository's row must be locked."""
-    if not changeset_ids:
-        return
-    now = clock(connection)
-    for batch in batches(changeset_ids):
-        statement = upsert(connection, draft_roots).values(
-            [{'repository_id': owner, 'changeset_id': one, 'pushed': now} for one in batch]
-        )
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[draft_roots.c.changeset_id],
-                set_={'pushed': statement.excluded.pushed},
-            )
-        )
-    connection.execute(
-        delete(draft_roots).where(
-            draft_roots.c.repository_id == owner, draft_roots.c.pushed < now - KEPT
-        )
-    )
+    recorded = [{'repository_id': session.owner, 'changeset_id': one} for one in changeset_ids]
+    if recorded:
+        put(session, draft_roots, recorded, pushed=session.clock)
+        is_old = draft_roots.c.pushed < session.clock - KEPT
+        session.execute(delete(draft_roots).where(session.mine(draft_roots), is_old))
 
 
 def recent_roots(session: Session, limit: int) -> list[Parents]:
@@ -223,7 +176,7 @@ def recent_roots(session: Session, limit: int) -> list[Parents]:
     query = (
         select(*_PARENTS)
         .join(draft_roots, draft_roots.c.changeset_id == changesets.c.id)
-        .where(draft_roots.c.repository_id == session.repository_id)
+        .where(session.mine(draft_roots))
         .order_by(draft_roots.c.pushed.desc(), draft_roots.c.changeset_id.desc())
         .limit(limit)
     )
@@ -232,13 +185,14 @@ def recent_roots(session: Session, limit: int) -> list[Parents]:
 
 def stacks(session: Session, nodes: Iterable[bytes]) -> list[Parents]:
     """Return all changesets of the live bundles that hold one of ``nodes``."""
-
-    def query(batch: Sequence[bytes]) -> sqlalchemy.Select[Any]:
-        holding = in_live_bundles(session, batch, bundle_changesets.c.bundle_id)
-        return (
-            select(*_PARENTS)
-            .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
-            .where(bundle_changesets.c.bundle_id.in_(holding))
-        )
-
-    return list({row.node: Parents(*row) for row in rows(session, nodes, query)}.values())
+    named, holding = changesets.alias(), bundle_changesets.alias()
+    query = (
+        select(*_PARENTS)
+        .join(bundle_changesets, bundle_changesets.c.changeset_id == changesets.c.id)
+        .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
+        .join(holding, holding.c.bundle_id == bundles.c.id)
+        .join(named, named.c.id == holding.c.changeset_id)
+        .where(session.mine(named), bundles.c.state == LIVE)
+    )
+    found = rows(session, query, named.c.node, nodes)
+    return list({row.node: Parents(*row) for row in found}.values())

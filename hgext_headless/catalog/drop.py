@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from . import bans, bundle_rows, deletions, markers
 from .drafts import in_live_bundles
 from .record import changeset_ids, record_bundles
 from .schema import (
-    LIVE,
     bookmarks,
     bundle_changesets,
     bundles,
@@ -25,7 +24,7 @@ from .schema import (
     pushes,
     tombstones,
 )
-from .statements import Session, batches, lock, now, owner_of, rows
+from .statements import Session, batches, now, rows
 
 #: Number of bundles that are dropped in one transaction.
 STEP = 100
@@ -75,43 +74,30 @@ def choose(session: Session, choice: Choice, after: int) -> list[Candidate]:
         )
         .outerjoin(push_changesets, push_changesets.c.changeset_id == head.c.id)
         .outerjoin(pushes)
-        .where(
-            bundles.c.repository_id == session.repository_id,
-            bundles.c.state == LIVE,
-            bundles.c.id > after,
-            choice.fits(),
-        )
+        .where(*bundle_rows.live(session), bundles.c.id > after, choice.fits())
         .order_by(bundles.c.id)
         .limit(STEP)
     )
-    return _candidates(session.connection, list(session.scalars(candidates)), choice)
+    return _candidates(session, list(session.scalars(candidates)), choice)
 
 
 def holding(session: Session, nodes: Collection[bytes]) -> list[Candidate]:
     """Return every live bundle that holds one of ``nodes``; all nodes in it count as chosen."""
-    held = rows(session, nodes, lambda batch: in_live_bundles(session, batch, bundles.c.id))
-    found = {row.id for row in held}
-    return [
-        candidate
-        for batch in batches(sorted(found))
-        for candidate in _candidates(session.connection, batch, Choice())
-    ]
+    held = rows(session, in_live_bundles(session, bundles.c.id), changesets.c.node, nodes)
+    return _candidates(session, {row.id for row in held}, Choice())
 
 
-def _candidates(
-    connection: sqlalchemy.Connection, bundle_ids: Sequence[int], choice: Choice
-) -> list[Candidate]:
+def _candidates(session: Session, bundle_ids: Iterable[int], choice: Choice) -> list[Candidate]:
     query = (
         select(bundles, changesets.c.node, choice.fits().label('fits'))
         .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
         .join(changesets, changesets.c.id == bundle_changesets.c.changeset_id)
         .outerjoin(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
         .outerjoin(pushes)
-        .where(bundles.c.id.in_(bundle_ids))
         .order_by(bundles.c.id, bundle_changesets.c.position)
     )
     found: dict[int, list[Any]] = {}
-    for row in connection.execute(query):
+    for row in rows(session, query, bundles.c.id, bundle_ids):
         found.setdefault(row.id, []).append(row)
     return [
         Candidate(
@@ -125,8 +111,8 @@ def _candidates(
 
 def held_elsewhere(session: Session, nodes: Collection[bytes], keys: Collection[str]) -> set[bytes]:
     """Return those of ``nodes`` that are in a live bundle whose key is not in ``keys``."""
-    columns = changesets.c.node, bundles.c.key
-    held = rows(session, nodes, lambda batch: in_live_bundles(session, batch, *columns))
+    query = in_live_bundles(session, changesets.c.node, bundles.c.key)
+    held = rows(session, query, changesets.c.node, nodes)
     return {row.node for row in held if row.key not in keys}
 
 
@@ -153,66 +139,44 @@ def drop(
 
     Raise `Temporary` and `Vanished`.
     """
-    owner = owner_of(session)
-    ids = changeset_ids(session.connection, owner, (), replacements)
-    record_bundles(session.connection, owner, replacements, ids)
-    for keys_batch in batches(sorted(set(keys) - {bundle.key for bundle in replacements})):
-        bundle_ids = list(
-            session.scalars(
-                select(bundles.c.id).where(
-                    bundles.c.repository_id == owner, bundles.c.key.in_(keys_batch)
-                )
-            )
-        )
-        session.execute(
-            delete(bundle_changesets).where(bundle_changesets.c.bundle_id.in_(bundle_ids))
-        )
-        session.execute(delete(bundles).where(bundles.c.id.in_(bundle_ids)))
+    record_bundles(session, replacements, changeset_ids(session, (), replacements))
+    stored = [bundle.key for bundle in replacements]
+    for batch in batches(sorted(set(keys).difference(stored))):  # and so what they hold
+        session.execute(delete(bundles).where(session.mine(bundles), bundles.c.key.in_(batch)))
     # A push may have built on them meanwhile.
     held = held_elsewhere(session, nodes, ())
     tombstoned = sorted(set(nodes) - held)
     gone = now(session)
     for batch in batches(tombstoned):
-        _make_tombstones(session.connection, owner, batch, gone)
-    lock(session.connection, owner)
+        _make_tombstones(session, batch, gone)
+    session.lock()
     if loss is not None and tombstoned:
         bans.note(session, bans.LOST, loss.user, tombstoned, loss.reason, gone)
     for batch in batches(tombstoned):  # a push may have bookmarked one; now none can
         session.execute(
-            delete(bookmarks).where(bookmarks.c.repository_id == owner, bookmarks.c.node.in_(batch))
+            delete(bookmarks).where(session.mine(bookmarks), bookmarks.c.node.in_(batch))
         )
-    deletions.check(
-        session.connection, owner, [bundle.key for bundle in replacements], stored_again
-    )
+    deletions.check(session, stored, stored_again)
     deletions.mark(session, sorted(keys))
     return tombstoned
 
 
-def _make_tombstones(
-    connection: sqlalchemy.Connection, owner: int, nodes: Sequence[bytes], gone: int
-) -> None:
+def _make_tombstones(session: Session, nodes: Sequence[bytes], gone: int) -> None:
     """Replace ``nodes`` in the pushlog by tombstones; delete everything else about them."""
-    mine = (changesets.c.repository_id == owner) & changesets.c.node.in_(nodes)
-    ids = select(changesets.c.id).where(mine)
-    connection.execute(
-        insert(tombstones).from_select(
-            ['repository_id', 'push_id', 'position', 'node', 'p1', 'p2', 'gone'],
-            select(
-                literal(owner),
-                push_changesets.c.push_id,
-                push_changesets.c.position,
-                changesets.c.node,
-                changesets.c.p1,
-                changesets.c.p2,
-                literal(gone),
-            )
-            .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-            .where(mine),
-        )
+    chosen = session.mine(changesets), changesets.c.node.in_(nodes)
+    ids = select(changesets.c.id).where(*chosen)
+    places = [push_changesets.c[name] for name in ('repository_id', 'push_id', 'position')]
+    columns = [*places, changesets.c.node, changesets.c.p1, changesets.c.p2]
+    brought = (
+        select(*columns, literal(gone))
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(*chosen)
     )
+    names = [*(column.name for column in columns), 'gone']
+    session.execute(insert(tombstones).from_select(names, brought))
     # Not from `bundle_changesets`: if a push has just put one into a bundle, the database
     # refuses to delete the changeset.
     for table in (push_changesets, draft_roots):
-        connection.execute(delete(table).where(table.c.changeset_id.in_(ids)))
-    connection.execute(delete(changesets).where(mine))  # the database deletes their words
-    markers.forget(connection, owner, nodes)
+        session.execute(delete(table).where(table.c.changeset_id.in_(ids)))
+    session.execute(delete(changesets).where(*chosen))  # the database deletes their words
+    markers.forget(session, nodes)

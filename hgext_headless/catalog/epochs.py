@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, func, insert, select, update
 
 from .schema import epochs, repositories
-from .statements import Session, clock, lock, owner_of
+from .statements import Session
 
 #: The first id of an epoch follows a multiple of this; so people see which epoch an id is of.
 _WHOLE = 1_000_000
@@ -34,6 +34,9 @@ class Epoch(NamedTuple):
     began: int
 
 
+_COLUMNS = epochs.c.epoch, epochs.c.first_push_id, epochs.c.known_push_id, epochs.c.began
+
+
 def current(session: Session) -> Epoch | None:
     """Return the epoch of a repository; None if it has no row."""
     return next(iter(every(session)), None)
@@ -41,10 +44,8 @@ def current(session: Session) -> Epoch | None:
 
 def every(session: Session) -> list[Epoch]:
     """Return all epochs of a repository, the current one first."""
-    query = select(
-        epochs.c.epoch, epochs.c.first_push_id, epochs.c.known_push_id, epochs.c.began
-    ).where(epochs.c.repository_id == session.repository_id)
-    return [Epoch(*row) for row in session.execute(query.order_by(epochs.c.first_push_id.desc()))]
+    query = select(*_COLUMNS).where(session.mine(epochs)).order_by(epochs.c.first_push_id.desc())
+    return [Epoch(*row) for row in session.execute(query)]
 
 
 def make(session: Session) -> bool:
@@ -67,29 +68,23 @@ def make(session: Session) -> bool:
 
 def begin(session: Session) -> Epoch:
     """Begin an epoch; return it."""
-    owner = owner_of(session)
-    lock(session.connection, owner)
-    last = (
-        session.scalar(select(repositories.c.last_push_id).where(repositories.c.id == owner)) or 0
-    )
+    session.lock()
+    query = select(repositories.c.last_push_id).where(repositories.c.id == session.owner)
+    last = session.execute(query).scalar_one()
     before = current(session)
     lowest = max(last, before.first_push_id if before else 0) + _LOST
-    _begin(session, last, -(-lowest // _WHOLE) * _WHOLE + 1)
-    found = current(session)
-    assert found is not None
-    return found
+    return _begin(session, last, -(-lowest // _WHOLE) * _WHOLE + 1)
 
 
-def _begin(session: Session, known: int, first: int) -> None:
-    session.execute(
-        insert(epochs).values(
-            repository_id=owner_of(session),
-            first_push_id=first,
-            epoch=secrets.token_hex(16),
-            known_push_id=known,
-            began=clock(session.connection),
-        )
+def _begin(session: Session, known: int, first: int) -> Epoch:
+    statement = insert(epochs).values(
+        repository_id=session.owner,
+        first_push_id=first,
+        epoch=secrets.token_hex(16),
+        known_push_id=known,
+        began=session.clock,
     )
+    return Epoch(*session.execute(statement.returning(*_COLUMNS)).one())
 
 
 def next_push_id() -> Any:

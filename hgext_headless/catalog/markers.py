@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy import delete, select
 
 from ..errors import Temporary
@@ -15,7 +14,7 @@ from .schema import marker_nodes, markers
 from .statements import Session, batches, insert_new, present, rows
 
 
-def record(connection: sqlalchemy.Connection, repository_id: int, brought: Sequence[Marker]) -> int:
+def record(session: Session, brought: Sequence[Marker]) -> int:
     """Store markers that may be there already; return the number of new ones.
 
     Clients send every marker again with every push. Raise `Temporary` if a marker was deleted
@@ -25,54 +24,39 @@ def record(connection: sqlalchemy.Connection, repository_id: int, brought: Seque
     new = 0
     # Sorted, so that pushes of the same markers do not deadlock.
     for batch in batches(sorted(by_digest)):
-        missing = sorted(set(batch) - _ids(connection, repository_id, batch).keys())
+        missing = sorted(set(batch) - _ids(session, batch).keys())
         inserted = [
             {
-                'repository_id': repository_id,
+                'repository_id': session.owner,
                 'digest': digest,
                 'predecessor': by_digest[digest].predecessor,
                 'data': by_digest[digest].data,
             }
             for digest in missing
         ]
-        insert_new(connection, markers, inserted)
+        insert_new(session, markers, inserted)
         new += len(missing)
-        ids = _ids(connection, repository_id, batch)
+        ids = _ids(session, batch)
         if len(ids) < len(batch):
             raise Temporary('an obsolescence marker was deleted meanwhile')
-        _record_nodes(
-            connection,
-            repository_id,
-            {(node, ids[digest]) for digest in batch for node in by_digest[digest].nodes},
-        )
+        nodes = {(node, ids[digest]) for digest in batch for node in by_digest[digest].nodes}
+        _record_nodes(session, nodes)
     return new
 
 
-def _ids(
-    connection: sqlalchemy.Connection, repository_id: int, digests: Sequence[bytes]
-) -> dict[bytes, int]:
-    query = select(markers.c.digest, markers.c.id).where(
-        markers.c.repository_id == repository_id, markers.c.digest.in_(digests)
-    )
-    return {row.digest: row.id for row in connection.execute(query)}
+def _ids(session: Session, digests: Sequence[bytes]) -> dict[bytes, int]:
+    query = select(markers.c.digest, markers.c.id).where(session.mine(markers))
+    return {row.digest: row.id for row in rows(session, query, markers.c.digest, digests)}
 
 
-def _record_nodes(
-    connection: sqlalchemy.Connection, repository_id: int, wanted: set[tuple[bytes, int]]
-) -> None:
+def _record_nodes(session: Session, wanted: set[tuple[bytes, int]]) -> None:
     # If the marker existed already, some of its rows may be gone: see `forget`.
-    query = select(marker_nodes.c.node, marker_nodes.c.marker_id).where(
-        marker_nodes.c.marker_id.in_({marker_id for _node, marker_id in wanted})
-    )
-    missing = wanted - {(row.node, row.marker_id) for row in connection.execute(query)}
-    insert_new(
-        connection,
-        marker_nodes,
-        [
-            {'repository_id': repository_id, 'node': node, 'marker_id': marker_id}
-            for node, marker_id in sorted(missing)
-        ],
-    )
+    query = select(marker_nodes.c.node, marker_nodes.c.marker_id)
+    found = rows(session, query, marker_nodes.c.marker_id, (number for _node, number in wanted))
+    missing = wanted - {(row.node, row.marker_id) for row in found}
+    mine = {'repository_id': session.owner}
+    new = [{**mine, 'node': node, 'marker_id': number} for node, number in sorted(missing)]
+    insert_new(session, marker_nodes, new)
 
 
 def exchanged_with(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
@@ -100,11 +84,12 @@ def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
 
 
 def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[Any]:
-    mine = marker_nodes.c.repository_id == session.repository_id
-    columns = select(markers.c.id, markers.c.predecessor, markers.c.data).join(
-        marker_nodes, marker_nodes.c.marker_id == markers.c.id
+    query = (
+        select(markers.c.id, markers.c.predecessor, markers.c.data)
+        .join(marker_nodes, marker_nodes.c.marker_id == markers.c.id)
+        .where(session.mine(marker_nodes))
     )
-    return rows(session, nodes, lambda batch: columns.where(mine, marker_nodes.c.node.in_(batch)))
+    return rows(session, query, marker_nodes.c.node, nodes)
 
 
 def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
@@ -112,14 +97,14 @@ def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     return present(session, markers.c.predecessor, nodes)
 
 
-def forget(connection: sqlalchemy.Connection, repository_id: int, nodes: Iterable[bytes]) -> None:
+def forget(session: Session, nodes: Iterable[bytes]) -> None:
     """Delete the rows of ``nodes``, and of markers that are exchanged with no other changeset."""
     for batch in batches(sorted(set(nodes))):
-        gone = connection.scalars(
+        gone = session.scalars(
             delete(marker_nodes)
-            .where(marker_nodes.c.repository_id == repository_id, marker_nodes.c.node.in_(batch))
+            .where(session.mine(marker_nodes), marker_nodes.c.node.in_(batch))
             .returning(marker_nodes.c.marker_id)
         ).all()
         kept = select(marker_nodes.c.marker_id).where(marker_nodes.c.marker_id == markers.c.id)
         for ids in batches(sorted(set(gone))):
-            connection.execute(delete(markers).where(markers.c.id.in_(ids), ~kept.exists()))
+            session.execute(delete(markers).where(markers.c.id.in_(ids), ~kept.exists()))

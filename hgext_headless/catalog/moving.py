@@ -12,17 +12,8 @@ from sqlalchemy import case, delete, func, insert, select, update
 
 from ..errors import Deletions
 from ..model import Bundle, Changeset, Conflict, Marker, PushNodes
-from . import (
-    bans,
-    bookmarks as catalog_bookmarks,
-    bundle_rows,
-    deletions,
-    markers,
-    pushlog,
-    record,
-    statements,
-)
-from .record import changeset_ids
+from . import bans, bookmarks as catalog_bookmarks, bundle_rows, deletions, markers, pushlog
+from .record import changeset_ids, record_bundles
 from .schema import (
     LIVE,
     bookmarks,
@@ -35,7 +26,7 @@ from .schema import (
     repositories,
     tombstones,
 )
-from .statements import Session, batches, clock, insert_new, lock, owner_of, present, rows
+from .statements import Session, batches, insert_new, present, rows, split_nodes
 
 
 @dataclass(frozen=True)
@@ -49,14 +40,14 @@ class Contents:
 
 def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
     """Return the contents of the live bundles of ``heads``."""
-    live = (bundles.c.repository_id == session.repository_id) & (bundles.c.state == LIVE)
-    counted = (
+    query = (
         select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
         .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
+        .where(*bundle_rows.live(session))
         .group_by(bundles.c.id)
     )
-    found = rows(session, heads, lambda batch: counted.where(live, bundles.c.head.in_(batch)))
-    return {Contents(row.head, statements.split_nodes(row.bases), row.changesets) for row in found}
+    found = rows(session, query, bundles.c.head, heads)
+    return {Contents(row.head, split_nodes(row.bases), row.changesets) for row in found}
 
 
 def add(
@@ -74,18 +65,17 @@ def add(
     Changesets that were gone are listed again by the push that brought them last. Existing rows
     are not changed. Raise what `record.record` raises.
     """
-    owner = owner_of(session)
     nodes = {c.node for c in brought}
     old_nodes = present(session, changesets.c.node, nodes)
     keys = {bundle.key: bundle for bundle in stored}
     old_keys = present(session, bundles.c.key, keys)
-    ids = record.changeset_ids(session.connection, owner, brought, stored)
-    record.record_bundles(session.connection, owner, stored, ids)
-    markers.record(session.connection, owner, marks)
-    _revive(session.connection, owner, ids)
-    lock(session.connection, owner)
+    ids = changeset_ids(session, brought, stored)
+    record_bundles(session, stored, ids)
+    markers.record(session, marks)
+    _revive(session, ids)
+    session.lock()
     bans.refuse(session, nodes)
-    deletions.check(session.connection, owner, list(keys), stored_again)
+    deletions.check(session, list(keys), stored_again)
     new = [bundle for key, bundle in keys.items() if key not in old_keys]
     return Counter(
         bundles=len(new), changesets=len(nodes - old_nodes), size=sum(each.size for each in new)
@@ -94,39 +84,24 @@ def add(
 
 def revive(session: Session, changeset: Changeset) -> bool:
     """Turn a tombstone back into a changeset that is public; return whether it is one now."""
-    owner = owner_of(session)
-    lock(session.connection, owner)
+    session.lock()
     if bans.among(session, [changeset.node]):
         return False
-    ids = record.changeset_ids(session.connection, owner, [changeset], [])
-    _revive(session.connection, owner, ids)
+    _revive(session, changeset_ids(session, [changeset], []))
     return True
 
 
-def _revive(connection: sqlalchemy.Connection, owner: int, ids: Mapping[bytes, int]) -> None:
+def _revive(session: Session, ids: Mapping[bytes, int]) -> None:
     """Turn tombstones of ``ids`` back into changesets of the pushes that brought them last."""
-    for batch in batches(sorted(ids)):
-        brought = set(
-            connection.scalars(
-                select(push_changesets.c.changeset_id).where(
-                    push_changesets.c.changeset_id.in_([ids[node] for node in batch])
-                )
-            )
-        )
-        query = select(tombstones).where(
-            tombstones.c.repository_id == owner, tombstones.c.node.in_(batch)
-        )
-        places = {
-            row.node: row
-            for row in connection.execute(query.order_by(tombstones.c.push_id))
-            if ids[row.node] not in brought
-        }
-        for node, row in places.items():
-            place = {'repository_id': owner, 'push_id': row.push_id, 'position': row.position}
-            connection.execute(
-                delete(tombstones).where(*(tombstones.c[n] == v for n, v in place.items()))
-            )
-            connection.execute(insert(push_changesets).values(**place, changeset_id=ids[node]))
+    column = push_changesets.c.changeset_id
+    brought = {number for (number,) in rows(session, select(column), column, ids.values())}
+    gone = {node for node, number in ids.items() if number not in brought}
+    query = select(tombstones).where(session.mine(tombstones)).order_by(tombstones.c.push_id)
+    last = {row.node: row for row in rows(session, query, tombstones.c.node, gone)}
+    for node, row in last.items():
+        place = {name: row._mapping[name] for name in ('repository_id', 'push_id', 'position')}
+        session.execute(delete(tombstones).where(*(tombstones.c[n] == v for n, v in place.items())))
+        session.execute(insert(push_changesets).values(**place, changeset_id=ids[node]))
 
 
 def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[bytes]:
@@ -134,12 +109,9 @@ def record_bookmarks(session: Session, marks: Mapping[bytes, bytes]) -> list[byt
 
     A bookmark that is there already stays where it is, because a push may have moved it.
     """
-    owner = owner_of(session)
-    fresh = [
-        {'repository_id': owner, 'name': name, 'node': node} for name, node in sorted(marks.items())
-    ]
-    for batch in batches(fresh):
-        insert_new(session.connection, bookmarks, batch, updated=clock(session.connection))
+    mine = {'repository_id': session.owner}
+    fresh = [{**mine, 'name': name, 'node': node} for name, node in sorted(marks.items())]
+    insert_new(session, bookmarks, fresh, updated=session.clock)
     found = catalog_bookmarks.places(session, marks)
     return [name for name, node in sorted(found.items()) if node != marks[name]]
 
@@ -171,7 +143,7 @@ def _reserve(session: Session, last: int) -> None:
     imported, newest = repositories.c.imported_push_id, repositories.c.last_push_id
     session.execute(
         update(repositories)
-        .where(repositories.c.id == owner_of(session))
+        .where(repositories.c.id == session.owner)
         .values(
             importing_push_id=case((imported < last, last), else_=0),
             last_push_id=case((newest < last, last), else_=newest),
@@ -237,10 +209,7 @@ def unknown(session: Session, older: Iterable[PushNodes], facts: Facts) -> int:
 
 
 def record_pushes(
-    session: Session,
-    older: Sequence[PushNodes],
-    last: int,
-    facts: Facts,
+    session: Session, older: Sequence[PushNodes], last: int, facts: Facts
 ) -> tuple[Compared, int]:
     """Record those of ``older`` that are new, from a pushlog that ends with the id ``last``.
 
@@ -251,12 +220,12 @@ def record_pushes(
     if not compared.new:
         return compared, 0
     _reserve(session, last)
-    owner = owner_of(session)
+    mine = {'repository_id': session.owner}
     session.execute(
         pushes.insert(),
         [
             {
-                'repository_id': owner,
+                **mine,
                 'push_id': p.push_id,
                 'user': p.user,
                 'date': p.date,
@@ -273,11 +242,11 @@ def record_pushes(
         for position, node in enumerate(push.nodes)
     ]
     for portion in batches(places):
-        known = _known(session, owner, [node for *_place, node in portion], facts)
+        known = _known(session, [node for *_place, node in portion], facts)
         listed: list[dict[str, Any]] = []
         tombstoned: list[dict[str, Any]] = []
         for push_id, position, node in portion:
-            row = {'repository_id': owner, 'push_id': push_id, 'position': position}
+            row = {**mine, 'push_id': push_id, 'position': position}
             if node in known:
                 changeset_id, branch = known[node]
                 listed.append({**row, 'changeset_id': changeset_id})
@@ -289,19 +258,13 @@ def record_pushes(
         if tombstoned:
             session.execute(tombstones.insert(), tombstoned)
         gone += len(tombstoned)
-    for batch in batches(sorted(branches)):
-        session.execute(
-            push_branches.insert(),
-            [{'repository_id': owner, 'push_id': i, 'branch': branch} for i, branch in batch],
-        )
+    listed = [{**mine, 'push_id': i, 'branch': branch} for i, branch in sorted(branches)]
+    insert_new(session, push_branches, listed)
     return compared, gone
 
 
 def _known(
-    session: Session,
-    owner: int,
-    nodes: Sequence[bytes],
-    facts: Facts,
+    session: Session, nodes: Sequence[bytes], facts: Facts
 ) -> dict[bytes, tuple[int, bytes]]:
     """Return the id and branch of those of ``nodes`` of which more than the node is known.
 
@@ -309,62 +272,41 @@ def _known(
     """
     found = _rows(session, nodes)
     fresh = [c for c in (facts(node) for node in nodes if node not in found) if c is not None]
-    ids = changeset_ids(session.connection, owner, fresh, ())
+    ids = changeset_ids(session, fresh, ())
     found.update((c.node, (ids[c.node], c.branch)) for c in fresh)
     return found
 
 
 def _rows(session: Session, nodes: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
-    query = select(changesets.c.node, changesets.c.id, changesets.c.branch).where(
-        changesets.c.repository_id == session.repository_id, changesets.c.node.in_(nodes)
-    )
-    return {row.node: (row.id, row.branch) for row in session.execute(query)}
+    columns = changesets.c.node, changesets.c.id, changesets.c.branch
+    found = rows(session, select(*columns).where(session.mine(changesets)), columns[0], nodes)
+    return {row.node: (row.id, row.branch) for row in found}
 
 
-def _newest(session: Session) -> sqlalchemy.ColumnElement[bool]:
-    """Return the condition that a bundle is the newest live one with its head."""
+def _newest(session: Session) -> list[sqlalchemy.ColumnElement[bool]]:
+    """Return the conditions that a bundle is the newest live one with its head."""
     newer = bundles.alias('newer')
-    return (
-        (bundles.c.repository_id == session.repository_id)
-        & (bundles.c.state == LIVE)
-        & ~(
-            select(newer.c.id)
-            .where(
-                newer.c.repository_id == bundles.c.repository_id,
-                newer.c.head == bundles.c.head,
-                newer.c.state == LIVE,
-                newer.c.id > bundles.c.id,
-            )
-            .exists()
-        )
-    )
+    is_newer = newer.c.head == bundles.c.head, newer.c.id > bundles.c.id
+    others = select(newer.c.id).where(session.mine(newer), newer.c.state == LIVE, *is_newer)
+    return [*bundle_rows.live(session), ~others.exists()]
 
 
 def bundle_count(session: Session) -> int:
     """Return the total number of bundles that `bundles_after` returns."""
-    return session.scalar(select(func.count()).where(_newest(session))) or 0
+    return session.scalar(select(func.count()).where(*_newest(session))) or 0
 
 
-def bundles_after(session: Session, after: int, limit: int) -> tuple[int, list[Bundle]]:
+def bundles_after(session: Session, after: int, limit: int) -> list[tuple[int, Bundle]]:
     """Return the next live bundles, oldest first, one for each head, without ``nodes``.
 
-    ``after`` is 0, or the id that the last call returned with its bundles.
+    Each has a number, the last of which is ``after`` for the next call.
     """
-    query = (
-        select(bundles)
-        .where(_newest(session), bundles.c.id > after)
-        .order_by(bundles.c.id)
-        .limit(limit)
-    )
-    found: list[Bundle] = []
-    for row in session.execute(query):
-        after = row.id
-        found.append(bundle_rows.bundle(row))
-    return after, found
+    query = select(bundles).where(*_newest(session), bundles.c.id > after).order_by(bundles.c.id)
+    return [(row.id, bundle_rows.bundle(row)) for row in session.execute(query.limit(limit))]
 
 
 def push_count(session: Session) -> int:
-    query = select(func.count()).where(pushes.c.repository_id == session.repository_id)
+    query = select(func.count()).where(session.mine(pushes))
     return session.scalar(query) or 0
 
 
@@ -372,7 +314,7 @@ def bookmarks_after(session: Session, after: bytes, limit: int) -> list[tuple[by
     """Return the next bookmarks of drafts after the name ``after``: pairs of name and node."""
     query = (
         select(bookmarks.c.name, bookmarks.c.node)
-        .where(bookmarks.c.repository_id == session.repository_id, bookmarks.c.name > after)
+        .where(session.mine(bookmarks), bookmarks.c.name > after)
         .order_by(bookmarks.c.name)
         .limit(limit)
     )

@@ -51,10 +51,8 @@ def _each(
     """Return the nodes that each of ``queries`` finds, by name; no names that find none."""
     found: dict[bytes, tuple[bytes, ...]] = {}
     for batch in batches(list(queries)):
-        numbered = []
-        for number, name in enumerate(batch):
-            query = queries[name].subquery()
-            numbered.append(select(literal(number), query.c.node))
+        subqueries = (queries[name].subquery() for name in batch)
+        numbered = [select(literal(i), query.c.node) for i, query in enumerate(subqueries)]
         for number, node in session.execute(union_all(*numbered)):
             found[batch[number]] = (*found.get(batch[number], ()), node)
     return found
@@ -64,10 +62,7 @@ def _branch_tip(session: Session, branch: bytes) -> sqlalchemy.Select[Any]:
     """Return the query for the newest draft on a branch, to whose tip Mercurial resolves it."""
     newest = (
         select(push_branches.c.push_id)
-        .where(
-            push_branches.c.repository_id == session.repository_id,
-            push_branches.c.branch == branch,
-        )
+        .where(session.mine(push_branches), push_branches.c.branch == branch)
         .order_by(push_branches.c.push_id.desc())
         .limit(_PUSHES)
     )
@@ -75,7 +70,7 @@ def _branch_tip(session: Session, branch: bytes) -> sqlalchemy.Select[Any]:
         select(changesets.c.node)
         .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
         .where(
-            push_changesets.c.repository_id == session.repository_id,
+            session.mine(push_changesets),
             push_changesets.c.push_id.in_(newest.scalar_subquery()),
             changesets.c.branch == branch,
             drafts.is_stored(),
@@ -109,15 +104,9 @@ def _expired(session: Session, names: Collection[bytes]) -> frozenset[bytes]:
     queries = {}
     for name in names:
         if re.fullmatch(pushlog.LONG_PREFIX, name):
-            low, high = drafts.prefix_range(name.decode('ascii'))
-            queries[name] = (
-                select(tombstones.c.node)
-                .where(
-                    tombstones.c.repository_id == session.repository_id,
-                    tombstones.c.node.between(low, high),
-                )
-                .limit(1)
-            )
+            named = drafts.has_prefix(tombstones.c.node, name.decode('ascii'))
+            query = select(tombstones.c.node).where(session.mine(tombstones), named)
+            queries[name] = query.limit(1)
     return frozenset(_each(session, queries))
 
 
@@ -138,10 +127,7 @@ def gone(session: Session, name: bytes) -> Tombstone | None:
         )
         .join(pushes)
         .outerjoin(audit, bans.EXPLAINS)
-        .where(
-            tombstones.c.repository_id == session.repository_id,
-            tombstones.c.node.between(*drafts.prefix_range(name.decode('ascii'))),
-        )
+        .where(session.mine(tombstones), drafts.has_prefix(tombstones.c.node, name.decode('ascii')))
         .order_by(pushes.c.push_id.desc(), audit.c.action.desc())
         .limit(1)
     )

@@ -14,26 +14,18 @@ from sqlalchemy import delete, select, update
 
 from ..errors import Deletions, Temporary
 from ..model import BookmarkPlace, Bundle, LogEntry, LogState, Unlogged
-from . import bundle_rows, deletions, statements
-from .schema import (
-    PUBLIC,
-    bundles,
-    public_bookmarks,
-    public_history,
-    public_log,
-)
-from .statements import Session, batches, clock, insert_new, owner_of, upsert
+from . import bundle_rows, deletions
+from .schema import PUBLIC, bundles, public_bookmarks, public_history, public_log
+from .statements import Session, clock, insert_new, put, split_nodes
 
 _BUNDLE = bundles.c.key, bundles.c.size, bundles.c.sha512, bundles.c.head, bundles.c.bases
 
 
 def state(session: Session) -> LogState | None:
     """Return the position and heads of the log; None if it has not begun."""
-    query = select(public_history.c.position, public_history.c.heads).where(
-        public_history.c.repository_id == session.repository_id
-    )
+    query = select(public_history).where(session.mine(public_history))
     row = session.execute(query).first()
-    return row and LogState(row.position, frozenset(statements.split_nodes(row.heads)))
+    return LogState(row.position, frozenset(split_nodes(row.heads))) if row else None
 
 
 def lock(session: Session) -> LogState | None:
@@ -42,14 +34,14 @@ def lock(session: Session) -> LogState | None:
     Whoever changes public history, or relies on it for what cannot be undone, locks the log before
     anything else in the database. So what it then finds public is all that is.
     """
-    mine = public_history.c.repository_id == session.repository_id
+    mine = session.mine(public_history)
     session.execute(select(public_history.c.position).where(mine).with_for_update())
     return state(session)
 
 
 def wait(session: Session) -> None:
     """Wait for those that have locked the log, and keep others from it until the end."""
-    mine = public_history.c.repository_id == session.repository_id
+    mine = session.mine(public_history)
     session.execute(select(public_history.c.position).where(mine).with_for_update(read=True))
 
 
@@ -67,8 +59,8 @@ def after(session: Session, position: int, limit: int) -> list[LogEntry]:
 
 def age(session: Session, position: int) -> int:
     """Return how many seconds ago the entry at a position was logged."""
-    query = select(clock(session.connection) - public_log.c.logged).where(
-        public_log.c.repository_id == session.repository_id, public_log.c.position == position
+    query = select(session.clock - public_log.c.logged).where(
+        session.mine(public_log), public_log.c.position == position
     )
     return session.scalar(query) or 0
 
@@ -82,7 +74,7 @@ def _entries(
     query = (
         select(public_log, *_BUNDLE)
         .join(bundles, bundles.c.id == public_log.c.bundle_id)
-        .where(public_log.c.repository_id == session.repository_id, chosen)
+        .where(session.mine(public_log), chosen)
         .order_by(order)
         .limit(limit)
     )
@@ -90,8 +82,8 @@ def _entries(
         LogEntry(
             row.position,
             bundle_rows.bundle(row),
-            statements.split_nodes(row.added),
-            statements.split_nodes(row.removed),
+            split_nodes(row.added),
+            split_nodes(row.removed),
             row.logged,
         )
         for row in session.execute(query)
@@ -100,9 +92,7 @@ def _entries(
 
 def bookmarks(session: Session, names: Collection[bytes] | None = None) -> list[BookmarkPlace]:
     """Return the bookmarks that were ever moved, or those of ``names``, by name."""
-    query = select(public_bookmarks).where(
-        public_bookmarks.c.repository_id == session.repository_id
-    )
+    query = select(public_bookmarks).where(session.mine(public_bookmarks))
     if names is not None:
         query = query.where(public_bookmarks.c.name.in_(sorted(names)))
     return [
@@ -113,16 +103,15 @@ def bookmarks(session: Session, names: Collection[bytes] | None = None) -> list[
 
 def begin(session: Session, heads: Sequence[bytes]) -> bool:
     """Begin the log above ``heads``; return False if it has begun already."""
-    repository_id = owner_of(session)
-    statements.lock(session.connection, repository_id)
+    session.lock()
     if state(session) is not None:
         return False
-    row = {'repository_id': repository_id, 'position': 0, 'heads': b''.join(sorted(heads))}
-    insert_new(session.connection, public_history, [row])
+    row = {'repository_id': session.owner, 'position': 0, 'heads': b''.join(sorted(heads))}
+    insert_new(session, public_history, [row])
     return True
 
 
-def append(session: Session, repository_id: int, published: Unlogged) -> None:
+def append(session: Session, published: Unlogged) -> None:
     """Add what a server has and the log lacks. The log and the repository's row must be locked.
 
     Raise `Temporary` if the log has not begun, or was deleted.
@@ -143,62 +132,52 @@ def append(session: Session, repository_id: int, published: Unlogged) -> None:
     if not added:
         return
     removed = sorted(found.heads & set(published.replaced))
-    bundle_id = _bundle(session.connection, repository_id, published.bundle)
+    bundle_id = _bundle(session, published.bundle)
     session.execute(
         public_log.insert().values(
-            repository_id=repository_id,
+            repository_id=session.owner,
             position=found.position + 1,
             bundle_id=bundle_id,
             added=b''.join(added),
             removed=b''.join(removed),
-            logged=clock(session.connection),
+            logged=session.clock,
         )
     )
     heads = (found.heads - set(removed)) | set(added)
     session.execute(
         update(public_history)
-        .where(public_history.c.repository_id == repository_id)
+        .where(session.mine(public_history))
         .values(position=found.position + 1, heads=b''.join(sorted(heads)))
     )
 
 
-def _bundle(connection: sqlalchemy.Connection, repository_id: int, bundle: Bundle) -> int:
-    return bundle_rows.write(connection, repository_id, [bundle], PUBLIC)[bundle.key]
+def _bundle(session: Session, bundle: Bundle) -> int:
+    return bundle_rows.write(session, [bundle], PUBLIC)[bundle.key]
 
 
 def move(session: Session, moves: Sequence[tuple[bytes, bytes | None]]) -> None:
     """Move bookmarks; None deletes one. The log must be locked."""
-    repository_id = owner_of(session)
-    statement = upsert(session.connection, public_bookmarks).values(
-        moved=clock(session.connection, 1000)
-    )
-    statement = statement.on_conflict_do_update(
-        index_elements=[public_bookmarks.c.repository_id, public_bookmarks.c.name],
-        set_={name: statement.excluded[name] for name in ('node', 'move', 'moved')},
-    )
     rows = [
         {
-            'repository_id': repository_id,
+            'repository_id': session.owner,
             'name': name,
             'node': node or b'',
             'move': secrets.token_bytes(16),
         }
         for name, node in moves
     ]
-    for batch in batches(rows):
-        session.execute(statement, batch)
+    put(session, public_bookmarks, rows, moved=clock(session.connection, 1000))
 
 
 def replace(session: Session, position: int, bundle: Bundle, stored_again: Deletions) -> None:
     """Replace an entry's object by one with the same changesets. Raise as `deletions.check`."""
     lock(session)
-    repository_id = owner_of(session)
-    statements.lock(session.connection, repository_id)
-    deletions.check(session.connection, repository_id, [bundle.key], stored_again)
-    mine = (public_log.c.repository_id == repository_id) & (public_log.c.position == position)
-    lost = session.scalar(select(public_log.c.bundle_id).where(mine))
-    bundle_id = _bundle(session.connection, repository_id, bundle)
+    session.lock()
+    deletions.check(session, [bundle.key], stored_again)
+    entry = session.mine(public_log), public_log.c.position == position
+    lost = session.scalar(select(public_log.c.bundle_id).where(*entry))
+    bundle_id = _bundle(session, bundle)
     if lost != bundle_id:
-        session.execute(update(public_log).where(mine).values(bundle_id=bundle_id))
+        session.execute(update(public_log).where(*entry).values(bundle_id=bundle_id))
         used = select(public_log.c.position).where(public_log.c.bundle_id == lost)
         session.execute(delete(bundles).where(bundles.c.id == lost, ~used.exists()))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import func, or_, select
 
 from ..model import Changeset, Entry, PushNodes, PushOf, Selection, ServingNeeds
 from . import statements
@@ -33,17 +33,15 @@ def last_push_id(session: Session) -> int:
 
     Raise `errors.Misconfigured` if the repository has no row.
     """
-    columns = (repositories.c.id, repositories.c.last_push_id, repositories.c.importing_push_id)
+    columns = repositories.c.last_push_id, repositories.c.importing_push_id
     query = select(*columns).where(repositories.c.id == session.repository_id)
     row = session.execute(query).first()
     if row is None:
         raise statements.without_row(session)
     if not row.importing_push_id:
         return row.last_push_id
-    recorded = select(func.max(pushes.c.push_id)).where(
-        pushes.c.repository_id == row.id, pushes.c.push_id <= row.importing_push_id
-    )
-    return session.scalar(recorded) or 0
+    recorded = session.mine(pushes), pushes.c.push_id <= row.importing_push_id
+    return session.scalar(select(func.max(pushes.c.push_id)).where(*recorded)) or 0
 
 
 def imported_push_id(session: Session) -> int:
@@ -59,7 +57,7 @@ def count(session: Session, last: int) -> int:
     Each epoch begins with one, and an older pushlog may have had some.
     """
     skipped = select(func.sum(epochs.c.first_push_id - 1 - epochs.c.known_push_id)).where(
-        epochs.c.repository_id == session.repository_id, epochs.c.first_push_id <= last
+        session.mine(epochs), epochs.c.first_push_id <= last
     )
     imported = select(repositories.c.imported_push_id - repositories.c.imported_pushes).where(
         repositories.c.id == session.repository_id, repositories.c.imported_push_id <= last
@@ -88,11 +86,11 @@ def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[
     query = select(pushes.c.push_id, pushes.c.user, pushes.c.date)
     push_id = pushes.c.push_id
     if selection.branch is None:
-        query = query.where(pushes.c.repository_id == session.repository_id)
+        query = query.where(session.mine(pushes))
     else:
         push_id = push_branches.c.push_id
         query = query.join(push_branches).where(
-            push_branches.c.repository_id == session.repository_id,
+            session.mine(push_branches),
             push_branches.c.branch == selection.branch,
         )
     if selection.after is not None:
@@ -112,25 +110,18 @@ def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[
 
 def has_branch(session: Session, branch: bytes) -> bool:
     """Return whether any push brought a changeset on ``branch``."""
-    query = select(push_branches.c.push_id).where(
-        push_branches.c.repository_id == session.repository_id,
-        push_branches.c.branch == branch,
-    )
-    return session.scalar(query.limit(1)) is not None
+    listed = session.mine(push_branches), push_branches.c.branch == branch
+    return session.scalar(select(push_branches.c.push_id).where(*listed).limit(1)) is not None
 
 
 def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
     """Return the number of changesets that each push brought, including those that are gone."""
     found = dict.fromkeys(push_ids, 0)
     for table in (push_changesets, tombstones):
-        for batch in batches(push_ids):
-            query = (
-                select(table.c.push_id, func.max(table.c.position))
-                .where(table.c.repository_id == session.repository_id, table.c.push_id.in_(batch))
-                .group_by(table.c.push_id)
-            )
-            for push_id, last in session.execute(query):
-                found[push_id] = max(found[push_id], last + 1)
+        last = select(table.c.push_id, func.max(table.c.position)).where(session.mine(table))
+        query = last.group_by(table.c.push_id)
+        for push_id, position in rows(session, query, table.c.push_id, push_ids):
+            found[push_id] = max(found[push_id], position + 1)
     return found
 
 
@@ -141,16 +132,12 @@ def nodes_of(
 
     With ``tips_only``, return only the last one of each push.
     """
-    columns = (changesets.c.node, changesets.c.extras)
-    return _in_order(
-        session,
-        push_ids,
-        _last_position if tips_only else _any_position,
-        columns,
-        lambda row: (row.node, statements.split_extras(row.extras)),
-        lambda row: (row.node, {}),
-        tips_only,
-    )
+
+    def live(row: Any) -> tuple[bytes, dict[bytes, bytes]]:
+        return row.node, statements.split_extras(row.extras)
+
+    columns = changesets.c.node, changesets.c.extras
+    return _in_order(session, push_ids, columns, live, lambda row: (row.node, {}), tips_only)
 
 
 def changesets_of(
@@ -160,69 +147,54 @@ def changesets_of(
 
     Of a changeset that is gone, only its node and those of its parents are known.
     """
-    positions = _last_position if tips_only else _any_position
-    return _in_order(session, push_ids, positions, tuple(changesets.c), facts, _nameonly, tips_only)
+    return _in_order(session, push_ids, changesets.c, facts, _nameonly, tips_only)
 
 
 def changesets_from(session: Session, push_id: int, start: int, number: int) -> list[Changeset]:
     """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`."""
-
-    def among(position: Any) -> Any:
-        return position.between(start, start + number - 1)
-
-    return _in_order(session, [push_id], among, tuple(changesets.c), facts, _nameonly)[push_id]
-
-
-def _any_position(position: Any) -> Any:
-    return true()
-
-
-def _last_position(position: Any) -> Any:
-    return position == _LAST if position.table is push_changesets else true()
+    among = start, start + number - 1
+    return _in_order(session, [push_id], changesets.c, facts, _nameonly, among=among)[push_id]
 
 
 def _in_order(
     session: Session,
     push_ids: Sequence[int],
-    positions: Callable[[Any], Any],
-    columns: tuple[Any, ...],
+    columns: Iterable[Any],
     live: Callable[[Any], T],
     tombstoned: Callable[[Any], T],
-    last_only: bool = False,
+    tips_only: bool = False,
+    among: tuple[int, int] | None = None,
 ) -> dict[int, list[T]]:
-    """Return the changesets of each push at ``positions``, in order, including those gone.
+    """Return the changesets of each push at positions ``among``, in order, including those gone.
 
     ``live`` and ``tombstoned`` convert rows.
     """
     found: dict[int, dict[int, T]] = {i: {} for i in push_ids}
-    for batch in batches(push_ids):
-        query = _listed(session, batch, columns).where(positions(push_changesets.c.position))
-        for row in session.execute(query):
-            found[row.push_id][row.position] = live(row)
-        gone = select(tombstones).where(
-            tombstones.c.repository_id == session.repository_id,
-            tombstones.c.push_id.in_(batch),
-            positions(tombstones.c.position),
-        )
-        for row in session.execute(gone):
-            found[row.push_id][row.position] = tombstoned(row)
-    first = -1 if last_only else None
+    listed = _listed(session, columns)
+    if tips_only:
+        listed = listed.where(push_changesets.c.position == _LAST)
+    gone = select(tombstones).where(session.mine(tombstones))
+    for query, table, convert in (
+        (listed, push_changesets, live),
+        (gone, tombstones, tombstoned),
+    ):
+        if among is not None:
+            query = query.where(table.c.position.between(*among))
+        for row in rows(session, query, table.c.push_id, push_ids):
+            found[row.push_id][row.position] = convert(row)
+    first = -1 if tips_only else None
     return {
         push_id: [places[position] for position in sorted(places)][first:]
         for push_id, places in found.items()
     }
 
 
-def _listed(
-    session: Session, push_ids: Sequence[int], columns: tuple[Any, ...]
-) -> sqlalchemy.Select[Any]:
+def _listed(session: Session, columns: Iterable[Any]) -> sqlalchemy.Select[Any]:
+    """Return the query for ``columns`` of the changesets that pushes list, in order."""
     return (
         select(push_changesets.c.push_id, push_changesets.c.position, *columns)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id.in_(push_ids),
-        )
+        .where(session.mine(push_changesets))
         .order_by(push_changesets.c.push_id, push_changesets.c.position)
     )
 
@@ -245,48 +217,39 @@ _FIRST, _LAST = _end_position(func.min), _end_position(func.max)
 
 
 def brought(
-    session: Session,
-    nodes: Iterable[bytes],
-    with_ends: bool = True,
+    session: Session, nodes: Iterable[bytes], with_ends: bool = True
 ) -> dict[bytes, PushOf]:
     """Return the pushes that brought ``nodes``, by node.
 
     Their first and last changesets are empty unless ``with_ends``.
     """
-    mine = changesets.c.repository_id == session.repository_id
-    pairs = (
+    query = (
         select(changesets.c.node, pushes.c.push_id, pushes.c.user, pushes.c.date)
         .join(push_changesets, push_changesets.c.changeset_id == changesets.c.id)
         .join(pushes)
+        .where(session.mine(changesets))
     )
-    listed = rows(session, nodes, lambda batch: pairs.where(mine, changesets.c.node.in_(batch)))
-    found = {row.node: _entry(row) for row in listed}
+    found = {row.node: _entry(row) for row in rows(session, query, changesets.c.node, nodes)}
     if not with_ends:
         return {node: PushOf(entry, b'', b'') for node, entry in found.items()}
-    ends = _ends(session, sorted({e.push_id for e in found.values()}))
+    ends = _ends(session, {entry.push_id for entry in found.values()})
     return {node: PushOf(entry, *ends[entry.push_id]) for node, entry in found.items()}
 
 
-def _ends(session: Session, push_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+def _ends(session: Session, push_ids: Iterable[int]) -> dict[int, tuple[bytes, bytes]]:
     """Return the first and the last changeset of each push, of those that are not gone."""
+    position = push_changesets.c.position
+    query = _listed(session, [changesets.c.node]).where(or_(position == _FIRST, position == _LAST))
     found: dict[int, list[bytes]] = {}
-    for batch in batches(push_ids):
-        query = _listed(session, batch, (changesets.c.node,)).where(
-            or_(
-                push_changesets.c.position == _FIRST,
-                push_changesets.c.position == _LAST,
-            )
-        )
-        for row in session.execute(query):
-            found.setdefault(row.push_id, []).append(row.node)
+    for row in rows(session, query, push_changesets.c.push_id, push_ids):
+        found.setdefault(row.push_id, []).append(row.node)
     return {push_id: (nodes[0], nodes[-1]) for push_id, nodes in found.items()}
 
 
 def tombstoned(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
     """Return, for those of ``nodes`` that are gone, the id of the latest push that brought it."""
-    mine = tombstones.c.repository_id == session.repository_id
-    pairs = select(tombstones.c.node, tombstones.c.push_id).order_by(tombstones.c.push_id)
-    found = rows(session, nodes, lambda batch: pairs.where(mine, tombstones.c.node.in_(batch)))
+    pairs = select(tombstones.c.node, tombstones.c.push_id).where(session.mine(tombstones))
+    found = rows(session, pairs.order_by(tombstones.c.push_id), tombstones.c.node, nodes)
     return {row.node: row.push_id for row in found}
 
 
@@ -298,11 +261,10 @@ def needs(session: Session, push_ids: Sequence[int]) -> list[ServingNeeds]:
         .exists()
         .label('bundled')
     )
-    columns = (changesets.c.node, changesets.c.p1, changesets.c.p2, in_bundle)
+    query = _listed(session, [changesets.c.node, changesets.c.p1, changesets.c.p2, in_bundle])
     return [
         ServingNeeds(row.push_id, row.node, (row.p1, row.p2), bool(row.bundled))
-        for batch in batches(push_ids)
-        for row in session.execute(_listed(session, batch, columns))
+        for row in rows(session, query, push_changesets.c.push_id, push_ids)
     ]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import sqlalchemy
 from sqlalchemy import select, update
 
 from ..errors import Deletions, Raced, Temporary
@@ -32,7 +31,7 @@ from .schema import (
     pushes,
     repositories,
 )
-from .statements import Session, batches, clock, insert_new, lock, owner_of
+from .statements import Session, batches, insert_new, rows
 
 
 def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
@@ -45,23 +44,21 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     If the push changes public history, the caller has locked the log: see `public_log.lock`.
     Raise `Raced`, `Refused`, `Temporary`, `Vanished` and `errors.Misconfigured`.
     """
-    repository_id = owner_of(session)
     if push.published is not None:
         public_log.lock(session)
     elif any(move.new for move in push.bookmarks):
         public_log.wait(session)
-    ids = changeset_ids(session.connection, repository_id, push.changesets, push.bundles)
-    stored = drafts.known(session, [c.node for c in push.changesets])
-    new = [c for c in push.changesets if c.node not in stored]
-    record_bundles(session.connection, repository_id, push.bundles, ids)
-    bookmarks.move(session, push.bookmarks)
-    new_markers = markers.record(session.connection, repository_id, push.markers)
-    recorded = _record_push(session.connection, repository_id, push, new, ids)
-    if push.limited and recorded.push_id is None and (push.changes or new_markers):
-        user = push.user.encode('utf-8', 'surrogateescape')
-        user_limits.record(session, repository_id, user, push.size)
-    lock(session.connection, repository_id)
+    ids = changeset_ids(session, push.changesets, push.bundles)
     brought = [c.node for c in push.changesets]
+    stored = drafts.known(session, brought)
+    new = [c for c in push.changesets if c.node not in stored]
+    record_bundles(session, push.bundles, ids)
+    bookmarks.move(session, push.bookmarks)
+    new_markers = markers.record(session, push.markers)
+    recorded = _record_push(session, push, new, ids)
+    if push.limited and recorded.push_id is None and (push.changes or new_markers):
+        user_limits.record(session, push.user.encode('utf-8', 'surrogateescape'), push.size)
+    session.lock()
     held = [node for bundle in push.bundles for node in bundle.nodes]
     bans.refuse(session, [*brought, *held])
     bookmarks.check(session, push.bookmarks)
@@ -69,11 +66,11 @@ def record(session: Session, push: Push, stored_again: Deletions) -> Recorded:
     keys = [bundle.key for bundle in push.bundles]
     if push.published is not None:
         keys += push.published.keys
-        public_log.append(session, repository_id, push.published)
-    deletions.check(session.connection, repository_id, keys, stored_again)
+        public_log.append(session, push.published)
+    deletions.check(session, keys, stored_again)
     if set(push.held) - drafts.known(session, push.held):
         raise Temporary('a draft of this push expired at this moment')
-    drafts.record_roots(session.connection, repository_id, [ids[node] for node in push.roots])
+    drafts.record_roots(session, [ids[node] for node in push.roots])
     if recorded.push_id is not None or push.published is not None:
         coordination.send(session)
     return replace(recorded, markers=new_markers)
@@ -93,77 +90,58 @@ def _check_public_bookmarks(session: Session, push: Push) -> None:
 
 
 def _record_push(
-    connection: sqlalchemy.Connection,
-    repository_id: int,
-    push: Push,
-    new: Sequence[Changeset],
-    ids: dict[bytes, int],
+    session: Session, push: Push, new: Sequence[Changeset], ids: dict[bytes, int]
 ) -> Recorded:
     """Write a row for a push and for those of ``new`` that no push has brought, if there are any.
 
     ``new`` are its changesets that were not stored.
     """
-    listed = _new_to_pushes(connection, [ids[c.node] for c in new])
-    if not listed:
+    brought = _new_to_pushes(session, new, ids)
+    if not brought:
         return Recorded()
-    push_id = connection.scalar(
+    push_id = session.scalar(
         update(repositories)
-        .where(repositories.c.id == repository_id)
+        .where(repositories.c.id == session.owner)
         .values(last_push_id=epochs.next_push_id())
         .returning(repositories.c.last_push_id)
     )
-    date = connection.scalar(
+    row = {'repository_id': session.owner, 'push_id': push_id}
+    date = session.scalar(
         pushes.insert()
         .values(
-            repository_id=repository_id,
-            push_id=push_id,
+            **row,
             user=push.user.encode('utf-8', 'surrogateescape'),
-            date=clock(connection),
-            listed=len(listed),
+            date=session.clock,
+            listed=len(brought),
             size=push.size,
             seconds=push.seconds,
         )
         .returning(pushes.c.date)
     )
-    connection.execute(
+    session.execute(
         push_changesets.insert(),
         [
-            {
-                'repository_id': repository_id,
-                'push_id': push_id,
-                'position': position,
-                'changeset_id': changeset_id,
-            }
-            for position, changeset_id in enumerate(listed)
+            {**row, 'position': position, 'changeset_id': ids[c.node]}
+            for position, c in enumerate(brought)
         ],
     )
-    of_push = set(listed)
-    brought = [c for c in new if ids[c.node] in of_push]
-    connection.execute(
-        push_branches.insert(),
-        [
-            {'repository_id': repository_id, 'push_id': push_id, 'branch': branch}
-            for branch in sorted({c.branch for c in brought})
-        ],
-    )
+    branches = sorted({c.branch for c in brought})
+    session.execute(push_branches.insert(), [{**row, 'branch': branch} for branch in branches])
     return Recorded(push_id, tuple(c.node for c in brought), date=date)
 
 
 def changeset_ids(
-    connection: sqlalchemy.Connection,
-    repository_id: int,
-    brought: Sequence[Changeset],
-    stored: Sequence[Bundle],
+    session: Session, brought: Sequence[Changeset], stored: Sequence[Bundle]
 ) -> dict[bytes, int]:
     """Return the ids of the changesets of a push and of its bundles; insert those that are new.
 
     Raise `Temporary` if a changeset of a bundle is gone.
     """
-    wanted = sorted({c.node for c in brought} | {n for b in stored for n in b.nodes})
-    ids = _ids(connection, repository_id, wanted)
-    rows = [
+    wanted = {c.node for c in brought} | {n for b in stored for n in b.nodes}
+    ids = _ids(session, wanted)
+    new = [
         {
-            'repository_id': repository_id,
+            'repository_id': session.owner,
             'node': c.node,
             'p1': c.p1,
             'p2': c.p2,
@@ -179,39 +157,25 @@ def changeset_ids(
         for c in sorted(brought, key=lambda c: c.node)
         if c.node not in ids
     ]
-    insert_new(connection, changesets, rows)
-    fresh = _ids(connection, repository_id, [node for node in wanted if node not in ids])
-    search.record(
-        connection, repository_id, [(fresh[c.node], c) for c in brought if c.node in fresh]
-    )
+    insert_new(session, changesets, new)
+    fresh = _ids(session, wanted - ids.keys())
+    search.record(session, [(fresh[c.node], c) for c in brought if c.node in fresh])
     ids.update(fresh)
     if len(ids) < len(wanted):
         raise Temporary('a draft that this builds on expired at this moment')
     return ids
 
 
-def _ids(
-    connection: sqlalchemy.Connection, repository_id: int, nodes: Sequence[bytes]
-) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
-    for batch in batches(nodes):
-        query = select(changesets.c.node, changesets.c.id).where(
-            changesets.c.repository_id == repository_id, changesets.c.node.in_(batch)
-        )
-        found.update((row.node, row.id) for row in connection.execute(query))
-    return found
+def _ids(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:
+    query = select(changesets.c.node, changesets.c.id).where(session.mine(changesets))
+    return {row.node: row.id for row in rows(session, query, changesets.c.node, nodes)}
 
 
-def record_bundles(
-    connection: sqlalchemy.Connection,
-    repository_id: int,
-    recorded: Sequence[Bundle],
-    ids: dict[bytes, int],
-) -> None:
+def record_bundles(session: Session, recorded: Sequence[Bundle], ids: dict[bytes, int]) -> None:
     """Write the rows of bundles, unless they are there. ``ids`` are those of their changesets."""
-    bundle_ids = bundle_rows.write(connection, repository_id, recorded)
+    bundle_ids = bundle_rows.write(session, recorded)
     insert_new(
-        connection,
+        session,
         bundle_changesets,
         [
             {
@@ -226,12 +190,11 @@ def record_bundles(
     )
 
 
-def _new_to_pushes(connection: sqlalchemy.Connection, ids: Sequence[int]) -> list[int]:
-    """Return those of ``ids`` that no push has brought yet, in their order."""
-    seen: set[int] = set()
-    for batch in batches(ids):
-        query = select(push_changesets.c.changeset_id).where(
-            push_changesets.c.changeset_id.in_(batch)
-        )
-        seen.update(connection.scalars(query))
-    return [changeset_id for changeset_id in ids if changeset_id not in seen]
+def _new_to_pushes(
+    session: Session, new: Sequence[Changeset], ids: dict[bytes, int]
+) -> list[Changeset]:
+    """Return those of ``new`` that no push has brought yet, in their order."""
+    column = push_changesets.c.changeset_id
+    found = rows(session, select(column), column, [ids[c.node] for c in new])
+    listed = {row.changeset_id for row in found}
+    return [c for c in new if ids[c.node] not in listed]

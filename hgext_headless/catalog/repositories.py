@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-import sqlalchemy
+from typing import Any
+
 from sqlalchemy import delete, insert, select, tuple_
 
-from . import schema
-from .schema import bundle_changesets, bundles, repositories
-from .statements import Session, clock, owner_of
+from .schema import bundle_changesets, bundles, metadata, pending_deletions, repositories
+from .statements import Session
 
 #: Number of rows in one transaction.
 _ROWS = 2000
-#: Tables in the order in which their rows can be deleted. Words go with their changesets.
-_TABLES = (
-    schema.bundle_changesets,
-    schema.push_changesets,
-    schema.tombstones,
-    schema.push_branches,
-    schema.draft_roots,
-    schema.other_pushes,
-    schema.marker_nodes,
-    schema.markers,
-    schema.bookmarks,
-    schema.public_log,
-    schema.public_bookmarks,
-    schema.public_history,
-    schema.epochs,
-    schema.bundles,
-    schema.changesets,
-    schema.pushes,
-    schema.last_runs,
-    schema.announcements,
-    schema.audit,
-)
 
 
 def drop_rows(session: Session) -> int:
     """Delete some of the repository's rows, not its own; return their number, 0 at the end."""
-    owner = session.scalar(select(session.repository_id))
-    if owner is None:
-        return 0
-    for table in _TABLES:
-        number = _drop_some(session.connection, table, owner)
+    of_bundles = select(bundles.c.id).where(session.mine(bundles))
+    owned: dict[Any, Any] = {bundle_changesets: bundle_changesets.c.bundle_id.in_(of_bundles)}
+    for table in reversed(metadata.sorted_tables):  # those that others refer to are the last
+        if 'repository_id' in table.c and table is not pending_deletions:
+            owned[table] = session.mine(table)
+    for table, condition in owned.items():
+        key = table.primary_key.columns
+        some = select(*key).where(condition).limit(_ROWS)
+        number = session.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
         if number:
             return number
     return 0
-
-
-def _drop_some(connection: sqlalchemy.Connection, table: sqlalchemy.Table, owner: int) -> int:
-    own: sqlalchemy.ColumnElement[bool]
-    if table is bundle_changesets:
-        own = table.c.bundle_id.in_(select(bundles.c.id).where(bundles.c.repository_id == owner))
-    else:
-        own = table.c.repository_id == owner
-    key = tuple_(*table.primary_key.columns)
-    some = select(*table.primary_key.columns).where(own).limit(_ROWS)
-    return connection.execute(delete(table).where(key.in_(some))).rowcount
 
 
 def drop(session: Session) -> None:
@@ -63,15 +34,13 @@ def drop(session: Session) -> None:
 
     The name stays known, with the last push id that it has had: see `epochs.make`.
     """
-    owner = owner_of(session)
-    last = session.scalar(select(repositories.c.last_push_id).where(repositories.c.id == owner))
-    for table, column in (
-        (schema.pending_deletions, schema.pending_deletions.c.repository_id),
-        (repositories, repositories.c.id),
-    ):
-        session.execute(delete(table).where(column == owner))
+    last = session.scalar(
+        delete(repositories)
+        .where(repositories.c.id == session.owner)
+        .returning(repositories.c.last_push_id)
+    )
     session.execute(
         insert(repositories).values(
-            name=session.repository, last_push_id=last, dropped=clock(session.connection)
+            name=session.repository, last_push_id=last, dropped=session.clock
         )
     )

@@ -8,10 +8,9 @@ The database deletes the words of a changeset with its row.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from sqlalchemy import and_, func, insert, literal, select
 
 from ..model import Changeset, Entry, Selection
 from . import pushlog
-from .drafts import prefix_range
+from .drafts import has_prefix
 from .schema import (
     changeset_words,
     changesets,
@@ -29,7 +28,7 @@ from .schema import (
     sqlite_changeset_words,
     tombstones,
 )
-from .statements import Session, batches, insert_new
+from .statements import Session, batches, insert_new, rows
 
 #: Number of the newest pushes that are scanned first: often enough for a page.
 _NEAR = 500
@@ -83,42 +82,26 @@ def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
 
     The words must be rare. Of very many changesets, return the oldest `_RARE`.
     """
-    owner = session.scalar(select(session.repository_id))
-    if owner is None:
-        return []
-    _table_of_words, changeset_id = _table(session.connection)
     ids: set[int] = set()
     for batch in batches(sorted(words)):
-        asked = terms(owner, batch, ())
-        if _is_postgres(session.connection):
-            has_one = changeset_words.c.words.op('&&')(_array(asked))
-        else:
-            match = ' OR '.join(f'"{term}"' for term in asked)
-            has_one = sqlite_changeset_words.c.changeset_words.op('MATCH')(match)
-        with _by_index(session.connection):
-            ids.update(session.scalars(select(changeset_id).where(has_one)))
-    found: dict[int, tuple[bytes, bytes]] = {}
-    for some in batches(sorted(ids)[:_RARE]):
-        query = select(changesets.c.id, changesets.c.node, changesets.c.description).where(
-            changesets.c.id.in_(some)
-        )
-        found.update((row.id, (row.node, row.description)) for row in session.execute(query))
-    return [found[number] for number in sorted(found)]
+        ids.update(_from_index(session, terms(session.owner, batch, ()), any_of_them=True))
+    query = select(changesets.c.id, changesets.c.node, changesets.c.description)
+    found = rows(session, query.order_by(changesets.c.id), changesets.c.id, sorted(ids)[:_RARE])
+    return [(row.node, row.description) for row in found]
 
 
 def users(session: Session, text: str, limit: int) -> list[bytes]:
     """Return users of the newest `_FAR` pushes whose names contain ``text``, sorted."""
-    newest = (
-        select(pushes.c.user)
-        .where(pushes.c.repository_id == session.repository_id)
-        .order_by(pushes.c.push_id.desc())
-        .limit(_FAR)
-        .subquery()
-    )
     wanted = fold(text)
-    names = map(bytes, session.scalars(select(newest.c.user).distinct()))
+    names = session.scalars(select(_newest(session, _FAR).c.user).distinct())
     found = sorted(name for name in names if wanted in fold(name.decode('utf-8', 'replace')))
     return found[:limit]
+
+
+def _newest(session: Session, count: int) -> sqlalchemy.Subquery:
+    """Return a subquery: id and user of the newest ``count`` pushes."""
+    mine = select(pushes.c.push_id, pushes.c.user).where(session.mine(pushes))
+    return mine.order_by(pushes.c.push_id.desc()).limit(count).subquery()
 
 
 def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
@@ -127,26 +110,17 @@ def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
     It is a name, or its beginning. The index has whole words only. So this looks at the newest
     `_AUTHORS` pushes.
     """
-    newest = (
-        select(pushes.c.push_id)
-        .where(pushes.c.repository_id == session.repository_id)
-        .order_by(pushes.c.push_id.desc())
-        .limit(_AUTHORS)
-        .subquery()
-    )
+    oldest = select(func.min(_newest(session, _AUTHORS).c.push_id)).scalar_subquery()
     authors = (
         select(push_changesets.c.push_id, changesets.c.author)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            push_changesets.c.repository_id == session.repository_id,
-            push_changesets.c.push_id >= select(func.min(newest.c.push_id)).scalar_subquery(),
-        )
+        .where(session.mine(push_changesets), push_changesets.c.push_id >= oldest)
         .distinct()
     )
     begins = re.compile(r'\b' + re.escape(fold(text)))
     by_author: dict[bytes, set[int]] = {}
     for row in session.execute(authors):
-        by_author.setdefault(bytes(row.author), set()).add(row.push_id)
+        by_author.setdefault(row.author, set()).add(row.push_id)
     found: set[int] = set()
     for author, push_ids in by_author.items():
         if begins.search(fold(author[:MAX_TEXT].decode('utf-8', 'replace'))):
@@ -156,55 +130,37 @@ def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
 
 def pushes_with_prefix(session: Session, prefix: str, limit: int) -> list[int]:
     """Return pushes that brought a changeset whose hexadecimal node begins with ``prefix``."""
-    low, high = prefix_range(prefix)
     listed = (
         select(push_changesets.c.push_id)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(
-            changesets.c.repository_id == session.repository_id,
-            changesets.c.node.between(low, high),
-        )
-        .limit(limit)
+        .where(session.mine(changesets), has_prefix(changesets.c.node, prefix))
     )
-    gone = (
-        select(tombstones.c.push_id)
-        .where(
-            tombstones.c.repository_id == session.repository_id,
-            tombstones.c.node.between(low, high),
-        )
-        .limit(limit)
+    gone = select(tombstones.c.push_id).where(
+        session.mine(tombstones), has_prefix(tombstones.c.node, prefix)
     )
-    return [*session.scalars(listed), *session.scalars(gone)]
+    return [*session.scalars(listed.limit(limit)), *session.scalars(gone.limit(limit))]
 
 
-def _is_postgres(connection: sqlalchemy.Connection) -> bool:
-    return connection.dialect.name == 'postgresql'
-
-
-def _table(connection: sqlalchemy.Connection) -> tuple[Any, Any]:
+def _table(session: Session) -> tuple[Any, Any]:
     """Return the table of words, and its column with the changeset's id."""
-    if _is_postgres(connection):
+    if session.is_postgres:
         return changeset_words, changeset_words.c.changeset_id
     return sqlite_changeset_words, sqlite_changeset_words.c.rowid
 
 
-def record(
-    connection: sqlalchemy.Connection, repository_id: int, brought: Iterable[tuple[int, Changeset]]
-) -> None:
+def record(session: Session, brought: Iterable[tuple[int, Changeset]]) -> None:
     """Write the words of changesets that were just inserted: pairs of id and changeset."""
-    found = {i: of_changeset(repository_id, c.author, c.description) for i, c in brought}
-    if not found:
-        return
-    if _is_postgres(connection):
-        rows = [{'changeset_id': i, 'words': _array(each)} for i, each in found.items()]
-        insert_new(connection, changeset_words, rows)
-        return
-    connection.execute(
-        # A virtual table does not support ON CONFLICT.
-        insert(sqlite_changeset_words).prefix_with('OR REPLACE'),
-        # A blank before and after each word: see `_has_words`.
-        [{'rowid': i, 'words': f' {" ".join(each)} '} for i, each in found.items()],
-    )
+    found = {i: of_changeset(session.owner, c.author, c.description) for i, c in brought}
+    if session.is_postgres:
+        arrays = [{'changeset_id': i, 'words': _array(each)} for i, each in found.items()]
+        insert_new(session, changeset_words, arrays)
+    elif found:
+        session.execute(
+            # A virtual table does not support ON CONFLICT.
+            insert(sqlite_changeset_words).prefix_with('OR REPLACE'),
+            # A blank before and after each word: see `_has_words`.
+            [{'rowid': i, 'words': f' {" ".join(each)} '} for i, each in found.items()],
+        )
 
 
 def _array(found: Sequence[str]) -> str:
@@ -219,10 +175,7 @@ def matching(session: Session, selection: Selection, limit: int) -> list[Entry]:
     If more than `_RARE` changesets have them, only the newest `_FAR` pushes that match
     otherwise are searched.
     """
-    owner = session.scalar(select(session.repository_id))
-    if owner is None:
-        return []
-    asked = terms(owner, selection.words, selection.author)
+    asked = terms(session.owner, selection.words, selection.author)
     found, is_all = _among_newest(session, selection, asked, _NEAR, limit)
     if len(found) < limit and not is_all:
         ids = _from_index(session, asked)
@@ -242,15 +195,15 @@ def _among_newest(
     """
     query, push_id = pushlog.selected(session, selection)
     newest = query.order_by(push_id.desc()).limit(count).subquery()
-    table, changeset_id = _table(session.connection)
+    table, changeset_id = _table(session)
     has_words = (
         select(literal(1))
         .select_from(push_changesets)
         .join(table, changeset_id == push_changesets.c.changeset_id)
         .where(
-            push_changesets.c.repository_id == session.repository_id,
+            session.mine(push_changesets),
             push_changesets.c.push_id == newest.c.push_id,
-            _has_words(session.connection, asked),
+            _has_words(session, asked),
         )
         .correlate(newest)
         # With OFFSET, Postgres runs this for one push after the other, until it has enough;
@@ -266,53 +219,41 @@ def _among_newest(
     return entries, looked_at < count
 
 
-def _has_words(connection: sqlalchemy.Connection, asked: Sequence[str]) -> Any:
+def _has_words(session: Session, asked: Sequence[str]) -> Any:
     """Return the condition on a row of the table of words."""
-    if _is_postgres(connection):
+    if session.is_postgres:
         return changeset_words.c.words.op('@>')(_array(asked))
     column = sqlite_changeset_words.c.words
     return and_(*(func.instr(column, f' {term} ') > 0 for term in asked))
 
 
-def _from_index(session: Session, asked: Sequence[str]) -> list[int]:
-    """Return the changesets with all words; only some of them if there are more than `_RARE`."""
-    _table_of_words, changeset_id = _table(session.connection)
-    query = select(changeset_id).limit(_RARE + 1)
-    if _is_postgres(session.connection):
-        query = query.where(_has_words(session.connection, asked))
-    else:
-        match = ' AND '.join(f'"{term}"' for term in asked)
-        query = query.where(sqlite_changeset_words.c.changeset_words.op('MATCH')(match))
-    with _by_index(session.connection):
-        return list(session.scalars(query))
+def _from_index(session: Session, asked: Sequence[str], any_of_them: bool = False) -> list[int]:
+    """Return the changesets with all terms, or with ``any_of_them``.
 
-
-@contextlib.contextmanager
-def _by_index(connection: sqlalchemy.Connection) -> Iterator[None]:
-    """Have Postgres use its index.
-
-    If each word is common by itself, or many are asked for, it expects a scan to find enough rows
-    soon.
+    If there are more than `_RARE` with all, return only some.
     """
-    if not _is_postgres(connection):
-        yield
-        return
-    # What is left is a bitmap of the index on words; the other index has only ids.
-    connection.exec_driver_sql('SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off')
-    yield
-    connection.exec_driver_sql(
-        'SET LOCAL enable_seqscan = DEFAULT; SET LOCAL enable_indexscan = DEFAULT'
-    )
+    _table_of_words, changeset_id = _table(session)
+    limit = None if any_of_them else _RARE + 1
+    if not session.is_postgres:
+        match = (' OR ' if any_of_them else ' AND ').join(f'"{term}"' for term in asked)
+        found = sqlite_changeset_words.c.changeset_words.op('MATCH')(match)
+        return list(session.scalars(select(changeset_id).where(found).limit(limit)))
+    found = changeset_words.c.words.op('&&' if any_of_them else '@>')(_array(asked))
+    # If each word is common by itself, or many are asked for, Postgres expects a scan to find
+    # enough rows soon. What is left is a bitmap of the index on words; the other one has only ids.
+    settings = 'SET LOCAL enable_seqscan = {0}; SET LOCAL enable_indexscan = {0}'
+    session.connection.exec_driver_sql(settings.format('off'))
+    ids = list(session.scalars(select(changeset_id).where(found).limit(limit)))
+    session.connection.exec_driver_sql(settings.format('DEFAULT'))
+    return ids
 
 
 def _that_brought(
     session: Session, selection: Selection, ids: Sequence[int], limit: int
 ) -> list[Entry]:
     """Return the newest pushes that match otherwise and brought one of the changesets ``ids``."""
-    push_ids: set[int] = set()
-    for batch in batches(ids):
-        query = select(push_changesets.c.push_id).where(push_changesets.c.changeset_id.in_(batch))
-        push_ids.update(session.scalars(query))
+    query = select(push_changesets.c.push_id)
+    push_ids = {row.push_id for row in rows(session, query, push_changesets.c.changeset_id, ids)}
     if selection.push_ids is not None:
         push_ids &= set(selection.push_ids)
     found: list[Entry] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -25,6 +26,7 @@ class Session:
 
     def __init__(self, connection: sqlalchemy.Connection, repository: str) -> None:
         self.connection = connection
+        self.is_postgres = connection.dialect.name == 'postgresql'
         self.repository = repository
         self.repository_id = (
             select(repositories.c.id)
@@ -34,6 +36,43 @@ class Session:
         self.execute = connection.execute
         self.scalar = connection.scalar
         self.scalars = connection.scalars
+
+    def mine(self, table: sqlalchemy.FromClause) -> sqlalchemy.ColumnElement[bool]:
+        """Return the condition that a row of ``table`` is the repository's."""
+        return table.c.repository_id == self.repository_id
+
+    @functools.cached_property
+    def owner(self) -> int:
+        """The id of the repository.
+
+        Raises `errors.Misconfigured` if it has no row: only ``headless-init`` and
+        ``headless-import`` make one, so that a wrong name does not become a repository.
+        """
+        found: int | None = self.scalar(select(self.repository_id))
+        if found is None:
+            raise without_row(self)
+        return found
+
+    @property
+    def clock(self) -> sqlalchemy.ColumnElement[int]:
+        """An expression: the seconds since the epoch, by the database's clock."""
+        return clock(self.connection)
+
+    def lock(self) -> None:
+        """Lock the repository's row until the end of the transaction, as recording a push does.
+
+        Raise `errors.Misconfigured` if this code may not write to the schema, which may be newer
+        than this process.
+        """
+        query = select(repositories.c.id, *engine.revision_columns())
+        # FOR NO KEY UPDATE, not FOR UPDATE: a transaction that has inserted a row of the repository
+        # has a lock FOR KEY SHARE, so that two of them would deadlock. SQLite has only one writer,
+        # and no such clause.
+        locked = query.where(repositories.c.id == self.owner).with_for_update(
+            key_share=True, of=repositories
+        )
+        row = self.execute(locked).one()
+        engine.check_revision(row.found, row.min_code)
 
 
 # Number of rows or values in one statement. SQLite takes 32,766 bound parameters.
@@ -46,13 +85,11 @@ def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def rows(
-    session: Session,
-    values: Iterable[Any],
-    query: Callable[[Sequence[Any]], sqlalchemy.Select[Any]],
+    session: Session, query: sqlalchemy.Select[Any], column: Any, values: Iterable[Any]
 ) -> Iterator[Any]:
-    """Yield the rows of a query about some of ``values`` at a time."""
+    """Yield the rows of ``query`` whose ``column`` is one of ``values``."""
     for batch in batches(sorted(set(values))):
-        yield from session.execute(query(batch))
+        yield from session.execute(query.where(column.in_(batch)))
 
 
 def present(
@@ -62,11 +99,8 @@ def present(
 
     Only rows that fulfil all ``conditions`` count.
     """
-    mine = column.table.c.repository_id == session.repository_id
-    found = rows(
-        session, values, lambda batch: select(column).where(mine, column.in_(batch), *conditions)
-    )
-    return {value for (value,) in found}
+    query = select(column).where(session.mine(column.table), *conditions)
+    return {value for (value,) in rows(session, query, column, values)}
 
 
 def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> Any:
@@ -77,10 +111,7 @@ def upsert(connection: sqlalchemy.Connection, table: sqlalchemy.TableClause) -> 
 
 
 def insert_new(
-    connection: sqlalchemy.Connection,
-    table: sqlalchemy.TableClause,
-    rows: Sequence[Any],
-    **values: Any,
+    session: Session, table: sqlalchemy.TableClause, rows: Sequence[Any], **values: Any
 ) -> None:
     """Insert ``rows``, except those that exist or that another transaction inserts first.
 
@@ -93,10 +124,29 @@ def insert_new(
             constraints = sorted(table.constraints, key=lambda one: str(one.name))
             unique = (one for one in constraints if isinstance(one, UniqueConstraint))
             columns = list(next(unique, table.primary_key).columns)
-        statement = upsert(connection, table)
+        statement = upsert(session.connection, table)
         if values:
             statement = statement.values(**values)
-        connection.execute(statement.on_conflict_do_nothing(index_elements=columns), rows)
+        session.execute(statement.on_conflict_do_nothing(index_elements=columns), rows)
+
+
+def put(
+    session: Session, table: Table, rows: Sequence[Any], where: Any = None, **values: Any
+) -> None:
+    """Insert ``rows`` or, where one with this primary key is there, set its other columns.
+
+    All of them have the ``values``, which may be expressions. A row that is there and does not
+    fulfil ``where`` stays as it is.
+    """
+    for batch in batches(rows):
+        statement = upsert(session.connection, table).values(**values)
+        others = {*batch[0], *values}.difference(table.primary_key.columns.keys())
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={name: statement.excluded[name] for name in sorted(others)},
+            where=where,
+        )
+        session.execute(statement, batch)
 
 
 def clock(connection: sqlalchemy.Connection, unit: int = 1) -> sqlalchemy.ColumnElement[int]:
@@ -111,35 +161,7 @@ def clock(connection: sqlalchemy.Connection, unit: int = 1) -> sqlalchemy.Column
 
 def now(session: Session) -> int:
     """Return the number of seconds since the epoch, by the database's clock."""
-    return session.scalar(select(clock(session.connection))) or 0
-
-
-def lock(connection: sqlalchemy.Connection, repository_id: int) -> None:
-    """Lock the repository's row until the end of the transaction, as recording a push does.
-
-    Raise `errors.Misconfigured` if this code may not write to the schema, which may be newer
-    than this process.
-    """
-    query = select(repositories.c.id, *engine.revision_columns()).where(
-        repositories.c.id == repository_id
-    )
-    # FOR NO KEY UPDATE, not FOR UPDATE: a transaction that has inserted a row of the repository
-    # has a lock FOR KEY SHARE, so that two of them would deadlock. SQLite has only one writer,
-    # and no such clause.
-    row = connection.execute(query.with_for_update(key_share=True, of=repositories)).one()
-    engine.check_revision(row.found, row.min_code)
-
-
-def owner_of(session: Session) -> int:
-    """Return the id of the repository.
-
-    Raise `errors.Misconfigured` if it has no row: only ``headless-init`` and ``headless-import``
-    make one, so that a wrong name does not become a repository.
-    """
-    found: int | None = session.scalar(select(session.repository_id))
-    if found is None:
-        raise without_row(session)
-    return found
+    return session.scalar(select(session.clock)) or 0
 
 
 def without_row(session: Session) -> Misconfigured:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import case, func, select
+from sqlalchemy import BigInteger, case, cast, func, literal, select, union_all
 
-from . import pushlog
+from . import bundle_rows, pushlog
 from .schema import (
-    LIVE,
     bookmarks,
     bundle_changesets,
     bundles,
@@ -24,20 +23,6 @@ from .statements import Session
 
 #: Seconds of a day.
 DAY = 86400
-
-
-class Repository(NamedTuple):
-    """A repository of the database.
-
-    ``last_push`` is in seconds since the epoch, None if there is none; ``bytes`` is the size of
-    its ``bundles``.
-    """
-
-    name: str
-    last_push_id: int
-    last_push: int | None
-    bundles: int
-    bytes: int
 
 
 class Pushed(NamedTuple):
@@ -76,26 +61,6 @@ class Totals(NamedTuple):
     newest_bundle: int | None
 
 
-class Day(NamedTuple):
-    """What was pushed and stored on one day.
-
-    ``day`` is counted from the epoch, in UTC. ``bundles`` and ``bytes`` are what was stored on
-    that day and is still there.
-    """
-
-    day: int
-    pushes: int
-    changesets: int
-    bundles: int
-    bytes: int
-
-
-class User(NamedTuple):
-    user: bytes
-    pushes: int
-    changesets: int
-
-
 class Ages(NamedTuple):
     """The number of live bundles between two ages, and their size."""
 
@@ -111,43 +76,34 @@ def pushed(session: Session, known: Pushed | None) -> Pushed:
     last = pushlog.last_push_id(session)
     if known is None or known.push_id > last:
         known = Pushed(0, 0, 0, 0, 0.0)
-    sums = session.execute(
-        select(
-            func.count(),
-            func.sum(pushes.c.listed),
-            func.sum(pushes.c.size),
-            func.sum(pushes.c.seconds),
-        ).where(
-            pushes.c.repository_id == session.repository_id,
-            pushes.c.push_id > known.push_id,
-            pushes.c.push_id <= last,
-        )
-    ).one()
-    count, listed, size, seconds = sums
+    query = select(
+        func.count(), _sum(pushes.c.listed), _sum(pushes.c.size), func.sum(pushes.c.seconds)
+    ).where(session.mine(pushes), pushes.c.push_id > known.push_id, pushes.c.push_id <= last)
+    count, listed, size, seconds = (number or 0 for number in session.execute(query).one())
     return Pushed(
         last,
         known.pushes + count,
-        known.changesets + int(listed or 0),
-        known.bytes + int(size or 0),
-        known.seconds + float(seconds or 0),
+        known.changesets + listed,
+        known.bytes + size,
+        known.seconds + seconds,
     )
 
 
 def totals(session: Session) -> Totals:
     def count(table: sqlalchemy.Table) -> int:
         query = select(func.count()).select_from(table)
-        return session.scalar(query.where(table.c.repository_id == session.repository_id)) or 0
+        return session.scalar(query.where(session.mine(table))) or 0
 
     # Counting the changesets that have such a row would take many times as long.
     drafts = (
         select(func.count(bundle_changesets.c.changeset_id.distinct()))
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
-        .where(*_live(session))
+        .where(*bundle_rows.live(session))
     )
     gone = count(tombstones)
     pushed = session.execute(
         select(func.count(), func.min(pushes.c.date), func.max(pushes.c.date)).where(
-            pushes.c.repository_id == session.repository_id
+            session.mine(pushes)
         )
     ).one()
     kept = session.execute(
@@ -156,7 +112,7 @@ def totals(session: Session) -> Totals:
             func.sum(bundles.c.size),
             func.min(bundles.c.created),
             func.max(bundles.c.created),
-        ).where(*_live(session))
+        ).where(*bundle_rows.live(session))
     ).one()
     return Totals(
         pushes=pushed[0],
@@ -178,10 +134,6 @@ def totals(session: Session) -> Totals:
     )
 
 
-def _live(session: Session) -> tuple[sqlalchemy.ColumnElement[bool], ...]:
-    return bundles.c.repository_id == session.repository_id, bundles.c.state == LIVE
-
-
 def _per_push(session: Session, since: int) -> sqlalchemy.Subquery:
     """Return a subquery: each push since ``since``, with the number of changesets it brought."""
     brought: Any = 0
@@ -200,52 +152,51 @@ def _per_push(session: Session, since: int) -> sqlalchemy.Subquery:
             (pushes.c.date // DAY).label('day'),
             brought.label('changesets'),
         )
-        .where(pushes.c.repository_id == session.repository_id, pushes.c.date >= since)
+        .where(session.mine(pushes), pushes.c.date >= since)
         .subquery()
     )
 
 
-def by_day(session: Session, since: int) -> list[Day]:
+def by_day(session: Session, since: int) -> Sequence[Any]:
     """Return the days since ``since`` on which anything was pushed or stored.
 
-    ``since`` is in seconds since the epoch.
+    ``since`` is in seconds since the epoch, ``day`` in days since then, in UTC. ``bundles`` and
+    ``bytes`` are what was stored on that day and is still there.
+    """
+    none, one = literal(0), literal(1)
+    per_push = _per_push(session, since)
+    pushed = select(
+        per_push.c.day,
+        one.label('pushes'),
+        per_push.c.changesets,
+        none.label('bundles'),
+        none.label('bytes'),
+    )
+    stored = select(bundles.c.created // DAY, none, none, one, bundles.c.size)
+    each = union_all(pushed, stored.where(*bundle_rows.live(session, since))).subquery()
+    day, *counted = each.c
+    sums = [_sum(column).label(column.name) for column in counted]
+    return session.execute(select(day, *sums).group_by(day).order_by(day)).all()
+
+
+def _sum(column: Any) -> sqlalchemy.ColumnElement[int]:
+    return cast(func.sum(column), BigInteger)  # for Postgres, it is a decimal number
+
+
+def by_user(session: Session, since: int, limit: int) -> Sequence[Any]:
+    """Return the users with the most pushes since ``since``, in seconds since the epoch.
+
+    Each is ``user`` with the numbers of ``pushes`` and ``changesets``.
     """
     per_push = _per_push(session, since)
-    pushed = {
-        row[0]: (row[1], int(row[2]))
-        for row in session.execute(
-            select(per_push.c.day, func.count(), func.sum(per_push.c.changesets)).group_by(
-                per_push.c.day
-            )
-        )
-    }
-    each = (
-        select((bundles.c.created // DAY).label('day'), bundles.c.size)
-        .where(*_live(session), bundles.c.created >= since)
-        .subquery()
-    )
-    kept = {
-        row[0]: (row[1], int(row[2]))
-        for row in session.execute(
-            select(each.c.day, func.count(), func.sum(each.c.size)).group_by(each.c.day)
-        )
-    }
-    return [
-        Day(day, *pushed.get(day, (0, 0)), *kept.get(day, (0, 0)))
-        for day in sorted({*pushed, *kept})
-    ]
-
-
-def by_user(session: Session, since: int, limit: int) -> list[User]:
-    """Return the users with the most pushes since ``since``, in seconds since the epoch."""
-    per_push = _per_push(session, since)
+    number = func.count().label('pushes')
     query = (
-        select(per_push.c.user, func.count(), func.sum(per_push.c.changesets))
+        select(per_push.c.user, number, _sum(per_push.c.changesets).label('changesets'))
         .group_by(per_push.c.user)
-        .order_by(func.count().desc(), per_push.c.user)
+        .order_by(number.desc(), per_push.c.user)
         .limit(limit)
     )
-    return [User(row[0], row[1], int(row[2])) for row in session.execute(query)]
+    return session.execute(query).all()
 
 
 def by_age(session: Session, now: int, ages: Sequence[int]) -> list[Ages]:
@@ -257,19 +208,24 @@ def by_age(session: Session, now: int, ages: Sequence[int]) -> list[Ages]:
         *((bundles.c.created > now - age, number) for number, age in enumerate(ages)),
         else_=len(ages),
     )
-    each = select(place.label('place'), bundles.c.size).where(*_live(session)).subquery()
-    query = select(each.c.place, func.count(), func.sum(each.c.size)).group_by(each.c.place)
-    found = {row[0]: Ages(row[1], int(row[2])) for row in session.execute(query)}
+    each = select(place.label('place'), bundles.c.size).where(*bundle_rows.live(session))
+    group = each.subquery().c
+    query = select(group.place, func.count(), _sum(group.size)).group_by(group.place)
+    found = {number: Ages(*sums) for number, *sums in session.execute(query)}
     return [found.get(number, Ages(0, 0)) for number in range(len(ages) + 1)]
 
 
-def by_repository(session: Session) -> list[Repository]:
-    """Return all repositories of the database, sorted by name."""
+def by_repository(session: Session) -> Sequence[Any]:
+    """Return all repositories of the database, sorted by name.
+
+    Each is ``name``, ``last_push_id``, ``last_push`` in seconds since the epoch (None if there is
+    none), the number of ``bundles`` and their size in ``bytes``.
+    """
     stored = (
         select(
             bundles.c.repository_id,
             func.count().label('number'),
-            func.sum(bundles.c.size).label('bytes'),
+            _sum(bundles.c.size).label('bytes'),
         )
         .group_by(bundles.c.repository_id)
         .subquery()
@@ -287,14 +243,11 @@ def by_repository(session: Session) -> list[Repository]:
             repositories.c.name,
             repositories.c.last_push_id,
             last_push.label('last_push'),
-            stored.c.number,
-            stored.c.bytes,
+            func.coalesce(stored.c.number, 0).label('bundles'),
+            func.coalesce(stored.c.bytes, 0).label('bytes'),
         )
         .outerjoin(stored, stored.c.repository_id == repositories.c.id)
         .where(repositories.c.dropped.is_(None))
         .order_by(repositories.c.name)
     )
-    return [
-        Repository(row.name, row.last_push_id, row.last_push, row.number or 0, int(row.bytes or 0))
-        for row in session.execute(query)
-    ]
+    return session.execute(query).all()

@@ -15,7 +15,7 @@ from ..errors import Refused, counted
 from . import statements
 from .drafts import is_stored
 from .schema import changesets, other_pushes, push_changesets, pushes
-from .statements import Session, clock
+from .statements import Session
 
 #: Number of pushes to count at least: hardly anybody makes more within the time of a limit.
 _COUNTED = 10_000
@@ -41,7 +41,7 @@ def _pushed_since(session: Session, user: bytes, since: int, limit: int) -> list
         query = (
             select(table.c.date, table.c.size)
             .where(
-                table.c.repository_id == session.repository_id,
+                session.mine(table),
                 table.c.user == user,
                 table.c.date > since,
             )
@@ -52,19 +52,13 @@ def _pushed_since(session: Session, user: bytes, since: int, limit: int) -> list
     return sorted(found, reverse=True)
 
 
-def record(session: Session, repository_id: int, user: bytes, size: int) -> None:
+def record(session: Session, user: bytes, size: int) -> None:
     """Note a push of ``user`` that stored something and brought no changeset."""
-    now = clock(session.connection)
-    session.execute(
-        delete(other_pushes).where(
-            other_pushes.c.repository_id == repository_id,
-            other_pushes.c.user == user,
-            other_pushes.c.date < now - _HOUR,
-        )
-    )
-    session.execute(
-        insert(other_pushes).values(repository_id=repository_id, user=user, date=now, size=size)
-    )
+    of_user = session.mine(other_pushes), other_pushes.c.user == user
+    is_old = other_pushes.c.date < session.clock - _HOUR
+    session.execute(delete(other_pushes).where(*of_user, is_old))
+    row = {'repository_id': session.owner, 'user': user, 'size': size}
+    session.execute(insert(other_pushes).values(date=session.clock, **row))
 
 
 def _live_drafts(session: Session, user: bytes, most: int) -> int:
@@ -73,7 +67,7 @@ def _live_drafts(session: Session, user: bytes, most: int) -> int:
         select(push_changesets.c.changeset_id)
         .join(pushes)
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
-        .where(pushes.c.repository_id == session.repository_id, pushes.c.user == user, is_stored())
+        .where(session.mine(pushes), pushes.c.user == user, is_stored())
         .limit(most)
         .subquery()
     )

@@ -10,7 +10,7 @@ from mercurial.node import hex
 from ... import place as places
 from ...backend import Backend
 from ...bundles import check as bundle_check
-from ...catalog import consistency, epochs, moving
+from ...catalog import consistency, epochs, moving, pushlog
 from .. import options
 from .report import Report, differences, has
 
@@ -28,15 +28,14 @@ def check(
             b'is below the highest push id, %d' % counter.highest,
             lambda: catalog.write(consistency.set_counter, counter.highest),
         )
-    if counter.imported_pushes is not None:
-        there = catalog.read(consistency.imported, counter.imported_push_id)
-        if there < counter.imported_pushes:
-            report.problem(
-                b'pushlog',
-                b'1-%d' % counter.imported_push_id,
-                b'%d of the %d pushes that were imported are gone'
-                % (counter.imported_pushes - there, counter.imported_pushes),
-            )
+    imported = counter.imported_pushes or 0
+    if counter.there < imported:
+        report.problem(
+            b'pushlog',
+            b'1-%d' % counter.imported_push_id,
+            b'%d of the %d pushes that were imported are gone'
+            % (imported - counter.there, imported),
+        )
     known = {each.first_push_id: each.known_push_id for each in catalog.read(epochs.every)}
     start = 1 if since is None else catalog.read(consistency.first_push_since, since)
     with options.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
@@ -46,10 +45,8 @@ def check(
                 _check_gap(report, counter, known, seen, push_id)
                 seen = push_id
             report.pushes += len(found)
-            _check_brought(repo, backend, report, found[0], seen)
+            _check_brought(repo, backend, report, found[0], seen, full)
             _check_tombstones(repo, backend, report, found[0], seen)
-            if full:
-                _check_facts(repo, backend, report, found[0], seen)
             bar.update(seen - start + 1)
         _check_gap(report, counter, known, seen, counter.last_push_id + 1)
 
@@ -69,19 +66,28 @@ def _check_gap(
         report.problem(b'push', ids, b'there is no push with this id')
 
 
-def _check_brought(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
+def _check_brought(
+    repo: Any, backend: Backend, report: Report, low: int, high: int, full: bool
+) -> None:
     """Check the changesets and branches of the pushes from ``low`` to ``high``.
 
-    The changesets must be present, and the branches listed.
+    The changesets must be present, and the branches listed. If ``full``, compare the rows of public
+    changesets with the repository.
     """
     catalog = backend.catalog
-    for push_id, node in catalog.read(consistency.without_bundle, low, high):
-        if not has(repo, node):
+    for row in catalog.read(consistency.without_bundle, low, high, full):
+        if not has(repo, row.node):
             report.problem(
                 b'changeset',
-                hex(node),
-                b'push %d brought it; it is neither in the repository nor in a bundle' % push_id,
+                hex(row.node),
+                b'push %d brought it; it is neither in the repository nor in a bundle'
+                % row.push_id,
             )
+        elif full:
+            there = bundle_check.of_changelog(repo.unfiltered(), row.node)
+            finding = differences(pushlog.facts(row), there, b'push %d' % row.push_id)
+            if finding:
+                report.problem(*finding)
     for push_id, there, listed in catalog.read(consistency.incomplete, low, high):
         report.problem(
             b'push',
@@ -107,14 +113,3 @@ def _check_tombstones(repo: Any, backend: Backend, report: Report, low: int, hig
                 b'is public, and push %d says that it is gone' % push_id,
                 functools.partial(backend.catalog.write, moving.revive, facts),
             )
-
-
-def _check_facts(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
-    """Compare the rows of public changesets with the repository."""
-    unfiltered = repo.unfiltered()
-    for push_id, changeset in backend.catalog.read(consistency.facts_of_pushes, low, high):
-        if has(repo, changeset.node):
-            there = bundle_check.of_changelog(unfiltered, changeset.node)
-            finding = differences(changeset, there, b'push %d' % push_id)
-            if finding:
-                report.problem(*finding)
