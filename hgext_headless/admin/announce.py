@@ -24,7 +24,7 @@ from .. import hgcompat
 from ..backend import Backend
 from ..catalog import announcements, pushlog
 from ..catalog.announcements import Cursor
-from ..catalog.engine import Lock
+from ..catalog.coordination import Lock
 from ..errors import HeadlessError, Misconfigured, Refused
 from ..hgweb.pushlog import json_format, visibility
 from ..hgweb.pushlog.query import Query
@@ -112,21 +112,20 @@ def _target(ui: Any, name: bytes) -> Target:
     return Target(hgcompat.to_str(name), text, None, options.get(b'secret') or None)
 
 
-class _Announcer:
-    def __init__(self, ui: Any, repo: Any, backend: Backend, targets: Sequence[Target]) -> None:
-        self._ui = ui
-        self._repo = repo
-        self._backend = backend
-        self._targets = targets
+class _Announcer(NamedTuple):
+    ui: Any
+    repo: Any
+    backend: Backend
+    targets: Sequence[Target]
 
     def tell_all(self) -> bool:
         """Tell the targets in turn, until they know all; return whether they do.
 
         A target that does not take a push is left out, until the push is tried again.
         """
-        self._repo.invalidateall()
+        self.repo.invalidateall()
         has_failed = False
-        ready = list(self._targets)
+        ready = list(self.targets)
         while ready:
             for target in list(ready):
                 try:
@@ -142,10 +141,18 @@ class _Announcer:
 
     def _tell_some(self, target: Target) -> bool:
         """Deliver the next pushes; return whether there may be more. Raise `_Undelivered`."""
-        with self._backend.catalog.exclusive(f'announce {target.name}') as lock:
+        cursor, last = self._place(target)
+        if cursor is not None and cursor.push_id >= last:
+            return False
+        with self.backend.catalog.exclusive(f'announce {target.name}') as lock:
             if lock is None:  # another process tells it
                 return False
-            cursor, entries, last = self._next(lock, target)
+            cursor, last = self._place(target)
+            if cursor is None:  # a new target is told of what comes
+                self.backend.catalog.write(announcements.delivered, lock, target.name, last)
+                cursor = Cursor(target.name, last)
+            selection = Selection(after=cursor.push_id, upto=last)
+            entries = self.backend.read_catalog.read(pushlog.entries, selection, False, _BATCH)
             if entries and cursor.waits:
                 raise _Undelivered('it is not time to try again')
             left = list(entries)
@@ -155,43 +162,37 @@ class _Announcer:
                 while target.command and left and sum(len(m.body) for m in messages) < _BYTES:
                     messages.append(self._message(left.pop(0), last))
                 try:
-                    _deliver(target, self._backend.settings.repository, messages)
+                    _deliver(target, self.backend.settings.repository, messages)
                 except _Undelivered as exc:
                     self._note_failure(lock, cursor, messages[0].push_id, str(exc))
                     raise
                 told = messages[-1].push_id
-                self._backend.catalog.write(announcements.delivered, lock, target.name, told)
+                self.backend.catalog.write(announcements.delivered, lock, target.name, told)
                 cursor = cursor._replace(push_id=told, failures=0)
         return len(entries) == _BATCH
 
-    def _next(self, lock: Lock, target: Target) -> tuple[Cursor, list[Entry], int]:
-        """Return the cursor, the next pushes that this server can serve, and the last one."""
-        backend = self._backend
-        with backend.read_catalog.reading() as session:
-            last = visibility.last_shown(backend, session, self._repo)
-        cursor = backend.catalog.read(announcements.cursors).get(target.name)
-        if cursor is None:  # a new target is told of what comes
-            backend.catalog.write(announcements.delivered, lock, target.name, last)
-            cursor = Cursor(target.name, last, 0, '', 0)
-        selection = Selection(after=cursor.push_id, upto=last)
-        return cursor, backend.read_catalog.read(pushlog.entries, selection, False, _BATCH), last
+    def _place(self, target: Target) -> tuple[Cursor | None, int]:
+        """Return a target's cursor, and the last push that this server can serve."""
+        with self.backend.read_catalog.reading() as session:
+            last = visibility.last_shown(self.backend, session, self.repo)
+        return self.backend.catalog.read(announcements.cursors).get(target.name), last
 
     def _message(self, entry: Entry, last: int) -> _Message:
         query = Query(Selection(), None, (), True, False, 2, False)
-        chunks = json_format.answer(self._backend, self._repo, query, [entry], last)
+        chunks = json_format.answer(self.backend, self.repo, query, [entry], last)
         return _Message(entry.push_id, b''.join(chunks))
 
     def _note_failure(self, lock: Lock, cursor: Cursor, push_id: int, why: str) -> None:
         pause = min(_FIRST_PAUSE << min(cursor.failures, 16), _LONGEST_PAUSE)
-        self._backend.catalog.write(announcements.failed, lock, cursor, why[:500], pause)
+        self.backend.catalog.write(announcements.failed, lock, cursor, why[:500], pause)
         self._warn(
             f'{cursor.target}: push {push_id} was not delivered: {why}; '
             f'trying again in {options.number(pause, "second").decode("ascii")}'
         )
 
     def _warn(self, line: str) -> None:
-        self._ui.warn(b'%s\n' % hgcompat.to_bytes(line))
-        self._ui.flush()
+        self.ui.warn(b'%s\n' % hgcompat.to_bytes(line))
+        self.ui.flush()
 
 
 class _Message(NamedTuple):

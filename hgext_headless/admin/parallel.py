@@ -30,9 +30,7 @@ def processes(ui: Any) -> int:
     return max(1, ui.configint(b'worker', b'numcpus') or worker.countcpus())
 
 
-def shared(
-    count: int, work: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result]:
+def shared(count: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield ``work(item)`` for each of ``items``, in their order, from ``count`` processes.
 
     Items and results are pickled; ``work`` is not. It must use no connection of this process: a

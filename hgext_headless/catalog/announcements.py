@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
-from .engine import Lock
+from .coordination import Lock
 from .schema import announcements, pushes
 from .statements import Session, put
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -63,25 +64,13 @@ class Catalog:
         with self._database.writing() as connection:
             yield Session(connection, self._repository)
 
-    @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[engine.Lock | None]:
-        """Yield a lock on ``name`` in this repository; None if another process has it.
+    def exclusive(self, name: str) -> AbstractContextManager[coordination.Lock | None]:
+        """Do what `coordination.exclusive` does, for ``name`` in this repository."""
+        return coordination.exclusive(self._database, f'{self._repository} {name}')
 
-        The lock ends with this process at the latest.
-        """
-        path = self._database.lock_file(name)
-        if path is not None:
-            locked = engine.file_lock(path)
-        else:
-            locked = coordination.exclusive(self._database, f'{self._repository} {name}')
-        with locked as lock:
-            yield lock
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[coordination.Wait]:
+    def listening(self) -> AbstractContextManager[coordination.Wait]:
         """Do what `coordination.listening` does."""
-        with coordination.listening(self._database) as wait:
-            yield wait
+        return coordination.listening(self._database)
 
     def for_pages(self) -> Catalog:
         """Return the same for readers that leave connections to pushes."""

@@ -13,18 +13,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from select import POLLIN, poll
+from typing import Protocol
 
 import sqlalchemy
 from sqlalchemy import delete, func, select, update
 
 from .. import hgcompat
 from ..errors import HeadlessError, Temporary
-from .engine import Database, Lock, clear_errors
+from .engine import Database, clear_errors
 from .schema import leases
 from .statements import Session, clock, upsert
 
 #: Seconds after which the lease of a process that died on another machine is free.
 LENGTH = 60
+
+
+class Lock(Protocol):
+    """The lock holder calls it before a step that needs the lock. Raises `Temporary` if it is lost.
+
+    With a connection, the lock cannot be lost until the transaction of this ends.
+    """
+
+    def __call__(self, connection: sqlalchemy.Connection | None = None) -> None: ...
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import functools
 import math
 import os
@@ -13,13 +12,13 @@ import select
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import event, exc
 
 from .. import lazy, sharing
-from ..errors import HeadlessError, Misconfigured, Temporary, of_file
+from ..errors import HeadlessError, Misconfigured, Temporary
 from . import schema
 
 _WRITES = 'headless_writes'
@@ -37,15 +36,6 @@ _LONGEST_SAID = 150
 
 class NoSchema(Misconfigured):
     """The database has no schema."""
-
-
-class Lock(Protocol):
-    """The lock holder calls it before a step that needs the lock. Raises `Temporary` if it is lost.
-
-    With a connection, the lock cannot be lost until the transaction of this ends.
-    """
-
-    def __call__(self, connection: sqlalchemy.Connection | None = None) -> None: ...
 
 
 class Unreachable(Temporary):
@@ -144,18 +134,6 @@ class Database:
         """Close the connections that are not in use."""
         self._engine.dispose()
 
-    def lock_file(self, name: str) -> str | None:
-        """Return the path of a file to lock for ``name``.
-
-        Return None if other machines may use this database.
-        """
-        url = self._engine.url
-        if url.get_backend_name() != 'sqlite':
-            return None
-        # Older code has one file, which it locks for removals.
-        infix = '' if name == 'removal' else f'.{name.replace(" ", "-")}'
-        return f'{url.database}{infix}.lock'
-
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
         if self._fails_fast and self._breaker.is_open:
@@ -210,26 +188,6 @@ class Breaker:
                     connection.execute(sqlalchemy.select(1))
                 self.is_open = False
                 return
-
-
-@contextlib.contextmanager
-def file_lock(path: str) -> Iterator[Lock | None]:
-    """Yield a lock that ends with its process; None if another process has it.
-
-    Raise `Temporary` if the file cannot be opened.
-    """
-    try:
-        sharing.make_file(path)
-        file = open(path, 'ab')
-    except OSError as error:
-        raise Temporary('the lock file cannot be opened', of_file(error)) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield None
-            return
-        yield lambda connection=None: None
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from .. import store as stores
 from ..backend import Backend
 from ..bundles.overlay import scratch
 from ..catalog import bundle_rows, deletions
-from ..catalog.engine import Lock
+from ..catalog.coordination import Lock
 from ..catalog.statements import batches
 from ..errors import Corrupt, Misconfigured, Temporary
 from ..store import Object, Undeleted
