@@ -1,7 +1,7 @@
 """``admin::headless-verify``: check that database, store and repository agree.
 
 - `bundles`: each row has its object, each object its row, each draft its bases
-- `pushes`: push ids, and the changesets of pushes; `public_history`: its log
+- `history`: push ids, the changesets of pushes, the log of public history
 - `report`: writes problems, and repairs them
 """
 
@@ -14,7 +14,7 @@ from mercurial import pycompat
 from ...backend import Backend
 from ...catalog import diagnosis
 from .. import options
-from . import bundles, public_history, pushes
+from . import bundles, history
 from .report import Report
 
 
@@ -24,8 +24,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         report = Report(fm, bool(opts['repair']))
         full, force = bool(opts['full']), bool(opts['force'])
         bundles.check_all(ui, repo, backend, report, since, full, force)
-        pushes.check(ui, repo, backend, report, since, full)
-        public_history.check(ui, repo, backend, report, since, full)
+        history.check_pushes(ui, repo, backend, report, since, full)
+        history.check_public_history(ui, repo, backend, report, since, full)
         outcome = b'all is well'
         if report.problems:
             problems = options.number(report.problems, 'problem')

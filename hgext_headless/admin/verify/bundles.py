@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mercurial.node import hex
@@ -18,7 +18,7 @@ from ...model import Bundle
 from ...replication import unrecorded
 from ...store import Object
 from .. import options, parallel, rebuild
-from .report import Finding, Missing, Report, check_object, differences, has
+from .report import Lost, Problem, Report, check_object, differences, has
 
 #: Seconds in which a push records what it has stored, unless its server died.
 YOUNG = 600
@@ -29,26 +29,15 @@ _MANY, _MOST = 200, 8
 _FEW = 20
 
 
-class Broken(NamedTuple):
-    """A row with what is wrong with its object. ``missing``: the store has none."""
-
-    row: Bundle
-    problem: bytes
-    missing: bool = False
-
-
 class Examined(NamedTuple):
     """The bundles whose keys have one prefix.
 
-    ``orphans`` are objects without a row, ``young`` is the number of those that a push may be
-    recording. ``findings`` are problems that nothing repairs.
+    ``young`` is the number of objects without a row that a push may be recording.
     """
 
     bundles: int
-    orphans: list[Object]
     young: int
-    broken: list[Broken]
-    findings: list[Finding]
+    problems: list[Problem]
 
 
 def check_all(
@@ -79,16 +68,13 @@ def check_all(
                     yield examined
                     bar.increment()
 
-        examiner = _Examiner(ui, repo, backend, folder, since, full)
-        telling = _Telling(ui, repo, backend, report, examiner)
+        telling = _Telling(report, _Examiner(ui, repo, backend, folder, since, full))
+        everything: Iterable[Examined] = found()
         if report.repair and not force:
-            everything = list(found())
+            everything = list(everything)
             telling.check_store(everything)
-            for examined in everything:
-                telling.tell(examined)
-        else:
-            for examined in found():
-                telling.tell(examined)
+        for examined in everything:
+            telling.tell(examined)
     telling.tell_removed()
     if full and since is None:
         telling.tell_foreign()
@@ -104,9 +90,9 @@ class _Examiner:
     def __init__(
         self, ui: Any, repo: Any, backend: Backend, folder: str, since: float | None, full: bool
     ) -> None:
-        self._ui = ui
-        self._repo = repo
-        self._backend = backend
+        self.ui = ui
+        self.repo = repo
+        self.backend = backend
         self._folder = folder
         self._since = since
         self._full = full
@@ -121,79 +107,74 @@ class _Examiner:
         """Examine the bundles whose keys begin with ``prefix``."""
         # Rows are read before objects: the object of a row is stored before it, so that a push
         # that is recorded meanwhile is not a problem.
-        rows = self._backend.catalog.read(bundle_rows.under, prefix, self._since)
+        rows = self.backend.catalog.read(bundle_rows.under, prefix, self._since)
         sizes: dict[str, int] = {}
         orphans: list[Object] = []
         if self._since is None:
-            objects = list(self._backend.store.objects(prefix))
+            objects = list(self.backend.store.objects(prefix))
             sizes.update((found.key, found.size) for found in objects)
-            orphans = delete.without_row(self._backend, objects)
+            orphans = delete.without_row(self.backend, objects)
         old = [found for found in orphans if found.modified < self._certain]
-        needed = [found for found in old if not self._is_public(found)]
-        examined = Examined(len(rows), needed, len(orphans) - len(old), [], [])
+        text = b'no row points at it: run headless-rebuild, or gc removes it'
+        problems = [
+            Problem(b'orphan', hgcompat.to_bytes(found.key), text, found)
+            for found in old
+            if not self._is_public(found)
+        ]
         for row in rows:
-            self._examine(row, sizes.get(row.key), examined)
-        return examined
+            problems += self.problems(row, sizes.get(row.key))
+        return Examined(len(rows), len(orphans) - len(old), problems)
 
-    def problem(self, row: Bundle) -> bytes | None:
-        """Return what is wrong with an object, or None."""
-        examined = Examined(1, [], 0, [], [])
-        self._examine(row, None, examined)
-        return examined.broken[0].problem if examined.broken else None
-
-    def _examine(self, row: Bundle, size: int | None, examined: Examined) -> None:
-        """Add what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
+    def problems(self, row: Bundle, size: int | None = None) -> Iterator[Problem]:
+        """Yield what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
+        key = hgcompat.to_bytes(row.key)
         try:
             with overlays.scratch(self._folder) as folder:
                 layer = self._layer(row, size, folder)
-                missing = [base for base in row.bases if not has(self._repo, base)]
+                missing = [base for base in row.bases if not has(self.repo, base)]
                 for base in missing:
                     text = b'%s, which it builds on, is not in the repository' % hex(base)
-                    examined.findings.append(Finding(b'base', hgcompat.to_bytes(row.key), text))
+                    yield Problem(b'base', key, text)
                 if layer is not None and not missing:
-                    examined.findings.extend(self._compare(row, layer, folder))
+                    yield from self._compare(row, layer, folder)
         except Corrupt as exc:
-            examined.broken.append(Broken(row, hgcompat.to_bytes(str(exc))))
-        except Missing:
-            text = b'the object is not in the store'
-            examined.broken.append(Broken(row, text, missing=True))
+            yield Problem(b'object', key, hgcompat.to_bytes(str(exc)), row, isinstance(exc, Lost))
         except (_Strange, check.Unfit) as exc:
-            text = hgcompat.to_bytes(str(exc))
-            examined.findings.append(Finding(b'object', hgcompat.to_bytes(row.key), text))
+            yield Problem(b'object', key, hgcompat.to_bytes(str(exc)))
 
     def _layer(self, row: Bundle, size: int | None, folder: str) -> overlays.Layer | None:
         """Check an object; if all are to be read, return its content.
 
-        Raise `errors.Corrupt`, `Missing` and `_Strange`.
+        Raise `errors.Corrupt` and `_Strange`.
         """
-        store = self._backend.store
+        store = self.backend.store
         try:
             check_object(store, row, size, self._full)
-            return overlays.fetch(self._ui, store, row, folder) if self._full else None
+            return overlays.fetch(self.ui, store, row, folder) if self._full else None
         except Temporary as exc:
             store.check()  # it is this object, and not the store
             raise _Strange(str(exc)) from exc
 
-    def _compare(self, row: Bundle, layer: overlays.Layer, folder: str) -> Sequence[Finding]:
+    def _compare(self, row: Bundle, layer: overlays.Layer, folder: str) -> Iterator[Problem]:
         key = hgcompat.to_bytes(row.key)
-        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.key)
+        rows = self.backend.catalog.read(consistency.facts_of_bundle, row.key)
         held = overlays.nodes(layer)
         if [changeset.node for changeset in rows] != held:
             # Dropping the bundle does not repair this: the object is intact.
             named = options.number(len(rows), 'changeset')
             text = b'its rows name %s, and not the %d that it has' % (named, len(held))
-            return [Finding(b'bundle', key, text)]
-        with check.misses(), overlays.laid(self._repo, [layer], folder) as overlay:
-            found = [
-                differences(changeset, check.of_changelog(overlay, changeset.node), key)
-                for changeset in rows
-            ]
+            yield Problem(b'bundle', key, text)
+            return
+        with check.misses(), overlays.laid(self.repo, [layer], folder) as overlay:
+            for changeset in rows:
+                there = check.of_changelog(overlay, changeset.node)
+                yield from differences(changeset, there, key)
             bases = ancestry.bases(overlay.changelog, held)
         if ([row.head], sorted(row.bases)) != (held[-1:], bases):
             # By a link, clients would get the bundle without what it builds on.
-            text = b'its row names another head, or other bases, than it has'
-            found.append(Finding(b'bundle', key, text))
-        return [finding for finding in found if finding]
+            yield Problem(
+                b'bundle', key, b'its row names another head, or other bases, than it has'
+            )
 
     def _is_public(self, found: Object) -> bool:
         """Return whether an object without a row is public history that the repository has.
@@ -201,7 +182,7 @@ class _Examiner:
         After a restore such objects are left: what the log had lost is in another object by now.
         """
         try:
-            return rebuild.rebuilt(self._ui, self._repo, self._backend, found, None) is None
+            return rebuild.rebuilt(self.ui, self.repo, self.backend, found, None) is None
         except HeadlessError:
             return False
 
@@ -209,22 +190,20 @@ class _Examiner:
 class _Telling:
     """Reports what was found, and repairs it."""
 
-    def __init__(
-        self, ui: Any, repo: Any, backend: Backend, report: Report, examiner: _Examiner
-    ) -> None:
-        self._ui = ui
-        self._repo = repo
-        self._backend = backend
+    def __init__(self, report: Report, examiner: _Examiner) -> None:
         self._report = report
         self._examiner = examiner
-        self._ids = unrecorded.Ids(backend)
+        self._ui = examiner.ui
+        self._repo = examiner.repo
+        self._backend = examiner.backend
+        self._ids = unrecorded.Ids(examiner.backend)
         # A draft may be in several bundles whose objects are all lost.
         self._lost = drop.DryRun(set(), set())
 
     def check_store(self, everything: Sequence[Examined]) -> None:
         """Disable repair if many objects are missing: it may be the wrong store."""
         rows = sum(examined.bundles for examined in everything)
-        missing = sum(each.missing for examined in everything for each in examined.broken)
+        missing = sum(each.is_lost for examined in everything for each in examined.problems)
         if missing > rows // 2 or missing > max(_FEW, rows // 10):
             self._report.repair = False
             self._ui.warn(
@@ -235,23 +214,18 @@ class _Telling:
     def tell(self, examined: Examined) -> None:
         self._report.bundles += examined.bundles
         self._report.young += examined.young
-        for found in examined.orphans:
-            # What a push is still recording must not become a push of nobody.
-            old = found.modified < self._examiner.ended
-            self._report.problem(
-                b'orphan',
-                hgcompat.to_bytes(found.key),
-                b'no row points at it: run headless-rebuild, or gc removes it',
-                functools.partial(self._rebuild, found) if old else None,
-            )
-        for row, problem, _missing in examined.broken:
-            # The bundle may have been dropped since its row was read.
-            if self._backend.catalog.read(bundle_rows.with_row, [row.key]):
-                lost = sorted(self._planned(row, self._lost)[1].expired)
-                fix = functools.partial(self._drop, row, problem)
-                self._report.problem(b'object', hgcompat.to_bytes(row.key), problem, fix, lost)
-        for finding in examined.findings:
-            self._report.problem(*finding)
+        for kind, item, text, subject, _is_lost in examined.problems:
+            if isinstance(subject, Bundle):
+                # It may have been dropped since its row was read.
+                if self._backend.catalog.read(bundle_rows.with_row, [subject.key]):
+                    lost = sorted(self._planned(subject, self._lost)[1].expired)
+                    fix = functools.partial(self._drop, subject, text)
+                    self._report.problem(kind, item, text, fix, lost)
+            elif subject is not None and subject.modified < self._examiner.ended:
+                # What a push is still recording must not become a push of nobody.
+                self._report.problem(kind, item, text, functools.partial(self._rebuild, subject))
+            else:
+                self._report.problem(kind, item, text)
 
     def tell_removed(self) -> None:
         """Report drafts that were removed for good, and could come back."""
@@ -276,17 +250,16 @@ class _Telling:
         name = self._backend.settings.repository
         for found in self._backend.store.objects(f'{name}/'):
             if stores.is_foreign(name, found.key):
-                self._report.problem(
-                    b'foreign', hgcompat.to_bytes(found.key), b'is not the name of a bundle'
-                )
+                key = hgcompat.to_bytes(found.key)
+                self._report.problem(b'foreign', key, b'is not the name of a bundle')
 
-    def _drop(self, row: Bundle, problem: bytes) -> None:
+    def _drop(self, row: Bundle, text: bytes) -> None:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with delete.required(self._backend) as deleter:
-            if self._examiner.problem(row) is None:
+            if not any(problem.subject for problem in self._examiner.problems(row)):
                 return  # the object is there again
             candidates, planned = self._planned(row)
-            loss = drop_rows.Loss(options.operator(), problem)
+            loss = drop_rows.Loss(options.operator(), text)
             drop.carry_out(self._repo, self._backend, deleter, candidates, planned, loss)
             options.tell_undeleted(self._ui, deleter)
 

@@ -13,15 +13,20 @@ from mercurial.node import hex
 from ... import hgcompat, store as stores
 from ...errors import Corrupt
 from ...model import Bundle, Changeset
-from ...store import Store
+from ...store import Object, Store
 
 
-class Finding(NamedTuple):
-    """A problem that nothing repairs, as `Report.problem` takes it."""
+class Problem(NamedTuple):
+    """A problem, as `Report.problem` takes it.
+
+    ``subject`` is the row whose object is broken, or ``is_lost``, or the object that has no row.
+    """
 
     kind: bytes
     item: bytes
     text: bytes
+    subject: Bundle | Object | None = None
+    is_lost: bool = False
 
 
 class Report:
@@ -58,8 +63,8 @@ class Report:
             self._fm.plain(b'  holds draft %s\n' % draft)
 
 
-def differences(row: Changeset, there: Changeset, where: bytes) -> Finding | None:
-    """Return in what a row differs from the changeset ``there``, or None.
+def differences(row: Changeset, there: Changeset, where: bytes) -> list[Problem]:
+    """Return in what a row differs from the changeset ``there``.
 
     ``there`` was read from Mercurial, where its hash is checked, so the row must be wrong.
     """
@@ -68,10 +73,9 @@ def differences(row: Changeset, there: Changeset, where: bytes) -> Finding | Non
         for field in dataclasses.fields(there)
         if getattr(row, field.name) != getattr(there, field.name)
     ]
-    if not different:
-        return None
     text = b'its row in the database has another %s than it has itself (%s)'
-    return Finding(b'changeset', hex(row.node), text % (b', '.join(different), where))
+    said = text % (b', '.join(different), where)
+    return [Problem(b'changeset', hex(row.node), said)] if different else []
 
 
 def has(repo: Any, node: bytes) -> bool:
@@ -81,7 +85,7 @@ def has(repo: Any, node: bytes) -> bool:
     return repo.unfiltered().changelog.hasnode(node)
 
 
-class Missing(Exception):
+class Lost(Corrupt):
     """The store does not have an object."""
 
 
@@ -89,12 +93,12 @@ def check_object(store: Store, bundle: Bundle, size: int | None, will_be_read: b
     """Compare an object with its row: its size, and its digest unless it ``will_be_read``.
 
     If ``size``, which the store has listed, is not that of the row, the store is asked again.
-    Raise `Missing` and `Corrupt`.
+    Raise `Lost` and `Corrupt`.
     """
     if size != bundle.size:
         size = store.size(bundle.key)
     if size is None:
-        raise Missing
+        raise Lost('the object is not in the store')
     if size != bundle.size:
         raise Corrupt(f'the object has {size} bytes, and not {bundle.size}')
     if not will_be_read and store.sha256(bundle.key) != stores.digest(bundle.key):
