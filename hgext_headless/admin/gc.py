@@ -17,7 +17,6 @@ from ..bundles.overlay import FOLDER_PREFIX
 from ..catalog import bundle_rows, deletions, diagnosis, statements
 from ..errors import Refused
 from ..lifecycle import delete, upload
-from ..store import Object
 from . import options
 
 #: Number of objects that may be removed whatever their share of all objects.
@@ -35,56 +34,17 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             ui.warn(b'another gc, expire or obliterate is running in this repository\n')
             return 1
         with ui.formatter(b'headless-gc', pycompat.byteskwargs(opts)) as fm:
-            listing = _Listing(ui, fm, dry_run)
             if not (dry_run or opts['force']):
                 _check_store(backend, before)
             if not dry_run:
                 deleter.finish()
                 deleter.try_again()
-            kept = _remove_orphans(ui, backend, deleter, before, dry_run, listing)
-            listing.end()
+            kept = _remove_orphans(ui, fm, backend, deleter, before, dry_run)
             if not dry_run:
-                listing.count('temporary folder', _remove_temporary_folders(abandoned))
-                left = backend.store.remove_abandoned(backend.settings.repository, abandoned)
-                listing.count('temporary file', left, b' in the store')
-                left = _collect_cache(ui, backend, max(before, abandoned))
-                listing.count('entry', left, b' of the cache')
+                _remove_files(ui, backend, before, abandoned)
                 backend.catalog.write(deletions.purge, upload.LONGEST_PUSH)
-                _remove_probes(backend, abandoned)
                 backend.catalog.write(diagnosis.record_run, 'gc', kept)
     return 1 if options.tell_undeleted(ui, deleter) else 0
-
-
-class _Listing:
-    """Writes what was removed: each object by name, and numbers if the output is verbose.
-
-    A dry run looks at objects only.
-    """
-
-    def __init__(self, ui: Any, fm: Any, dry_run: bool) -> None:
-        self._ui = ui
-        self._would = b'would remove ' if dry_run else b''
-        self._fm = fm
-        self._objects = 0
-
-    def object(self, found: Object) -> None:
-        self._objects += 1
-        key = hgcompat.to_bytes(found.key)
-        if self._fm.isplain():
-            self._ui.status(b'%s%s (%s)\n' % (self._would, key, util.bytecount(found.size)))
-        else:
-            self._fm.startitem()
-            self._fm.data(object=key, size=found.size)
-
-    def end(self) -> None:
-        """Write the number of objects."""
-        if self._fm.isplain():
-            say = self._ui.status if self._would else self._ui.note
-            done = self._would or b'removed '
-            say(b'%s%s\n' % (done, options.number(self._objects, 'object')))
-
-    def count(self, noun: str, number: int, where: bytes = b'') -> None:
-        self._ui.note(b'removed %s%s\n' % (options.number(number, noun), where))
 
 
 def _check_store(backend: Backend, before: float) -> None:
@@ -106,27 +66,38 @@ def _check_store(backend: Backend, before: float) -> None:
 
 
 def _remove_orphans(
-    ui: Any,
-    backend: Backend,
-    deleter: delete.Deleter,
-    before: float,
-    dry_run: bool,
-    listing: _Listing,
+    ui: Any, fm: Any, backend: Backend, deleter: delete.Deleter, before: float, dry_run: bool
 ) -> int:
     """Remove objects without a row that are older than ``before``; return how many are younger."""
-    kept = 0
+    kept = number = 0
+    would = b'would remove ' if dry_run else b''
     for orphans in options.orphans(ui, backend, b'collecting'):
         old = {found.key: found for found in orphans if found.modified < before}
         kept += len(orphans) - len(old)
-        for key in old if dry_run else deleter.remove(list(old)):
-            listing.object(old[key])
+        for name in old if dry_run else deleter.remove(list(old)):
+            number += 1
+            key, size = hgcompat.to_bytes(name), old[name].size
+            fm.startitem()
+            fm.data(object=key, size=size)
+            options.summary(ui, fm, b'%s%s (%s)\n' % (would, key, util.bytecount(size)))
+    if dry_run or ui.verbose:
+        done = would or b'removed '
+        options.summary(ui, fm, b'%s%s\n' % (done, options.number(number, 'object')))
     return kept
 
 
-def _remove_probes(backend: Backend, before: float) -> None:
-    """Remove what servers tried to write, and may not delete."""
-    found = backend.store.objects(stores.probes(backend.settings.repository))
-    backend.store.delete([probe.key for probe in found if probe.modified < before])
+def _remove_files(ui: Any, backend: Backend, before: float, abandoned: float) -> None:
+    """Remove temporary files that are older than ``abandoned``, and old entries of the cache."""
+    repository = backend.settings.repository
+    for number, noun, where in (
+        (_remove_temporary_folders(abandoned), 'temporary folder', b''),
+        (backend.store.remove_abandoned(repository, abandoned), 'temporary file', b' in the store'),
+        (_collect_cache(ui, backend, max(before, abandoned)), 'entry', b' of the cache'),
+    ):
+        ui.note(b'removed %s%s\n' % (options.number(number, noun), where))
+    # What servers tried to write, and may not delete.
+    probes = backend.store.objects(stores.probes(repository))
+    backend.store.delete([probe.key for probe in probes if probe.modified < abandoned])
 
 
 def _remove_temporary_folders(before: float) -> int:
