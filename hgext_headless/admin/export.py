@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from mercurial import changegroup, exchange, hg, pycompat, util
 from mercurial.utils import urlutil
@@ -15,7 +15,8 @@ from .. import config, hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import changegroups, overlay
 from ..catalog import drafts, moving, pushlog
-from ..catalog.statements import batches
+from ..catalog.catalog import Catalog
+from ..catalog.statements import batches, portions
 from ..errors import Corrupt, Refused, Temporary
 from ..model import Bundle, PushNodes, Selection
 from . import options, revsets
@@ -38,7 +39,7 @@ _SILENCED = (
 
 def run(ui: Any, repo: Any, backend: Backend, dest: bytes, **opts: Any) -> int:
     other = _destination(repo, dest)
-    wanted = _Wanted(repo, backend, opts)
+    wanted = _wanted(repo, backend, opts)
     if other.svfs.exists(b'journal'):
         other.recover()  # the last export was killed in a transaction
     exchange.pull(other, repo.peer(), heads=repo.heads())
@@ -86,60 +87,57 @@ def _destination(repo: Any, dest: bytes) -> Any:
     return other.unfiltered()
 
 
-class _Wanted:
-    """What is to be exported. ``push_ids`` is None if all pushes are."""
+class _Wanted(NamedTuple):
+    """What is to be exported: bundles, and in batches the ids of pushes, in order."""
 
-    def __init__(self, repo: Any, backend: Backend, opts: dict[str, Any]) -> None:
-        self._catalog = backend.catalog
-        self.push_ids: list[int] | None = None
-        self._bundles: list[Bundle] = []
-        if not (opts['rev'] or opts['push']):
-            self.bundle_count = self._catalog.read(moving.bundle_count)
-            self.push_count = self._catalog.read(moving.push_count)
-            return
-        push_ids = options.pushes(backend, 'push', opts['push'])
-        pushes = self._catalog.read(pushlog.past_pushes, push_ids)
-        named = revsets.drafts_named(repo, backend, opts['rev']) if opts['rev'] else []
-        nodes = [node for push in pushes for node in push.nodes] + named
-        self._bundles = self._covering(nodes)
-        held = {node for bundle in self._covering(named) for node in bundle.nodes}
-        brought = self._catalog.read(pushlog.brought, held)
-        self.push_ids = sorted({*push_ids, *(b.entry.push_id for b in brought.values())})
-        self.bundle_count, self.push_count = len(self._bundles), len(self.push_ids)
+    bundle_count: int
+    bundles: Iterable[Bundle]
+    push_count: int
+    pushes: Iterable[Sequence[int]]
 
-    def _covering(self, nodes: Sequence[bytes]) -> list[Bundle]:
-        """Return bundles that together hold all drafts in ``nodes``.
 
-        ``nodes`` are in order, parents first: the bundle of a head covers its ancestors.
-        """
-        uncovered = self._catalog.read(drafts.known, nodes)
-        found: list[Bundle] = []
-        for node in reversed(nodes):
-            if node in uncovered:
-                bundle = self._catalog.read(drafts.bundles_with, [node])[node]
-                uncovered.difference_update(bundle.nodes)
-                found.append(bundle)
-        return found[::-1]
+def _wanted(repo: Any, backend: Backend, opts: dict[str, Any]) -> _Wanted:
+    catalog = backend.catalog
+    if not (opts['rev'] or opts['push']):
+        counts = catalog.read(moving.bundle_count), catalog.read(moving.push_count)
+        return _Wanted(counts[0], _all_bundles(catalog), counts[1], _all_pushes(catalog))
+    chosen = options.pushes(backend, 'push', opts['push'])
+    pushes = catalog.read(pushlog.past_pushes, chosen)
+    named = revsets.drafts_named(repo, backend, opts['rev']) if opts['rev'] else []
+    bundles = _covering(catalog, [node for push in pushes for node in push.nodes] + named)
+    held = {node for bundle in _covering(catalog, named) for node in bundle.nodes}
+    brought = catalog.read(pushlog.brought, held)
+    push_ids = sorted({*chosen, *(b.entry.push_id for b in brought.values())})
+    return _Wanted(len(bundles), bundles, len(push_ids), batches(push_ids))
 
-    def bundles(self) -> Iterator[Bundle]:
-        """Yield the bundles to export."""
-        if self.push_ids is not None:
-            yield from self._bundles
-            return
-        after = 0
-        while page := self._catalog.read(moving.bundles_after, after, _BUNDLES):
-            after = page[-1][0]
-            yield from (bundle for _number, bundle in page)
 
-    def pushes(self) -> Iterator[Sequence[int]]:
-        """Yield the ids of the pushes to export, in order and in batches."""
-        if self.push_ids is not None:
-            yield from batches(self.push_ids)
-            return
-        seen = 0
-        while page := self._catalog.read(pushlog.entries, Selection(after=seen), False, _PUSHES):
-            seen = page[-1].push_id
-            yield [entry.push_id for entry in page]
+def _covering(catalog: Catalog, nodes: Sequence[bytes]) -> list[Bundle]:
+    """Return bundles that together hold all drafts in ``nodes``.
+
+    ``nodes`` are in order, parents first: the bundle of a head covers its ancestors.
+    """
+    uncovered = catalog.read(drafts.known, nodes)
+    found: list[Bundle] = []
+    for node in reversed(nodes):
+        if node in uncovered:
+            bundle = catalog.read(drafts.bundles_with, [node])[node]
+            uncovered.difference_update(bundle.nodes)
+            found.append(bundle)
+    return found[::-1]
+
+
+def _all_bundles(catalog: Catalog) -> Iterator[Bundle]:
+    after = 0
+    while page := catalog.read(moving.bundles_after, after, _BUNDLES):
+        after = page[-1][0]
+        yield from (bundle for _number, bundle in page)
+
+
+def _all_pushes(catalog: Catalog) -> Iterator[Sequence[int]]:
+    seen = 0
+    while page := catalog.read(pushlog.entries, Selection(after=seen), False, _PUSHES):
+        seen = page[-1].push_id
+        yield [entry.push_id for entry in page]
 
 
 def _export_bundles(
@@ -153,32 +151,25 @@ def _export_bundles(
 ) -> None:
     public = repo.unfiltered().changelog.hasnode
     with options.progress(ui, b'bundles', b'bundles', wanted.bundle_count) as bar:
-        missing: list[Bundle] = []
 
-        def take() -> None:
-            for bundle, why in _add(repo, backend, other, missing):
+        def missing() -> Iterator[Bundle]:
+            for bundle in wanted.bundles:
+                bar.increment()
+                # If the head has become public, all its changesets are in public history.
+                if not public(bundle.head):
+                    is_there = other.changelog.hasnode(bundle.head)
+                    counts['there'] += is_there
+                    if not is_there:
+                        yield bundle
+
+        for portion in portions(missing(), _BUNDLES, lambda bundle: bundle.size, _BYTES):
+            counts['bundles'] += len(portion)
+            for bundle, why in _add(repo, backend, other, portion):
+                counts['bundles'] -= 1
                 counts['failed'] += 1
                 fm.startitem()
                 fm.data(kind=b'failed', node=bundle.head.hex().encode(), error=why.encode())
                 fm.plain(b'%s\n' % hgcompat.to_bytes(why))
-            counts['bundles'] += len(missing)
-            missing.clear()
-
-        for bundle in wanted.bundles():
-            bar.increment()
-            # If the head has become public, all its changesets are in public history.
-            if public(bundle.head):
-                continue
-            if other.changelog.hasnode(bundle.head):
-                counts['there'] += 1
-                continue
-            if missing and sum(b.size for b in missing) + bundle.size > _BYTES:
-                take()
-            missing.append(bundle)
-            if len(missing) == _BUNDLES:
-                take()
-        take()
-        counts['bundles'] -= counts['failed']
 
 
 def _add(
@@ -227,7 +218,7 @@ def _export_pushes(
     revision = other.changelog.index.get_rev
     with pushlog2.writing(hgcompat.to_str(other.vfs.join(b'pushlog2.db'))) as file:
         with options.progress(ui, b'pushes', b'pushes', wanted.push_count) as bar:
-            for push_ids in wanted.pushes():
+            for push_ids in wanted.pushes:
                 found = file.add(_pushes(backend, push_ids), revision)
                 options.show_conflicts(fm, found, b'exported was')
                 counts['conflicts'] += len(found)

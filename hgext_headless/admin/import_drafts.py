@@ -21,14 +21,15 @@ from ..bundles import ancestry, markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
 from ..catalog import bans, catalog, epochs, moving
-from ..catalog.statements import batches
-from ..errors import Deletions, Temporary
+from ..catalog.statements import batches, portions
+from ..errors import Temporary
 from ..lifecycle import upload
 from ..model import Bundle, Changeset, Marker
 from . import options, parallel
 from .public_clone import PublicClone
 
-#: A batch is recorded when it has so many bundles, or so many changesets.
+#: Maximum number of bundles, and of changesets, that are recorded at once. A larger bundle is
+#: recorded alone.
 _BUNDLES = 50
 _CHANGESETS = 1000
 #: Overlays between two collections of garbage.
@@ -172,7 +173,8 @@ def _import(
         storing = stack.enter_context(futures.ThreadPoolExecutor(1))
         stored: futures.Future[Counter[str]] | None = None
         count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
-        for packed in parallel.shared(count, pack, _batches(map(drafts.stack, todo))):
+        stacks = portions(map(drafts.stack, todo), _BUNDLES, lambda s: len(s.nodes), _CHANGESETS)
+        for packed in parallel.shared(count, pack, stacks):
             if stored is not None:
                 total += stored.result()
             stored = storing.submit(_store, backend, packed)
@@ -207,30 +209,12 @@ def _packed(repo: Any, under: Any, name: str, batch: Sequence[Stack], folder: st
     return _Packed(folder, files, list(changesets.values()), list(map(markers.pack, found)))
 
 
-def _batches(stacks: Iterator[Stack]) -> Iterator[list[Stack]]:
-    batch: list[Stack] = []
-    for stack in stacks:
-        batch.append(stack)
-        if len(batch) == _BUNDLES or sum(len(s.nodes) for s in batch) >= _CHANGESETS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _store(backend: Backend, packed: _Packed) -> Counter[str]:
     """Store and record a batch, and remove its files."""
-
-    def record(stored_again: Deletions) -> Counter[str]:
-        return backend.catalog.write(
-            moving.add,
-            packed.changesets,
-            [bundle for bundle, _path in packed.files],
-            packed.markers,
-            stored_again,
-        )
-
-    recorded = upload.stored(backend, packed.files, record)
+    bundles = [bundle for bundle, _path in packed.files]
+    recorded = upload.stored(
+        backend, packed.files, moving.add, packed.changesets, bundles, packed.markers
+    )
     shutil.rmtree(packed.folder, ignore_errors=True)
     return recorded
 

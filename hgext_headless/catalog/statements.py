@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -15,6 +15,7 @@ from ..errors import Misconfigured
 from . import engine
 from .schema import repositories
 
+Item = TypeVar('Item')
 T = TypeVar('T', bytes, str, int)
 
 
@@ -82,6 +83,22 @@ BATCH = 500
 def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
+
+
+def portions(
+    items: Iterable[Item], number: int, weigh: Callable[[Item], int], weight: int
+) -> Iterator[list[Item]]:
+    """Yield lists of at most ``number`` items that weigh at most ``weight`` together, or of one."""
+    portion: list[Item] = []
+    total = 0
+    for item in items:
+        if portion and (len(portion) == number or total + weigh(item) > weight):
+            yield portion
+            portion, total = [], 0
+        portion.append(item)
+        total += weigh(item)
+    if portion:
+        yield portion
 
 
 def rows(

@@ -115,7 +115,8 @@ def carry_out(
                     loss,
                 )
 
-        gone = upload.stored(backend, files, record)
+        upload.put(backend, files)
+        gone = upload.recorded(backend, files, record)
     deleter.finish()
     for key in planned.keys:
         backend.cache.forget(key)

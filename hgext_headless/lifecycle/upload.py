@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Callable, TypeVar
@@ -52,10 +53,10 @@ def _together(function: Callable[..., T], calls: Sequence[tuple[str, ...]]) -> l
         return list(pool.map(function, *zip(*calls)))
 
 
-def stored(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:
-    """Do what `put` and then `recorded` do."""
+def stored(backend: Backend, files: Files, change: Callable[..., T], *args: object) -> T:
+    """Do what `put` does, and then `recorded` with ``change(session, *args, deletions)``."""
     put(backend, files)
-    return recorded(backend, files, record)
+    return recorded(backend, files, functools.partial(backend.catalog.write, change, *args))
 
 
 def recorded(backend: Backend, files: Files, record: Callable[[Deletions], T]) -> T:

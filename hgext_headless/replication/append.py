@@ -138,11 +138,7 @@ def append(
         if published is not None:
             changesets = tuple(check.of_changelog(repo.unfiltered(), node) for node in nodes)
             push = Push(user, changesets, published=published)
-            upload.stored(
-                backend,
-                files,
-                lambda stored_again: backend.catalog.write(record.record, push, stored_again),
-            )
+            upload.stored(backend, files, record.record, push)
     return len(files)
 
 
@@ -190,13 +186,7 @@ def store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
             list(entry.added),
             folder,
         )
-        upload.stored(
-            backend,
-            [(bundle, path)],
-            lambda stored_again: backend.catalog.write(
-                public_log.replace, entry.position, bundle, stored_again
-            ),
-        )
+        upload.stored(backend, [(bundle, path)], public_log.replace, entry.position, bundle)
     return True
 
 

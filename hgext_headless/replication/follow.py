@@ -18,6 +18,7 @@ from .. import hgcompat, place as places
 from ..backend import Backend
 from ..bundles import overlay as overlays
 from ..catalog import public_log, statements
+from ..catalog.statements import portions
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
 from . import append
@@ -49,7 +50,8 @@ def step(repo: Any, backend: Backend) -> Followed | None:
         place = places.find(repo, session)
         if place is None:
             return None
-        entries = _bounded(public_log.after(session, place.position, _ENTRIES))
+        found = public_log.after(session, place.position, _ENTRIES)
+        entries = next(portions(found, _ENTRIES, lambda entry: entry.bundle.size, _SIZE), [])
         moves = _news(repo, session)
     if not (entries or moves):
         return None
@@ -62,16 +64,6 @@ def step(repo: Any, backend: Backend) -> Followed | None:
         except error.LockHeld as exc:
             raise Temporary('the repository is locked by another process') from exc
     return followed if any(followed) else None
-
-
-def _bounded(entries: list[LogEntry]) -> list[LogEntry]:
-    """Return as many of the first ``entries`` as fit into one transaction, at least one."""
-    size = 0
-    for number, entry in enumerate(entries):
-        size += entry.bundle.size
-        if number and size > _SIZE:
-            return entries[:number]
-    return entries
 
 
 def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]]) -> Followed:
