@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from mercurial import pycompat, util
@@ -78,22 +78,22 @@ def _data(fm: Any, found: _Statistics) -> None:
     fm.startitem()
     totals = {hgcompat.to_bytes(name): value for name, value in found.totals._asdict().items()}
     fm.data(totals=fm.formatdict(totals))
-    with fm.nested(b'days') as nested:
-        for entry in found.days:
+    _nested(fm, b'days', ({**day._asdict(), 'day': _date(day.day)} for day in found.days))
+    _nested(fm, b'users', (user._asdict() for user in found.users))
+    ages = (
+        {'older_than': older, 'younger_than': younger, **ages._asdict()}
+        for (older, younger), ages in zip(_bounds(), found.ages)
+    )
+    _nested(fm, b'ages', ages)
+    repositories = ({**r._asdict(), 'name': hgcompat.to_bytes(r.name)} for r in found.repositories)
+    _nested(fm, b'repositories', repositories)
+
+
+def _nested(fm: Any, name: bytes, items: Iterable[dict[str, Any]]) -> None:
+    with fm.nested(name) as nested:
+        for item in items:
             nested.startitem()
-            nested.data(**{**entry._asdict(), 'day': _date(entry.day)})
-    with fm.nested(b'users') as nested:
-        for user in found.users:
-            nested.startitem()
-            nested.data(**user._asdict())
-    with fm.nested(b'ages') as nested:
-        for (older, younger), ages in zip(_bounds(), found.ages):
-            nested.startitem()
-            nested.data(older_than=older, younger_than=younger, **ages._asdict())
-    with fm.nested(b'repositories') as nested:
-        for repository in found.repositories:
-            nested.startitem()
-            nested.data(**{**repository._asdict(), 'name': hgcompat.to_bytes(repository.name)})
+            nested.data(**item)
 
 
 def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
