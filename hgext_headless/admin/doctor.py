@@ -12,7 +12,7 @@ from mercurial import pycompat
 
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
-from ..catalog import diagnosis, epochs, public_log, pushlog, schema, statements
+from ..catalog import diagnosis, engine, epochs, public_log, pushlog, schema, statements
 from ..errors import HeadlessError
 from ..hgweb.pushlog import visibility
 from ..lifecycle import delete, drop
@@ -167,26 +167,29 @@ class _Doctor(NamedTuple):
             )
 
     def database(self) -> _Said:
-        found = self.backend.catalog.read(diagnosis.diagnose)
-        version = hgcompat.to_bytes(found.schema or 'none')
-        if (found.schema or '') < schema.REVISION:
+        with self.backend.catalog.reading() as session:
+            revision = engine.schema_revision(session.connection) or ''
+            unreadable = diagnosis.lacking(session, 'SELECT')
+            unwritable = diagnosis.lacking(session, 'INSERT')
+            is_durable = diagnosis.is_durable(session)
+            difference = int(time.time()) - statements.now(session)
+        version = hgcompat.to_bytes(revision)
+        if revision < schema.REVISION:
             yield _WARNING, b'the schema is %s: run "hg admin::headless-init"' % version
         else:
             yield _OK, b'it answers, with schema %s' % version
-        if found.unreadable:
-            yield _PROBLEM, b'the role may not read: GRANT SELECT ON %s' % _list(found.unreadable)
-        if found.unwritable and self.takes_pushes:
+        if unreadable:
+            yield _PROBLEM, b'the role may not read: GRANT SELECT ON %s' % _list(unreadable)
+        if unwritable and self.takes_pushes:
             yield (
                 _PROBLEM,
-                b'the role may not write: GRANT INSERT, UPDATE, DELETE ON %s'
-                % _list(found.unwritable),
+                b'the role may not write: GRANT INSERT, UPDATE, DELETE ON %s' % _list(unwritable),
             )
-        if not found.is_durable:
+        if not is_durable:
             yield (
                 _PROBLEM,
                 b'fsync is off: pushes that were acknowledged are lost if its machine crashes',
             )
-        difference = int(time.time()) - found.clock
         if abs(difference) > _CLOCK:
             yield (
                 _WARNING,

@@ -114,27 +114,18 @@ def progress(ui: Any, topic: bytes, unit: bytes, total: int | None) -> Any:
     silent = ui.quiet or ui.configbool(b'progress', b'disable')
     if silent or hgprogress.shouldprint(ui):
         return ui.makeprogress(topic, unit=unit, total=total)
-    return scmutil.progress(ui, _Lines(ui).update, topic, unit, total)
+    last = time.monotonic()
 
-
-class _Lines:
-    """Writes how far a command has got, from time to time."""
-
-    def __init__(self, ui: Any) -> None:
-        self._ui = ui
-        self._last = time.monotonic()
-
-    def update(
-        self, topic: bytes, done: int | None, item: bytes, unit: bytes, total: int | None
-    ) -> None:
-        """Do what the callback of `scmutil.progress` does; ``done`` is None at the end."""
+    def update(topic: bytes, done: int | None, item: bytes, unit: bytes, total: int | None) -> None:
+        nonlocal last
         now = time.monotonic()
-        if done is None or now < self._last + _EACH:
-            return
-        self._last = now
-        of = b' of %d' % total if total else b''
-        # Not to stdout, which may be for programs.
-        self._ui.write_err(b'%s: %d%s %s\n' % (topic, done, of, unit))
+        if done is not None and now >= last + _EACH:  # None: the end
+            last = now
+            of = b' of %d' % total if total else b''
+            # Not to stdout, which may be for programs.
+            ui.write_err(b'%s: %d%s %s\n' % (topic, done, of, unit))
+
+    return scmutil.progress(ui, update, topic, unit, total)
 
 
 def orphans(ui: Any, backend: Backend, topic: bytes) -> Iterator[list[Object]]:

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from . import engine
 from .schema import bundles, last_runs, leases, metadata
-from .statements import Session, now, put
+from .statements import Session, put
 
 
-class Diagnosis(NamedTuple):
-    """``clock`` is the database's time, in seconds since the epoch.
-
-    ``unreadable`` and ``unwritable`` are tables that the role lacks rights on. ``is_durable``
-    tells whether a commit survives a crash of the database's machine.
-    """
-
-    schema: str | None
-    clock: int
-    unreadable: list[str]
-    unwritable: list[str]
-    is_durable: bool
+def is_durable(session: Session) -> bool:
+    """Return whether a commit survives a crash of the database's machine."""
+    return not session.is_postgres or session.scalar(select(func.current_setting('fsync'))) == 'on'
 
 
-def diagnose(session: Session) -> Diagnosis:
-    """Return the state of the database, and the rights of this role."""
-    return Diagnosis(
-        engine.schema_revision(session.connection),
-        now(session),
-        _lacking(session, 'SELECT'),
-        _lacking(session, 'INSERT'),
-        not session.is_postgres or session.scalar(select(func.current_setting('fsync'))) == 'on',
-    )
-
-
-def _lacking(session: Session, right: str) -> list[str]:
+def lacking(session: Session, right: str) -> list[str]:
     """Return the tables on which this role lacks a right."""
     if not session.is_postgres:
         return []
@@ -68,7 +47,7 @@ def sequences_behind(session: Session) -> list[str]:
 
 def may_write(session: Session) -> bool:
     """Return whether the database role may write, as that of an hgweb server may not."""
-    return 'changesets' not in _lacking(session, 'INSERT')
+    return 'changesets' not in lacking(session, 'INSERT')
 
 
 def probe(session: Session) -> tuple[str, int] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from mercurial import util
 from sqlalchemy import delete, func, insert, select
@@ -23,11 +22,8 @@ _COUNTED = 10_000
 _MINUTE, _HOUR = 60, 3600
 
 
-class _Pushed(NamedTuple):
-    """A push: ``date`` is in seconds since the epoch, ``size`` in bytes."""
-
-    date: int
-    size: int
+#: The date of a push, in seconds since the epoch, and its size in bytes.
+_Pushed = tuple[int, int]
 
 
 def _pushed_since(session: Session, user: bytes, since: int, limit: int) -> list[_Pushed]:
@@ -48,7 +44,7 @@ def _pushed_since(session: Session, user: bytes, since: int, limit: int) -> list
             .order_by(newest.desc())
             .limit(max(_COUNTED, limit))
         )
-        found += (_Pushed(row.date, row.size or 0) for row in session.execute(query))
+        found += ((row.date, row.size or 0) for row in session.execute(query))
     return sorted(found, reverse=True)
 
 
@@ -94,7 +90,7 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
         (settings.limit_burst, _MINUTE, 'a minute'),
         (settings.limit_pushes, _HOUR, 'an hour'),
     ):
-        within = [push.date for push in pushed if push.date > now - seconds]
+        within = [date for date, _size in pushed if date > now - seconds]
         if most and len(within) >= most:
             said = f'{counted(most, "push")} within {unit}'
             raise _refused(user, said, within[most - 1] + seconds, now)
@@ -114,10 +110,10 @@ def _check_bytes(most: int, pushed: Sequence[_Pushed], user: str, size: int, now
     if size > most:
         raise Refused(f'{user} may push {said} (headless.limit-bytes), and this push has more')
     total = size
-    for push in pushed:
-        total += push.size
+    for date, size in pushed:
+        total += size
         if total > most:
-            raise _refused(user, said, push.date + _HOUR, now)
+            raise _refused(user, said, date + _HOUR, now)
 
 
 def _refused(user: str, said: str, end: int, now: int) -> Refused:
