@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent import futures
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mercurial import pycompat, scmutil, util
@@ -40,13 +38,12 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
     started = time.monotonic()
     drafts = _select(repo, opts['rev'])
     with ui.formatter(b'headless-import', pycompat.byteskwargs(opts)) as fm:
-        clone = None
-        if opts['into']:
-            clone = PublicClone(repo, backend, opts['into'], quiet=not fm.isplain())
+        into = opts['into']
+        clone = PublicClone(repo, backend, into, quiet=not fm.isplain()) if into else None
         if opts['dry_run']:
             _report_dry_run(ui, fm, drafts, _not_yet_stored(backend, clone, drafts))
             return 0
-        with _resumable():
+        try:
             if clone:
                 clone.prepare()
                 backend = clone.backend()
@@ -58,6 +55,8 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             _import_bookmarks(ui, repo, backend, drafts)
             if clone:
                 clone.pull()
+        except Temporary as exc:
+            raise Temporary(f'{exc} (the import will go on from here)') from exc
         _report(ui, fm, drafts, todo, total, time.monotonic() - started)
     return 0
 
@@ -97,15 +96,6 @@ def _select(repo: Any, revs: list[bytes]) -> Drafts:
     return Drafts(repo, repo.revs(b'::%ld and draft()', scmutil.revrange(repo, revs)))
 
 
-@contextlib.contextmanager
-def _resumable() -> Iterator[None]:
-    """Tell the user that the import can be resumed after a temporary error."""
-    try:
-        yield
-    except Temporary as exc:
-        raise Temporary(f'{exc} (the import will go on from here)') from exc
-
-
 def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts) -> list[int]:
     """Do what `_not_stored` does, for a database that may not exist, without creating it."""
     if clone and clone.found:
@@ -126,7 +116,7 @@ def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
         todo += [
             head
             for head, stack in stacks.items()
-            if moving.Contents(stack.head, stack.bases, len(stack.nodes)) not in found
+            if (stack.head, stack.bases, len(stack.nodes)) not in found
         ]
     return todo
 
@@ -162,25 +152,17 @@ def _import(
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only
     name = backend.settings.repository
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(overlays.scratch())
-        bar = stack.enter_context(options.progress(ui, b'importing', b'heads', len(todo)))
+    count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
+    stacks = portions(map(drafts.stack, todo), _BUNDLES, lambda s: len(s.nodes), _CHANGESETS)
+    bar = options.progress(ui, b'importing', b'heads', len(todo))
+    with overlays.scratch() as folder, bar:
 
         def pack(batch: Sequence[Stack]) -> _Packed:
             return _packed(repo, under, name, batch, tempfile.mkdtemp(dir=folder))
 
-        # Other batches are packed while one is stored.
-        storing = stack.enter_context(futures.ThreadPoolExecutor(1))
-        stored: futures.Future[Counter[str]] | None = None
-        count = parallel.processes(ui) if len(todo) > _BUNDLES else 1
-        stacks = portions(map(drafts.stack, todo), _BUNDLES, lambda s: len(s.nodes), _CHANGESETS)
         for packed in parallel.shared(count, pack, stacks):
-            if stored is not None:
-                total += stored.result()
-            stored = storing.submit(_store, backend, packed)
+            total += _store(backend, packed)
             bar.increment(len(packed.files))
-        if stored is not None:
-            total += stored.result()
     return total
 
 

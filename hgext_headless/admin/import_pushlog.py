@@ -41,16 +41,16 @@ def run(
         with options.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:
-                    compared = backend.catalog.read(moving.compare, batch)
-                    unknown = backend.catalog.read(moving.unknown, compared.new, of_changeset)
+                    new, conflicts = backend.catalog.read(moving.compare, batch)
+                    unknown = backend.catalog.read(moving.unknown, new, of_changeset)
                 else:
-                    compared, unknown = backend.catalog.write(
+                    new, conflicts, unknown = backend.catalog.write(
                         moving.record_pushes, batch, last, of_changeset
                     )
-                options.show_conflicts(fm, compared.conflicts, b'the file says')
-                counts['recorded'] += len(compared.new)
-                counts['there'] += compared.there
-                counts['conflicts'] += len(compared.conflicts)
+                options.show_conflicts(fm, conflicts, b'the file says')
+                counts['recorded'] += len(new)
+                counts['there'] += len(batch) - len(new) - len(conflicts)
+                counts['conflicts'] += len(conflicts)
                 counts['unknown'] += unknown
                 bar.increment(len(batch))
         if not dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from mercurial import pycompat
 from mercurial.node import hex, nullid
@@ -15,7 +15,7 @@ from ..bundles.overlay import Layer
 from ..catalog import bans, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..lifecycle import drop, upload
-from ..model import Bundle, Push, Recorded
+from ..model import Bundle, Push
 from ..replication import append, follow, unrecorded
 from ..store import Object
 from . import options, restored
@@ -54,8 +54,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                         fm.plain(b': public history, which the repository has\n')
                     else:
                         bundles += 1
-                        changesets += len(found_again.bundle.nodes)
-                        _write(fm, found_again)
+                        changesets += _write(fm, *found_again)
                 bar.increment()
         options.summary(
             ui,
@@ -87,27 +86,23 @@ def _log_lost(ui: Any, fm: Any, repo: Any, backend: Backend, ids: unrecorded.Ids
         )
 
 
-class Rebuilt(NamedTuple):
-    bundle: Bundle
-    recorded: Recorded
-
-
-def _write(fm: Any, found: Rebuilt) -> None:
-    bundle, push_id = found.bundle, found.recorded.push_id
+def _write(fm: Any, bundle: Bundle, push_id: int | None) -> int:
+    """Write what was rebuilt; return the number of its changesets."""
     number = len(bundle.nodes)
     fm.write(b'head', b': %s', hex(bundle.head))
     fm.data(changesets=number, push=push_id)
     fm.plain(b', %s' % options.number(number, 'changeset'))
     fm.plain(b', push %d\n' % push_id if push_id else b'\n')
+    return number
 
 
 def rebuilt(
     ui: Any, repo: Any, backend: Backend, found: Object, ids: unrecorded.Ids | None
-) -> Rebuilt | None:
+) -> tuple[Bundle, int | None] | None:
     """Read and check the object ``found`` and, if there are ``ids``, record its rows.
 
-    Changesets that no push has brought become a push. Return None for
-    public history that the repository has: the log needs no object for it. Raise
+    Changesets that no push has brought become a push. Return the bundle and the id of the push, or
+    None for public history that the repository has: the log needs no object for it. Raise
     `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
     changesets were removed for good, if the repository lacks a base, or if it lacks public
     history: whether that was ever accepted, the object alone does not tell.
@@ -124,7 +119,7 @@ def rebuilt(
         bundle, changesets = _read(repo, bundle, layer, folder)
         if ids is None:
             backend.catalog.read(bans.refuse, bundle.nodes)
-            return Rebuilt(bundle, Recorded())
+            return bundle, None
         ids.prepare(bundle.nodes)
         push = Push(USER, tuple(changesets), (bundle,))
         # It may have been deleted once, and somebody has put it back.
@@ -133,7 +128,7 @@ def rebuilt(
             [(bundle, path)],
             lambda again: backend.catalog.write(catalog_record.record, push, again),
         )
-        return Rebuilt(bundle, recorded)
+        return bundle, recorded.push_id
 
 
 def _check_public(repo: Any, nodes: list[bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
@@ -29,17 +28,8 @@ from .schema import (
 from .statements import Session, batches, insert_new, present, rows, split_nodes
 
 
-@dataclass(frozen=True)
-class Contents:
-    """The contents of a bundle, with the number of its changesets instead of their nodes."""
-
-    head: bytes
-    bases: tuple[bytes, ...]
-    changesets: int
-
-
-def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
-    """Return the contents of the live bundles of ``heads``."""
+def stored(session: Session, heads: Collection[bytes]) -> set[tuple[bytes, tuple[bytes, ...], int]]:
+    """Return head, bases and number of changesets of the live bundles of ``heads``."""
     query = (
         select(bundles.c.head, bundles.c.bases, func.count().label('changesets'))
         .join(bundle_changesets, bundle_changesets.c.bundle_id == bundles.c.id)
@@ -47,7 +37,7 @@ def stored(session: Session, heads: Collection[bytes]) -> set[Contents]:
         .group_by(bundles.c.id)
     )
     found = rows(session, query, bundles.c.head, heads)
-    return {Contents(row.head, split_nodes(row.bases), row.changesets) for row in found}
+    return {(row.head, split_nodes(row.bases), row.changesets) for row in found}
 
 
 def add(
@@ -122,18 +112,6 @@ _UNKNOWN = bytes(20)
 Facts = Callable[[bytes], 'Changeset | None']
 
 
-@dataclass(frozen=True)
-class Compared:
-    """The result of comparing pushes with those that are recorded.
-
-    ``there`` is the number of those that are recorded, and equal.
-    """
-
-    new: list[PushNodes]
-    there: int
-    conflicts: list[Conflict]
-
-
 def _reserve(session: Session, last: int) -> None:
     """Reserve the ids up to ``last`` for an older pushlog.
 
@@ -168,10 +146,10 @@ def finish(session: Session) -> None:
     )
 
 
-def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
-    """Compare pushes of an older pushlog with those that are recorded.
+def compare(session: Session, older: Sequence[PushNodes]) -> tuple[list[PushNodes], list[Conflict]]:
+    """Return which pushes of an older pushlog are new, and the conflicts with recorded ones.
 
-    A changeset may have only one push that brought it.
+    The others are recorded, and equal. A changeset may have only one push that brought it.
     """
     recorded = {
         push.push_id: push for push in pushlog.past_pushes(session, [p.push_id for p in older])
@@ -196,7 +174,7 @@ def compare(session: Session, older: Sequence[PushNodes]) -> Compared:
         else:
             new.append(push)
             owners.update(dict.fromkeys(push.nodes, push.push_id))
-    return Compared(new, len(older) - len(new) - len(conflicts), conflicts)
+    return new, conflicts
 
 
 def unknown(session: Session, older: Iterable[PushNodes], facts: Facts) -> int:
@@ -210,15 +188,15 @@ def unknown(session: Session, older: Iterable[PushNodes], facts: Facts) -> int:
 
 def record_pushes(
     session: Session, older: Sequence[PushNodes], last: int, facts: Facts
-) -> tuple[Compared, int]:
+) -> tuple[list[PushNodes], list[Conflict], int]:
     """Record those of ``older`` that are new, from a pushlog that ends with the id ``last``.
 
     ``facts`` returns a changeset that the catalog does not know, or None. Return the result of
     `compare`, and the number of changesets that became tombstones.
     """
-    compared = compare(session, older)
-    if not compared.new:
-        return compared, 0
+    new, conflicts = compare(session, older)
+    if not new:
+        return new, conflicts, 0
     _reserve(session, last)
     mine = {'repository_id': session.owner}
     session.execute(
@@ -231,15 +209,13 @@ def record_pushes(
                 'date': p.date,
                 'listed': len(p.nodes),
             }
-            for p in compared.new
+            for p in new
         ],
     )
     gone = 0
     branches: set[tuple[int, bytes]] = set()
     places = [
-        (push.push_id, position, node)
-        for push in compared.new
-        for position, node in enumerate(push.nodes)
+        (push.push_id, position, node) for push in new for position, node in enumerate(push.nodes)
     ]
     for portion in batches(places):
         known = _known(session, [node for *_place, node in portion], facts)
@@ -260,7 +236,7 @@ def record_pushes(
         gone += len(tombstoned)
     listed = [{**mine, 'push_id': i, 'branch': branch} for i, branch in sorted(branches)]
     insert_new(session, push_branches, listed)
-    return compared, gone
+    return new, conflicts, gone
 
 
 def _known(
