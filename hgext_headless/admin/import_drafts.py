@@ -230,12 +230,7 @@ def _report_dry_run(ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int]) -> No
 
 
 def _report(
-    ui: Any,
-    fm: Any,
-    drafts: Drafts,
-    todo: Sequence[int],
-    total: Counter[str],
-    seconds: float,
+    ui: Any, fm: Any, drafts: Drafts, todo: Sequence[int], total: Counter[str], seconds: float
 ) -> None:
     stored = len(drafts.heads) - len(todo)
     rate = total['bundles'] / seconds

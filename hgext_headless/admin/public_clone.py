@@ -39,7 +39,8 @@ class PublicClone:
             raise Refused(f'{name}: the folder to make it in does not exist')
         if os.path.exists(self._target) and not os.path.isdir(self._target):
             raise Refused(f'{name} exists and is not a folder')
-        if not os.path.lexists(self._target) or _is_empty(self._target):
+        is_empty = os.path.isdir(self._target) and not os.listdir(self._target)
+        if is_empty or not os.path.lexists(self._target):
             config.check_serving(self._settings)
             return False
         try:
@@ -153,7 +154,3 @@ class PublicClone:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, 'wb') as out:
             out.write(b'\n'.join(lines) + b'\n')
-
-
-def _is_empty(path: bytes) -> bool:
-    return os.path.isdir(path) and not os.listdir(path)

@@ -94,11 +94,7 @@ def gone_from_all(session: Session, low: int, high: int) -> list[tuple[int, byte
     )
     query = (
         select(tombstones.c.push_id, tombstones.c.node)
-        .where(
-            session.mine(tombstones),
-            tombstones.c.push_id.between(low, high),
-            ~listed.exists(),
-        )
+        .where(session.mine(tombstones), tombstones.c.push_id.between(low, high), ~listed.exists())
         .order_by(tombstones.c.push_id, tombstones.c.position)
     )
     return [(row.push_id, row.node) for row in session.execute(query)]

@@ -202,13 +202,7 @@ def record_pushes(
     session.execute(
         pushes.insert(),
         [
-            {
-                **mine,
-                'push_id': p.push_id,
-                'user': p.user,
-                'date': p.date,
-                'listed': len(p.nodes),
-            }
+            {**mine, 'push_id': p.push_id, 'user': p.user, 'date': p.date, 'listed': len(p.nodes)}
             for p in new
         ],
     )

@@ -66,11 +66,7 @@ def count(session: Session, last: int) -> int:
 
 
 def entries(
-    session: Session,
-    selection: Selection,
-    newest: bool,
-    limit: int | None,
-    offset: int = 0,
+    session: Session, selection: Selection, newest: bool, limit: int | None, offset: int = 0
 ) -> list[Entry]:
     """Return the pushes of ``selection``, ignoring its words: the oldest or ``newest`` first."""
     query, push_id = selected(session, selection)
@@ -90,8 +86,7 @@ def selected(session: Session, selection: Selection) -> tuple[sqlalchemy.Select[
     else:
         push_id = push_branches.c.push_id
         query = query.join(push_branches).where(
-            session.mine(push_branches),
-            push_branches.c.branch == selection.branch,
+            session.mine(push_branches), push_branches.c.branch == selection.branch
         )
     if selection.after is not None:
         query = query.where(push_id > selection.after)
@@ -174,10 +169,7 @@ def _in_order(
     if tips_only:
         listed = listed.where(push_changesets.c.position == _LAST)
     gone = select(tombstones).where(session.mine(tombstones))
-    for query, table, convert in (
-        (listed, push_changesets, live),
-        (gone, tombstones, tombstoned),
-    ):
+    for query, table, convert in ((listed, push_changesets, live), (gone, tombstones, tombstoned)):
         if among is not None:
             query = query.where(table.c.position.between(*among))
         for row in rows(session, query, table.c.push_id, push_ids):

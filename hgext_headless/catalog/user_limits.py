@@ -36,11 +36,7 @@ def _pushed_since(session: Session, user: bytes, since: int, limit: int) -> list
     for table, newest in ((pushes, pushes.c.push_id), (other_pushes, other_pushes.c.date)):
         query = (
             select(table.c.date, table.c.size)
-            .where(
-                session.mine(table),
-                table.c.user == user,
-                table.c.date > since,
-            )
+            .where(session.mine(table), table.c.user == user, table.c.date > since)
             .order_by(newest.desc())
             .limit(max(_COUNTED, limit))
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mercurial.node import bin, hex
@@ -12,7 +12,6 @@ from mercurial.node import bin, hex
 from .. import place as places, store as stores
 from ..backend import Backend
 from ..bundles import overlay as overlays, write
-from ..bundles.overlay import scratch
 from ..catalog import bans, drafts as drafts_rows, drop as drop_rows
 from ..catalog.drop import Candidate
 from ..errors import Deletions
@@ -66,26 +65,27 @@ def plan(
         drafts -= done.stays
     drafts -= backend.catalog.read(drop_rows.held_elsewhere, drafts, dropped)
     parents = backend.catalog.read(drafts_rows.parents, held)
-    stays: set[bytes] = set()
-    inner: set[bytes] = set()
-    pending = sorted(drafts - set(chosen))
-    while pending:
-        node = pending.pop()
-        if node not in stays:
-            stays.add(node)
-            above = [parent for parent in parents[node] if parent in drafts]
-            inner.update(above)
-            pending += above
+    stays = _with_ancestors(drafts.difference(chosen), parents, drafts)
     if done is not None:
         # A draft is stored again with all its ancestors, those in other bundles too.
-        pending = list(stays)
-        while pending:
-            node = pending.pop()
-            if node not in done.stays:
-                done.stays.add(node)
-                pending += [parent for parent in parents[node] if parent in held]
+        done.stays.update(_with_ancestors(stays, parents, held))
     size = sum(candidate.bundle.size for candidate in candidates)
+    inner = {parent for node in stays for parent in parents[node]}
     return Plan(keys, size, drafts - stays, sorted(stays - inner))
+
+
+def _with_ancestors(
+    nodes: Iterable[bytes], parents: Mapping[bytes, Iterable[bytes]], among: Collection[bytes]
+) -> set[bytes]:
+    """Return ``nodes``, and those of their ancestors that are ``among`` these."""
+    found: set[bytes] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending += [parent for parent in parents[node] if parent in among]
+    return found
 
 
 def carry_out(
@@ -151,7 +151,7 @@ _USER, _REASON = 'rebuilt', b'found in the store; the database that had the reas
 
 def note_obliterated(backend: Backend, node: bytes) -> None:
     """Write to the store that a draft was removed for good."""
-    with scratch() as folder:
+    with overlays.scratch() as folder:
         path = os.path.join(folder, 'node')
         with open(path, 'wb') as file:
             file.write(hex(node) + b'\n')

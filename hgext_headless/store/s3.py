@@ -184,12 +184,11 @@ class S3Store:
     def size(self, key: str) -> int | None:
         with self._clear_errors():
             try:
-                size: int = self._head(key)['ContentLength']
+                return self._head(key)['ContentLength']
             except exceptions.ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-            return size
 
     def get(self, key: str, path: str) -> None:
         with self._clear_errors(path), open(path, 'wb') as out:
