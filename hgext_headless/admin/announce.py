@@ -66,15 +66,15 @@ def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int
 
 
 class Target(NamedTuple):
-    """Either ``url``, of a webhook, or ``command``, for a shell, is set.
+    """``address`` is the URL of a webhook or, if it ``is_command``, what a shell runs.
 
     ``secret`` is the key of the webhook's signatures, or None.
     """
 
     name: str
-    url: str | None
-    command: str | None
-    secret: bytes | None
+    address: str
+    is_command: bool = False
+    secret: bytes | None = None
 
 
 def configured(ui: Any, wanted: Sequence[bytes]) -> list[Target]:
@@ -99,7 +99,7 @@ def _target(ui: Any, name: bytes) -> Target:
         raise Misconfigured(f'headless-announce.{shown}: the name may have letters, digits, ".-_"')
     text = hgcompat.to_str(value or b'').strip()
     if text.startswith('|') and text[1:].strip():
-        return Target(hgcompat.to_str(name), None, text[1:].strip(), None)
+        return Target(hgcompat.to_str(name), text[1:].strip(), is_command=True)
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -109,7 +109,7 @@ def _target(ui: Any, name: bytes) -> Target:
         raise Misconfigured(
             f'headless-announce.{shown} is neither an http or https URL nor "| COMMAND"'
         )
-    return Target(hgcompat.to_str(name), text, None, options.get(b'secret') or None)
+    return Target(hgcompat.to_str(name), text, secret=options.get(b'secret') or None)
 
 
 class _Announcer(NamedTuple):
@@ -159,10 +159,13 @@ class _Announcer(NamedTuple):
             while left:
                 messages = [self._message(left.pop(0), last)]
                 # A command takes as many as there are, a webhook one.
-                while target.command and left and sum(len(m.body) for m in messages) < _BYTES:
+                while target.is_command and left and sum(len(m.body) for m in messages) < _BYTES:
                     messages.append(self._message(left.pop(0), last))
                 try:
-                    _deliver(target, self.backend.settings.repository, messages)
+                    if target.is_command:
+                        _pipe(target.address, messages)
+                    else:
+                        _post(target, self.backend.settings.repository, messages[0])
                 except _Undelivered as exc:
                     self._note_failure(lock, cursor, messages[0].push_id, str(exc))
                     raise
@@ -216,26 +219,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirect)
 
 
-def _deliver(target: Target, repository: str, messages: Sequence[_Message]) -> None:
-    """Deliver messages: one to a webhook, any number to a command. Raise `_Undelivered`."""
-    if target.url is not None:
-        [message] = messages
-        _post(target.url, target.secret, repository, message)
-    elif target.command is not None:
-        _pipe(target.command, messages)
-
-
-def _post(url: str, secret: bytes | None, repository: str, message: _Message) -> None:
+def _post(target: Target, repository: str, message: _Message) -> None:
+    """Deliver a message to a webhook. Raise `_Undelivered`."""
     headers = {
         'Content-Type': 'application/json',
         'User-Agent': 'hgext-headless',
         'X-Headless-Repository': repository,
         'X-Headless-Push': str(message.push_id),
     }
-    if secret is not None:
-        digest = hmac.new(secret, message.body, hashlib.sha256).hexdigest()
+    if target.secret is not None:
+        digest = hmac.new(target.secret, message.body, hashlib.sha256).hexdigest()
         headers['X-Hub-Signature-256'] = f'sha256={digest}'
-    request = urllib.request.Request(url, data=message.body, headers=headers)
+    request = urllib.request.Request(target.address, data=message.body, headers=headers)
     try:
         with _opener.open(request, timeout=_WEBHOOK_TIMEOUT) as response:
             response.read(1 << 16)
@@ -248,6 +243,7 @@ def _post(url: str, secret: bytes | None, repository: str, message: _Message) ->
 
 
 def _pipe(command: str, messages: Sequence[_Message]) -> None:
+    """Deliver messages to a command. Raise `_Undelivered`."""
     lines = b''.join(message.body + b'\n' for message in messages)
     try:
         done = subprocess.run(command, shell=True, input=lines, timeout=_COMMAND_TIMEOUT)

@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import sqlalchemy
@@ -98,21 +99,16 @@ class Database:
         found._fails_fast = True
         return found
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlalchemy.Connection]:
+    def reading(self) -> AbstractContextManager[sqlalchemy.Connection]:
         """Yield a connection in a transaction for reading: one snapshot, of its first statement.
 
         Raise `Temporary` and `Misconfigured`.
         """
-        with self._transaction(self._snapshot) as connection:
-            yield connection
+        return self._transaction(self._snapshot)
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlalchemy.Connection]:
+    def writing(self) -> AbstractContextManager[sqlalchemy.Connection]:
         """Yield a connection in a transaction that is committed, or rolled back on an error."""
-        engine = self._engine.execution_options(**{_WRITES: True})
-        with self._transaction(engine) as connection:
-            yield connection
+        return self._transaction(self._engine.execution_options(**{_WRITES: True}))
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[sqlalchemy.Connection]:
