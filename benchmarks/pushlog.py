@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy
-from mercurial import encoding as hgencoding
+from mercurial import changelog, encoding as hgencoding
 from sqlalchemy import event
 
 from hgext_headless.catalog import engine, migrate, names, pushlog, schema, search, statements
@@ -55,7 +55,7 @@ def description(push_id: int, pushes: int, chance: random.Random) -> bytes:
 
 def generate(database: engine.Database, name: str, pushes: int) -> None:
     """Fill the tables of the pushlog; at ten thousand pushes a statement."""
-    extras = statements.join_extras([(b'branch', b'default')])
+    extras = changelog.encodeextra({b'branch': b'default'})
     chance = random.Random(1)
     with database.writing() as connection:
         connection.execute(

@@ -21,8 +21,9 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy
+from mercurial import changelog
 
-from hgext_headless.catalog import schema, statements
+from hgext_headless.catalog import schema
 
 EACH = 2
 YEAR = 365 * 86400
@@ -110,7 +111,7 @@ class Rows:
         self._last_changeset = last_changeset
         self._last_bundle = last_bundle
         self._now = int(time.time())
-        self._extras = statements.join_extras([(b'branch', b'default')])
+        self._extras = changelog.encodeextra({b'branch': b'default'})
 
     def _date(self, push: int) -> int:
         return self._now - YEAR * (self._pushes - push) // self._pushes

@@ -194,8 +194,7 @@ _command('doctor', _FORMATTER, into=on_replicas)
 def register(into: exthelper.exthelper, own: exthelper.exthelper | None, other: bytes) -> None:
     """Register an extension's ``own`` commands and those for replicas with ``into``.
 
-    Leave out the latter if the extension ``other`` has them: Mercurial warns of a command that
-    is registered twice.
+    If the extension ``other`` has the latter, they are left out: Mercurial would warn.
     """
     if own is not None:
         into.merge(own)

@@ -78,9 +78,9 @@ def _dropped(
     chosen: set[bytes],
     done: drop.DryRun | None,
 ) -> Iterator[drop.Plan | Corrupt]:
-    """Drop bundles and yield the plan that was carried out, or the error if one cannot be read.
+    """Drop bundles, each by itself if one cannot be read; without a ``deleter``, only plan.
 
-    If one of several cannot be read, drop each by itself. Without a ``deleter``, only plan.
+    Yield the plans that were carried out, and errors.
     """
     planned = drop.plan(repo, backend, candidates, chosen, done)
     if deleter is None:

@@ -86,11 +86,7 @@ class Drafts:
 
 
 def _select(repo: Any, revs: list[bytes]) -> Drafts:
-    """Return the visible drafts in ``revs``, which are revsets, with their draft ancestors.
-
-    Return all visible drafts if ``revs`` is empty. Secret and hidden changesets are never
-    returned.
-    """
+    """Return the visible drafts in the revsets ``revs``, with their draft ancestors, or all."""
     if not revs:
         return Drafts(repo, repo.revs(b'draft()'))
     return Drafts(repo, repo.revs(b'::%ld and draft()', scmutil.revrange(repo, revs)))
@@ -122,10 +118,7 @@ def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
 
 
 def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]) -> list[int]:
-    """Return the heads that may be stored.
-
-    Drafts that were removed for good are left out, and so are their descendants.
-    """
+    """Return the heads that may be stored: without drafts that were removed for good."""
     allowed: list[int] = []
     for batch in batches(heads):
         stacks = {head: drafts.stack(head) for head in batch}
@@ -144,10 +137,7 @@ def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[i
 def _import(
     ui: Any, repo: Any, under: Any, backend: Backend, drafts: Drafts, todo: Sequence[int]
 ) -> Counter[str]:
-    """Store and record the bundles of the heads ``todo``.
-
-    ``under`` is the repository over which each bundle is laid to check it.
-    """
+    """Store and record the bundles of the heads ``todo``, checked over the repository ``under``."""
     total: Counter[str] = Counter()
     overlays.silence_outgoing_hooks(repo.ui)
     gc.freeze()  # so that each collection below looks at new objects only

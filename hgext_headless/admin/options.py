@@ -37,10 +37,7 @@ _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 
 
 def age(option: str, text: bytes) -> int:
-    """Return an age like ``90d``, ``12h`` or ``2w`` in seconds.
-
-    Raise `Refused` if it is not one.
-    """
+    """Return an age like ``90d``, ``12h`` or ``2w`` in seconds. Raise `Refused`."""
     found = re.fullmatch(r'([0-9]{1,9})([smhdw])', hgcompat.to_str(text).strip())
     if not found:
         raise Refused(
@@ -52,7 +49,7 @@ def age(option: str, text: bytes) -> int:
 def moment(option: str, text: bytes) -> float:
     """Return the time of an age or a date (``hg help dates``), in seconds since the epoch.
 
-    Raise `Refused` if it is neither.
+    Raise `Refused`.
     """
     with contextlib.suppress(Refused):
         return time.time() - age(option, text)
@@ -64,10 +61,7 @@ def moment(option: str, text: bytes) -> float:
 
 
 def push_ids(option: str, values: list[bytes]) -> list[int]:
-    """Return push ids from the ``values`` of an option, sorted.
-
-    Raise `Refused` if one is not an id.
-    """
+    """Return push ids from the ``values`` of an option, sorted. Raise `Refused`."""
     for value in values:
         if not re.fullmatch(rb'[0-9]{1,18}', value):
             raise Refused(f'--{option} takes the id of a push, not "{hgcompat.escaped(value)}"')
@@ -97,10 +91,7 @@ def operator() -> str:
 
 
 def show_rate(ui: Any) -> None:
-    """Add the rate to the progress bar, unless the user has set another format.
-
-    The process creates one progress bar, when it is first needed.
-    """
+    """Add the rate to the progress bar, unless the user has set another format."""
     if not ui.hasconfig(b'progress', b'format'):
         ui.setconfig(b'progress', b'format', _FORMAT, b'headless')
 

@@ -69,10 +69,7 @@ class PublicClone:
         return attach(self._configured())
 
     def prepare(self) -> None:
-        """Create the clone, or update it.
-
-        It gets its name when it is complete. What a killed run has left is removed.
-        """
+        """Create the clone, which gets its name when it is complete, or update it."""
         if self.found:
             self.pull()
             requirement.change(self.opened, present=True)
@@ -126,10 +123,7 @@ class PublicClone:
             peer.close()
 
     def _stock(self, path: bytes, create: bool = False) -> Any:
-        """Open a repository as hg does without the extensions.
-
-        The site's hooks are disabled: they saw this history when it was pushed.
-        """
+        """Open a repository without the extensions, and without hooks, which saw its history."""
         repo = localrepo.instance(self._repo.baseui, path, create)
         for section in (config.SECTION, b'hooks'):
             for name, _value in list(repo.ui.configitems(section)):

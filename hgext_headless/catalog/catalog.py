@@ -77,10 +77,7 @@ class Catalog:
         return Catalog(self._database.for_pages, self._repository)
 
     def fail_fast(self) -> Catalog:
-        """Return the same catalog, for callers for whom it is optional.
-
-        It raises `errors.Temporary` at once if the database has not answered lately.
-        """
+        """Return the same for callers for whom it is optional: see `Database.fail_fast`."""
         return Catalog(self._database.fail_fast, self._repository)
 
     def disconnect(self) -> None:

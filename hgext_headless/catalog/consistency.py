@@ -122,10 +122,7 @@ def set_counter(session: Session, last: int) -> None:
 
 
 def first_push_since(session: Session, since: float) -> int:
-    """Return the lowest id of a push at ``since`` or later; if there is none, one above all ids.
-
-    ``since`` is in seconds since the epoch.
-    """
+    """Return the lowest id of a push since a time in seconds since the epoch, or one above all."""
     query = select(func.min(pushes.c.push_id)).where(session.mine(pushes), pushes.c.date >= since)
     found: int | None = session.scalar(query)
     return 2**62 if found is None else found

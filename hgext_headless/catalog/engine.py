@@ -133,7 +133,7 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self, engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
         if self._fails_fast and self._breaker.is_open:
-            raise Unreachable('the database is not reachable or too slow', self.where)
+            raise Unreachable(_SLOW, self.where)
         try:
             with self._turn(), clear_errors(self.where), engine.begin() as connection:
                 if not self._checked:
@@ -254,52 +254,46 @@ def clear_errors(where: str) -> Iterator[None]:
         raise Temporary(f'the database failed ({type(error).__name__})', where) from error
 
 
-#: The beginnings of SQLSTATE codes, the longer ones first: kind, and what it means.
-_STATES: tuple[tuple[str, type[HeadlessError], str], ...] = (
-    ('25006', Temporary, 'the database is read-only'),
-    ('42501', Misconfigured, 'the database role lacks a right on a table'),
-    ('3D', Misconfigured, 'the database does not exist'),
-    ('28', Temporary, 'the database refuses the credentials of this server'),
-    ('42', Misconfigured, 'the schema of the database does not fit this code'),
-    ('57P', Unreachable, 'the database is not reachable or too slow'),
-    ('53', Temporary, 'the database is full'),
-    ('08', Unreachable, 'the database is not reachable or too slow'),
-    ('40', Temporary, 'the database is not reachable or too slow'),
-    ('55', Temporary, 'the database is not reachable or too slow'),
-    ('57', Temporary, 'the database is not reachable or too slow'),
-)
-#: Parts of what libpq, and SQLite, say where there is no SQLSTATE.
-_SIGNS: tuple[tuple[str, type[HeadlessError], str], ...] = (
-    (r'FATAL:  database ".*" does not exist', *_STATES[2][1:]),
+_SLOW = 'the database is not reachable or too slow'
+#: Beginnings of SQLSTATE codes, the longer ones first, or where there is no code, a part of what
+#: libpq or SQLite says; the kind; and the text.
+_FAILURES: tuple[tuple[str | tuple[str, ...], str, type[HeadlessError], str], ...] = (
+    ('25006', r'readonly database', Temporary, 'the database is read-only'),
+    ('42501', '', Misconfigured, 'the database role lacks a right on a table'),
+    ('3D', r'FATAL:  database ".*" does not exist', Misconfigured, 'the database does not exist'),
     (
+        '28',
         r'authentication failed|no password supplied|FATAL:  role ".*" (does not exist|is not)'
         r'|pg_hba\.conf',
-        *_STATES[3][1:],
+        Temporary,
+        'the database refuses the credentials of this server',
     ),
     (
+        '',
         r'certificate|SSL was required|does not support SSL|definition of service|^invalid '
         r'|sslmode',
         Misconfigured,
         'the database cannot be reached with these settings',
     ),
-    (r'no such (table|column)', *_STATES[4][1:]),
-    (r'readonly database', *_STATES[0][1:]),
-    (r'disk is full', *_STATES[6][1:]),
+    (
+        '42',
+        r'no such (table|column)',
+        Misconfigured,
+        'the schema of the database does not fit this code',
+    ),
+    ('53', r'disk is full', Temporary, 'the database is full'),
+    (('57P', '08'), '', Unreachable, _SLOW),
+    (('40', '55', '57'), '', Temporary, _SLOW),
 )
 
 
 def _failure(code: str | None, error: exc.DBAPIError) -> tuple[type[HeadlessError], str]:
     """Return the kind of an error of the driver, and its text without what was said."""
-    if code is not None:
-        for state, kind, text in _STATES:
-            if code.startswith(state):
-                return kind, text
-        return Temporary, f'the database failed ({type(error.orig).__name__})'
-    for sign, kind, text in _SIGNS:
-        if re.search(sign, str(error.orig)):
+    for state, sign, kind, text in _FAILURES:
+        if state and code.startswith(state) if code else sign and re.search(sign, str(error.orig)):
             return kind, text
-    if isinstance(error, (exc.OperationalError, exc.InterfaceError)):
-        return Unreachable, 'the database is not reachable or too slow'
+    if code is None and isinstance(error, (exc.OperationalError, exc.InterfaceError)):
+        return Unreachable, _SLOW
     return Temporary, f'the database failed ({type(error.orig).__name__})'
 
 
@@ -314,10 +308,7 @@ def _said(error: object, where: str) -> str:
 
 
 def open_database(url: str, options: Options = DEFAULT_OPTIONS) -> Database:
-    """Return the database at a SQLAlchemy URL, without opening a connection.
-
-    Raise `Misconfigured` if the URL is not valid.
-    """
+    """Return the database at a SQLAlchemy URL, without a connection. Raise `Misconfigured`."""
     return _open(url, options, lazy.process())
 
 

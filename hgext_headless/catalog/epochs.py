@@ -22,11 +22,7 @@ _LOST = 100_000
 
 
 class Epoch(NamedTuple):
-    """An epoch: its random name, and its first push id.
-
-    ``known_push_id`` is the last id that was known of the epoch before, ``began`` is in seconds
-    since the epoch, by the database's clock.
-    """
+    """An epoch of push ids: see `schema.epochs`. ``name`` is random."""
 
     name: str
     first_push_id: int

@@ -279,7 +279,7 @@ def facts(row: Any) -> Changeset:
         date=row.date,
         timezone=row.timezone,
         description=row.description,
-        files=statements.split_files(row.files),
+        files=tuple(row.files.split(b'\0')) if row.files else (),
         extras=tuple(sorted(statements.split_extras(row.extras).items())),
     )
 

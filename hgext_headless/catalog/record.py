@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from mercurial import changelog
 from sqlalchemy import select, update
 
 from ..errors import Deletions, Raced, Temporary
@@ -20,7 +21,6 @@ from . import (
     markers,
     public_log,
     search,
-    statements,
     user_limits,
 )
 from .schema import (
@@ -150,8 +150,8 @@ def changeset_ids(
             'date': c.date,
             'timezone': c.timezone,
             'description': c.description,
-            'files': statements.join_files(c.files),
-            'extras': statements.join_extras(c.extras),
+            'files': b'\0'.join(c.files),
+            'extras': changelog.encodeextra(dict(c.extras)),
         }
         # Sorted by node, so that pushes of the same changesets do not deadlock.
         for c in sorted(brought, key=lambda c: c.node)

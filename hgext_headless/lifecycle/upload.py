@@ -27,12 +27,7 @@ _ATTEMPTS = 3
 
 
 def put(backend: Backend, files: Files) -> None:
-    """Upload bundles from their files, several at a time.
-
-    The store then checks what it has: see `Store.put`.
-
-    Raise what the store raises; then some objects may be left without a row.
-    """
+    """Upload bundles from their files, several at a time. After an error, some may be there."""
     _together(backend.store.put, [(bundle.key, path) for bundle, path in files])
 
 

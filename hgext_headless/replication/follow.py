@@ -135,11 +135,7 @@ def _applied(repo: Any) -> dict[bytes, Applied]:
 
 
 def _news(repo: Any, session: statements.Session) -> list[BookmarkPlace]:
-    """Return the last moves of bookmarks that were not applied here.
-
-    If the database is older than this repository, these are older moves: what the log says
-    counts.
-    """
+    """Return the last moves of bookmarks that were not applied here, be they older or newer."""
     applied = _applied(repo)
     return [
         move

@@ -185,8 +185,7 @@ def test_forget(world, evolving):
         """Returns how many markers are left."""
 
         def change(session) -> int:
-            owner = session.scalar(sqlalchemy.select(session.repository_id))
-            stored.forget(session.connection, owner, [bytes.fromhex(node)])
+            stored.forget(session, [bytes.fromhex(node)])
             return session.scalar(
                 sqlalchemy.select(sqlalchemy.func.count()).select_from(schema.markers)
             )

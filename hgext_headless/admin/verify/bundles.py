@@ -29,10 +29,7 @@ _FEW = 20
 
 
 class Examined(NamedTuple):
-    """The bundles whose keys have one prefix.
-
-    ``young`` is the number of objects without a row that a push may be recording.
-    """
+    """The ``bundles`` with one prefix; ``young`` objects without a row may be of a push."""
 
     bundles: int
     young: int
