@@ -141,7 +141,8 @@ def drop(
     """
     record_bundles(session, replacements, changeset_ids(session, (), replacements))
     stored = [bundle.key for bundle in replacements]
-    for batch in batches(sorted(set(keys).difference(stored))):  # and so what they hold
+    # The database deletes the rows of `bundle_changesets` with them.
+    for batch in batches(sorted(set(keys).difference(stored))):
         session.execute(delete(bundles).where(session.mine(bundles), bundles.c.key.in_(batch)))
     # A push may have built on them meanwhile.
     held = held_elsewhere(session, nodes, ())
