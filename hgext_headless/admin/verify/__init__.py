@@ -19,13 +19,11 @@ from .report import Report
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    since = options.moment('since', opts['since']) if opts['since'] else None
     with ui.formatter(b'headless-verify', pycompat.byteskwargs(opts)) as fm:
-        report = Report(fm, bool(opts['repair']))
-        full, force = bool(opts['full']), bool(opts['force'])
-        bundles.check_all(ui, repo, backend, report, since, full, force)
-        history.check_pushes(ui, repo, backend, report, since, full)
-        history.check_public_history(ui, repo, backend, report, since, full)
+        report = Report(ui, fm, repo, backend, opts)
+        bundles.check_bundles(report, bool(opts['force']))
+        history.check_pushes(report)
+        history.check_public_history(report)
         outcome = b'all is well'
         if report.problems:
             problems = options.number(report.problems, 'problem')

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mercurial.node import hex
 
 from ... import hgcompat, store as stores
-from ...backend import Backend
 from ...bundles import ancestry, check, overlay as overlays
 from ...catalog import bundle_rows, consistency, drop as drop_rows, epochs, statements
 from ...errors import Corrupt, HeadlessError, Temporary
@@ -36,80 +35,68 @@ class Examined(NamedTuple):
     problems: list[Problem]
 
 
-def check_all(
-    ui: Any,
-    repo: Any,
-    backend: Backend,
-    report: Report,
-    since: float | None,
-    full: bool,
-    force: bool,
-) -> None:
-    """Check all bundles, or those stored after ``since`` (seconds since the epoch).
-
-    The store tells the digest of each object; if ``full``, each is read.
-    """
+def check_bundles(report: Report, force: bool) -> None:
+    """Check the bundles: the store tells the digest of each object, unless it is read."""
+    ui, backend = report.ui, report.backend
     parts = stores.parts(backend.store, backend.settings.repository)
     # They wait for the store, too.
     count = min(_MOST, 2 * parallel.processes(ui)) if len(parts) > 1 else 1
     # Other processes may be killed: their folders are in this one.
     with overlays.scratch() as folder:
-
-        def examine(prefix: str) -> Examined:
-            return _Examiner(ui, repo, repo.headless, folder, since, full).under(prefix)
+        bundles = _Bundles(report, folder)
 
         def found() -> Iterator[Examined]:
             with options.progress(ui, b'objects', b'parts', len(parts)) as bar:
-                for examined in parallel.shared(count, examine, parts):
+                for examined in parallel.shared(count, bundles.under, parts):
                     yield examined
                     bar.increment()
 
-        telling = _Telling(report, _Examiner(ui, repo, backend, folder, since, full))
         everything: Iterable[Examined] = found()
         if report.repair and not force:
             everything = list(everything)
-            telling.check_store(everything)
+            bundles.check_store(everything)
         for examined in everything:
-            telling.tell(examined)
-    telling.tell_removed()
-    if full and since is None:
-        telling.tell_foreign()
+            bundles.tell(examined)
+    bundles.tell_removed()
+    if report.full and report.since is None:
+        bundles.tell_foreign()
 
 
 class _Strange(Exception):
     """The store answers, but not when it is asked for this object. What it says is the text."""
 
 
-class _Examiner:
-    """Compares rows with objects, reading only; with temporary files below ``folder``."""
+class _Bundles:
+    """Compares rows with objects, also in other processes, with temporary files below ``folder``;
+    reports what was found, and repairs it."""
 
-    def __init__(
-        self, ui: Any, repo: Any, backend: Backend, folder: str, since: float | None, full: bool
-    ) -> None:
-        self.ui = ui
-        self.repo = repo
-        self.backend = backend
+    def __init__(self, report: Report, folder: str) -> None:
+        self._report = report
+        self._ui = report.ui
+        self._repo = report.repo
+        self._backend = report.backend
         self._folder = folder
-        self._since = since
-        self._full = full
-        now = backend.catalog.read(statements.now)
-        epoch = backend.catalog.read(epochs.current)
+        now = report.backend.catalog.read(statements.now)
+        epoch = report.backend.catalog.read(epochs.current)
         # Pushes are stopped while a database is restored.
         self._certain = max(now - YOUNG, epoch.began if epoch else 0)
         #: When the pushes have ended that may still record what they have stored.
-        self.ended = now - upload.LONGEST_PUSH
+        self._ended = now - upload.LONGEST_PUSH
+        self._ids = unrecorded.Ids(report.backend)
+        # A draft may be in several bundles whose objects are all lost.
+        self._lost = drop.DryRun(set(), set())
 
     def under(self, prefix: str) -> Examined:
         """Examine the bundles whose keys begin with ``prefix``."""
         # Rows are read before objects: the object of a row is stored before it, so that a push
         # that is recorded meanwhile is not a problem.
-        rows = self.backend.catalog.read(bundle_rows.under, prefix, self._since)
+        rows = self._backend.catalog.read(bundle_rows.under, prefix, self._report.since)
         sizes: dict[str, int] = {}
         orphans: list[Object] = []
-        if self._since is None:
-            objects = list(self.backend.store.objects(prefix))
+        if self._report.since is None:
+            objects = list(self._backend.store.objects(prefix))
             sizes.update((found.key, found.size) for found in objects)
-            orphans = delete.without_row(self.backend, objects)
+            orphans = delete.without_row(self._backend, objects)
         old = [found for found in orphans if found.modified < self._certain]
         text = b'no row points at it: run headless-rebuild, or gc removes it'
         problems = [
@@ -118,16 +105,16 @@ class _Examiner:
             if not self._is_public(found)
         ]
         for row in rows:
-            problems += self.problems(row, sizes.get(row.key))
+            problems += self._problems(row, sizes.get(row.key))
         return Examined(len(rows), len(orphans) - len(old), problems)
 
-    def problems(self, row: Bundle, size: int | None = None) -> Iterator[Problem]:
+    def _problems(self, row: Bundle, size: int | None = None) -> Iterator[Problem]:
         """Yield what is wrong with a bundle. Its object has ``size``; None: the store is asked."""
         key = hgcompat.to_bytes(row.key)
         try:
             with overlays.scratch(self._folder) as folder:
                 layer = self._layer(row, size, folder)
-                missing = [base for base in row.bases if not has(self.repo, base)]
+                missing = [base for base in row.bases if not has(self._repo, base)]
                 for base in missing:
                     text = b'%s, which it builds on, is not in the repository' % hex(base)
                     yield Problem(b'base', key, text)
@@ -143,17 +130,17 @@ class _Examiner:
 
         Raise `errors.Corrupt` and `_Strange`.
         """
-        store = self.backend.store
+        store = self._backend.store
         try:
-            check_object(store, row, size, self._full)
-            return overlays.fetch(self.ui, store, row, folder) if self._full else None
+            check_object(store, row, size, self._report.full)
+            return overlays.fetch(self._ui, store, row, folder) if self._report.full else None
         except Temporary as exc:
             store.check()  # it is this object, and not the store
             raise _Strange(str(exc)) from exc
 
     def _compare(self, row: Bundle, layer: overlays.Layer, folder: str) -> Iterator[Problem]:
         key = hgcompat.to_bytes(row.key)
-        rows = self.backend.catalog.read(consistency.facts_of_bundle, row.key)
+        rows = self._backend.catalog.read(consistency.facts_of_bundle, row.key)
         held = overlays.nodes(layer)
         if [changeset.node for changeset in rows] != held:
             # Dropping the bundle does not repair this: the object is intact.
@@ -161,7 +148,7 @@ class _Examiner:
             text = b'its rows name %s, and not the %d that it has' % (named, len(held))
             yield Problem(b'bundle', key, text)
             return
-        with check.misses(), overlays.laid(self.repo, [layer], folder) as overlay:
+        with check.misses(), overlays.laid(self._repo, [layer], folder) as overlay:
             for changeset in rows:
                 there = check.of_changelog(overlay, changeset.node)
                 yield from differences(changeset, there, key)
@@ -178,23 +165,9 @@ class _Examiner:
         After a restore such objects are left: what the log had lost is in another object by now.
         """
         try:
-            return rebuild.rebuilt(self.ui, self.repo, self.backend, found, None) is None
+            return rebuild.rebuilt(self._ui, self._repo, self._backend, found, None) is None
         except HeadlessError:
             return False
-
-
-class _Telling:
-    """Reports what was found, and repairs it."""
-
-    def __init__(self, report: Report, examiner: _Examiner) -> None:
-        self._report = report
-        self._examiner = examiner
-        self._ui = examiner.ui
-        self._repo = examiner.repo
-        self._backend = examiner.backend
-        self._ids = unrecorded.Ids(examiner.backend)
-        # A draft may be in several bundles whose objects are all lost.
-        self._lost = drop.DryRun(set(), set())
 
     def check_store(self, everything: Sequence[Examined]) -> None:
         """Disable repair if many objects are missing: it may be the wrong store."""
@@ -217,7 +190,7 @@ class _Telling:
                     lost = sorted(self._planned(subject, self._lost)[1].expired)
                     fix = functools.partial(self._drop, subject, text)
                     self._report.problem(kind, item, text, fix, lost)
-            elif subject is not None and subject.modified < self._examiner.ended:
+            elif subject is not None and subject.modified < self._ended:
                 # What a push is still recording must not become a push of nobody.
                 self._report.problem(kind, item, text, functools.partial(self._rebuild, subject))
             else:
@@ -252,7 +225,7 @@ class _Telling:
     def _drop(self, row: Bundle, text: bytes) -> None:
         """Drop the bundle. Drafts that no other bundle holds can then be pushed again."""
         with delete.required(self._backend) as deleter:
-            if not any(problem.subject for problem in self._examiner.problems(row)):
+            if not any(problem.subject for problem in self._problems(row)):
                 return  # the object is there again
             candidates, planned = self._planned(row)
             loss = drop_rows.Loss(options.operator(), text)

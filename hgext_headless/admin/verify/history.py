@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
 
 from mercurial.node import hex
 
 from ... import hgcompat, place as places
-from ...backend import Backend
 from ...bundles import check as bundle_check, overlay as overlays
 from ...catalog import consistency, epochs, moving, public_log, pushlog
 from ...errors import Corrupt, HeadlessError
-from ...model import Bundle, LogEntry
+from ...model import LogEntry
 from ...replication import append, follow
 from .. import options
 from .report import Lost, Report, check_object, differences, has
@@ -22,11 +20,9 @@ from .report import Lost, Report, check_object, differences, has
 _BATCH = 500
 
 
-def check_pushes(
-    ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
-) -> None:
+def check_pushes(report: Report) -> None:
     """Check push ids, and the changesets of pushes; if ``full``, compare these with their rows."""
-    catalog = backend.catalog
+    catalog = report.backend.catalog
     counter = catalog.read(consistency.counter)
     if counter.highest > counter.last_push_id:
         report.problem(
@@ -44,16 +40,17 @@ def check_pushes(
             % (imported - counter.there, imported),
         )
     known = {each.first_push_id: each.known_push_id for each in catalog.read(epochs.every)}
+    since = report.since
     start = 1 if since is None else catalog.read(consistency.first_push_since, since)
-    with options.progress(ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
+    with options.progress(report.ui, b'pushes', b'pushes', counter.last_push_id - start + 1) as bar:
         seen = start - 1
         while found := catalog.read(consistency.push_ids, seen):
             for push_id in found:
                 _check_gap(report, counter, known, seen, push_id)
                 seen = push_id
             report.pushes += len(found)
-            _check_brought(repo, backend, report, found[0], seen, full)
-            _check_tombstones(repo, backend, report, found[0], seen)
+            _check_brought(report, found[0], seen)
+            _check_tombstones(report, found[0], seen)
             bar.update(seen - start + 1)
         _check_gap(report, counter, known, seen, counter.last_push_id + 1)
 
@@ -73,16 +70,14 @@ def _check_gap(
         report.problem(b'push', ids, b'there is no push with this id')
 
 
-def _check_brought(
-    repo: Any, backend: Backend, report: Report, low: int, high: int, full: bool
-) -> None:
+def _check_brought(report: Report, low: int, high: int) -> None:
     """Check the changesets and branches of the pushes from ``low`` to ``high``.
 
     The changesets must be present, and the branches listed. If ``full``, compare the rows of public
     changesets with the repository.
     """
-    catalog = backend.catalog
-    for row in catalog.read(consistency.without_bundle, low, high, full):
+    repo, catalog = report.repo, report.backend.catalog
+    for row in catalog.read(consistency.without_bundle, low, high, report.full):
         if not has(repo, row.node):
             report.problem(
                 b'changeset',
@@ -90,7 +85,7 @@ def _check_brought(
                 b'push %d brought it; it is neither in the repository nor in a bundle'
                 % row.push_id,
             )
-        elif full:
+        elif report.full:
             there = bundle_check.of_changelog(repo.unfiltered(), row.node)
             for found in differences(pushlog.facts(row), there, b'push %d' % row.push_id):
                 report.problem(found.kind, found.item, found.text)
@@ -105,42 +100,42 @@ def _check_brought(
         report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
 
 
-def _check_tombstones(repo: Any, backend: Backend, report: Report, low: int, high: int) -> None:
+def _check_tombstones(report: Report, low: int, high: int) -> None:
     """Report changesets that are public, and of which no push says more than that they are gone.
 
     Older versions expired drafts that had become public on another server.
     """
-    for push_id, node in backend.catalog.read(consistency.gone_from_all, low, high):
+    repo, catalog = report.repo, report.backend.catalog
+    for push_id, node in catalog.read(consistency.gone_from_all, low, high):
         if places.is_public(repo, node):
             facts = bundle_check.of_changelog(repo.unfiltered(), node)
             report.problem(
                 b'changeset',
                 hex(node),
                 b'is public, and push %d says that it is gone' % push_id,
-                functools.partial(backend.catalog.write, moving.revive, facts),
+                functools.partial(catalog.write, moving.revive, facts),
             )
 
 
-def check_public_history(
-    ui: Any, repo: Any, backend: Backend, report: Report, since: float | None, full: bool
-) -> None:
-    """Check the entries logged after ``since``; if ``full``, read their objects."""
+def check_public_history(report: Report) -> None:
+    """Check the entries of the log, and what it lacks."""
+    backend, since = report.backend, report.since
     if not places.has_log(backend.settings):
         return
     state = backend.catalog.read(public_log.state)
     if state is None:
         return
     seen = 0
-    with options.progress(ui, b'public history', b'entries', state.position) as bar:
+    with options.progress(report.ui, b'public history', b'entries', state.position) as bar:
         while entries := backend.catalog.read(public_log.after, seen, _BATCH):
             for entry in entries:
                 _check_positions(report, seen, entry.position)
                 seen = entry.position
                 bar.update(seen)
                 if since is None or entry.logged >= since:
-                    _check_object(repo, backend, report, entry, full)
+                    _check_object(report, entry)
     _check_positions(report, seen, state.position + 1)
-    _check_missing(ui, repo, backend, report)
+    _check_missing(report)
 
 
 def _check_positions(report: Report, seen: int, position: int) -> None:
@@ -148,43 +143,38 @@ def _check_positions(report: Report, seen: int, position: int) -> None:
         report.problem(b'log', b'%d' % (seen + 1), b'there is no entry at this position')
 
 
-def _check_object(repo: Any, backend: Backend, report: Report, entry: LogEntry, full: bool) -> None:
-    problem = _problem(backend, entry.bundle, full)
-    if problem:
-        fix = functools.partial(_store_again, repo, backend, entry)
-        report.problem(b'object', hgcompat.to_bytes(entry.bundle.key), problem, fix)
-
-
-def _store_again(repo: Any, backend: Backend, entry: LogEntry) -> bool:
+def _check_object(report: Report, entry: LogEntry) -> None:
+    store, full = report.backend.store, report.full
     try:
-        return append.store_again(repo, backend, entry)
+        check_object(store, entry.bundle, None, full)
+        if full:
+            with overlays.scratch() as folder:
+                path = os.path.join(folder, 'object')
+                overlays.fetch_as_stored(store, entry.bundle, path)
+    except Corrupt as exc:
+        lost = b'the object of public history is not in the store'
+        text = lost if isinstance(exc, Lost) else hgcompat.to_bytes(str(exc))
+        fix = functools.partial(_store_again, report, entry)
+        report.problem(b'object', hgcompat.to_bytes(entry.bundle.key), text, fix)
+
+
+def _store_again(report: Report, entry: LogEntry) -> bool:
+    try:
+        return append.store_again(report.repo, report.backend, entry)
     except HeadlessError:  # the store has other content under this name, or does not answer
         return False
 
 
-def _problem(backend: Backend, bundle: Bundle, full: bool) -> bytes:
-    """Return what is wrong with an object; if ``full``, read it."""
-    try:
-        check_object(backend.store, bundle, None, full)
-        if full:
-            with overlays.scratch() as folder:
-                overlays.fetch_as_stored(backend.store, bundle, os.path.join(folder, 'object'))
-    except Lost:
-        return b'the object of public history is not in the store'
-    except Corrupt as exc:
-        return hgcompat.to_bytes(str(exc))
-    return b''
-
-
-def _check_missing(ui: Any, repo: Any, backend: Backend, report: Report) -> None:
+def _check_missing(report: Report) -> None:
     """Compare the heads of the log with those of the repository."""
+    repo, backend = report.repo, report.backend
     with backend.catalog.reading() as session:
         place = places.find(repo, session)
         state = public_log.state(session)
     if place is None or state is None:
         return
     if place.position < state.position:
-        ui.status(
+        report.ui.status(
             b'this repository lacks %s of public history: run "hg admin::headless-follow"\n'
             % options.number(state.position - place.position, 'entry')
         )

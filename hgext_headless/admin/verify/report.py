@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from mercurial.node import hex
 
 from ... import hgcompat, store as stores
+from ...backend import Backend
 from ...errors import Corrupt
 from ...model import Bundle, Changeset
 from ...store import Object, Store
+from .. import options
 
 
 class Problem(NamedTuple):
@@ -30,11 +32,20 @@ class Problem(NamedTuple):
 
 
 class Report:
-    """Counts what was checked, and writes each problem as it is found."""
+    """Counts what was checked, and writes each problem as it is found.
 
-    def __init__(self, fm: Any, repair: bool) -> None:
+    Only what was stored or pushed after ``since`` (seconds since the epoch) is checked; if
+    ``full``, every object is read.
+    """
+
+    def __init__(self, ui: Any, fm: Any, repo: Any, backend: Backend, opts: dict[str, Any]) -> None:
+        self.ui = ui
+        self.repo = repo
+        self.backend = backend
+        self.since = options.moment('since', opts['since']) if opts['since'] else None
+        self.full = bool(opts['full'])
+        self.repair = bool(opts['repair'])
         self._fm = fm
-        self.repair = repair
         self.problems = self.repaired = self.bundles = self.pushes = self.young = 0
 
     def problem(
