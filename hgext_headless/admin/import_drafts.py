@@ -41,7 +41,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         into = opts['into']
         clone = PublicClone(repo, backend, into, quiet=not fm.isplain()) if into else None
         if opts['dry_run']:
-            _report_dry_run(ui, fm, drafts, _not_yet_stored(backend, clone, drafts))
+            _report_dry_run(ui, fm, drafts, _not_yet_stored(ui, backend, clone, drafts))
             return 0
         try:
             if clone:
@@ -49,7 +49,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
                 backend = clone.backend()
             backend.catalog.write(epochs.make)
             backend.make_store()
-            todo = _without_banned(ui, backend, drafts, _not_stored(backend, drafts))
+            todo = _not_stored(ui, backend, drafts)
             under = clone.opened if clone else repo
             total = _import(ui, repo, under, backend, drafts, todo)
             _import_bookmarks(ui, repo, backend, drafts)
@@ -92,7 +92,9 @@ def _select(repo: Any, revs: list[bytes]) -> Drafts:
     return Drafts(repo, repo.revs(b'::%ld and draft()', scmutil.revrange(repo, revs)))
 
 
-def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts) -> list[int]:
+def _not_yet_stored(
+    ui: Any, backend: Backend, clone: PublicClone | None, drafts: Drafts
+) -> list[int]:
     """Do what `_not_stored` does, for a database that may not exist, without creating it."""
     if clone and clone.found:
         backend = clone.backend()
@@ -100,38 +102,29 @@ def _not_yet_stored(backend: Backend, clone: PublicClone | None, drafts: Drafts)
         return list(drafts.heads)
     if not catalog.is_made(backend.settings.database):
         return list(drafts.heads)
-    return _not_stored(backend, drafts)
+    return _not_stored(ui, backend, drafts)
 
 
-def _not_stored(backend: Backend, drafts: Drafts) -> list[int]:
-    """Return the heads whose bundles are not recorded."""
+def _not_stored(ui: Any, backend: Backend, drafts: Drafts) -> list[int]:
+    """Return the heads whose bundles are not recorded, and may be.
+
+    Drafts that were removed for good are left out, and so are their descendants.
+    """
     todo: list[int] = []
     for batch in batches(drafts.heads):
         stacks = {head: drafts.stack(head) for head in batch}
-        found = backend.catalog.read(moving.stored, [s.head for s in stacks.values()])
-        todo += [
-            head
-            for head, stack in stacks.items()
-            if (stack.head, stack.bases, len(stack.nodes)) not in found
-        ]
-    return todo
-
-
-def _without_banned(ui: Any, backend: Backend, drafts: Drafts, heads: Sequence[int]) -> list[int]:
-    """Return the heads that may be stored: without drafts that were removed for good."""
-    allowed: list[int] = []
-    for batch in batches(heads):
-        stacks = {head: drafts.stack(head) for head in batch}
+        stored = backend.catalog.read(moving.stored, [s.head for s in stacks.values()])
         nodes = {node for stack in stacks.values() for node in stack.nodes}
         gone = backend.catalog.read(bans.among, nodes)
         for head, stack in stacks.items():
+            if (stack.head, stack.bases, len(stack.nodes)) in stored:
+                continue
             if gone.isdisjoint(stack.nodes):
-                allowed.append(head)
+                todo.append(head)
             else:
-                ui.warn(
-                    b'left out %s: it has a changeset that was removed for good\n' % hex(stack.head)
-                )
-    return allowed
+                text = b'left out %s: it has a changeset that was removed for good\n'
+                ui.warn(text % hex(stack.head))
+    return todo
 
 
 def _import(
