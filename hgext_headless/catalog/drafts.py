@@ -97,13 +97,9 @@ def bundles_holding(session: Session, nodes: Iterable[bytes]) -> dict[bytes, Bun
 
     It has the children of the draft too, if there are any.
     """
-    found: dict[bytes, Bundle] = {}
-    made: dict[int, Bundle] = {}
-    for row in list(_newest_holding(session, nodes)):
-        if row.id not in made:
-            made[row.id] = _bundle(session, row)
-        found[row.node] = made[row.id]
-    return found
+    found = list(_newest_holding(session, nodes))
+    made = {number: _bundle(session, row) for number, row in {r.id: r for r in found}.items()}
+    return {row.node: made[row.id] for row in found}
 
 
 def _newest_with_head(session: Session, nodes: Iterable[bytes]) -> Iterable[Any]:
