@@ -90,9 +90,11 @@ def pushed(session: Session, known: Pushed | None) -> Pushed:
 
 
 def totals(session: Session) -> Totals:
-    def count(table: sqlalchemy.Table) -> int:
-        query = select(func.count()).select_from(table)
-        return session.scalar(query.where(session.mine(table))) or 0
+    def counted(table: sqlalchemy.Table, *others: Any) -> Any:
+        """Return the number of a table's rows, and other aggregates."""
+        own = bundle_rows.live(session) if table is bundles else [session.mine(table)]
+        query = select(func.count(), *others).select_from(table).where(*own)
+        return session.execute(query).one()
 
     # Counting the changesets that have such a row would take many times as long.
     drafts = (
@@ -100,35 +102,25 @@ def totals(session: Session) -> Totals:
         .join(bundles, bundles.c.id == bundle_changesets.c.bundle_id)
         .where(*bundle_rows.live(session))
     )
-    gone = count(tombstones)
-    pushed = session.execute(
-        select(func.count(), func.min(pushes.c.date), func.max(pushes.c.date)).where(
-            session.mine(pushes)
-        )
-    ).one()
-    kept = session.execute(
-        select(
-            func.count(),
-            func.sum(bundles.c.size),
-            func.min(bundles.c.created),
-            func.max(bundles.c.created),
-        ).where(*bundle_rows.live(session))
-    ).one()
+    last_push_id = select(repositories.c.last_push_id).where(
+        repositories.c.id == session.repository_id
+    )
+    date, created = pushes.c.date, bundles.c.created
+    gone = counted(tombstones)[0]
+    number, first, last = counted(pushes, func.min(date), func.max(date))
+    kept = counted(bundles, _sum(bundles.c.size), func.min(created), func.max(created))
     return Totals(
-        pushes=pushed[0],
-        changesets=count(push_changesets) + gone,
+        pushes=number,
+        changesets=counted(push_changesets)[0] + gone,
         tombstones=gone,
         drafts=session.scalar(drafts) or 0,
         bundles=kept[0],
-        bytes=int(kept[1] or 0),
-        bookmarks=count(bookmarks),
-        markers=count(markers),
-        last_push_id=session.scalar(
-            select(repositories.c.last_push_id).where(repositories.c.id == session.repository_id)
-        )
-        or 0,
-        first_push=pushed[1],
-        last_push=pushed[2],
+        bytes=kept[1] or 0,
+        bookmarks=counted(bookmarks)[0],
+        markers=counted(markers)[0],
+        last_push_id=session.scalar(last_push_id) or 0,
+        first_push=first,
+        last_push=last,
         oldest_bundle=kept[2],
         newest_bundle=kept[3],
     )
