@@ -14,7 +14,7 @@ from mercurial.utils import urlutil
 from .. import config, hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import changegroups, overlay
-from ..catalog import drafts, moving, pushlog
+from ..catalog import bookmarks, drafts, moving, pushlog
 from ..catalog.catalog import Catalog
 from ..catalog.statements import batches, portions
 from ..errors import Corrupt, Refused, Temporary
@@ -25,7 +25,6 @@ from . import options, revsets
 #: bundle is added alone.
 _BUNDLES, _BYTES = 200, 64 * 1024 * 1024
 _PUSHES = 500
-_BOOKMARKS = 1000
 # Hooks that are disabled: they are about exchange, and these changesets were pushed long ago.
 _SILENCED = (
     b'prechangegroup',
@@ -204,12 +203,10 @@ def _add(
 
 
 def _export_bookmarks(backend: Backend, other: Any) -> None:
-    after = b''
-    while page := backend.catalog.read(moving.bookmarks_after, after, _BOOKMARKS):
-        after = page[-1][0]
-        changes = [(name, node) for name, node in page if other.changelog.hasnode(node)]
-        with other.wlock(), other.lock(), other.transaction(b'headless-export') as transaction:
-            other._bookmarks.applychanges(other, transaction, changes)
+    found = backend.catalog.read(bookmarks.newest, None)
+    changes = [(name, node) for name, node in found.items() if other.changelog.hasnode(node)]
+    with other.wlock(), other.lock(), other.transaction(b'headless-export') as transaction:
+        other._bookmarks.applychanges(other, transaction, changes)
 
 
 def _export_pushes(

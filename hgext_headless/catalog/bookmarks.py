@@ -40,8 +40,8 @@ def by_node(session: Session, nodes: Iterable[bytes]) -> dict[bytes, list[bytes]
     return found
 
 
-def newest(session: Session, limit: int) -> dict[bytes, bytes]:
-    """Return the ``limit`` bookmarks that were moved last, by name."""
+def newest(session: Session, limit: int | None) -> dict[bytes, bytes]:
+    """Return the ``limit`` bookmarks that were moved last, or all, by name."""
     query = (
         _columns.where(session.mine(bookmarks))
         .order_by(bookmarks.c.updated.desc(), bookmarks.c.name)

@@ -278,14 +278,3 @@ def bundles_after(session: Session, after: int, limit: int) -> list[tuple[int, B
 def push_count(session: Session) -> int:
     query = select(func.count()).where(session.mine(pushes))
     return session.scalar(query) or 0
-
-
-def bookmarks_after(session: Session, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-    """Return the next bookmarks of drafts after the name ``after``: pairs of name and node."""
-    query = (
-        select(bookmarks.c.name, bookmarks.c.node)
-        .where(session.mine(bookmarks), bookmarks.c.name > after)
-        .order_by(bookmarks.c.name)
-        .limit(limit)
-    )
-    return [(row.name, row.node) for row in session.execute(query)]
