@@ -267,31 +267,19 @@ def _listed_push(
 ) -> dict[bytes, Any]:
     is_merge = bool(changesets) and changesets[0].p2 != nullid
     shown = 1 if is_merge else _UNFOLDED
+    last = next((c.node.hex() for c in changesets if not c.is_tombstone), '')
     return {
-        **_push(entry),
-        b'results': keywords.mappings(
-            links.of_push(entry.push_id, text(entry.user), _head(changesets))
-        ),
+        b'pushid': entry.push_id,
+        b'before': entry.push_id - 1,
+        b'pushuser': encoding.tolocal(entry.user),
+        b'pushdate': templateutil.date((entry.date, 0)),
+        b'results': keywords.mappings(links.of_push(entry.push_id, text(entry.user), last)),
         b'changesets': templateutil.mappinglist(rows[:shown]),
         b'folded': templateutil.mappinglist(rows[shown:]),
         b'foldedcount': len(rows[shown:]),
         b'omittedcount': omitted,
         b'ismerge': is_merge,
         b'gone': not rows,
-    }
-
-
-def _head(changesets: Iterable[Changeset]) -> str:
-    """Return the first of ``changesets`` that is not gone: the last one of a push."""
-    return next((c.node.hex() for c in changesets if not c.is_tombstone), '')
-
-
-def _push(entry: Entry) -> dict[bytes, Any]:
-    return {
-        b'pushid': entry.push_id,
-        b'before': entry.push_id - 1,
-        b'pushuser': encoding.tolocal(entry.user),
-        b'pushdate': templateutil.date((entry.date, 0)),
     }
 
 

@@ -59,10 +59,6 @@ class Diff:
     counts: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
     shown: list[bytes] = field(default_factory=list)
 
-    def chunks(self, web: Any, style: bytes, files: list[bytes] | None) -> Any:
-        """Return the diff in a form of templates; None stands for all files."""
-        return webutil.diffs(web, self.head, self.base, files, style)
-
     @property
     def lines(self) -> int:
         """Number of changed lines of what is shown."""
@@ -119,7 +115,7 @@ def raw(web: Any, entry: Entry, changesets: Sequence[Changeset], size: int) -> d
         total += _size(made, name)
         if total > _MOST_RAW:
             raise Refused(f'the files of push {entry.push_id} are too large for one diff')
-    return {b'diff': made.chunks(web, b'raw', None)}
+    return {b'diff': webutil.diffs(web, made.head, made.base, None, b'raw')}
 
 
 def keywords(
@@ -153,7 +149,9 @@ def keywords(
         b'uncounted': len(made.files) - len(made.counts) or b'',
         b'unshown': len(made.files) - len(made.shown) or b'',
         b'islong': made.lines > _LONG,
-        b'diff': made.chunks(web, style, made.shown) if made.shown else b'',
+        b'diff': (
+            webutil.diffs(web, made.head, made.base, made.shown, style) if made.shown else b''
+        ),
     }
 
 
