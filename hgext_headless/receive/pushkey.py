@@ -16,7 +16,7 @@ _NAMESPACES = (b'phases', b'bookmarks', b'obsolete')
 
 
 class Repository:
-    """What `localrepo.localrepository` is where pushes are taken."""
+    """A mixin for `localrepo.localrepository`, where pushes are taken."""
 
     def pushkey(self, namespace: bytes, key: bytes, old: bytes, new: bytes) -> Any:
         stock = functools.partial(super().pushkey, namespace, key, old, new)  # type: ignore[misc]

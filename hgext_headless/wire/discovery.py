@@ -25,14 +25,14 @@ _beside_heads = contextvars.ContextVar('beside heads', default=False)
 
 
 class Repository:
-    """What `localrepo.localrepository` is in a headless repository."""
+    """A mixin for `localrepo.localrepository`, where that is headless."""
 
     def peer(self, *args: Any, **kwargs: Any) -> Any:
         return _Peer(self, *args, **kwargs)
 
 
 class FindingDrafts:
-    """The same where drafts are served."""
+    """The same, where drafts are served."""
 
     def lookup(self, key: bytes) -> bytes:
         repo: Any = self
