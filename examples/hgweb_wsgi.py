@@ -1,9 +1,41 @@
 """hgweb for gunicorn: ``hgweb_wsgi:application``."""
 
+import threading
+
 from mercurial import demandimport
 
 demandimport.enable()
+from mercurial import error  # noqa: E402
 from mercurial.hgweb import hgweb  # noqa: E402
+
+
+class Opened:
+    """hgweb of a repository. While that does not open, each request is told why, and tries again.
+
+    gunicorn ends if its workers fail at their start.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._lock = threading.Lock()
+        self._hgweb = None
+        self._open()
+
+    def _open(self):
+        """Return why the repository does not open, or None."""
+        with self._lock:
+            try:
+                self._hgweb = self._hgweb or hgweb(self._path)
+            except (error.Abort, error.RepoError, OSError) as exc:
+                return ' '.join(str(exc).split())
+        return None
+
+    def __call__(self, environ, start_response):
+        if self._hgweb is None and (why := self._open()):
+            print(why, file=environ['wsgi.errors'])
+            start_response(f'503 {why}', [('Content-Type', 'text/plain'), ('Retry-After', '10')])
+            return [f'{why}\n'.encode()]
+        return self._hgweb(environ, start_response)
 
 
 class RemoteUser:
@@ -22,4 +54,4 @@ class RemoteUser:
         return self._application(environ, start_response)
 
 
-application = RemoteUser(hgweb(b'/srv/hg/try'))
+application = RemoteUser(Opened(b'/srv/hg/try'))

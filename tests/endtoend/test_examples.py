@@ -181,15 +181,21 @@ def test_gunicorn(make_server, world, tmp_path):
     script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
     (tmp_path / 'hgweb_wsgi.py').write_text(script.replace('/srv/hg/try', str(server.root)))
     url, port = free_url()
+    server.configure('events = file')
     process = subprocess.Popen(
         [
             sys.executable, '-m', 'gunicorn', '--workers', '2', '--threads', '2', '--bind',
-            f'127.0.0.1:{port}', '--chdir', tmp_path, 'hgweb_wsgi:application',
+            f'127.0.0.1:{port}', '--no-control-socket', '--chdir', tmp_path,
+            'hgweb_wsgi:application',
         ],
-        env={**world.env, 'HOME': str(tmp_path)},  # gunicorn has a socket there
-    )
+        env=world.env,
+    )  # fmt: skip
     try:
+        # While the hgrc is wrong, it says so instead of ending.
         world.wait_for(url)
+        code, body, _headers = fetch(f'{url}headless-ready')
+        assert code == 503 and body.startswith(b'headless: misconfigured: headless.events "file"')
+        server.configure('')
         clone = world.clone(url, 'clone')
         clone.commit('a')
         clone.hg_fast('push')
@@ -222,15 +228,13 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
     monkeypatch.setenv('SSL_CERT_FILE', str(certificate))
     with open(world.folder / 'hgrc', 'a') as hgrc:
         hgrc.write(f'[web]\ncacerts = {certificate}\n')
-    # gunicorn has a socket there.
-    env = {**world.env, 'HOME': str(tmp_path)}
     login = ('--config', f'auth.x.prefix={url}', '--config', 'auth.x.username=alice')
     right, wrong = ((*login, '--config', f'auth.x.password={word}') for word in ('pw', 'no'))
 
     with contextlib.ExitStack() as stack:
         master = stack.enter_context(
             in_a_session(
-                sys.executable, '-m', 'gunicorn', *options.split(), cwd=tmp_path, env=env
+                sys.executable, '-m', 'gunicorn', *options.split(), cwd=tmp_path, env=world.env
             )
         )
         stack.enter_context(

@@ -46,13 +46,15 @@ def has_database(db: Machine) -> None:
     db.sh('install -d -o postgres /var/lib/postgresql /run/postgresql')
     bin = POSTGRES[-1]
     db.sh(f'{bin}/initdb -D {data} --auth-local peer --auth-host scram-sha-256', 'postgres')
-    db.sh(f'echo "host all all 10.77.0.0/24 scram-sha-256" >> {data}/pg_hba.conf', 'postgres')
     db.sh(
-        f"echo \"listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\""
-        f' >> {data}/postgresql.conf',
+        f'echo "unix_socket_directories = \'/run/postgresql\'" >> {data}/postgresql.conf',
         'postgres',
     )
-    db.sh(f'{bin}/pg_ctl -w -D {data} -l /var/lib/postgresql/log start', 'postgres')
+    control = f'{bin}/pg_ctl -w -D {data} -l /var/lib/postgresql/log'
+    db.write(
+        '/usr/local/bin/postgresql', f'#!/bin/sh\nrunuser -u postgres -- {control} $1\n', mode='755'
+    )
+    db.sh('postgresql start')
 
 
 def has_store(s3: Machine) -> None:
@@ -109,8 +111,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machin
         has_database(found['db'])
         has_store(found['s3'])
         stub = (ROOT / 'tests' / 'helpers' / 'systemctl.py').read_text()
-        for name in ('push1', 'web1'):
+        for name in ('db', 'push1', 'web1'):
             found[name].write('/usr/local/bin/systemctl', stub, mode='755')
+        for name in ('push1', 'web1'):
             has_web_server(found[name], folder)
         trusted = ''.join((folder / f'{name}.pem').read_text() for name in ('push1', 'web1'))
         for one in found.values():
@@ -167,12 +170,12 @@ def loses_its_repository(fleet: dict[str, Machine]) -> None:
     fleet['push1'].sh('rm -r /srv/hg/try/.hg/store')
 
 
-OLD_ENTRY = '/var/cache/hg-headless/' + 'ab' * 32
+OLD_ENTRY = '/srv/hg/cache/' + 'ab' * 32
 
 
 def has_an_old_cache(fleet: dict[str, Machine]) -> None:
     push1 = fleet['push1']
-    push1.sh(f"echo x > {OLD_ENTRY}; touch -d '60 days ago' {OLD_ENTRY}", 'hg')
+    push1.sh(f"mkdir -p /srv/hg/cache; touch -d '60 days ago' {OLD_ENTRY}", 'hg')
 
 
 #: What happens before a block.
@@ -254,7 +257,17 @@ class Life:
         )
         assert 'as push 1' in out
         self.pushed.append(out.rpartition('node ')[2])
-        self.last = 1
+        # A draft, which comes without hgweb.
+        out = push1.sh(
+            'export HGUSER=alice HGPLAIN=1 HGRCPATH=/dev/null\n'
+            'cd /tmp/ssh; echo d > d; hg commit -qAm d; hg push -e stub-ssh\n'
+            'node=$(hg log -r . -T {node})\n'
+            'hg clone -q -e stub-ssh ssh://hg@push1//srv/hg/try /tmp/draft -r $node\n'
+            'echo node $node'
+        )
+        assert 'as push 2' in out
+        self.pushed.append(out.rpartition('node ')[2].strip())
+        self.last = 2
 
     def web(self) -> None:
         self.push('web')

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / 'docs' / 'operating.rst').read_text()
 
 _BLOCK = re.compile(r'^( *)\.\. code-block:: (\w+)\n +:name: (.*)\n\n((?:\1 .*\n|\n)+)', re.M)
-#: ``# push1 and web1: root, in a checkout``, or ``# push1: /path, of hg, mode 600`` (or ``also``).
+#: ``# push1 and web1: root, in a checkout``, or ``# push1: /path, of hg, mode 600``; a file that is
+#: there is replaced, unless it is ``appended``.
 _PLACE = re.compile(r'(?:#|--) ([\w ]+): (/\S+, of )?(\w+)(?:, mode (\d+))?(.*)\n')
 
 
@@ -33,7 +34,7 @@ class Block(NamedTuple):
 
     @property
     def is_added(self) -> bool:
-        return self.rest == ', also'
+        return self.rest == ', appended'
 
 
 def blocks() -> list[Block]:

@@ -52,9 +52,6 @@ class Unit(configparser.RawConfigParser):
         service = self.service
         user = service['User']
         writable = service.get('ReadWritePaths', '').split()
-        if 'CacheDirectory' in service:
-            writable.append(f'/var/cache/{service["CacheDirectory"]}')
-            subprocess.run(['install', '-d', '-o', user, writable[-1]], check=True)
         script = ['mount --make-rprivate /']
         if service.get('PrivateTmp') == 'yes':
             script += ['mount -t tmpfs -o mode=1777 tmp /tmp']
@@ -134,6 +131,9 @@ def main(verb, *names):
             continue
         if name.startswith('nginx'):
             subprocess.run(['nginx', '-s', 'reload'], check=True)
+            continue
+        if name == 'postgresql':
+            subprocess.run(['postgresql', verb], check=True)
             continue
         unit = Unit(name)
         if verb in ('stop', 'restart', 'disable'):
