@@ -200,7 +200,11 @@ def secret_items(ui: Any) -> list[bytes]:
         url = urlsplit(to_str(ui.config(SECTION, item) or b''))
         if url.password or 'password=' in url.query:
             found.append(item)
-    return [SECTION + b'.' + item for item in found]
+    announced = ui.configitems(b'headless-announce')
+    return [
+        *(SECTION + b'.' + item for item in found),
+        *(b'headless-announce.' + item for item, _ in announced if item.endswith(b':secret')),
+    ]
 
 
 def warn_removed(ui: Any) -> None:

@@ -134,7 +134,11 @@ _command(
     args=_ONE,
 )
 _command('rebuild', [*_DRY_RUN, *_FORMATTER], '[-n]')
-_command('restored', [])
+_command(
+    'restored',
+    [(b'', b'above', b'0', b'the last id that anybody has seen, if it is lost', b'ID')],
+    '[--above ID]',
+)
 _command('audit', _FORMATTER)
 _command(
     'gc',

@@ -31,6 +31,8 @@ _NIGHTLY = 'gc', 'verify'
 
 _OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
 
+_FOLLOW = b': is "hg admin::headless-follow --watch" running?'
+
 #: What a check finds: a kind, and a text.
 _Said = Iterator[tuple[bytes, bytes]]
 
@@ -51,7 +53,6 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             doctor.store,
             doctor.cache,
             doctor.announcements,
-            doctor.obliterated,
             doctor.public_history,
             doctor.commands,
         ):
@@ -183,7 +184,8 @@ class _Doctor(NamedTuple):
         if unwritable and self.takes_pushes:
             yield (
                 _PROBLEM,
-                b'the role may not write: GRANT INSERT, UPDATE, DELETE ON %s' % _list(unwritable),
+                b'the role may not write: use the one that owns the tables, or GRANT INSERT, UPDATE, '
+                b'DELETE ON %s' % _list(unwritable),
             )
         if not is_durable:
             yield (
@@ -221,11 +223,12 @@ class _Doctor(NamedTuple):
         if shown == last:
             yield _OK, b'the last push is %d' % last
         else:
+            alone = self.settings.embedded_database
             yield (
-                _PROBLEM if self.settings.embedded_database else _WARNING,
+                _PROBLEM if alone else _WARNING,
                 b'the last push is %d, and this server shows them up to %d: it lacks public '
-                b'changesets of the next one, which "hg admin::headless-verify" names'
-                % (last, shown),
+                b'changesets of the next one%s'
+                % (last, shown, b', which "hg admin::headless-verify" names' if alone else _FOLLOW),
             )
 
     def store(self) -> _Said:
@@ -244,6 +247,14 @@ class _Doctor(NamedTuple):
                 b'an object was written, read and listed; gc, expire and obliterate have to run '
                 b'elsewhere: this server may not delete (s3:DeleteObject)',
             )
+        if self.takes_pushes:
+            removed, _unnoted = drop.compare_obliterated(self.backend)  # notes outlive the database
+            if removed:
+                yield (
+                    _PROBLEM,
+                    b'%s removed for good could come back: the database is older, '
+                    b'run "hg admin::headless-rebuild"' % options.number(len(removed), 'draft'),
+                )
 
     def cache(self) -> _Said:
         """Without it, each page and pull of a draft asks the store, and nothing says so."""
@@ -262,24 +273,13 @@ class _Doctor(NamedTuple):
             yield (
                 _PROBLEM,
                 b'headless.cache-dir cannot be written: %s is not a folder that this user may '
-                b'write to' % hgcompat.to_bytes(folder),
+                b'write to. Make %s, of this user'
+                % (hgcompat.to_bytes(folder), hgcompat.to_bytes(self.settings.cache_dir)),
             )
 
     def announcements(self) -> _Said:
         announce.configured(self.repo.ui, ())
         yield from ()  # what is wrong is raised
-
-    def obliterated(self) -> _Said:
-        """Compare the database with the notes in the store, which outlive it."""
-        if not self.takes_pushes:
-            return
-        removed, _unnoted = drop.compare_obliterated(self.backend)
-        if removed:
-            yield (
-                _PROBLEM,
-                b'%s removed for good could come back: the database is older, '
-                b'run "hg admin::headless-rebuild"' % options.number(len(removed), 'draft'),
-            )
 
     def public_history(self) -> _Said:
         if not places.has_log(self.settings):
@@ -295,9 +295,12 @@ class _Doctor(NamedTuple):
         elif lag.seconds > _LAG:
             yield (
                 _WARNING,
-                b'this repository is %s and %s behind: is "hg admin::headless-follow --watch" '
-                b'running?'
-                % (options.number(lag.entries, 'entry'), options.number(lag.seconds, 'second')),
+                b'this repository is %s and %s behind%s'
+                % (
+                    options.number(lag.entries, 'entry'),
+                    options.number(lag.seconds, 'second'),
+                    _FOLLOW,
+                ),
             )
         else:
             entries = options.number(lag.entries, 'entry')

@@ -7,10 +7,12 @@ from typing import Any
 from .. import hgcompat
 from ..backend import Backend
 from ..catalog import epochs
+from . import options
 
 
 def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
-    ui.status(news(backend.catalog.write(epochs.begin)))
+    above = options.push_ids('above', [opts['above']])[0]
+    ui.status(news(backend.catalog.write(epochs.begin, above)))
     return 0
 
 

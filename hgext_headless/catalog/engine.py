@@ -276,8 +276,14 @@ _FAILURES: tuple[tuple[str | tuple[str, ...], str, type[HeadlessError], str], ..
         'the database cannot be reached with these settings',
     ),
     (
+        '42P01',
+        'no such table',
+        Misconfigured,
+        'the database lacks a table: run "hg admin::headless-init"',
+    ),
+    (
         '42',
-        r'no such (table|column)',
+        'no such column',
         Misconfigured,
         'the schema of the database does not fit this code',
     ),

@@ -62,13 +62,13 @@ def make(session: Session) -> bool:
     return True
 
 
-def begin(session: Session) -> Epoch:
-    """Begin an epoch; return it."""
+def begin(session: Session, seen: int = 0) -> Epoch:
+    """Begin an epoch above the last push id, and above ``seen``, which may be lost; return it."""
     session.lock()
     query = select(repositories.c.last_push_id).where(repositories.c.id == session.owner)
     last = session.execute(query).scalar_one()
     before = current(session)
-    lowest = max(last, before.first_push_id if before else 0) + _LOST
+    lowest = max(last, seen, before.first_push_id if before else 0) + _LOST
     return _begin(session, last, -(-lowest // _WHOLE) * _WHOLE + 1)
 
 

@@ -424,6 +424,8 @@ def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
         exceptions.HTTPClientError,
         exceptions.IncompleteReadError,
     ) as error:
+        if re.search('WRONG_VERSION_NUMBER|CERTIFICATE_VERIFY_FAILED', str(error)):
+            raise Misconfigured('TLS with the store fails', _public(error) + at) from error
         raise Temporary('the store is not reachable or too slow', _public(error) + at) from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise Temporary('the store failed', _public(error) + at) from error

@@ -65,7 +65,7 @@ def test_what_is_wrong(server, world, settings):
     assert str(found).count('headless: temporary') == 1
     assert found['store'][0][0] == 'ok'
     [(kind, text)] = found['cache']
-    assert kind == 'problem' and f'{file} is not a folder' in text
+    assert kind == 'problem' and f'{file} is not a folder' in text and f' {file}/cache' in text
     wrong = '[headless-announce]\nbuild = htps://example.com/\n'
     server.configure(f'{without_database(settings)}cache-dir = cache\n', wrong)
     found = examined(server, code=1)
@@ -143,6 +143,9 @@ def test_secrets(server, settings, tmp_path):
     server.configure(re.sub('//([^:@/]*):?@', r'//\1:pw@', plain))
     hgrc.chmod(0o644)
     assert 'which has headless.database: chmod 640' in examined(server, code=1)['hgrc'][1][1]
+    server.configure(f'{plain}[headless-announce]\nci = https://ci/\nci:secret = a key\n')
+    hgrc.chmod(0o644)
+    assert 'which has headless-announce.ci:secret' in examined(server, code=1)['hgrc'][1][1]
     key.unlink()
     assert 'headless.link-secret-file cannot be read' in server.hg('log', code=255)
 

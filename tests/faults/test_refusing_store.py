@@ -10,6 +10,7 @@ import re
 import pytest
 from helpers import services as running
 from helpers.s3proxy import Answer, Proxy
+from helpers.world import free_url
 
 from hgext_headless import store as stores
 from hgext_headless.errors import HeadlessError, Misconfigured, Temporary
@@ -121,6 +122,14 @@ def test_what_was_said(store, proxy, tmp_path, monkeypatch, method, answer, kind
         assert proxy.endpoint in str(caught.value)
 
 
+def test_endpoint_without_tls(proxy, monkeypatch):
+    monkeypatch.setenv('AWS_ACCESS_KEY_ID', 'x')
+    monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'x')
+    store = s3.open_s3('s3://drafts', proxy.endpoint.replace('http', 'https'), 'us-east-1')
+    with pytest.raises(Misconfigured, match='TLS'):
+        store.check()
+
+
 def test_endpoint_with_a_password(monkeypatch):
     monkeypatch.setenv('AWS_ACCESS_KEY_ID', 'x')
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'x')
@@ -198,3 +207,6 @@ def test_doctor_names_what_the_store_lacks(world, make_server, settings, service
     proxy.rule = lambda *request: None
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     assert 'rebuilt 0 bundles' in server.hg_fast('admin::headless-rebuild')
+    # A cause is told once.
+    server.configure(re.sub('endpoint-url = .*', f'endpoint-url = {free_url()[0]}', settings))
+    assert server.hg_fast('admin::headless-doctor', code=None).count('not reachable') == 1

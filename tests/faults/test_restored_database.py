@@ -143,6 +143,11 @@ def test_restored(fleet, world, services):
     alice.commit('three')
     assert 'as push 1000001' in alice.hg_fast('push', '-f')
     assert list(fetch_json(shown)['pushes']) == ['1', '2', '1000001']
+    # A database that was lost, without a dump, does not know which ids were seen.
+    out = fleet.a.hg_fast('admin::headless-restored', '--above', '3000005')
+    assert 'push ids go on at 4000001' in out and 'pushes after 1000001 that' in out
+    out = fleet.a.hg('admin::headless-restored', '--above', 'x', code=255)
+    assert '--above' in out
     assert '>Last<' not in fetch_page(fleet.a.url('http') + 'pushloghtml')
     assert 'all is well' in fleet.a.hg_fast('admin::headless-verify')
     sql(fleet.a, 'DELETE FROM push_changesets WHERE push_id = 2')

@@ -109,8 +109,13 @@ def test_what_was_said(world, services):
         ),
         (
             said(url, 'SELECT * FROM none'),
-            'misconfigured: the schema of the database does not fit this code',
+            'misconfigured: the database lacks a table: run "hg admin::headless-init"',
             'relation "none" does not exist',
+        ),
+        (
+            said(url, 'SELECT none FROM pushes'),
+            'misconfigured: the schema of the database does not fit this code',
+            'column "none" does not exist',
         ),
     ):
         assert line.startswith(f'headless: {start}') and words in line, line
