@@ -281,5 +281,5 @@ def _list(
             fm.plain(b'%s after push %d to come' % (to_come, cursor.push_id))
             if cursor.failures:
                 fm.plain(b'; failed %s: %s' % (options.number(cursor.failures, 'time'), error))
-            fm.plain(b'\n' if name in names else b'; no longer configured\n')
+            fm.plain(b'\n' if name in names else b'; not configured here\n')
     return 0

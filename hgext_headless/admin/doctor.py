@@ -184,8 +184,8 @@ class _Doctor(NamedTuple):
         if unwritable and self.takes_pushes:
             yield (
                 _PROBLEM,
-                b'the role may not write: use the one that owns the tables, or GRANT INSERT, UPDATE, '
-                b'DELETE ON %s' % _list(unwritable),
+                b'the role may not write: use the one that owns the tables, or GRANT INSERT, '
+                b'UPDATE, DELETE ON %s' % _list(unwritable),
             )
         if not is_durable:
             yield (
