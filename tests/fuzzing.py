@@ -40,8 +40,8 @@ SLOW = 20
 LARGE = 400 << 20
 #: What is no command of hgweb, or is one with a path of its own.
 PAGES = """
-    json-pushes/2 pushloghtml/2 push/1 push/2 push/3 raw-push/1 headless-bundle headless-ready
-    headless-health headless-metrics
+    json-pushes/2 pushloghtml/2 push/1 push/2 push/3 raw-push/1 raw-push/2 raw-push/3
+    headless-bundle headless-ready headless-health headless-metrics
 """
 STYLES = ['', 'json-', 'raw-', 'atom-', 'rss-']
 #: The parameters of hgweb and of ours.
@@ -281,6 +281,7 @@ def some_bytes(target: Target) -> bytes:
             lambda: random.choice(target.nodes).encode(),
             lambda: random.choice(target.nodes)[: random.randrange(41)].encode(),
             lambda: random.choice((b'tip', b'marked', b'0', b'-1', b'default', b'null', b'f' * 40)),
+            lambda: random.choice((b'1', b'2', b'alice', b'stored backed', b'bug 99999', b'now')),
             lambda: b' '.join(random.choice(target.nodes).encode() for _ in range(3)),
             lambda: random.randbytes(random.randrange(40)),
             lambda: b'9' * random.randrange(50),
@@ -454,6 +455,7 @@ def main() -> None:
             target.world.stop()
     for what, number in sorted(counts.items()):
         print(f'{number:8} {what}')
+    print(f'{peak() >> 20:8} MB of memory at most')
 
 
 if __name__ == '__main__':

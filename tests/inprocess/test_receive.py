@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 from helpers.forge import NULL, Forged, full
 from helpers.world import Server, World
-from mercurial import bundlerepo, changegroup, hg, mdiff, ui as uis
+from mercurial import bundlerepo, changegroup, hg, mdiff, ui as uis, util
 from mercurial.utils import storageutil
 
 from hgext_headless import timings
-from hgext_headless.bundles import check, shared_index, write
+from hgext_headless.bundles import check, overlay, shared_index, write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
 from hgext_headless.model import Bundle
@@ -232,6 +232,28 @@ def test_logs_are_opened_once(received, tmp_path_factory, pushed, monkeypatch):
         assert len(flow._bundles(incoming, found, split, set())) == 6
     assert 0 < len(opened) < 6
     world.stop()
+
+
+def test_memory_of_logs_that_stay_open(received, forged, nodes, monkeypatch):
+    """As many as have room, and at least one; the others are opened again."""
+    log = overlay._LOG + overlay._REVISION
+    costs: list[int] = []
+
+    class Noted(util.lrucachedict):
+        def insert(self, key, value, cost=0):
+            super().insert(key, value, cost)
+            if isinstance(value, bundlerepo.bundlefilelog):
+                costs.append(self.totalcost)
+
+    monkeypatch.setattr(util, 'lrucachedict', Noted)
+    for room, most, opened in ((9 * log, 4 * log, 4), (2 * log, 2 * log, 5), (1, log, 5)):
+        costs.clear()
+        monkeypatch.setattr(overlay, '_OPENED', room)
+        incoming = received(forged)
+        with quarantine.opened(incoming) as found:
+            split = divide.changesets(incoming, found.overlay)
+            assert len(flow._bundles(incoming, found, split, set())) == 2
+        assert max(costs) == most and len(costs) == opened
 
 
 def change(entry, **fields):

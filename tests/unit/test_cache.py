@@ -75,6 +75,22 @@ def test_what_others_put_there(tmp_path):
         assert entry.is_file() and not entry.is_symlink()
 
 
+@pytest.mark.parametrize('size', [10, 1 << 40])
+def test_what_another_user_wrote(tmp_path, size):
+    """It is not handed out; one without an end does not fill the disk, either."""
+    used = Used(tmp_path)
+    used.get(CONTENTS[0])
+    entry = used.entry(CONTENTS[0])
+    entry.write_bytes(b'another')
+    os.truncate(entry, size)
+    entry.chmod(0o644)
+    if not os.geteuid():
+        os.chown(entry, 65534, 65534)
+    assert used.get(CONTENTS[0]) == CONTENTS[0]
+    assert len(used.store.asked) == 2
+    assert entry.stat().st_uid == os.geteuid() and entry.read_bytes() == CONTENTS[0]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(CONTENTS), max_size=25))
 def test_what_was_used_last_stays(wanted):
