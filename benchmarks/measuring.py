@@ -33,6 +33,7 @@ class Used(NamedTuple):
     server_memory: float
     bytes_up: int
     bytes_down: int
+    server_share: float = 0
 
 
 def cpu(pid: int) -> float:
@@ -123,8 +124,9 @@ def over_ssh(
         env = {**server.world.env, 'BENCHMARK_SSH': '\n'.join([folder, *options])}
         wall, used = run(_filled(args, server.url('ssh')), cwd, env)
         reports = _reports(Path(folder))
-    server_cpu, peaks, up, down = zip(*reports)
-    return Used(wall, used, sum(server_cpu), max(peaks), int(sum(up)), int(sum(down)))
+    server_cpu, peaks, up, down, shares = zip(*reports)
+    sizes = int(sum(up)), int(sum(down))
+    return Used(wall, used, sum(server_cpu), max(peaks), *sizes, max(shares))
 
 
 def _filled(args: tuple[str, ...], url: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from exchange import check, exchange
 from helpers.world import HG, World
 from measuring import stand_in_for_ssh
 from pages import many, pages
-from report import Figures, load, machine, table
+from report import Figures, Run, load, machine, table
 from throughput import throughput
 from variants import Variant, backend
 
@@ -130,7 +130,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             measure(figures, args, args.folder or Path(scratch) / 'histories', Path(scratch))
     finally:  # what was measured until something failed
-        for line in table(figures, args.backend, args.public <= PRESETS['small']['public']):
+        small = args.public <= PRESETS['small']['public']
+        run = Run(args.backend == 'services', bool(args.rtt), args.remotecmd != HG, small)
+        for line in table(figures, run):
             print(line)
         print(load())
 
