@@ -95,6 +95,12 @@ class Backend:
 
     def _open_catalog(self, url: str) -> catalogs.Catalog:
         settings = self.settings
+        kept = urlsplit(config.default_store(settings.home)).path
+        if settings.embedded_database and os.path.isdir(kept) and not catalogs.is_made(url):
+            raise Misconfigured(
+                f'the embedded database in {settings.home} is missing: put it back, or make a new '
+                'one with "hg admin::headless-init" and fill it with "hg admin::headless-rebuild"'
+            )
         return catalogs.open_catalog(
             url,
             settings.repository,
@@ -111,14 +117,16 @@ class Backend:
         if settings.store_is_s3:
             return s3.open_s3(settings.store, settings.s3_endpoint_url, settings.s3_region)
         is_default = settings.store == config.default_store(settings.home)
-        return files.FileStore(urlsplit(settings.store).path, must_exist=not is_default)
+        must_exist = self._has_objects if is_default else lambda: True
+        return files.FileStore(urlsplit(settings.store).path, must_exist)
+
+    def _has_objects(self) -> bool:
+        """Return whether there are rows of objects: then the folder of a file store must exist."""
+        return self.catalog.read(diagnosis.probe) is not None
 
     def make_store(self) -> None:
-        """Make the folder of a file store: what ``headless-init`` and ``headless-import`` do.
-
-        Where there are rows of objects, it has to be there: its disk may not be mounted.
-        """
-        if isinstance(self.store, files.FileStore) and not self.catalog.read(diagnosis.probe):
+        """Make the folder of a file store: what ``headless-init`` and ``headless-import`` do."""
+        if isinstance(self.store, files.FileStore) and not self._has_objects():
             self.store.make()
 
     def is_opened(self) -> bool:

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from .. import sharing
@@ -23,11 +23,11 @@ _TEMPORARY = '.tmp-'
 class FileStore:
     """Objects as files in a folder, written durably: fsync, then link.
 
-    If the folder ``must_exist``, every method raises `errors.Misconfigured` without it: its disk
-    may not be mounted. Otherwise `put` makes it.
+    Without the folder, every method raises `errors.Misconfigured` if ``must_exist`` returns true:
+    its disk may not be mounted. Otherwise `put` makes it.
     """
 
-    def __init__(self, root: str, must_exist: bool = False) -> None:
+    def __init__(self, root: str, must_exist: Callable[[], bool] = lambda: False) -> None:
         self._root = root
         self._must_exist = must_exist
 
@@ -38,7 +38,7 @@ class FileStore:
 
     def _check_root(self) -> None:
         """Look whether the folder is there, before something is made in it or found missing."""
-        if self._must_exist and not os.path.isdir(self._root):
+        if not os.path.isdir(self._root) and self._must_exist():
             raise Misconfigured(
                 f'the folder {self._root} of headless.store does not exist: is its disk mounted? '
                 '(a new one is made by "hg admin::headless-init")'

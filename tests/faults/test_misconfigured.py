@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from helpers.lying import failed_push
@@ -110,6 +111,38 @@ def test_store_without_its_folder(world, make_server):
     assert list(disk.iterdir()) == []
     (world.folder / 'elsewhere').rename(disk / 'drafts')
     assert 'as push 2' in alice.hg_fast('push')
+
+
+def test_defaults_that_are_lost(world, make_server):
+    """A push makes neither the database nor the folder anew beside what is left of the two."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    assert 'as push 1' in alice.hg_fast('push')
+    home = server.root / '.hg' / 'headless'
+    for kind, text in (
+        ('store', f'the folder {home}/store of headless.store does not exist'),
+        ('catalog.sqlite', f'the embedded database in {home} is missing'),
+    ):
+        server.stop()
+        moved = {path: world.folder / path.name for path in home.glob(f'{kind}*')}
+        for path, aside in moved.items():
+            path.rename(aside)
+        alice.commit(f'without {kind}')
+        server.start()
+        for transport in ('http', 'ssh'):
+            out = alice.hg_fast('push', server.url(transport), code=255)
+            assert f'headless: misconfigured: {text}' in out
+        assert not list(home.glob(f'{kind}*'))
+        server.stop()
+        for path, aside in moved.items():
+            aside.rename(path)
+    assert 'stored 2 changesets as push 2' in alice.hg_fast('push', server.url('ssh'))
+    shutil.rmtree(home / 'store')
+    for path in home.glob('catalog.sqlite*'):
+        path.unlink()
+    alice.commit('anew')
+    assert 'as push 1' in alice.hg_fast('push', server.url('ssh'))
 
 
 @pytest.mark.parametrize('requirement', ['lfs', 'treemanifest'])
