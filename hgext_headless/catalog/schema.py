@@ -215,7 +215,7 @@ draft_roots = Table(
 )
 
 # Pushes that stored something and brought no changeset (bookmarks, phases, markers), for the limits
-# of users: see `usage`. The next one of the user deletes those that are older than an hour.
+# of users: see `user_limits`. The next one of the user deletes those that are older than an hour.
 other_pushes = Table(
     'other_pushes',
     metadata,
@@ -377,7 +377,7 @@ announcements = Table(
     Column('retry', BigInteger, nullable=False),
 )
 
-# When a command last succeeded: see `runs`.
+# When a command last succeeded: see `diagnosis`.
 last_runs = Table(
     'last_runs',
     metadata,

@@ -28,12 +28,10 @@ class Deleter:
         self._check_lock = lock
         self.undeleted: dict[str, Undeleted] = {}
 
-    def finish(self) -> None:
-        """Delete all objects that are marked, by this process or by one that was killed."""
-        self.finish_these(self._backend.catalog.read(deletions.pending))
-
-    def finish_these(self, keys: Sequence[str]) -> None:
-        """Delete the objects ``keys``, which are marked."""
+    def finish(self, keys: Sequence[str] | None = None) -> None:
+        """Delete the objects that are marked, by anybody, or those of them with ``keys``."""
+        if keys is None:
+            keys = self._backend.catalog.read(deletions.pending)
         for batch in batches(keys):
             self._delete(batch)
 

@@ -169,5 +169,5 @@ def compare_obliterated(backend: Backend) -> tuple[set[bytes], set[bytes]]:
 
 
 def record_obliterated(backend: Backend, nodes: set[bytes]) -> None:
-    """Record again what only the store knows: see `differences`."""
+    """Record again what only the store knows: see `compare_obliterated`."""
     backend.catalog.write(bans.record, _USER, sorted(nodes), _REASON)

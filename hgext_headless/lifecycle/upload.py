@@ -80,4 +80,4 @@ def _finish(backend: Backend, keys: Sequence[str]) -> None:
     with delete.opened(backend) as deleter:
         if deleter is None:
             raise Temporary('the store is deleting an object of the same content')
-        deleter.finish_these(keys)
+        deleter.finish(keys)
