@@ -64,8 +64,7 @@ class _Collector(NamedTuple):
             last = pushlog.last_push_id(session)
             pushed = statistics.pushed(session, memory.get('pushed'))
             last_runs = diagnosis.runs_of_commands(session)
-            cursors = announcements.cursors(session).values()
-            behind = [announcements.behind(session, cursor, last) for cursor in cursors]
+            cursors = announcements.cursors(session, last).values()
             lag = None
             if places.has_log(self.backend.settings):
                 lag = places.lag(self.repo, session)
@@ -97,7 +96,7 @@ class _Collector(NamedTuple):
         yield self._gauge(
             'announcements_pending',
             'Pushes that a target is still to be told of',
-            *((number, cursor.target) for number, cursor in zip(behind, cursors)),
+            *((cursor.behind, cursor.target) for cursor in cursors),
             label='target',
         )
         yield self._gauge(

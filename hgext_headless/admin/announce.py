@@ -153,7 +153,7 @@ class _Announcer(NamedTuple):
                 cursor = Cursor(target.name, last)
             selection = Selection(after=cursor.push_id, upto=last)
             entries = self.backend.read_catalog.read(pushlog.entries, selection, False, _BATCH)
-            if entries and cursor.waits:
+            if entries and cursor.waits > 0:
                 raise _Undelivered('it is not time to try again')
             left = list(entries)
             while left:
@@ -178,7 +178,7 @@ class _Announcer(NamedTuple):
         """Return a target's cursor, and the last push that this server can serve."""
         with self.backend.read_catalog.reading() as session:
             last = visibility.last_shown(self.backend, session, self.repo)
-        return self.backend.catalog.read(announcements.cursors).get(target.name), last
+        return self.backend.catalog.read(announcements.cursors, last).get(target.name), last
 
     def _message(self, entry: Entry, last: int) -> _Message:
         query = Query(Selection(), None, (), True, False, 2, False)
@@ -261,11 +261,7 @@ def _list(
     names = {target.name for target in targets}
     with backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, repo)
-    with backend.catalog.reading() as session:
-        cursors = announcements.cursors(session)
-        behind = {
-            name: announcements.behind(session, cursor, last) for name, cursor in cursors.items()
-        }
+    cursors = backend.catalog.read(announcements.cursors, last)
     with ui.formatter(b'headless-announce', pycompat.byteskwargs(opts)) as fm:
         for name in sorted(names | cursors.keys()):
             fm.startitem()
@@ -275,9 +271,10 @@ def _list(
                 fm.data(push=None, behind=None, failures=0, error=b'')
                 fm.plain(b'new; the first run begins with the next push\n')
                 continue
-            to_come = options.number(behind[name], 'push')
+            to_come = options.number(cursor.behind, 'push')
             error = hgcompat.to_bytes(cursor.error)
-            fm.data(push=cursor.push_id, behind=behind[name], failures=cursor.failures, error=error)
+            fm.data(push=cursor.push_id, behind=cursor.behind)
+            fm.data(failures=cursor.failures, error=error)
             fm.plain(b'%s after push %d to come' % (to_come, cursor.push_id))
             if cursor.failures:
                 fm.plain(b'; failed %s: %s' % (options.number(cursor.failures, 'time'), error))

@@ -16,7 +16,8 @@ from .statements import Session, put
 
 
 class Cursor(NamedTuple):
-    """``push_id`` is the last push that ``target`` was told of.
+    """``push_id`` is the last push that ``target`` was told of, and ``behind`` the number of later
+    ones.
 
     ``failures`` is how often the next push has failed, ``error`` is why, and ``waits`` is the
     number of seconds from now before it is tried again.
@@ -27,24 +28,18 @@ class Cursor(NamedTuple):
     failures: int = 0
     error: str = ''
     waits: int = 0
+    behind: int = 0
 
 
-def cursors(session: Session) -> dict[str, Cursor]:
-    """Return the cursors of all targets that were ever announced to, by target."""
-    waits = (announcements.c.retry - session.clock).label('waits')
-    query = select(announcements, waits).where(session.mine(announcements))
-    return {
-        row.target: Cursor(row.target, row.push_id, row.failures, row.error, max(0, row.waits))
-        for row in session.execute(query)
-    }
-
-
-def behind(session: Session, cursor: Cursor, upto: int) -> int:
-    """Return the number of pushes after a cursor, up to the id ``upto``."""
-    query = select(func.count()).where(
-        session.mine(pushes), pushes.c.push_id > cursor.push_id, pushes.c.push_id <= upto
-    )
-    return session.scalar(query) or 0
+def cursors(session: Session, last: int) -> dict[str, Cursor]:
+    """Return the cursors of all targets that were ever announced to; ``last`` is the last push."""
+    table = announcements.c
+    later = pushes.c.push_id > table.push_id, pushes.c.push_id <= last
+    behind = select(func.count()).where(session.mine(pushes), *later).scalar_subquery()
+    waits = table.retry - session.clock
+    query = select(table.target, table.push_id, table.failures, table.error, waits, behind)
+    found = session.execute(query.where(session.mine(announcements)))
+    return {target: Cursor(target, *others) for target, *others in found}
 
 
 def begin(session: Session, target: str, push_id: int) -> None:
