@@ -8,7 +8,7 @@ from typing import Any
 
 from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
 
-from .. import config, hgcompat, requirement
+from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend, attach
 from ..errors import Refused, Temporary, of_file
 
@@ -103,11 +103,7 @@ class PublicClone:
             for name, node in hgcompat.bookmarks(source).items()
             if name not in hgcompat.bookmarks(clone) and not source[node].mutable()
         }
-        heads = [
-            node
-            for node in map(source.changelog.node, source.revs(b'heads(public())'))
-            if not clone.changelog.hasnode(node)
-        ]
+        heads = [n for n in places.public_heads(source) if not clone.changelog.hasnode(n)]
         if not heads and not new_bookmarks:
             return
         peer = source.peer()
