@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ..model import Bundle
 from .schema import LIVE, bundles
@@ -54,6 +54,11 @@ def under(session: Session, prefix: str, since: float | None) -> list[Bundle]:
     within = bundles.c.key.between(prefix, prefix + 'g')
     query = select(bundles).where(*live(session, since), within)
     return [bundle(row) for row in session.execute(query)]
+
+
+def count(session: Session, since: float | None) -> int:
+    """Return how many live bundles were created at ``since`` or later: see `under`."""
+    return session.scalar(select(func.count()).where(*live(session, since))) or 0
 
 
 def live(session: Session, since: float | None = None) -> list[sqlalchemy.ColumnElement[bool]]:

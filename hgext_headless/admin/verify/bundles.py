@@ -21,8 +21,9 @@ from .report import Lost, Problem, Report, check_object, differences, has
 
 #: Seconds in which a push records what it has stored, unless its server died.
 YOUNG = 600
-#: Maximum number of processes: each has a connection to the database.
-_MOST = 8
+#: Number of bundles from which on other processes are worth their start, and the largest number
+#: of processes: each has a connection to the database.
+_MANY, _MOST = 200, 8
 #: Number of lost objects that does not make the store look like a wrong one.
 _FEW = 20
 
@@ -39,8 +40,8 @@ def check_bundles(report: Report, force: bool) -> None:
     """Check the bundles: the store tells the digest of each object, unless it is read."""
     ui, backend = report.ui, report.backend
     parts = stores.parts(backend.store, backend.settings.repository)
-    # They wait for the store, too.
-    count = min(_MOST, 2 * parallel.processes(ui)) if len(parts) > 1 else 1
+    many = backend.catalog.read(bundle_rows.count, report.since) > _MANY
+    count = min(_MOST, 2 * parallel.processes(ui)) if many else 1  # they wait for the store, too
     # Other processes may be killed: their folders are in this one.
     with overlays.scratch() as folder:
         bundles = _Bundles(report, folder)
