@@ -182,7 +182,7 @@ class _Announcer(NamedTuple):
 
     def _message(self, entry: Entry, last: int) -> _Message:
         query = Query(Selection(), None, (), True, False, 2, False)
-        chunks = json_format.answer(self.backend, self.repo, query, [entry], last)
+        chunks = json_format.answer(self.repo, query, [entry], last)
         return _Message(entry.push_id, b''.join(chunks))
 
     def _note_failure(self, lock: Lock, cursor: Cursor, push_id: int, why: str) -> None:

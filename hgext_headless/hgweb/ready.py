@@ -17,7 +17,6 @@ from mercurial import hg
 from mercurial.hgweb import common
 
 from .. import config, hgcompat, metrics, place as places
-from ..backend import Backend
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError, Misconfigured
 from ..lifecycle import delete
@@ -86,11 +85,12 @@ def _kept(repo: Any) -> dict[str, Any]:
         return {'ready': False, 'public_history': {}, 'pushlog': {}, 'database': exc.kind}
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
         hg.repository(repo.baseui, repo.root)  # as hgweb does when it changes, and a push
-        memory.update(found=_ready(repo, backend), asked=time.monotonic())
+        memory.update(found=_ready(repo), asked=time.monotonic())
     return memory['found']
 
 
-def _ready(repo: Any, backend: Backend) -> dict[str, Any]:
+def _ready(repo: Any) -> dict[str, Any]:
+    backend = repo.headless
     found: dict[str, Any] = {'ready': True, 'public_history': {}, 'pushlog': {}}
     probe: list[tuple[str, int]] = []
     takes_pushes = config.takes_pushes(repo)

@@ -158,7 +158,7 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
 def _with_drafts(repo: Any, keys: dict[bytes, bytes], namespace: bytes) -> dict[bytes, bytes]:
     """Add to ``keys`` of public history the roots of recent pushes, or the newest bookmarks."""
     if namespace == b'phases':
-        return {**keys, **phase_roots.named(repo.headless, repo)}
+        return {**keys, **phase_roots.named(repo)}
     if namespace == b'bookmarks':
         return {**_draft_bookmarks(repo), **keys}
     return keys

@@ -46,7 +46,6 @@ class Served(NamedTuple):
     The generators of the answer's parts get it as their argument ``headless_served``.
     """
 
-    backend: Backend
     bundles: Sequence[Bundle]
     linked: Linked = ()
 
@@ -85,21 +84,21 @@ def get_bundle_chunks(
         overlays.check_bases(repo, wanted)
         backend.has_sent_drafts = True
         with stages.stage('links'):
-            linked = _links(backend, repo, source, drafts, wanted, kwargs)
+            linked = _links(repo, source, drafts, wanted, kwargs)
         if linked is not None:
             public = _public_heads(repo, heads or (), linked, kwargs.get('common') or ())
             if public:
                 stages.note(by='link')
-                served = Served(backend, wanted, linked)
+                served = Served(wanted, linked)
                 return orig(repo, source, heads=public, headless_served=served, **kwargs)
         if backend.settings.inline == 'never':
             raise Refused('this client can follow no link, and headless.inline is never')
         stages.note(by='inline')
         has_bundle2 = exchange.bundle2requested(kwargs.get('bundlecaps'))
-        if not (has_bundle2 or phase_roots.are_named(backend, repo, drafts)):
+        if not (has_bundle2 or phase_roots.are_named(repo, drafts)):
             raise Refused('a client without bundle2 would publish these drafts: upgrade Mercurial')
         with stages.stage('inline'):
-            return _inline(orig, repo, backend, wanted, source, heads, kwargs)
+            return _inline(orig, repo, wanted, source, heads, kwargs)
 
 
 def wire_command(orig: Any, repo: Any, proto: Any, others: dict[bytes, bytes]) -> Any:
@@ -144,7 +143,7 @@ def bookmarks_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: 
     if served is None or not kwargs.get('bookmarks'):
         return orig(bundler, repo, source, **kwargs)
     nodes = {node for bundle in served.bundles for node in bundle.nodes}
-    with served.backend.catalog.reading() as session:
+    with repo.headless.catalog.reading() as session:
         drafts = catalog_bookmarks.at(session, nodes)
     found = {name: node for name, node in drafts.items() if hgcompat.is_plain(name)}
     found.update(bookmarks.listbinbookmarks(repo))
@@ -172,7 +171,6 @@ def phases_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any
 
 
 def _links(
-    backend: Backend,
     repo: Any,
     source: bytes,
     drafts: Collection[bytes],
@@ -180,7 +178,8 @@ def _links(
     kwargs: dict[str, Any],
 ) -> Linked | None:
     """Return a link for each bundle in ``wanted``, or None if the answer has to be inline."""
-    settings, bundlecaps = backend.settings, kwargs.get('bundlecaps')
+    backend, bundlecaps = repo.headless, kwargs.get('bundlecaps')
+    settings = backend.settings
     if (
         settings.inline == 'always'
         or source != b'serve'  # a peer in this process: there is no server to link to
@@ -244,7 +243,6 @@ def _public_heads(
 def _inline(
     orig: Any,
     repo: Any,
-    backend: Backend,
     wanted: Sequence[Bundle],
     source: bytes,
     heads: Sequence[bytes] | None,
@@ -253,9 +251,9 @@ def _inline(
     """Answer with the drafts in the reply itself, from an overlay."""
     bundlecaps = kwargs.get('bundlecaps')
     with contextlib.ExitStack() as stack:
-        overlay = stack.enter_context(overlays.opened(repo, backend.store, wanted))
+        overlay = stack.enter_context(overlays.opened(repo, repo.headless.store, wanted))
         if exchange.bundle2requested(bundlecaps):
-            kwargs['headless_served'] = Served(backend, wanted)
+            kwargs['headless_served'] = Served(wanted)
         # What is hidden of the repository (`server.view`) says nothing of drafts, which it has not.
         view = b'served' if repo.filtername == b'immutable' else repo.filtername
         kwargs['bundlecaps'] = [cap for cap in bundlecaps or () if cap != _SHALLOW]
@@ -281,7 +279,7 @@ def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> An
         return result
     if obsolete.isenabled(repo, obsolete.exchangeopt):
         nodes = {node for bundle in served.bundles for node in bundle.nodes}
-        with served.backend.catalog.reading() as session:
+        with repo.headless.catalog.reading() as session:
             found = set(map(markers.unpack, catalog_markers.relevant(session, nodes)))
         nodes.update(marker[0] for marker in found)
         found |= repo.obsstore.relevantmarkers(nodes)

@@ -12,7 +12,6 @@ from typing import Any
 
 from mercurial.node import hex, nullid
 
-from ..backend import Backend
 from ..catalog import drafts as catalog_roots, statements
 from ..model import Parents
 
@@ -23,7 +22,7 @@ _MOST = 5000
 _DRAFT = b'1'
 
 
-def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
+def named(repo: Any) -> dict[bytes, bytes]:
     """Return the ``phases`` keys of draft roots of recent pushes.
 
     Each draft of these pushes is a root, or has one among its ancestors. Raise
@@ -32,6 +31,7 @@ def named(backend: Backend, repo: Any) -> dict[bytes, bytes]:
     return the roots of what this process has taken from it. But if it has sent drafts to the
     client, that may want to know of those.
     """
+    backend = repo.headless
     if b'REQUEST_METHOD' not in repo.ui.environ and not backend.has_sent_drafts:
         has_node = repo.unfiltered().changelog.hasnode
         roots = backend.pushed_roots
@@ -61,12 +61,12 @@ def draft_roots(changesets: Iterable[Parents], is_public: Callable[[bytes], bool
     return [c for c in drafts.values() if c.p1 not in drafts and c.p2 not in drafts]
 
 
-def are_named(backend: Backend, repo: Any, nodes: Iterable[bytes]) -> bool:
+def are_named(repo: Any, nodes: Iterable[bytes]) -> bool:
     """Return whether stored drafts stay draft in a client without bundle2.
 
     Such a client learns phases from ``listkeys`` alone.
     """
-    with backend.catalog.reading() as session:
+    with repo.headless.catalog.reading() as session:
         keys = _named(session, repo)
         stacks = catalog_roots.stacks(session, nodes)
         found = draft_roots(stacks, repo.unfiltered().changelog.hasnode)

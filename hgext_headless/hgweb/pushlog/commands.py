@@ -11,7 +11,6 @@ from mercurial import error, pycompat
 from mercurial.hgweb import common, webcommands
 
 from ... import config, hgcompat
-from ...backend import Backend
 from ...model import Entry
 from ...timings import Stages
 from .. import errors, pages
@@ -101,10 +100,8 @@ def pushes(web: Any, stages: Stages) -> Any:
     Changesets that have expired or were removed are listed by their hashes; with
     ``full``, they are left out.
     """
-    backend = web.repo.headless
-    query, found, last = _found(backend, web, stages)
-    chunks = json_format.answer(backend, web.repo, query, found, last)
-    return _send(web, chunks)
+    query, found, last = _found(web, stages)
+    return _send(web, json_format.answer(web.repo, query, found, last))
 
 
 @_command(b'atom')
@@ -160,8 +157,7 @@ def push(web: Any, stages: Stages) -> Any:
 
 def _push_page(web: Any, query: queries.Query, entry: Entry, last: int) -> Any:
     decorate.add_pushlog(web.tmpl)
-    mapping = html_format.push(web.repo.headless, web, query, entry, last)
-    return _send_page(web, b'pushlog', mapping)
+    return _send_page(web, b'pushlog', html_format.push(web, query, entry, last))
 
 
 def _raw_push(web: Any, entry: Entry) -> Any:
@@ -174,10 +170,9 @@ def _raw_push(web: Any, entry: Entry) -> Any:
     return _send_page(web, b'push', push_page.raw(web, entry, changesets, size))
 
 
-def _found(
-    backend: Backend, web: Any, stages: Stages, **options: bool
-) -> tuple[queries.Query, list[Entry], int]:
+def _found(web: Any, stages: Stages, **options: bool) -> tuple[queries.Query, list[Entry], int]:
     """Return the query (see `query.parse`), what matches, and the highest push id shown."""
+    backend = web.repo.headless
     with stages.stage('find'), backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
         query = queries.parse(session, web.repo, web.req, last, **options)
@@ -188,12 +183,11 @@ def _found(
 
 def _page(web: Any, stages: Stages, mapping: Any) -> Any:
     decorate.add_pushlog(web.tmpl)
-    backend = web.repo.headless
     for_people = mapping is html_format.page
-    query, found, last = _found(backend, web, stages, newest=True, for_people=for_people)
+    query, found, last = _found(web, stages, newest=True, for_people=for_people)
     if for_people and query.is_one and len(found) == 1:
         return _push_page(web, query, found[0], last)
-    return _send_page(web, b'pushlog', mapping(backend, web, query, found[::-1], last))
+    return _send_page(web, b'pushlog', mapping(web, query, found[::-1], last))
 
 
 @_command(b'json')

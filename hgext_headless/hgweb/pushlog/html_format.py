@@ -13,7 +13,6 @@ from mercurial import encoding, templateutil
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
-from ...backend import Backend
 from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
 from . import keywords, links as configured, push_page, visibility
@@ -54,15 +53,13 @@ _NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 Listed = Iterable[tuple[Entry, Sequence[Changeset]]]
 
 
-def page(
-    backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
-) -> dict[bytes, Any]:
+def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of HTML styles; the newest push is first."""
-    listed = functools.partial(_listed, backend, False, entries)
+    listed = functools.partial(_listed, web, False, entries)
     # Pages of a branch, a user or a search are not counted: the cost would grow with each push.
     count = None
     if query.page is not None and query.is_counted:
-        count = backend.read_catalog.read(pushlog.count, last)
+        count = web.repo.headless.read_catalog.read(pushlog.count, last)
     pages = list(_pages(query, len(entries), count))
     page_vars = _page_vars(web, query)
     said = dict(_WORDS)
@@ -70,12 +67,12 @@ def page(
         said[b'search'] = b'pushed after %s, or %s' % (_iso(int(since or 0)), _WORDS[b'search'])
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
-    limit = backend.settings.pushlog_limit
+    limit = web.repo.headless.settings.pushlog_limit
     params = web.req.qsparams
     looked_for = (searched(params, item) for item in (b'search', b'author'))
     return {
         **_mozillas(web, listed, pages, page_vars),
-        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(backend, web, entries)),
+        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(web, entries)),
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
@@ -83,7 +80,7 @@ def page(
         b'lookedfor': b' '.join(filter(None, looked_for)),
         b'byauthor': bool(query.selection.author),
         b'nouser': b' '.join(query.selection.users or ()),
-        b'similar': _named([] if entries else _similar(backend, query)),
+        b'similar': _named([] if entries else _similar(web, query)),
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
@@ -99,9 +96,9 @@ def page(
     }
 
 
-def _similar(backend: Backend, query: Query) -> list[bytes]:
+def _similar(web: Any, query: Query) -> list[bytes]:
     """Return users with names like those that a query without result asks for."""
-    with backend.read_catalog.reading() as session:
+    with web.repo.headless.read_catalog.reading() as session:
         return [
             encoding.tolocal(name)
             for user in query.selection.users or ()
@@ -176,26 +173,24 @@ def _changeset(repo: Any, changeset: Changeset) -> dict[bytes, Any]:
     }
 
 
-def feed(
-    backend: Backend, web: Any, query: Query, entries: Sequence[Entry], last: int
-) -> dict[bytes, Any]:
+def feed(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of the Atom style."""
     newest = entries[0].date if entries else int(time.time())
     return {
         b'entries': templateutil.mappinggenerator(
-            lambda context: _feed_entries(backend, query, entries)
+            lambda context: _feed_entries(web, query, entries)
         ),
         b'date': _iso(newest),
     }
 
 
 def _listed(
-    backend: Backend, query_tips: bool, entries: Sequence[Entry]
+    web: Any, query_tips: bool, entries: Sequence[Entry]
 ) -> Iterator[tuple[Entry, list[Changeset]]]:
     """Yield pushes with their changesets, tipmost first; of a large push, only the last `_MOST`."""
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        with backend.read_catalog.reading() as session:
+        with web.repo.headless.read_catalog.reading() as session:
             found, _sizes = _batch(session, query_tips, batch)
         yield from found
 
@@ -212,11 +207,11 @@ def _batch(
     return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 
-def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
+def _pushes(web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
     links = configured.configured(web.repo.ui)
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
-        with backend.read_catalog.reading() as session:
+        with web.repo.headless.read_catalog.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
             facts = _facts(session, web.repo, batch)
         for entry, changesets in batch:
@@ -228,10 +223,10 @@ def _pushes(backend: Backend, web: Any, entries: Sequence[Entry]) -> Iterator[di
             }
 
 
-def push(backend: Backend, web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
+def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of HTML styles for the page of one push."""
     links = configured.configured(web.repo.ui)
-    with backend.read_catalog.reading() as session:
+    with web.repo.headless.read_catalog.reading() as session:
         changesets, size = push_page.found(session, entry.push_id)
         listed = changesets[::-1]
         facts = _facts(session, web.repo, [(entry, listed)])
@@ -241,7 +236,7 @@ def push(backend: Backend, web: Any, query: Query, entry: Entry, last: int) -> d
     branches = dict.fromkeys(encoding.tolocal(c.branch) for c in live)
     reviews = dict.fromkeys(link for c in live for link in links.matches(text(c.description)))
     return {
-        **page(backend, web, query, [entry], last),
+        **page(web, query, [entry], last),
         **_listed_push(links, entry, listed, rows, size - len(listed)),
         b'onepush': entry.push_id,
         b'changesetcount': size,
@@ -384,10 +379,8 @@ def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, 
             yield link(final, b'Last')
 
 
-def _feed_entries(
-    backend: Backend, query: Query, entries: Sequence[Entry]
-) -> Iterator[dict[bytes, Any]]:
-    for entry, listed in _listed(backend, query.tips_only, entries):
+def _feed_entries(web: Any, query: Query, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
+    for entry, listed in _listed(web, query.tips_only, entries):
         user = _xml(entry.user)
         for changeset in listed:
             summary = (changeset.description.strip().splitlines() or [b''])[0]

@@ -9,7 +9,6 @@ from typing import Any
 
 from mercurial.node import hex, nullid
 
-from ...backend import Backend
 from ...bundles import markers
 from ...catalog import epochs, markers as catalog_markers, pushlog, statements
 from ...model import Changeset, Entry
@@ -24,11 +23,9 @@ def text(data: bytes) -> str:
     return data.decode('utf-8', 'replace')
 
 
-def answer(
-    backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
-) -> Iterator[bytes]:
+def answer(repo: Any, query: Query, entries: Sequence[Entry], last: int) -> Iterator[bytes]:
     """Return the chunks of the answer."""
-    return begun(_chunks(backend, repo, query, entries, last))
+    return begun(_chunks(repo, query, entries, last))
 
 
 def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -36,23 +33,21 @@ def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return itertools.chain([next(chunks)], chunks)
 
 
-def _chunks(
-    backend: Backend, repo: Any, query: Query, entries: Sequence[Entry], last: int
-) -> Iterator[bytes]:
+def _chunks(repo: Any, query: Query, entries: Sequence[Entry], last: int) -> Iterator[bytes]:
     prefix = '{'
     if query.version != 1:
-        with backend.read_catalog.reading() as session:
+        with repo.headless.read_catalog.reading() as session:
             epoch = epochs.current(session)
         named = '' if epoch is None else f'"epoch": "{epoch.name}", '
         prefix = f'{{"lastpushid": {last}, {named}"pushes": {{'
-    for batch in _batches(backend, query, entries):
+    for batch in _batches(repo, query, entries):
         # Each chunk is complete before it is sent, so that a slow client holds no connection.
         if isinstance(batch, Entry):
-            for chunk in _large(backend, repo, batch):
+            for chunk in _large(repo, batch):
                 yield (prefix + chunk).encode('ascii')
                 prefix = ''
         else:
-            with backend.read_catalog.reading() as session:
+            with repo.headless.read_catalog.reading() as session:
                 pushes = (_full if query.full else _plain)(session, repo, query, batch)
                 lines = [f'"{e.push_id}": {json.dumps(push)}' for e, push in zip(batch, pushes)]
             yield (prefix + ', '.join(lines)).encode('ascii')
@@ -62,7 +57,7 @@ def _chunks(
 
 
 def _batches(
-    backend: Backend, query: Query, entries: Sequence[Entry]
+    repo: Any, query: Query, entries: Sequence[Entry]
 ) -> Iterator[Sequence[Entry] | Entry]:
     """Yield lists of pushes whose changesets fit into memory together, or one larger push."""
     for start in range(0, len(entries), BATCH):
@@ -70,7 +65,7 @@ def _batches(
         if not query.full or query.tips_only:
             yield batch
             continue
-        with backend.read_catalog.reading() as session:
+        with repo.headless.read_catalog.reading() as session:
             sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
         together: list[Entry] = []
         number = 0
@@ -88,9 +83,9 @@ def _batches(
             yield together
 
 
-def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
+def _large(repo: Any, entry: Entry) -> Iterator[str]:
     """Yield a push in full as JSON text, some changesets at a time."""
-    with backend.read_catalog.reading() as session:
+    with repo.headless.read_catalog.reading() as session:
         nodes = pushlog.nodes_of(session, [entry.push_id])[entry.push_id]
         # What is gone has no extras.
         listed = [(node, extras) for node, extras in nodes if extras]
@@ -109,7 +104,7 @@ def _large(backend: Backend, repo: Any, entry: Entry) -> Iterator[str]:
             between = ''
             wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
             for start in range(0, size, CHANGESETS):
-                with backend.read_catalog.reading() as session:
+                with repo.headless.read_catalog.reading() as session:
                     found = pushlog.changesets_from(session, entry.push_id, start, CHANGESETS)
                     shown = [c for c in found if c.node in wanted and not c.is_tombstone]
                     precursors = _precursors(session, repo, {c.node for c in shown})

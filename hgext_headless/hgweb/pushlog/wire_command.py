@@ -20,7 +20,6 @@ from mercurial import wireprototypes, wireprotov1server
 from mercurial.node import hex
 
 from ... import config, hgcompat
-from ...backend import Backend
 from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import Selection
@@ -127,7 +126,7 @@ def _lines(repo: Any, first: int) -> Iterator[bytes]:
             if of == history and low <= after < high:
                 start, after = low, high
                 continue
-            batch = _batch(backend, repo, after, last)
+            batch = _batch(repo, after, last)
             if not batch:
                 return
             for push_id, line in batch:
@@ -141,13 +140,13 @@ def _lines(repo: Any, first: int) -> Iterator[bytes]:
         repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
 
 
-def _batch(backend: Backend, repo: Any, after: int, last: int) -> list[tuple[int, bytes]]:
+def _batch(repo: Any, after: int, last: int) -> list[tuple[int, bytes]]:
     """Return ids and lines of the next pushes; a line is empty where it would list nothing.
 
     Each batch is a session of its own: a client that reads slowly holds no connection.
     """
     has_node = repo.changelog.hasnode
-    with backend.read_catalog.reading() as session:
+    with repo.headless.read_catalog.reading() as session:
         # The database may be one of several replicas, another one each time.
         upto = min(last, pushlog.last_push_id(session))
         selection = Selection(after=after, upto=upto)
