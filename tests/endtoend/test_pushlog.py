@@ -434,6 +434,10 @@ def test_pages_of_users_and_branches(log):
     assert 'href="/pushloghtml/1?user=alice&amp;user=bob">Prev<' in last
     bounded = fetch_page(f'{log.base}pushloghtml?{asked}&endID=11')
     assert 'href="/pushloghtml/2?endID=11&amp;user=alice&amp;user=bob">Next<' in bounded
+    # An upper bound alone is obeyed on pages, which go back from it.
+    alone = fetch_page(log.base + 'pushloghtml?startdate=&enddate=&endID=11')
+    assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', alone) == [str(i) for i in range(11, 1, -1)]
+    assert 'href="/pushloghtml/2?endID=11">Next<' in alone
     # The form keeps what was asked for; what it leaves empty is not asked for.
     assert re.findall(r'name="user"[^>]* value="(\w*)"', page) == ['alice', 'bob']
     branch = fetch_page(log.base + 'pushloghtml?branch=feature&user=&startdate=&enddate=')
@@ -443,7 +447,10 @@ def test_pages_of_users_and_branches(log):
     assert len(re.findall('class="pushlogid"', plain)) == 10
     # Programs get all of them, as ever.
     assert log.ids(f'?{asked}') == list(range(1, 13))
-    assert fetch_page(f'{log.base}pushlog?{asked}').count('<entry>') == 26
+    feed = fetch_page(f'{log.base}pushlog?{asked}')
+    assert feed.count('<entry>') == 26
+    assert f'<id>{log.base}pushlog?user=alice&amp;user=bob</id>' in feed
+    assert f'rel="self" href="{log.base}pushlog?user=alice&amp;user=bob"' in feed
 
 
 #: Styles that a site might have: their templates.

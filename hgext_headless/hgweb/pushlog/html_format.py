@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import encoding, templateutil
+from mercurial import encoding, templateutil, util
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
@@ -44,8 +44,6 @@ _WORDS = {
 }
 #: Parameters that have a field of their own in the form.
 _NARROWING = (b'user', b'branch', b'startdate', b'enddate')
-#: Parameters that links to other pages of a query keep.
-_KEPT = (b'user', b'branch', b'enddate', b'tochange', b'endID')
 #: Characters that XML cannot contain.
 _NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
@@ -176,11 +174,14 @@ def _changeset(repo: Any, changeset: Changeset) -> dict[bytes, Any]:
 def feed(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of the Atom style."""
     newest = entries[0].date if entries else int(time.time())
+    words = (b'%s=%s' % (kind, util.urlreq.quote(value)) for kind, value in query.words)
+    asked = b'&'.join(words)
     return {
         b'entries': templateutil.mappinggenerator(
             lambda context: _feed_entries(web, query, entries)
         ),
         b'date': _iso(newest),
+        b'query': b'?' + asked if asked else b'',
     }
 
 
@@ -341,8 +342,7 @@ def _page_vars(web: Any, query: Query) -> Any:
     """Return the parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    is_kept = query.is_search or query.page is None
-    kept += [(kind, value) for kind, value in query.words if is_kept or kind in _KEPT]
+    kept += query.words
     separators = itertools.chain([b'?'], itertools.repeat(b'&'))
     return templateutil.mappinglist(
         [

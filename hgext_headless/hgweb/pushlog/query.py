@@ -38,6 +38,8 @@ _MAX_OF_AUTHORS = 500
 _TIME = re.compile(
     rb'.* ago|yesterday|today|(?:last|this) \w+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?', re.I
 )
+#: Upper bounds, in the order of which the first applies.
+UPPER = {b'enddate': None, b'tochange': None, b'endID': None}.keys()
 #: Above all ids that a database can have.
 MAX_ID = 2**62
 
@@ -66,7 +68,8 @@ class Query:
     def is_counted(self) -> bool:
         """Whether all pages but the last are full, so that their number is known."""
         one_of_many = self.selection.branch is not None or self.selection.users is not None
-        return not (one_of_many or self.is_search)
+        is_bounded = not UPPER.isdisjoint(kind for kind, _value in self.words)
+        return not (one_of_many or is_bounded or self.is_search)
 
     @property
     def is_one(self) -> bool:
@@ -140,8 +143,8 @@ def parse(
             bounds.append((item, params[item]))
             paged = False
             break
-    if not paged or users or named or is_search:
-        for item in (b'enddate', b'tochange', b'endID'):
+    if not paged or users or named or is_search or for_people:
+        for item in UPPER:
             if _is_given(params, item):
                 selection = bounded(selection, item, params[item])
                 bounds.append((item, params[item]))
