@@ -220,7 +220,7 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
     gunicorn, gunicorn_port = free_url()
     unit = (EXAMPLES / 'hgweb.service').read_text()
     options = re.findall('^ExecStart=.*/gunicorn (.*)', unit, re.M)[0]
-    options = options.replace('8000', str(gunicorn_port)).replace('workers 8', 'workers 2')
+    options = options.replace('workers 8', f'workers 2 --bind 127.0.0.1:{gunicorn_port}')
 
     port = free_url()[1]
     url = f'https://localhost:{port}/'
@@ -299,7 +299,7 @@ def _nginx(folder: Path, port: int, gunicorn_port: int) -> tuple[Path, Path, Pat
         '/etc/nginx/hg.pem': certificate,
         '/etc/nginx/hg.key': key,
         '/etc/nginx/hg.htpasswd': folder / 'htpasswd',
-        '127.0.0.1:8000;': f'127.0.0.1:{gunicorn_port};',
+        'unix:/run/hgweb.sock': f'127.0.0.1:{gunicorn_port}',
     }.items():
         assert old in text
         text = text.replace(old, str(new))

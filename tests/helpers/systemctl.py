@@ -6,9 +6,12 @@ both written and run. Other limits of a unit are not in effect here.
 """
 
 import configparser
+import contextlib
 import ctypes
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,7 +51,24 @@ class Unit(configparser.RawConfigParser):
         except OSError:
             return None
 
-    def started(self, command):
+    def listening(self):
+        """The socket of the unit of that name, or None."""
+        path = f'{UNITS}/{self.name.replace(".service", ".socket")}'
+        if not os.path.exists(path):
+            return None
+        parser = configparser.RawConfigParser()
+        parser.read(path)
+        found = parser['Socket']
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(found['ListenStream'])
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(found['ListenStream'])
+        shutil.chown(found['ListenStream'], found['SocketUser'])
+        os.chmod(found['ListenStream'], int(found['SocketMode'], 8))
+        listening.listen(100)
+        return listening
+
+    def started(self, command, listening=None):
         service = self.service
         user = service['User']
         writable = service.get('ReadWritePaths', '').split()
@@ -69,6 +89,9 @@ class Unit(configparser.RawConfigParser):
             ]
         script.append(f'cd {service.get("WorkingDirectory", "/")}')
         script.append(f'umask {service.get("UMask", "0022")}')
+        if listening:
+            script.append(f'exec 3<&{listening.fileno()}')
+            command = f"env LISTEN_FDS=1 sh -c 'LISTEN_PID=$$ exec {command}'"
         script.append(f'exec /usr/sbin/runuser -u {user} -- {command}')
 
         def before():
@@ -81,6 +104,7 @@ class Unit(configparser.RawConfigParser):
                 ['unshare', '-m', 'sh', '-ec', '\n'.join(script)],
                 preexec_fn=before,
                 stdin=subprocess.DEVNULL,
+                pass_fds=[listening.fileno()] if listening else [],
                 stdout=log,
                 stderr=log,
                 env={
@@ -104,7 +128,7 @@ class Unit(configparser.RawConfigParser):
         elif self.service.get('Type') == 'oneshot':
             self.run('ExecStart')
         elif not self.pid:
-            process = self.started(self.commands['ExecStart'][0])
+            process = self.started(self.commands['ExecStart'][0], self.listening())
             time.sleep(1)
             if process.poll() is not None:
                 with open(f'/var/log/{self.name}.log') as log:
@@ -127,7 +151,7 @@ class Unit(configparser.RawConfigParser):
 
 def main(verb, *names):
     for name in names:
-        if name == '--now':
+        if name == '--now' or name.endswith('.socket'):
             continue
         if name.startswith('nginx'):
             subprocess.run(['nginx', '-s', 'reload'], check=True)
