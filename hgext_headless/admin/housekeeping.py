@@ -36,7 +36,7 @@ def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int
         failed += _keep(ui, other, one, opts)
     for found in backend.catalog.read(statistics.by_repository):
         if found.name not in kept:
-            ui.warn(
+            ui.status(
                 b'the database has a repository "%s" too, whose path was not given\n'
                 % hgcompat.to_bytes(found.name)
             )
@@ -58,6 +58,7 @@ def _keep(ui: Any, repo: Any, backend: Backend, opts: dict[str, Any]) -> int:
             with errors.no_traceback(ui, 'the command', (error.RepoError, error.StdioError)):
                 failed += bool(module.run(ui, repo, backend, **own, **template))
         except (error.Abort, error.RepoError) as exc:
-            ui.warn(b'%s\n' % exc)
+            name = backend.settings.repository, module.__name__.rpartition('.')[2]
+            ui.warn(b'%s: %s\n' % (hgcompat.to_bytes(': '.join(name)), exc))
             failed += 1
     return failed

@@ -64,6 +64,7 @@ def test_housekeeping(world, try_, other):
     assert out.count('expired 1 draft') == 2 and out.count('all is well') == 2
     out = try_.hg_fast('admin::headless-housekeeping')
     assert 'the database has a repository "other" too' in out
+    assert try_.hg_fast('admin::headless-housekeeping', '-q') == ''
     out = try_.hg('admin::headless-housekeeping', '/nowhere', try_.root, code=1)
     assert 'repository /nowhere not found' in out and 'all is well' in out
 
