@@ -272,6 +272,8 @@ class Life:
     def web(self) -> None:
         self.push('web')
         assert '"alice"' in self.laptop.sh('curl -sf https://push1/json-pushes')
+        # Nobody but nginx says who pushes.
+        self.fleet['push1'].sh('curl -s --unix-socket /run/hgweb.sock http://push1/', 'hg', code=7)
 
     def reloads(self) -> None:
         """A reload with an hgrc that is not trusted leaves the workers alone."""
