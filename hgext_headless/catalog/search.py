@@ -78,16 +78,21 @@ def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[
 
 
 def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """Return node and description of the changesets that have one of ``words``, the oldest first.
+    """Return node and description of the changesets that have one of ``words``.
 
-    The words must be rare. Of very many changesets, return the oldest `_RARE`.
+    Those that were pushed first come first. The words must be rare. Of very many changesets, return
+    the oldest `_RARE`.
     """
     ids: set[int] = set()
     for batch in batches(sorted(words)):
         ids.update(_from_index(session, terms(session.owner, batch, ()), any_of_them=True))
-    query = select(changesets.c.id, changesets.c.node, changesets.c.description)
-    found = rows(session, query.order_by(changesets.c.id), changesets.c.id, sorted(ids)[:_RARE])
-    return [(row.node, row.description) for row in found]
+    place = push_changesets.c.push_id, push_changesets.c.position
+    query = select(changesets.c.node, changesets.c.description, *place).outerjoin(
+        push_changesets, push_changesets.c.changeset_id == changesets.c.id
+    )
+    found = rows(session, query, changesets.c.id, sorted(ids)[:_RARE])
+    ordered = sorted(found, key=lambda row: (row.push_id or 0, row.position or 0))
+    return [(row.node, row.description) for row in ordered]
 
 
 def users(session: Session, text: str, limit: int) -> list[bytes]:

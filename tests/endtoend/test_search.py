@@ -81,13 +81,18 @@ def test_search(log):
         assert log.ids(query) == expected, query
         assert log.page(query)[0] == expected[::-1], query
     hashes = log.alice.log('draft()', '{node}\n')
+    log.alice.hg_fast('bookmark', '-r', hashes[3], 'my-mark')
+    log.alice.hg_fast('push', '-f', '-B', 'my-mark')
+    log.alice.hg_fast('branch', 'side/branch')
+    log.alice.commit('other', None, '-m', 'zzz', '-u', 'Zed')
+    log.alice.hg('push', '-q', '-f', '--new-branch', '-r', '.', env={'USER': 'alice'})
     for query, expected in {
         # A hash, a part of the name of who wrote or pushed, words without accents, and a time.
         f'search={hashes[3][:6]}': [4],
         f'search={hashes[1][:7].upper()}': [2],
         f'search={hashes[1][:7]}%20{hashes[2]}': [2, 3],
         f'search={hashes[1][:7]}&branch=default&endID=1': [],
-        'search=LIC': [1, 2, 3],
+        'search=LIC': [1, 2, 3, 5],
         'search=lic&user=bob': [],
         'search=OTH': [4],
         'search=alice%20oth': [4],
@@ -99,19 +104,37 @@ def test_search(log):
         'search=push%203': [3],
         'search=%233&user=bob': [],
         'search=zoe': [3],
-        'search=an%20hour%20ago': [1, 2, 3, 4],
+        'search=an%20hour%20ago': [1, 2, 3, 4, 5],
         'search=an%20hour%20ago&endID=2': [1, 2],
         'search=li': [],
+        # As hg, pages and sentences have it.
+        f'search=14:{hashes[3][:12]}': [4],
+        f'search=changeset:%20%2012:{hashes[1][:12]}': [2],
+        f'search=({hashes[1][:12]}),': [2],
+        f'search=http://host:8000/rev/{hashes[1][:12]}': [2],
+        'search=http://host/push/3': [3],
+        'search=my-mark': [4],
+        'search=side/branch': [5],
+        'search=default': [],
+        'search=bob%20out': [4],
+        'search=crash%20ALIC': [1, 3],
+        # A name and a time, in any order.
+        'search=bob%20an%20hour%20ago': [2, 4],
+        'search=2h%20bob': [2, 4],
+        'search=crash%20today': [1, 3],
+        'search=crash%20since%20half%20an%20hour%20ago': [1, 3],
+        'search=bob%202020-01-01%2012:30&user=bob': [4],
+        'search=nobody%20today': [],
     }.items():
         assert log.ids(query) == expected, query
         assert log.page(query)[0] == expected[::-1], query
     empty = fetch_json(log.base + 'json-pushes?version=2&search=nothing')
     assert empty.pop('epoch')
     assert empty == {
-        'lastpushid': 4,
+        'lastpushid': 5,
         'pushes': {},
     }
-    node = log.alice.node('last(draft())')
+    node = hashes[3]
     assert log.ids(f'search=bob&changeset={node}') == [4]
     assert log.ids(f'search=mend&changeset={node}') == []
     feed = ET.fromstring(fetch(log.base + 'pushlog?search=mend')[1])

@@ -192,6 +192,10 @@ def test_other_meanings(database):
     push(two, changeset(f'Backed out {short}'.encode()), user='zoe')
     named = one.read(search.naming, [short, *(f'nothing{i}' for i in range(1000))])
     assert named == [(backout.node, backout.description)]
+    # In the order of pushes, whatever the order of their nodes.
+    again = [changeset(f'Backed out {short}, {i}'.encode()) for i in range(5)]
+    push(one, *again)
+    assert one.read(search.naming, [short])[1:] == [(c.node, c.description) for c in again]
     assert one.read(search.users, 'OE.LOVE', 10) == ['Zoë.Lovelace@example.com'.encode()]
     assert two.read(search.users, 'zo', 10) == [b'zoe']
     assert two.read(search.users, '%', 10) == []

@@ -6,13 +6,14 @@ import contextlib
 import functools
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mercurial import scmutil
+from mercurial import error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
+from mercurial.utils import dateutil
 
 from ... import hgcompat
 from ...backend import Backend
@@ -32,12 +33,30 @@ _MAX_WORDS = 30
 #: Minimum length of a part of a name, and maximum number of users, of hashes, and of pushes with
 #: each, that a search finds beside words.
 _MIN_NAME, _MAX_MEANT = 3, 20
+#: Maximum number of words one of which may be the name of a user.
+_MOST_NAMED = 3
 #: Maximum number of pushes that a search finds by a part of an author's name.
 _MAX_OF_AUTHORS = 500
 #: What a search takes for a time since when; much else can be read as one.
-_TIME = re.compile(
-    rb'.* ago|yesterday|today|(?:last|this) \w+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?', re.I
+_NUMBER = (
+    r'(?:[0-9]+|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve|half an?|a few|few) '
 )
+_DAYS = ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+_TIME = (
+    rf'(?:about )?(?:{_NUMBER})?(?:second|minute|min|hour|day|week|month|year)s? ago'
+    rf'|[0-9]+ ?[smhdw](?: ago)?|today|yesterday|{"|".join(_DAYS)}|(?:last|this) \w+'
+    r'|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?'
+    r'|(?:(?:mon|tue|wed|thu|fri|sat|sun)\w*,? )?'
+    r'(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w* [0-9]{1,2}'
+    r'(?: [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: [0-9]{4}(?: [+-][0-9]{4})?)?)?'
+)
+#: A text that has a time at one of its ends.
+_WITH_TIME = re.compile(
+    rf'(?:since )?(?P<whole>{_TIME})|(?P<before>.+?) (?:since )?(?P<time>{_TIME})'
+    rf'|(?P<first>{_TIME}) (?P<after>.+)',
+    re.I,
+)
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
 #: Upper bounds, in the order of which the first applies.
 UPPER = {b'enddate': None, b'tochange': None, b'endID': None}.keys()
 #: Above all ids that a database can have.
@@ -67,9 +86,7 @@ class Query:
     @property
     def is_counted(self) -> bool:
         """Whether all pages but the last are full, so that their number is known."""
-        one_of_many = self.selection.branch is not None or self.selection.users is not None
-        is_bounded = not UPPER.isdisjoint(kind for kind, _value in self.words)
-        return not (one_of_many or is_bounded or self.is_search)
+        return not (self.words or self.is_search)
 
     @property
     def is_one(self) -> bool:
@@ -93,8 +110,9 @@ def parse(
 ) -> Query:
     """Return the query of a web request, to a pushlog that ends with push ``last``.
 
-    ``newest`` is as in `Query`. If ``for_people``, the pushes of a user come in pages, empty
-    fields of the form are ignored, and a search that cannot be is one that finds nothing.
+    ``newest`` is as in `Query`. If ``for_people``, the pushes of a user come in pages, an upper
+    bound alone counts, empty fields of the form are ignored, and a search that cannot be is one
+    that finds nothing.
 
     Raise hgweb's `ErrorResponse` (400, 404) and `error.RepoLookupError`.
     """
@@ -102,7 +120,8 @@ def parse(
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    bounded = functools.partial(_bounded, session, repo, last)
+    seconds = _since if for_people else _seconds
+    bounded = functools.partial(_bounded, session, repo, last, seconds)
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
@@ -150,7 +169,7 @@ def parse(
                 bounds.append((item, params[item]))
                 break
     paged = is_search or (paged and not named and (for_people or not users))
-    far = _MAX_FAR_PAGE if users or selection.branch is not None else None
+    far = _MAX_FAR_PAGE if users or bounds or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
     selection = replace(selection, upto=upto)
     return Query(
@@ -177,31 +196,87 @@ def _meanings(
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
     It may be a part of the name of a user or an author, hashes or the beginning of some, a push id,
-    or a time since when.
+    a bookmark, a branch, or a time since when, alone or beside one of the others.
     """
     if not selection.words or selection.author:
         return
+    with_time = _WITH_TIME.fullmatch(hgcompat.to_str(b' '.join(text.split())))
+    if with_time:
+        with contextlib.suppress(ValueError):
+            # A page shows the second of a push.
+            said = with_time['whole'] or with_time['time'] or with_time['first']
+            since = _since(said) - 1
+            rest = hgcompat.to_bytes(with_time['before'] or with_time['after'] or '')
+            later = replace(
+                selection,
+                since=max(since, selection.since or 0),
+                words=tuple(search.split(rest)),
+            )
+            yield later
+            yield from _meanings(session, later, rest)
+    words = text.split()
+    for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
+        names = _users(session, selection, word)
+        others = search.split(b' '.join(one for one in words if one is not word))
+        if names and others:
+            yield replace(selection, users=names, words=tuple(others))
     named = replace(selection, words=())
     if len(text) >= _MIN_NAME:
-        names = search.users(session, hgcompat.to_str(text), _MAX_MEANT)
-        if selection.users is not None:
-            names = [name for name in names if name in selection.users]
+        names = _users(session, selection, text)
         if names:
-            yield replace(named, users=tuple(names))
+            yield replace(named, users=names)
         brought = search.pushes_by_author(session, hgcompat.to_str(text), _MAX_OF_AUTHORS)
         yield from _among(named, brought)
-    hashes = text.decode('latin-1').lower().split()[:_MAX_MEANT]
-    if all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
+    hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
+    if hashes and all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
         yield from _among(named, found)
-    push_id = re.fullmatch(rb'(?:push )?#?([0-9]{1,15})', text, re.I)
+    push_id = re.fullmatch(rb'(?:push |(?:\S*/)?push/)?#?([0-9]{1,15})', text, re.I)
     if push_id:
         yield from _among(named, [int(push_id.group(1))])
-    if _TIME.fullmatch(text):
-        with contextlib.suppress(ValueError):
-            since = _seconds(hgcompat.to_str(text))
-            # A page shows the second of a push.
-            yield replace(named, since=max(since - 1, selection.since or 0))
+    # The branch default is nearly all; the beginnings of hashes are found above.
+    if text != b'default' and not re.fullmatch(rb'[0-9a-f]+', text):
+        marked = pushlog.brought(session, catalog_names.named(session, text), with_ends=False)
+        yield from _among(named, (found.entry.push_id for found in marked.values()))
+        if pushlog.has_branch(session, text):
+            yield replace(named, branch=text)
+
+
+def _users(session: statements.Session, selection: Selection, part: bytes) -> tuple[bytes, ...]:
+    """Return the users of a selection of whose name ``part`` is a part; none if it is short."""
+    if len(part) < _MIN_NAME:
+        return ()
+    names = search.users(session, hgcompat.to_str(part), _MAX_MEANT)
+    return tuple(n for n in names if selection.users is None or n in selection.users)
+
+
+def _copied(text: str) -> list[str]:
+    """Return the words of a text without what hg, addresses and sentences have around hashes."""
+    words = (re.sub(r'.*[/=:(]', '', word).strip('.,;()[]<>"\'') for word in text.split())
+    return [word for word in words if word]
+
+
+def _since(text: str) -> float:
+    """Return what a search means by a time, in seconds since the epoch. Raise `ValueError`."""
+    text = text.lower()
+    short = re.fullmatch(r'([0-9]+) ?([smhdw])(?: ago)?', text)
+    if short:
+        return time.time() - int(short[1]) * _UNITS[short[2]]
+    today = int(time.time()) // 86400
+    days = {'today': 0, 'yesterday': 1}
+    days.update((name, (today + 3 - number) % 7) for number, name in enumerate(_DAYS))
+    if text in days:  # from midnight on, in the time zone of the page
+        return (today - days[text]) * 86400
+    text = text.removeprefix('about ')
+    text = re.sub(r'^half an? hour', '30 minutes', text)
+    text = re.sub(r'^(?:a )?few ', '3 ', text)
+    text = re.sub(r'^(?=(?:second|minute|min|hour|day|week|month|year)s? ago)', '1 ', text)
+    if re.match(r'[a-z]{3,9},? |[0-9]{1,2}:', text) and not text.endswith(' ago'):
+        with contextlib.suppress(error.Abort):
+            found = float(dateutil.parsedate(text.replace(',', '').encode('ascii'))[0])
+            # An hour of today is to come until then: it was one of yesterday.
+            return found - 86400 if found > time.time() and text[0].isdigit() else found
+    return _seconds(text)
 
 
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:
@@ -233,7 +308,10 @@ def entries(backend: Backend, session: statements.Session, query: Query) -> list
         needed = before + PAGE
         matching = search.matching(session, selection, limit=needed)
         for other in query.others:
-            matching += pushlog.entries(session, other, newest=True, limit=needed)
+            if other.words:
+                matching += search.matching(session, other, limit=needed)
+            else:
+                matching += pushlog.entries(session, other, newest=True, limit=needed)
         newest = {entry.push_id: entry for entry in matching}
         return [newest[i] for i in sorted(newest, reverse=True)[before:needed]][::-1]
     epoch = epochs.current(session)
@@ -255,18 +333,19 @@ def _bounded(
     session: statements.Session,
     repo: Any,
     last: int,
+    seconds: Callable[[str], float],
     selection: Selection,
     item: bytes,
     value: bytes,
 ) -> Selection:
     if item in (b'startdate', b'enddate'):
         try:
-            seconds = _seconds(hgcompat.to_str(value))
+            moment = seconds(hgcompat.to_str(value))
         except ValueError:
             raise _bad(b"%s is not a date: '%s'", item, value) from None
         if item == b'startdate':
-            return replace(selection, since=seconds)
-        return replace(selection, before=seconds)
+            return replace(selection, since=moment)
+        return replace(selection, before=moment)
     if item in (b'fromchange', b'tochange'):
         (push_id,) = Resolver(session, repo, [value]).push_ids(last)
     elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
