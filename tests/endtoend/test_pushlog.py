@@ -396,6 +396,8 @@ def test_atom(log):
     assert [item.text for item in files] == ['p12.1']
     one = ET.fromstring(fetch(log.base + 'pushlog?startID=3&endID=4&tipsonly=1')[1])
     assert len(one.findall('a:entry', names)) == 1
+    empty = [fetch(log.base + 'pushlog?user=nobody&style=atom')[1] for _ in range(2)]
+    assert empty[0] == empty[1] and b'/pushlog?user=nobody"' in empty[0]
 
 
 def test_html(log):
@@ -405,7 +407,10 @@ def test_html(log):
         assert shown == [str(i) for i in range(12, 2, -1)]
         rows = re.findall(r'class="pushlognode" href="/rev/([0-9a-f]{12})', page)
         assert rows[:4] == [n[:12] for n in (*log.nodes[12][::-1], *log.nodes[11][::-1])]
-        assert 'merge of 3 changesets' in page
+        assert 'merge of 3 changesets' in page and 'earlier one' not in page
+        (merge,) = re.findall(r'id="push(\d+)">(?:(?!</tr>).)*merge of 3', page, re.S)
+        assert '<details><summary>' not in fetch_page(f'{log.base}push/{merge}?style={style}')
+        assert 'rss-log"' not in page and f'href="/pushlog?style={style}" title="Atom' in page
         assert 'feature' in page
         assert '>tip<' in page
         assert 'body' not in re.sub(r'</?(t?body|head)|[a-z] body', '', page.split('<table')[-1])

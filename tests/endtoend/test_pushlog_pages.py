@@ -207,6 +207,7 @@ def test_page_of_a_push(seen, style):
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
     stack = fetch_page(f'{seen.base}push/1?{ask}')
     assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
+    assert ' of them' not in stack and 'open="open"><summary>25 files' in stack
     for number in ('4', '5'):  # what is gone has no diff
         gone = fetch_page(f'{seen.base}push/{number}?{ask}')
         assert 'class="pushlogdiff"' not in gone and 'a secret' not in gone
@@ -245,7 +246,7 @@ def test_page_of_a_changeset(seen, style):
     text = ' '.join(re.sub(r':(?= )', '', text).split())
     date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
     assert re.search(
-        'push push 2 pushed by bob &amp; &quot;co&quot; pushed ' + date + ' bugs 12345 '
+        'push push 2 by bob &amp; &quot;co&quot; on ' + date + ' bugs 12345 '
         'reviewers romulus , remus links D77 see results',
         text,
     ), text

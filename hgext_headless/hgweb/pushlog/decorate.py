@@ -71,20 +71,19 @@ _LINK_TAG = (
 #: Rows on the page of a changeset: (keyword that must not be empty, label, value).
 _FACTS = (
     (b'pushid', b'push', b'{pushlogofchangeset}'),
-    (b'pushid', b'pushed by', b'{pushlogbyuser}'),
-    (b'pushid', b'pushed', b'{pushlogtime}'),
     (b'bugs', b'bugs', b'{join(bugs%pushlognamed, ", ")}'),
     (b'reviewers', b'reviewers', b'{join(reviewers%pushlognamed, ", ")}'),
+    (b'backsoutnodes', b'backs out', b'{join(backsoutnodes%pushlogchangesetlink, ", ")}'),
     (b'descriptionlinks', b'links', b'{join(descriptionlinks%pushlognamed, ", ")}'),
     (b'pushlinks', b'see', b'{join(pushlinks%pushlognamed, ", ")}'),
 )
-_ROW = b'<tr class="pushlogfact"><th scope="row">%s</th><td>%s</td></tr>'
+_ROW = b'<tr class="pushlogfact"><th>%s</th><td>%s</td></tr>'
 _ROWS = {
     b'paper': _ROW,
     b'coal': _ROW,
-    b'gitweb': _ROW,
+    b'gitweb': b'<tr class="pushlogfact"><td>%s</td><td>%s</td></tr>',
     b'monoblue': b'<dt class="pushlogfact">%s</dt><dd class="pushlogfact">%s</dd>',
-    b'spartan': b'<tr class="pushlogfact"><th scope="row">%s:</th><td>%s</td></tr>',
+    b'spartan': b'<tr class="pushlogfact"><th>%s:</th><td>%s</td></tr>',
 }
 #: The page of a changeset, and the entries of spartan's log, which are similar.
 _WITH_ROWS = (b'changeset', b'changelogentry')

@@ -61,8 +61,12 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     pages = list(_pages(query, len(entries), count))
     page_vars = _page_vars(web, query)
     said = dict(_WORDS)
-    for since in (one.since for one in query.others if one.since != query.selection.since):
-        said[b'search'] = b'pushed after %s, or %s' % (_iso(int(since or 0)), _WORDS[b'search'])
+    later = [one for one in query.others if one.since != query.selection.since]
+    if later:
+        after = _iso(int(later[0].since or 0))
+        rest = ' '.join(later[0].words).encode('ascii')
+        after += b" with '%s'" % rest.replace(b'%', b'%%') if rest else b''
+        said[b'search'] = b'pushed after %s, or %s' % (after, _WORDS[b'search'])
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = web.repo.headless.settings.pushlog_limit
@@ -173,7 +177,7 @@ def _changeset(repo: Any, changeset: Changeset) -> dict[bytes, Any]:
 
 def feed(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of the Atom style."""
-    newest = entries[0].date if entries else int(time.time())
+    newest = entries[0].date if entries else 0  # not the time: readers would see a change
     words = (b'%s=%s' % (kind, util.urlreq.quote(value)) for kind, value in query.words)
     asked = b'&'.join(words)
     return {
@@ -238,7 +242,7 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     reviews = dict.fromkeys(link for c in live for link in links.matches(text(c.description)))
     return {
         **page(web, query, [entry], last),
-        **_listed_push(links, entry, listed, rows, size - len(listed)),
+        **_listed_push(links, entry, listed, rows, size - len(listed), in_a_list=False),
         b'onepush': entry.push_id,
         b'changesetcount': size,
         b'states': templateutil.hybridlist(
@@ -260,8 +264,10 @@ def _listed_push(
     changesets: Sequence[Changeset],
     rows: Sequence[dict[bytes, Any]],
     omitted: int,
+    in_a_list: bool = True,
 ) -> dict[bytes, Any]:
-    is_merge = bool(changesets) and changesets[0].p2 != nullid
+    """Return the keywords of a push; of a merge ``in_a_list``, only the merge is not folded."""
+    is_merge = in_a_list and bool(changesets) and changesets[0].p2 != nullid
     shown = 1 if is_merge else _UNFOLDED
     last = next((c.node.hex() for c in changesets if not c.is_tombstone), '')
     return {
@@ -273,7 +279,7 @@ def _listed_push(
         b'changesets': templateutil.mappinglist(rows[:shown]),
         b'folded': templateutil.mappinglist(rows[shown:]),
         b'foldedcount': len(rows[shown:]),
-        b'omittedcount': omitted,
+        b'omittedcount': omitted or b'',  # templates take the number 0 for true
         b'ismerge': is_merge,
         b'gone': not rows,
     }
@@ -322,7 +328,7 @@ def _row(
         b'state': facts.states[node],
         b'gone': changeset.is_tombstone,
         b'author': encoding.tolocal(changeset.author),
-        b'summary': keywords.mappings(segments),
+        b'summary': keywords.mappings(segments if summary else ()),
         b'backedoutby': hex(facts.backouts[node]) if node in facts.backouts else b'',
         b'branchname': b'' if branch == b'default' else branch,
         b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),

@@ -27,6 +27,8 @@ MOST_CHANGESETS = 1000
 _MOST_LISTED, _MOST_COUNTED, _MOST_BYTES = 1000, 300, 16 << 20
 #: Maximum number of lines that the diff on a page changes, and number from which it is folded.
 _MOST_LINES, _LONG = 10_000, 400
+#: Number of files from which on their list is folded.
+_MANY = 30
 #: Maximum number of bytes of the files of a raw diff, before and after the push.
 _MOST_RAW = 256 << 20
 
@@ -147,6 +149,8 @@ def keywords(
         # Templates take the number 0 for true.
         b'morefiles': len(made.files) - len(listed) or b'',
         b'uncounted': len(made.files) - len(made.counts) or b'',
+        b'countedfiles': len(made.counts),
+        b'manyfiles': len(made.files) > _MANY,
         b'unshown': len(made.files) - len(made.shown) or b'',
         b'islong': made.lines > _LONG,
         b'diff': (
