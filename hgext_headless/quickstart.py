@@ -18,6 +18,7 @@ hgext_headless.web =
 hgext_headless.web:required = yes
 [headless]
 repository = quickstart
+link-base = http://127.0.0.1:{port}/
 [web]
 name = quickstart
 address = 127.0.0.1
@@ -125,8 +126,8 @@ def _main(argv: list[str] | None) -> int:
         parser.error(f'{server} is not of an earlier quickstart')
     try:
         port = _free_port(port)
-    except OSError as error:
-        parser.error(f'port {port}: {error.strerror}')
+    except (OSError, OverflowError) as error:
+        parser.error(f'port {port}: {getattr(error, "strerror", error)}')
     if is_new:
         _make(hg, server, port)
     told = {

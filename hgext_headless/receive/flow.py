@@ -22,11 +22,12 @@ from ..catalog import (
     bans,
     drafts,
     public_log,
+    pushlog,
     record as catalog_record,
     statements,
     user_limits,
 )
-from ..errors import Deletions, Raced, Refused, Temporary
+from ..errors import Deletions, HeadlessError, Raced, Refused, Temporary
 from ..lifecycle import upload
 from ..model import LogState, Push, Recorded, Unlogged
 from ..replication import append, follow, unrecorded
@@ -229,7 +230,7 @@ def _take(push: Incoming) -> None:
         _compare_clocks(push, recorded)
 
         push.backend.pushed_roots.update(divided.draft_roots)
-        report(push, recorded, bool(divided.drafts))
+        report(push, recorded, divided)
         hooks.after(recorded.nodes, recorded.markers + len(divided_markers.applied))
 
 
@@ -338,8 +339,11 @@ def _compare_clocks(push: Incoming, recorded: Recorded) -> None:
         )
 
 
-def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
-    """Tell the client what was stored, the push id, and the URL of its page, if it is known."""
+def report(push: Incoming, recorded: Recorded, divided: Divided) -> None:
+    """Tell the client what was stored, the push id, and the URL of its page, if it is known.
+
+    It is the page of the push that brought the last of its drafts if this one brings nothing.
+    """
     status = push.ui.status
     if recorded.markers:
         # Mercurial's text.
@@ -348,16 +352,23 @@ def report(push: Incoming, recorded: Recorded, has_drafts: bool) -> None:
         return
     number = len(recorded.nodes)
     push.stages.note(push=recorded.push_id, changesets=number)
-    if recorded.push_id is None:
-        status(b'headless: all changesets had been pushed before\n')
-        return
-    stored = hgcompat.to_bytes(errors.counted(number, 'changeset'))
-    status(b'headless: stored %s as push %d\n' % (stored, recorded.push_id))
+    push_id, drafts = recorded.push_id, divided.drafts
+    if push_id is None:
+        if divided.public:
+            published = hgcompat.to_bytes(errors.counted(len(divided.public), 'draft'))
+            status(b'headless: published %s pushed before\n' % published)
+        else:
+            status(b'headless: all changesets had been pushed before\n')
+        with contextlib.suppress(HeadlessError):  # nothing depends on it
+            brought = push.backend.catalog.read(pushlog.brought, drafts[-1:], False)
+            push_id = next((found.entry.push_id for found in brought.values()), None)
+    else:
+        stored = hgcompat.to_bytes(errors.counted(number, 'changeset'))
+        status(b'headless: stored %s as push %d\n' % (stored, push_id))
     base = hgcompat.request_base(push.ui) or push.backend.settings.link_base
-    if base:
-        page = b'push/%d' % recorded.push_id
-        status(b'headless: see %s/%s\n' % (hgcompat.to_bytes(base), page))
-    elif has_drafts and not hgcompat.is_enabled(push.ui, b'hgext_headless.web'):
+    if base and push_id:
+        status(b'headless: see %s/push/%d\n' % (hgcompat.to_bytes(base), push_id))
+    elif drafts and not base and not hgcompat.is_enabled(push.ui, b'hgext_headless.web'):
         status(b'headless: drafts cannot be pulled from here (hgext_headless.web is not loaded)\n')
 
 

@@ -65,15 +65,16 @@ def test_quickstart(world):
     (world.folder / 'quick' / 'server').rename(world.folder / 'quick' / 'away')
     (world.folder / 'other' / 'server').mkdir(parents=True)
 
-    def refused(name: str) -> str:
+    def refused(*args: str) -> str:
         done = subprocess.run(
-            [quickstart, name], cwd=world.folder, env=world.env, capture_output=True, text=True
+            [quickstart, *args], cwd=world.folder, env=world.env, capture_output=True, text=True
         )
         assert done.returncode == 2 and done.stdout == ''
         return done.stderr
 
     assert 'quick is not empty, and not of an earlier' in refused('quick')
     assert 'server is not of an earlier quickstart' in refused('other')
+    assert 'port 80000: bind(): port must be 0-65535' in refused('new', '--port', '80000')
     (world.folder / 'quick' / 'away').rename(world.folder / 'quick' / 'server')
     with socket.create_server(('127.0.0.1', port)):
         assert f'port {port}: Address already in use' in refused('quick')
