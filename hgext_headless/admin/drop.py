@@ -55,6 +55,6 @@ def _described(there: Any) -> bytes:
     return b'"%s": %s, %s with %s' % (
         hgcompat.to_bytes(there.name),
         options.number(there.last_push_id, 'push'),
-        options.number(there.bundles, 'bundle'),
+        options.number(there.objects, 'object'),
         util.bytecount(there.bytes),
     )

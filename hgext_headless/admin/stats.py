@@ -152,13 +152,13 @@ def _plain(fm: Any, found: _Statistics, now: int, days: int) -> None:
         _table(
             fm,
             b'repositories of the database',
-            (b'name', b'last push id', b'last push', b'bundles', b'size'),
+            (b'name', b'last push id', b'last push', b'objects', b'size'),
             [
                 (
                     hgcompat.to_bytes(r.name),
                     b'%d' % r.last_push_id,
                     b'never' if r.last_push is None else _date(r.last_push // DAY),
-                    b'%d' % r.bundles,
+                    b'%d' % r.objects,
                     size(r.bytes),
                 )
                 for r in found.repositories

@@ -211,7 +211,7 @@ def by_repository(session: Session) -> Sequence[Any]:
     """Return all repositories of the database, sorted by name.
 
     Each is ``name``, ``last_push_id``, ``last_push`` in seconds since the epoch (None if there is
-    none), the number of ``bundles`` and their size in ``bytes``.
+    none), the number of ``objects`` and their size in ``bytes``.
     """
     stored = (
         select(
@@ -235,7 +235,7 @@ def by_repository(session: Session) -> Sequence[Any]:
             repositories.c.name,
             repositories.c.last_push_id,
             last_push.label('last_push'),
-            func.coalesce(stored.c.number, 0).label('bundles'),
+            func.coalesce(stored.c.number, 0).label('objects'),
             func.coalesce(stored.c.bytes, 0).label('bytes'),
         )
         .outerjoin(stored, stored.c.repository_id == repositories.c.id)

@@ -76,6 +76,7 @@ def test_quickstart(world):
     assert 'server is not of an earlier quickstart' in refused('other')
     assert 'port 80000: bind(): port must be 0-65535' in refused('new', '--port', '80000')
     (world.folder / 'quick' / 'away').rename(world.folder / 'quick' / 'server')
+    assert 'error: port 80000: ' in refused('quick', '--port', '80000')
     with socket.create_server(('127.0.0.1', port)):
         assert f'port {port}: Address already in use' in refused('quick')
     again = subprocess.Popen(

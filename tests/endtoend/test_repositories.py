@@ -42,7 +42,7 @@ def push(world, server, name: str) -> str:
 def listed(server) -> dict[str, tuple[int, int]]:
     (stats,) = json.loads(server.hg_fast('admin::headless-stats', '-T', 'json'))
     return {
-        found['name']: (found['last_push_id'], found['bundles']) for found in stats['repositories']
+        found['name']: (found['last_push_id'], found['objects']) for found in stats['repositories']
     }
 
 
@@ -91,7 +91,7 @@ def test_drop(world, try_, other, monkeypatch):
     draft = push(world, other, 'b')
     assert 'within the last day' in other.hg_fast('admin::headless-drop', 'try', code=255)
     assert 'no repository "nothing"' in other.hg_fast('admin::headless-drop', 'nothing', code=255)
-    assert 'would drop "try": 1 push, 2 bundles' in other.hg_fast(
+    assert 'would drop "try": 1 push, 2 objects' in other.hg_fast(
         'admin::headless-drop', 'try', '--force', '-n'
     )
     monkeypatch.setattr(repositories, '_ROWS', 1)
