@@ -338,16 +338,16 @@ class _OfPublicHistory:
 
 
 @contextlib.contextmanager
-def packing(overlay: Any) -> Iterator[None]:
-    """Keep what Mercurial looks up again for each bundle that is packed from an overlay.
+def packing(overlay: Any, number: int) -> Iterator[None]:
+    """Keep what Mercurial looks up again for each of ``number`` bundles packed from an overlay.
 
     These are the logs of files, without the texts that were read from them: opening a log takes as
-    long as it has revisions. Its heads serve Mercurial for a short cut, if one bundle has them all:
-    to find them, it reads the whole index.
+    long as it has revisions. One bundle needs each log once. Its heads serve Mercurial for a short
+    cut, if one bundle has them all: to find them, it reads the whole index.
     """
     overlay.heads = lambda: []
     open_log = overlay.file
-    opened = util.lrucachedict(_OPENED // _LOG, maxcost=_OPENED)
+    opened = util.lrucachedict(_OPENED // _LOG if number > 1 else 1, maxcost=_OPENED)
     last: list[Any] = []
 
     def file(name: bytes) -> Any:

@@ -387,10 +387,9 @@ def _bundles(
     is_applied = functools.partial(hgcompat.repository_has, quarantine.overlay.changelog)
     newly_public = set(divided.public)
     files = []
-    with overlays.packing(quarantine.overlay), check.packable():
-        for head in divided.draft_heads:
-            if head in held:
-                continue
+    heads = [head for head in divided.draft_heads if head not in held]
+    with overlays.packing(quarantine.overlay, len(heads)), check.packable():
+        for head in heads:
             bundle, path = write.write_head(
                 quarantine.overlay,
                 incoming.backend.settings.repository,

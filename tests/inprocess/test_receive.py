@@ -235,7 +235,7 @@ def test_logs_are_opened_once(received, tmp_path_factory, pushed, monkeypatch):
 
 
 def test_memory_of_logs_that_stay_open(received, forged, nodes, monkeypatch):
-    """As many as have room, and at least one; the others are opened again."""
+    """As many as have room, and at least one; the others are opened again. One bundle needs one."""
     log = overlay._LOG + overlay._REVISION
     costs: list[int] = []
 
@@ -246,13 +246,18 @@ def test_memory_of_logs_that_stay_open(received, forged, nodes, monkeypatch):
                 costs.append(self.totalcost)
 
     monkeypatch.setattr(util, 'lrucachedict', Noted)
-    for room, most, opened in ((9 * log, 4 * log, 4), (2 * log, 2 * log, 5), (1, log, 5)):
+    for held, room, most, opened in (
+        (set(), 9 * log, 4 * log, 4),
+        (set(), 2 * log, 2 * log, 5),
+        (set(), 1, log, 5),
+        ({nodes['d']}, 9 * log, log, 3),
+    ):
         costs.clear()
         monkeypatch.setattr(overlay, '_OPENED', room)
         incoming = received(forged)
         with quarantine.opened(incoming) as found:
             split = divide.changesets(incoming, found.overlay)
-            assert len(flow._bundles(incoming, found, split, set())) == 2
+            assert len(flow._bundles(incoming, found, split, held)) == 2 - len(held)
         assert max(costs) == most and len(costs) == opened
 
 
