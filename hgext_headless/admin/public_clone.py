@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import Any
 
-from mercurial import error, exchange, localrepo, lock as locks, vfs as vfsmod
+from mercurial import config as hgconfig, error, exchange, localrepo, lock as locks, vfs as vfsmod
 
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend, attach
@@ -56,6 +57,12 @@ class PublicClone:
         changelog = clone.unfiltered().changelog
         if len(changelog) and not self._source.changelog.hasnode(changelog.node(0)):
             raise Refused(f'{name} exists and is an unrelated repository')
+        own = hgconfig.config()
+        with contextlib.suppress(OSError):  # it need not have one
+            own.read(os.path.join(self._target, b'.hg', b'hgrc'))
+        called = hgcompat.to_str(own.get(config.SECTION, b'repository') or b'')
+        if called and called != self._settings.repository:
+            raise Refused(f'{name} is the headless repository "{called}"')
         if not config.participates(self._configured()):
             raise Refused(f'{name} exists and has no [headless] settings')
         self.opened = clone

@@ -169,11 +169,14 @@ def test_clashes(world) -> None:
     other.hg_fast('phase', '--public', '-r', '.')
     world.clone(str(old.root), 'with-drafts', '-U')
     world.clone(str(old.root), 'plain', '-U', '-r', 'pub')
+    named = world.clone(str(old.root), 'named', '-U', '-r', 'pub')
+    (named.root / '.hg' / 'hgrc').write_text('[headless]\nrepository = another\n')
     for target, why in (
         ('folder', 'is not a repository'),
         ('other', 'is an unrelated repository'),
         ('with-drafts', 'has drafts of its own'),
         ('plain', 'has no [headless] settings'),
+        ('named', 'is the headless repository "another"'),
         ('old', 'is this repository itself'),
         ('nowhere/new', 'the folder to make it in does not exist'),
     ):
