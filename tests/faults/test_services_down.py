@@ -133,6 +133,8 @@ def test_lost_object(world, make_server):
     out = bob.hg_fast('pull', '-r', tip, code=255)
     assert 'headless: corrupt' in out
     assert bob.log('draft()') == []
+    page = fetch_page(server.url('http') + 'push/1')
+    assert re.search('There is no diff now: headless: corrupt: .*Ask those who run', page)
 
 
 def test_lost_object_is_stored_again(world, make_server):

@@ -9,8 +9,8 @@ import pytest
 from mercurial import context, hg, ui as uimod
 from mercurial.node import nullid
 
-from hgext_headless.hgweb.pushlog import push_page
-from hgext_headless.model import Changeset
+from hgext_headless.hgweb.pushlog import html_format, links as configured, push_page
+from hgext_headless.model import Changeset, Entry
 
 
 @dataclass
@@ -104,3 +104,12 @@ def test_bounds(history, monkeypatch):
     }
     assert found.shown == [b'a', b'f1', b'f2']
     assert found.lines == 51
+
+
+def test_what_is_folded_counts_what_is_left_out():
+    """The page has 25 of 55 changesets, and shows 20."""
+    links = configured.Links(None, None, (), ())
+    listed = html_format._listed_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 30)
+    assert (listed[b'foldedcount'], listed[b'omittedcount']) == (35, 30)
+    whole = html_format._listed_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 0)
+    assert whole[b'foldedcount'] == 5 and not whole[b'omittedcount']

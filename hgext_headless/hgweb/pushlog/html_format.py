@@ -278,7 +278,7 @@ def _listed_push(
         b'results': keywords.mappings(links.of_push(entry.push_id, text(entry.user), last)),
         b'changesets': templateutil.mappinglist(rows[:shown]),
         b'folded': templateutil.mappinglist(rows[shown:]),
-        b'foldedcount': len(rows[shown:]),
+        b'foldedcount': len(rows[shown:]) + omitted,
         b'omittedcount': omitted or b'',  # templates take the number 0 for true
         b'ismerge': is_merge,
         b'gone': not rows,

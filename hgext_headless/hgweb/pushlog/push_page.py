@@ -16,7 +16,7 @@ from mercurial.node import hex, nullid
 
 from ... import hgcompat
 from ...catalog import names, pushlog, statements
-from ...errors import HeadlessError, Refused
+from ...errors import HeadlessError, Refused, Temporary
 from ...model import Changeset, Entry
 from .. import pages
 
@@ -131,7 +131,9 @@ def keywords(
     try:
         made = counted(diff(web, changesets, head))
     except HeadlessError as exc:
-        return {b'difffailed': hgcompat.to_bytes(exc.line(for_client=True))}
+        comes_back = exc.kind == Temporary.kind
+        line = hgcompat.to_bytes(exc.line(for_client=True))
+        return {b'difffailed': line, b'comesback': comes_back}
     style = web.tmpl.defaults[b'style']
     listed = made.files[:_MOST_LISTED]
     counts = made.counts.values()
