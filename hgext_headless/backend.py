@@ -1,6 +1,6 @@
 """The settings of a headless repository, with its catalog and its store.
 
-Importing SQLAlchemy and boto3 takes longer than importing hg. So they are imported, and
+Importing SQLAlchemy and botocore takes longer than importing hg. So they are imported, and
 connections are opened, only when a draft is pushed or requested.
 """
 
@@ -142,12 +142,15 @@ class Backend:
     def preload(self) -> None:
         """Import what pages and pushes need, in a process that serves many or forks for each.
 
-        It is done once. Nothing is created, and no connection stays.
+        It is done once. Nothing is created, and no connection stays. Ignore errors: they occur
+        again, and are reported, where it is needed.
         """
         global _has_preloaded
         if not _has_preloaded:
             _has_preloaded = True
-            self.warm_up()
+            for name in ('store', 'catalog') if self._has_database() else ('store',):
+                with contextlib.suppress(Exception):
+                    getattr(self, name)
             self.disconnect()
 
     def _has_database(self) -> bool:
@@ -155,7 +158,10 @@ class Backend:
         return not self.settings.embedded_database or os.path.exists(self.settings.home)
 
     def steps(self) -> list[Callable[[], None]]:
-        """Return functions that do what `warm_up` does, and connect, one after the other."""
+        """Return functions that prepare for a push of drafts, one after the other.
+
+        They import packages, open the catalog and the store, and connect. Nothing is created.
+        """
         packages = ['sqlalchemy']
         if not self.settings.embedded_database:
             packages += ['psycopg2', 'sqlalchemy.dialects.postgresql']
@@ -169,15 +175,6 @@ class Backend:
             steps += [lambda: self.catalog, lambda: self.catalog.fail_fast().check()]
         steps.append(lambda: self.store)
         return steps
-
-    def warm_up(self) -> None:
-        """Import and open what a push of drafts needs, while the client is still sending.
-
-        Nothing is created. Ignore errors: they occur again, and are reported, where it is needed.
-        """
-        for name in ('store', 'catalog') if self._has_database() else ('store',):
-            with contextlib.suppress(Exception):
-                getattr(self, name)
 
 
 def attach(repo: Any) -> Backend:

@@ -151,7 +151,7 @@ def settings(repo: Any) -> Settings:
         raise wrong(b'database', 'is required where headless.database-read is set')
     repository = _repository(repo, read, has_database=database is not None)
     embedded = f'sqlite:///{home}/catalog.sqlite'
-    read.choice(b'events', ('none', 'stderr', 'syslog'))  # for `events`
+    read.choice(b'events', ('none', 'stderr', 'syslog'))  # for `timings.tell`
     store = read.store(b'store') or default_store(home)
     max_push_size = read.size(b'max-push-size', least=1)
     if store.startswith('s3:') and max_push_size > MAX_S3_OBJECT:

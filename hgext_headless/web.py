@@ -92,7 +92,7 @@ def _wrap_parts() -> None:
     for kind, wrapper in (
         (b'changegroup', getbundle.changegroup_part),
         (b'bookmarks', getbundle.bookmarks_part),
-        (b'obsmarkers', getbundle.part),
+        (b'obsmarkers', getbundle.obsmarkers_part),
         (b'phases', getbundle.phases_part),
     ):
         if getattr(parts[kind], 'func', None) is not wrapper:

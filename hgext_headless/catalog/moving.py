@@ -89,7 +89,7 @@ def _revive(session: Session, ids: Mapping[bytes, int]) -> None:
     query = select(tombstones).where(session.mine(tombstones)).order_by(tombstones.c.push_id)
     last = {row.node: row for row in rows(session, query, tombstones.c.node, gone)}
     for node, row in last.items():
-        place = {name: row._mapping[name] for name in ('repository_id', 'push_id', 'position')}
+        place = {name: getattr(row, name) for name in ('repository_id', 'push_id', 'position')}
         session.execute(delete(tombstones).where(*(tombstones.c[n] == v for n, v in place.items())))
         session.execute(insert(push_changesets).values(**place, changeset_id=ids[node]))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,22 +84,12 @@ def receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
 
 
 def _payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
-    """Yield the body of a push.
-
-    Import what the rest of the push needs while waiting for the body to begin. The two threads
-    never run Python at the same time, which lazily imported modules do not support: while one
-    imports, the other waits for the client, and then for the first.
-    """
+    """Yield the body of a push."""
     with _in_the_reply(repo.ui):
-        thread = threading.Thread(target=backend.warm_up, daemon=True)
-        thread.start()
-        try:
-            chunks = iter(orig())
-            beginning = b''
-            while len(beginning) < _MAGIC and (more := next(chunks, b'')):
-                beginning += more
-        finally:
-            thread.join()
+        chunks = iter(orig())
+        beginning = b''
+        while len(beginning) < _MAGIC and (more := next(chunks, b'')):
+            beginning += more
         if not beginning.startswith((_BUNDLE2, *_BUNDLES1)):
             raise Refused('what was sent is not a bundle')
         if beginning.startswith(_BUNDLE2):

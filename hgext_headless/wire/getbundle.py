@@ -186,7 +186,7 @@ def _links(
         or not exchange.bundle2requested(bundlecaps)
         or not kwargs.get('cg', True)
         # "hg incoming" reads changegroup parts only
-        or (kwargs.get('cg', True) and not (kwargs.get('phases') or kwargs.get('listkeys')))
+        or not (kwargs.get('phases') or kwargs.get('listkeys'))
         or any(bundle.head not in drafts for bundle in wanted)
     ):
         return None
@@ -210,7 +210,8 @@ def _links(
 def _check_object(backend: Backend, bundle: Bundle) -> None:
     """Raise `errors.Corrupt` if an object is not as stored: no client tries a link twice."""
     checked = backend.catalog.memory('checked objects')
-    if checked.get(bundle.key, 0) > time.monotonic():
+    is_recent = checked.get(bundle.key, 0) > time.monotonic()
+    if is_recent:
         matches = backend.store.size(bundle.key) == bundle.size
     else:
         matches = backend.store.sha256(bundle.key) == stores.digest(bundle.key)
@@ -219,7 +220,8 @@ def _check_object(backend: Backend, bundle: Bundle) -> None:
         raise Corrupt(f'object {bundle.key} is not in the store as it was stored')
     if len(checked) > _MOST_CHECKED:
         checked.clear()
-    checked.setdefault(bundle.key, time.monotonic() + _CHECKED_FOR)
+    if not is_recent:
+        checked[bundle.key] = time.monotonic() + _CHECKED_FOR
 
 
 def _public_heads(
@@ -268,7 +270,7 @@ def _closing(chunks: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[b
         yield from chunks
 
 
-def part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
+def obsmarkers_part(orig: Any, bundler: Any, repo: Any, source: bytes, **kwargs: Any) -> Any:
     """Generate the ``obsmarkers`` part, and a second one with markers of the drafts in the answer.
 
     A marker may be in both parts; clients ignore it in the second.

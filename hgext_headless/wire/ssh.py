@@ -32,6 +32,7 @@ class Requests:
     def __init__(self, stream: Any, backend: Backend) -> None:
         self._stream = stream
         self._backend = backend
+        self._expects_push = False
         self._steps: list[Callable[[], None]] = []
         self._poller = select.poll()
         self._poller.register(stream.fileno(), select.POLLIN)
@@ -46,11 +47,16 @@ class Requests:
                 self._steps.pop(0)()
         if self._backend.is_opened() and not self._has_sent(within=_PATIENCE):
             self._backend.disconnect()
-        return self._stream.readline(*args)
+        line: bytes = self._stream.readline(*args)
+        if line == b'unbundle\n':
+            self.expect_push()
+        return line
 
     def expect_push(self) -> None:
         """Prepare for a push while the client is silent."""
-        self._steps = self._backend.steps()
+        if not self._expects_push:
+            self._expects_push = True
+            self._steps = self._backend.steps()
 
     def _has_sent(self, within: float) -> bool:
         """Return whether the client sends more, or ends, within that many seconds."""
@@ -84,7 +90,7 @@ def _known(orig: Any, repo: Any, proto: Any, nodes: Any, others: Any) -> Any:
     """The wire command ``known``: a client that has what public history lacks may push it."""
     answer = orig(repo, proto, nodes, others)
     if b'0' in answer.data and _clients and config.participates(repo):
-        _clients.pop().expect_push()
+        _clients[0].expect_push()
     return answer
 
 

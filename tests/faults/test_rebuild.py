@@ -312,7 +312,8 @@ def test_public_history_without_a_row(world, make_server):
     shutil.copytree(older, server.root / '.hg')
 
     out = server.hg_fast('admin::headless-rebuild', code=1)
-    assert re.search(f'refused: it is public history, .* public .*, {public[:12]} first: pull', out)
+    refused = f'refused: it is public history, and {public[:12]} is not public'
+    assert re.search(f'{refused} in this repository .*: pull', out)
     assert f'refused: revision {public[:12]} ' in out
     assert server.changesets() == 3
     server.hg('pull', '-q', '-r', public, alice.root)

@@ -7,13 +7,16 @@ import itertools
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import services as running
 
 from hgext_headless import store as stores
 from hgext_headless.errors import Corrupt, Temporary
+from hgext_headless.model import Bundle
 from hgext_headless.store import Object, Store, files, s3
+from hgext_headless.wire import getbundle
 
 CONTENT = b'HG10UN data'
 _prefixes = itertools.count()
@@ -130,3 +133,25 @@ class TestStore:
         self.put(store, CONTENT)
         assert store.remove_abandoned('try', time.time() + 1000) == 0
         assert self.get(store, KEY) == CONTENT
+
+
+def test_digest_is_compared_once_an_hour(tmp_path, monkeypatch):
+    """By a process that answers with many links to one object."""
+    read: list[str] = []
+
+    class Watched(files.FileStore):
+        def sha256(self, key: str) -> str:
+            read.append(key)
+            return super().sha256(key)
+
+    store = Watched(f'{tmp_path}/store')
+    (tmp_path / 'object').write_bytes(CONTENT)
+    store.put(KEY, f'{tmp_path}/object')
+    bundle = Bundle(KEY, len(CONTENT), '', bytes(20), (), ())
+    memory: dict[str, float] = {}
+    backend = SimpleNamespace(store=store, catalog=SimpleNamespace(memory=lambda _name: memory))
+    clock = 1000.0
+    monkeypatch.setattr(getbundle.time, 'monotonic', lambda: clock)
+    for clock, times in ((1000.0, 1), (1001.0, 1), (9000.0, 2), (9001.0, 2), (9002.0, 2)):
+        getbundle._check_object(backend, bundle)
+        assert len(read) == times, clock
