@@ -107,7 +107,8 @@ def many_files(root: Path, size: int) -> None:
 def large_file(root: Path, size: int) -> None:
     """In MB, of what cannot be compressed."""
     with drafts(root) as (adding, tip):
-        adding.add(tip, {b'large': random.Random(size).randbytes(size << 20)})
+        noise = random.Random(size)
+        adding.add(tip, {b'large': b''.join(noise.randbytes(1 << 20) for _ in range(size))})
 
 
 def on_large_manifest(root: Path, _size: int) -> None:
