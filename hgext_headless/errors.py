@@ -14,8 +14,6 @@ from .hgcompat import to_bytes
 
 #: Maximum size of a bundle2 part's parameter in bytes.
 _LONGEST = 255
-#: In the environment of the ``ui`` of a server over ssh. Over http, Mercurial's has the request.
-OVER_SSH = b'HEADLESS_OVER_SSH'
 #: Header of an answer that is temporary; in seconds.
 RETRY_AFTER = (b'Retry-After', b'10')
 
@@ -25,7 +23,7 @@ class HeadlessError(Exception):
 
     ``kind`` is a word that scripts match, ``status`` what a page with it has in HTTP. ``detail`` is
     what the database, the store or the system said. It may name hosts, accounts and paths: it is
-    for the log and for commands, and not for clients.
+    not for pages, which everybody reads.
     """
 
     kind = 'error'
@@ -39,8 +37,8 @@ class HeadlessError(Exception):
     def __str__(self) -> str:
         return f'{self.text} ({self.detail})' if self.detail else self.text
 
-    def line(self, for_client: bool = False) -> str:
-        return f'headless: {self.kind}: {self.text if for_client else self}'
+    def line(self, on_page: bool = False) -> str:
+        return f'headless: {self.kind}: {self.text if on_page else self}'
 
 
 class Temporary(HeadlessError):
@@ -48,8 +46,8 @@ class Temporary(HeadlessError):
 
     kind = 'temporary'
 
-    def line(self, for_client: bool = False) -> str:
-        return f'{super().line(for_client)}; try again later'
+    def line(self, on_page: bool = False) -> str:
+        return f'{super().line(on_page)}; try again later'
 
 
 #: Maps the keys of deleted objects to the times of deletion: see
@@ -124,16 +122,12 @@ def of_file(exc: OSError, folder: str = '') -> str:
 
 
 @contextlib.contextmanager
-def clear_errors(kind: type[error.Abort] = error.Abort, ui: Any = None) -> Iterator[None]:
-    """Convert our errors to Mercurial's, which clients see as one line.
-
-    ``ui`` tells whether this is a server; it is not needed for errors without a detail.
-    """
+def clear_errors(kind: type[error.Abort] = error.Abort, on_page: bool = False) -> Iterator[None]:
+    """Convert our errors to Mercurial's, which clients see as one line."""
     try:
         yield
     except HeadlessError as exc:
-        environ = {} if ui is None else ui.environ
-        line = to_bytes(exc.line(for_client=b'REQUEST_METHOD' in environ or OVER_SSH in environ))
+        line = to_bytes(exc.line(on_page))
         # It is sent as a parameter of a bundle2 part.
         raise kind(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + b'...') from exc
 
@@ -146,7 +140,7 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
     ``passing`` are left to Mercurial.
     """
     known = (HeadlessError, error.Abort, error.PushRaced, error.BundleValueError)
-    with clear_errors(ui=ui):
+    with clear_errors():
         try:
             yield
         except (*known, error.PushkeyFailed, *passing):

@@ -33,7 +33,7 @@ def shown(web: Any, stages: Stages) -> Iterator[None]:
         yield
     except HeadlessError as exc:
         stages.note(outcome=exc.kind, error=str(exc))
-        line = hgcompat.to_bytes(exc.line(for_client=True))
+        line = hgcompat.to_bytes(exc.line(on_page=True))
         headers = []
         if exc.status == _UNAVAILABLE:
             headers.append(RETRY_AFTER)

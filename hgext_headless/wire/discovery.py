@@ -36,7 +36,7 @@ class FindingDrafts:
 
     def lookup(self, key: bytes) -> bytes:
         repo: Any = self
-        with errors.clear_errors(ui=repo.ui):
+        with errors.clear_errors():
             if _HASH.fullmatch(key) and not repo.unfiltered().changelog.hasnode(bin(key)):
                 # Mercurial would read all names, and map all nodes to compare their beginnings.
                 found = _named(repo, key)
@@ -151,7 +151,7 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     try:
         keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
-        return wireprototypes.ooberror(hgcompat.to_bytes(exc.line(for_client=True)) + b'\n')
+        return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
     return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
 
 

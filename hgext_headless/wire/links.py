@@ -121,7 +121,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
                 raise Refused('only GET is served here')
             _serve(repo.headless, req, res, stages)
     except HeadlessError as exc:
-        _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line(for_client=True))
+        _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line(on_page=True))
     except Exception as exc:
         repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
         _text(res, Temporary.status, 'headless: temporary: try again later')

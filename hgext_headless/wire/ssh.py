@@ -16,7 +16,7 @@ from typing import Any
 
 from mercurial import wireprotoserver
 
-from .. import config, errors, hgcompat, lazy
+from .. import config, hgcompat, lazy
 from ..backend import Backend
 
 #: Seconds of silence after which the database gets its connections back.
@@ -78,7 +78,6 @@ def install() -> None:
 def _serve(orig: Any, ui: Any, repo: Any, fin: Any, *args: Any, **kwargs: Any) -> None:
     if not config.participates(repo):
         return orig(ui, repo, fin, *args, **kwargs)
-    repo.ui.environ = {**repo.ui.environ, errors.OVER_SSH: b'1'}
     fin = Requests(fin, repo.headless)
     _clients[:] = [fin]
     orig(ui, repo, fin, *args, **kwargs)

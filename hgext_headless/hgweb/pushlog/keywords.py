@@ -266,7 +266,7 @@ def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Pu
 
 
 def _read(repo: Any, question: Callable[..., Any], argument: Any) -> Any:
-    with errors.clear_errors(ui=repo.ui):
+    with errors.clear_errors(on_page=True):
         return repo.headless.read_catalog.read(question, argument)
 
 

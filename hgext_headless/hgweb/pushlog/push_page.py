@@ -132,7 +132,7 @@ def keywords(
         made = counted(diff(web, changesets, head))
     except HeadlessError as exc:
         comes_back = exc.kind == Temporary.kind
-        line = hgcompat.to_bytes(exc.line(for_client=True))
+        line = hgcompat.to_bytes(exc.line(on_page=True))
         return {b'difffailed': line, b'comesback': comes_back}
     style = web.tmpl.defaults[b'style']
     listed = made.files[:_MOST_LISTED]
