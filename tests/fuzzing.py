@@ -23,17 +23,29 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
 
 from helpers.forge import Forged
 from helpers.world import Server, World
-from mercurial import bundle2, extensions, ui as uimod, util, wireprotov1server
+from mercurial import (
+    bookmarks,
+    bundle2,
+    extensions,
+    hg,
+    obsolete,
+    phases,
+    ui as uimod,
+    util,
+    wireprotov1server,
+)
 from mercurial.hgweb import hgweb, webcommands
 from mercurial.wireprototypes import GETBUNDLE_ARGUMENTS
 
 from hgext_headless.receive import parts as received
+from hgext_headless.wire import links
 
 #: Seconds of processor time and bytes that one request may take.
 SLOW = 20
@@ -43,19 +55,97 @@ PAGES = """
     json-pushes/2 pushloghtml/2 push/1 push/2 push/3 raw-push/1 raw-push/2 raw-push/3
     headless-bundle headless-ready headless-health headless-metrics
 """
+#: Markup that no page may have: it is in names of the changeset of somebody.
+MARKUP = '"><svg onload=alert(1)>'
 STYLES = ['', 'json-', 'raw-', 'atom-', 'rss-']
 #: The parameters of hgweb and of ours.
 NAMES = """
     node rev startID endID startdate enddate fromchange tochange user changeset branch full
     tipsonly version style expires signature file revcount backouts page limit head search author
     filenode graphtop context linerange patch descend forcekw type sort static access-hidden
-    max-lag cmd
+    max-lag cmd ignorews ignorewsamount ignorewseol ignoreblanklines
 """
 HTML_STYLES = [b'paper', b'coal', b'gitweb', b'monoblue', b'spartan']
+#: What is a value of a parameter, half of the time: one on a line.
+VALUES = {
+    'cmd': """
+        capabilities
+        heads
+    """,
+    'linerange': """
+        1:2
+        2:1
+        0:0
+        1:99999999
+    """,
+    'node': """
+        0:tip
+        tip:marked
+        null
+    """,
+    'rev': """
+        draft()
+        reverse(pushhead())
+        pushid(1)
+        pushid("x")
+        pushrev(tip) or bug
+        pushuser("alice")
+        pushdate("<now")
+        pushdate(1)
+        pushhead(1)
+        keyword(stored)
+        children(0)::tip
+        branch("re:(")
+    """,
+    'search': """
+        alice yesterday
+        since 2 weeks ago stored
+        half an hour ago
+        10:30
+        99:99
+        3d
+        2000-02-30
+        0000-00-00
+        last friday
+        9999999999 years ago
+        Wed Dec 31 23:59:60 9999 +9999
+        https://hg.example/rev/12345678
+        marked
+        default
+        public0 alice
+        a b c d e f g
+        #1
+    """,
+    'style': """
+        json
+        atom
+        rss
+        raw
+        changelog
+        /etc
+    """,
+    'type': """
+        gz
+        zip
+        bz2
+        none
+    """,
+}
+#: The status of stock for a long name of a static file.
+STOCKS = '500 File name too long'
+#: What a client may say beside.
+HEADERS = [
+    {'HTTP_IF_NONE_MATCH': '*'},
+    {'HTTP_HOST': MARKUP},
+    {'HTTP_ACCEPT_ENCODING': 'gzip'},
+    {'HTTP_X_HGPROTO_1': '0.1 0.2 comp=zstd,zlib,none partial-pull'},
+    {'HTTP_X_HGPROTO_1': '0.2 comp=\xff'},
+    {'SCRIPT_NAME': '/hg/try'},
+    {'REMOTE_USER': MARKUP},
+]
+CAPS = b'HG20,bundle2=HG20%0Achangegroup%3D01%2C02%0Adigests%3Dsha512%0Abookmarks'
 #: Parameters of commands that take any.
 ANY = {'known': [], 'batch': [], 'getbundle': sorted(map(bytes.decode, GETBUNDLE_ARGUMENTS))}
-#: Markup that no page may have: it is in names of the changeset of somebody.
-MARKUP = '"><svg onload=alert(1)>'
 #: Numbers that int() takes, or refuses in its own way, and texts that parsers do not like.
 ODD = [b'9' * 5000, '\xb2'.encode(), '\u0663'.encode(), b'(' * 3000, b'\0', b'-1', b'1e400', b'0x1']
 INTERESTING = [0, 1, 2, 4, 12, 20, 100, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1]
@@ -93,11 +183,14 @@ class Target:
         for section, name, value in (
             (b'web', b'push_ssl', b'no'),
             (b'web', b'allow-push', b'*'),
+            (b'web', b'allow-archive', b'gz zip bz2'),
             (b'headless', b'max-push-size', b'4 MB'),
         ):
             ui.setconfig(section, name, value)
         self.app = hgweb(os.fsencode(self.server.root), baseui=ui)
-        self.nodes.append(self.store_odd())
+        self.nodes += [self.store_odd(), self.store_gone(alice), alice.node('0')]
+        self.repo = hg.repository(ui, os.fsencode(self.server.root))
+        self.links = self.all_links()
 
     def store_odd(self) -> str:
         """Push a draft with whatever a description, a name and a date can do to pages."""
@@ -112,6 +205,21 @@ class Target:
         )
         assert b'headless: stored' in answer.body, answer.body[:1000]
         return forged.head
+
+    def store_gone(self, alice: Any) -> str:
+        """Push a draft, and remove it."""
+        alice.hg('update', '-q', '0')
+        gone: str = alice.commit('gone', None, '-d', '0 0')
+        alice.hg('push', '-q', '-f', '-r', gone)
+        self.server.hg('admin::headless-obliterate', '-q', '--reason', 'x', gone)
+        alice.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', gone)
+        return gone
+
+    def all_links(self) -> list[str]:
+        """Links to all bundles, as clients get them."""
+        settings = self.repo.headless.settings
+        keys = [key for (key,) in self.server.sql('SELECT key FROM bundles')]
+        return [str(links.link(settings, SimpleNamespace(key=key), '')) for key in keys]
 
     def sample(self, alice: Any, number: int) -> Forged:
         alice.hg('update', '-q', '-r', random.choice(['0', 'tip', '1']))
@@ -191,9 +299,9 @@ def changed(data: bytes) -> bytes:
 
 def packed(body: bytes) -> bytes:
     """A body, compressed in one of the ways that bundle2 knows."""
-    kind = random.choice((b'', b'GZ', b'BZ', b'ZS', b'XX'))
-    if not kind or body[:8] != b'HG20\0\0\0\0':
+    if random.random() < 0.95 or body[:8] != b'HG20\0\0\0\0':  # none is taken
         return body
+    kind = random.choice((b'GZ', b'BZ', b'ZS', b'XX'))
     parameters = b'Compression=' + kind
     data = body[8:]
     if kind == b'GZ':
@@ -243,6 +351,33 @@ def entries(forged: Forged) -> None:
         forged.change_changeset(changed)
 
 
+def payload(target: Target, kind: bytes) -> bytes:
+    """What a part of a kind has in it."""
+    nodes = [bytes.fromhex(random.choice(target.nodes)) for _ in range(3)]
+    names = [random.choice((b'marked', b'other', b'', b'\xff', b'a' * 300)) for _ in range(2)]
+    phase = random.randrange(4)
+    marker = (nodes[0], (nodes[1],), 0, ((b'user', b'x'),), (0.0, 0), None)
+    made = {
+        b'bookmarks': lambda: bookmarks.binaryencode(target.repo, zip(names, nodes)),
+        b'check:bookmarks': lambda: bookmarks.binaryencode(target.repo, zip(names, nodes)),
+        b'check:heads': lambda: b''.join(nodes),
+        b'check:updated-heads': lambda: b''.join(nodes),
+        b'check:phases': lambda: phases.binaryencode({phase: nodes}),
+        b'phase-heads': lambda: struct.pack('>i20s', phase, nodes[0]),
+        b'obsmarkers': lambda: b''.join(obsolete.encodemarkers([marker], True, version=1)),
+        b'replycaps': lambda: bundle2.encodecaps({b'HG20': (), b'error': (b'x',) * 3}),
+    }
+    data = made.get(kind, lambda: random.randbytes(random.choice((0, 30))))()
+    return changed(data) if random.random() < 0.5 else data
+
+
+def key_of(kind: bytes, target: Target) -> tuple[bytes, bytes]:
+    """A key of a namespace, and what it is set to."""
+    if kind == b'obsolete':
+        return b'dump0', util.b85encode(payload(target, b'obsmarkers'))
+    return random.choice((b'marked', b'other', some_bytes(target)[:255])), some_bytes(target)[:255]
+
+
 def a_push(target: Target) -> bytes:
     forged = random.choice(target.samples).copy()
     kind = random.randrange(4)
@@ -250,21 +385,23 @@ def a_push(target: Target) -> bytes:
         for _ in range(random.choice((1, 1, 2, 3))):
             entries(forged)
     if random.random() < 0.1:
-        name = random.choice((b'../x', b'.hg/hgrc', b'a\nb', b'', b'/x', b'caf\xe9', b'a' * 300))
-        forged.files[name] = next(iter(forged.files.values()))
+        path = random.choice((b'../x', b'.hg/hgrc', b'a\nb', b'', b'/x', b'caf\xe9', b'a' * 300))
+        forged.files[path] = next(iter(forged.files.values()))
     parts: list[Any] = []
     if random.random() < 0.4:
-        kind = random.choice([b'nothing', *received._KNOWN, *bundle2.parthandlermapping])
-        data = random.choice(
-            (b'', random.randbytes(30), struct.pack('>i20s', 0, random.randbytes(20)))
-        )
-        _handler, params = received._KNOWN.get(kind, (None, ()))
+        name = random.choice([b'nothing', *received._KNOWN, *bundle2.parthandlermapping])
+        data = payload(target, name)
+        _handler, params = received._KNOWN.get(name, (None, ()))
         keys = [*params, b'url', b'size', b'digests', b'x']
         given = {k: some_bytes(target)[:255] for k in random.sample(keys, random.randrange(4))}
-        if kind == b'pushkey' and random.random() < 0.7:
-            given = {name: some_bytes(target)[:255] for name in params}
-            given[b'namespace'] = random.choice((b'phases', b'bookmarks', b'obsolete', b'other'))
-        part = (kind, data, given)
+        if name == b'pushkey' and random.random() < 0.7:
+            given = {param: some_bytes(target)[:255] for param in params}
+            namespace = random.choice((b'phases', b'bookmarks', b'obsolete', b'other'))
+            key, new = key_of(namespace, target)
+            given.update({b'namespace': namespace, b'key': key, b'new': new[:255]})
+            if random.random() < 0.5:
+                given[b'old'] = random.choice((b'', b'1'))
+        part = (name, data, given)
         parts += [part] * random.choice((1, 1, 1, 2, 50))
     if random.random() < 0.1:
         return changed(bare(forged)) if kind else bare(forged)
@@ -293,6 +430,14 @@ def some_bytes(target: Target) -> bytes:
     )()
 
 
+def a_value(target: Target, name: str) -> bytes:
+    """A value of a parameter of a page."""
+    if name in VALUES and random.random() < 0.5:
+        lines = VALUES[name].strip().splitlines()
+        return random.choice(lines).strip().encode()
+    return some_bytes(target)
+
+
 def a_command(target: Target) -> tuple[str, str, str]:
     known = wireprotov1server.commands
     command = random.choice([name.decode() for name in known if name != b'unbundle'])
@@ -306,7 +451,13 @@ def a_command(target: Target) -> tuple[str, str, str]:
         if name in ('heads', 'common', 'nodes') and random.random() < 0.7:
             value = random.choice(target.nodes).encode()
         if name == 'bundlecaps' and random.random() < 0.7:
-            value = b'HG20,bundle2=HG20%0Achangegroup%3D01%2C02%0Adigests%3Dsha512'
+            value = CAPS + random.choice((b'', b'%0Aremote-changegroup%3Dhttp%2Chttps'))
+        if GETBUNDLE_ARGUMENTS.get(name.encode()) == b'boolean' and random.random() < 0.7:
+            value = random.choice((b'0', b'1'))
+        if name == 'listkeys' and random.random() < 0.7:
+            value = b'phases,bookmarks'
+        if name == 'firstpush' and random.random() < 0.7:
+            value = random.choice((b'0', b'1', b'2', b'-1'))
         if name == 'cmds':
             value = b';'.join(
                 random.choice((b'heads ', b'lookup key=', b'known nodes=', b'listkeys namespace='))
@@ -320,6 +471,11 @@ def a_command(target: Target) -> tuple[str, str, str]:
 
 
 def a_page(target: Target) -> tuple[str, str]:
+    if random.random() < 0.02:
+        link = random.choice(target.links)
+        link = changed(link.encode()).decode('latin-1') if random.random() < 0.5 else link
+        path, _mark, query = link.partition('?')
+        return path, query
     pages = [random.choice(STYLES) + name for name in webcommands.__all__] + PAGES.split()
     path = f'/{random.choice(pages)}'
     if random.random() < 0.6:
@@ -327,19 +483,25 @@ def a_page(target: Target) -> tuple[str, str]:
         if random.random() < 0.5:
             path += '/' + random.choice((MARKUP, 'stored', 'public0', ''))
     names = random.choices(NAMES.split(), k=random.choice((0, 1, 1, 2, 3)))
-    given = [(name, some_bytes(target)) for name in names]
+    given = [(name, a_value(target, name)) for name in names]
+    if random.random() < 0.02:
+        given += [(random.choice(('node', 'user', 'changeset')), some_bytes(target))] * 101
     if random.random() < 0.5:
         given.append(('style', random.choice(HTML_STYLES)))
     return path, '&'.join(f'{name}={quote_from_bytes(value)}' for name, value in given)
 
 
-def wrong(path: str, answer: Answer) -> str | None:
-    """What is wrong with a page, apart from its status."""
-    if not answer.status.startswith('200'):
+def wrong(request: Any, answer: Answer) -> str | None:
+    """What is wrong with a page."""
+    method, path, _query, _body = request
+    status = answer.status.partition(' ')[0]
+    if status >= '500' and status != '503' and answer.status != STOCKS:
+        return answer.status
+    if 'html' in answer.type and b'<svg' in answer.body:
+        return 'markup of somebody'
+    if status != '200' or method == 'HEAD':
         return None
     try:
-        if 'html' in answer.type and b'<svg' in answer.body:
-            return 'markup of somebody'
         if 'xml' in answer.type and 'html' not in answer.type and 'raw' not in path:
             ElementTree.fromstring(answer.body)
         if answer.type.startswith('application/json'):
@@ -376,13 +538,17 @@ def run(target: Target, seconds: float) -> Counter[str]:
         kind = random.choice(('push', 'push', 'command', 'page', 'page'))
         if kind == 'push':
             request = ('POST', '/', 'cmd=unbundle', a_push(target))
-            headers = {'HTTP_X_HGARG_1': 'heads=' + b'force'.hex()}
+            heads = random.choice(((b'force',), (b'hashed', bytes(20)), (bytes(20),), ()))
+            headers = {'HTTP_X_HGARG_1': 'heads=' + '+'.join(map(bytes.hex, heads))}
         elif kind == 'command':
             command, _, args = a_command(target)
             request = ('GET', '/', f'cmd={command}', b'')
             headers = {'HTTP_X_HGARG_1': args}
         else:
-            request, headers = ('GET', *a_page(target), b''), {}
+            method = random.choice(('GET', 'GET', 'GET', 'HEAD', 'POST'))
+            request, headers = (method, *a_page(target), b''), {}
+        if random.random() < 0.1:
+            headers = {**headers, **random.choice(HEADERS)}
         started = time.process_time()
         try:
             answer = target.ask(*request, **headers)
@@ -415,7 +581,7 @@ def run(target: Target, seconds: float) -> Counter[str]:
                 fail(target, request, headers, repr(answer.body[:500]))
         else:
             counts[f'{kind}: {answer.status[:3]}'] += 1
-            if why := kind == 'page' and wrong(request[1], answer):
+            if why := kind == 'page' and wrong(request, answer):
                 fail(target, request, headers, f'{why}\n{answer.body[:3000]!r}')
         if after != before and not (kind == 'push' or 'cmd=pushkey' in request[2]):
             fail(target, request, headers, f'{before} {after}')
