@@ -13,6 +13,9 @@ from ..model import Marker
 from .schema import marker_nodes, markers
 from .statements import Session, batches, insert_new, present, rows
 
+#: Maximum number of markers that are read for a page, of each batch of changesets.
+_MOST = 1000
+
 
 def record(session: Session, brought: Sequence[Marker]) -> int:
     """Store markers that may be there already; return the number of new ones.
@@ -95,6 +98,13 @@ def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[Any]:
 def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
     """Return those of ``nodes`` that a marker makes obsolete."""
     return present(session, markers.c.predecessor, nodes)
+
+
+def replacing(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
+    """Return the markers that make one of ``nodes`` obsolete, encoded; of too many, the newest."""
+    query = select(markers.c.data).where(session.mine(markers)).order_by(markers.c.id.desc())
+    found = rows(session, query.limit(_MOST), markers.c.predecessor, nodes)
+    return [row.data for row in found]
 
 
 def forget(session: Session, nodes: Iterable[bytes]) -> None:

@@ -4,7 +4,7 @@ laid over it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial import archival, error, scmutil
@@ -18,7 +18,7 @@ from ..errors import HeadlessError
 from ..model import Drafts
 from ..timings import Stages
 from ..wire import discovery
-from . import errors
+from . import errors, fates
 
 #: Number of hexadecimal digits in hgweb's own links. A prefix of a public changeset that is as
 #: long is resolved without a query to the database.
@@ -33,6 +33,8 @@ FIND_DRAFTS: set[str] = set()
 NAME_SEVERAL = {'info'}
 #: Maximum number of values of a parameter that names changesets or users.
 MOST_NAMES = 100
+#: The views of a repository that show the same and what is obsolete.
+_WITH_OBSOLETE = {b'served': b'served.hidden', b'visible': None}
 #: Parameters that name a changeset.
 _NAMING = (b'node', b'filenode', b'head')
 
@@ -86,6 +88,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                     catalog = catalog.fail_fast()
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
+                    became = fates.of(session, repo, _held(drafts))
         except HeadlessError:
             if unknown:
                 raise
@@ -106,7 +109,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
         stages.note(drafts=len(found))
         if found:
             with stages.stage('lay'):
-                lay(rctx, drafts, found)
+                lay(rctx, drafts, found, became)
             _replace_bookmarks(req, drafts)
 
 
@@ -118,8 +121,20 @@ def timed(rctx: Any, event: str, **facts: Any) -> Stages:
     return stages
 
 
-def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
-    """Lay the bundles of the drafts ``nodes`` over the repository of a request."""
+def _held(drafts: Drafts) -> set[bytes]:
+    return {node for bundle in drafts.bundles.values() for node in bundle.nodes}
+
+
+def lay(
+    rctx: Any,
+    drafts: Drafts,
+    nodes: Iterable[bytes],
+    became: Mapping[bytes, Sequence[fates.Fate]] = {},
+) -> None:
+    """Lay the bundles of the drafts ``nodes`` over the repository of a request.
+
+    ``became`` are the fates that its page shows.
+    """
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
     source = repo.headless.cached_store
@@ -129,9 +144,12 @@ def lay(rctx: Any, drafts: Drafts, nodes: Iterable[bytes]) -> None:
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
     overlay.draft_bookmarks = drafts.bookmarks
+    overlay.headless_fates = became
     # A request is in memory until the next garbage collection; its overlay must not be.
     rctx.res.headless_stack.callback(_turn_to, rctx, repo)
-    _turn_to(rctx, overlay.filtered(repo.filtername) if repo.filtername else overlay)
+    # A draft that a public changeset has replaced has its page too.
+    view = _WITH_OBSOLETE.get(repo.filtername, repo.filtername)
+    _turn_to(rctx, overlay.filtered(view) if view else overlay)
     _forget_tag(rctx.req)
 
 

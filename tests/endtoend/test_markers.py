@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 import sqlalchemy
+from helpers.web import fetch_json, fetch_page
 from helpers.world import Clone, Server, World
 
 from hgext_headless.catalog import catalog, markers as stored, schema
@@ -200,3 +201,47 @@ def test_forget(world, evolving):
     found = markers(world.clone(url, 'dave', '-r', right))
     assert sorted(found) == sorted([with_both, with_right])
     assert forget(right) == 0
+
+
+def test_pages_say_what_became_of_a_draft(world, evolving):
+    """Whether a draft or a public changeset replaced it; what was never pushed is left out."""
+    server, url, alice = evolving('embedded')
+    first = alice.commit('a')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg('commit', '-q', '--amend', '-m', 'not pushed', '-u', 'A <b>')
+    second = amended(alice)
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    pruned = alice.commit('pruned')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    alice.hg('debugobsolete', '--record-parents', pruned, '-u', '<i>Ann</i>')
+    alice.hg_fast('update', '-q', second)
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    url = server.start()
+
+    def facts(node: str) -> tuple[bool, list[str]]:
+        found = fetch_json(f'{url}json-rev/{node}')
+        return found['obsolete'], found['replacedby']
+
+    def row(page: str, node: str) -> str:
+        return re.search(rf'<li [^>]*><a [^>]*title="{node}.*?</li>', page, re.S).group()
+
+    assert facts(first) == (True, [second])
+    assert facts(second) == (False, [])
+    assert facts(pruned) == (True, [])
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        page = fetch_page(f'{url}rev/{first}?style={style}')
+        text = ' '.join(re.sub('<[^>]*>', ' ', page).split())
+        assert re.search(f'obsolete:? rewritten using amend as {second[:12]} by ', text), text
+        assert f'<a href="/rev/{second[:12]}?style={style}">' in page.replace('class="list" ', '')
+        page = fetch_page(f'{url}rev/{pruned}?style={style}')
+        assert 'pruned by &lt;i&gt;Ann' in page or 'pruned by &#60;' in page
+        assert '<i>' not in page
+        assert 'pruned' not in fetch_page(f'{url}rev/{second}?style={style}')
+        page = fetch_page(f'{url}pushloghtml?style={style}')
+        assert f'replaced by <a href="/rev/{second[:12]}' in row(page, first)
+        assert 'replaced' not in row(page, pruned) + row(page, second)
+
+    alice.hg_fast('phase', '--public', '.')
+    alice.hg_fast('push', '-q')
+    assert facts(first) == (True, [second])
+    assert f'replaced by <a href="/rev/{second[:12]}' in row(fetch_page(url + 'push/1'), first)

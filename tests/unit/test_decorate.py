@@ -50,6 +50,8 @@ def test_escaped(text):
 
 def test_names_of_users():
     assert shown(b'{x|person}') == SAFE
+    names = templateutil.hybridlist([b'ann', b'<bob>'], name=b'name')
+    assert shown(b"{join(list, ', ')}", list=names) == b'ann, &lt;bob&gt;'
     assert b'<' not in shown(b'{x|obfuscate}') + shown(b'{x|urlescape}') + shown(b'{x|json}')
 
 

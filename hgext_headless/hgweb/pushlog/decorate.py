@@ -54,7 +54,9 @@ _OWN_FIELDS = (
     b'"git_commit": {ifcontains("git_commit", extras,'
     b' get(extras, "git_commit")|utf8|json, "null")},\n'
     b'"landingsystem": {ifcontains("moz-landing-system", extras,'
-    b' get(extras, "moz-landing-system")|utf8|json, "null")}'
+    b' get(extras, "moz-landing-system")|utf8|json, "null")},\n'
+    b'"obsolete": {if(fates, "true", "false")},\n'
+    b'"replacedby": {replacedby|json}'
 )
 #: The templates of the style ``json`` that show one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
@@ -87,8 +89,10 @@ _ROWS = {
 }
 #: The page of a changeset, and the entries of spartan's log, which are similar.
 _WITH_ROWS = (b'changeset', b'changelogentry')
-#: The rows are added before the one that says whether the changeset is obsolete.
+#: The rows are added before the one that says whether the changeset is obsolete. Stock's keywords
+#: know neither the markers of drafts nor successors that are not in the repository.
 _ROWS_BEFORE = b'{if(obsolete, '
+_OBSOLETE = ((_ROWS_BEFORE, b'{if(fates, '), (b'succsandmarkers%', b'fates%'))
 _TAG_CLASSES = {b'paper': b'tag', b'coal': b'tag', b'gitweb': b'tagtag', b'monoblue': b'tagtag'}
 
 #: The line of a style's menu before which the pushlog comes: the graph, which is not a link on
@@ -220,7 +224,10 @@ def _protected(tree: Any) -> Any:
     if kind == b'func' and tree[1][0] == b'symbol':
         if tree[1][1] in _ESCAPING:
             return tree
-        if tree[1][1] in _CHOOSING:
+        if tree[1][1] == b'join' and templating.getlist(tree[2])[0][0] != b'%':
+            # A list that is not mapped to a template: what it is joined to is escaped.
+            tree = (b'|', tree, (b'symbol', b'stringify'))
+        elif tree[1][1] in _CHOOSING:
             return (kind, tree[1], _arguments(tree[2], _CHOOSING[tree[1][1]]))
     return (b'func', (b'symbol', _ESCAPED), tree)
 
@@ -313,7 +320,9 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
         text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
-    elif name == b'search':
+    for stock, ours in _OBSOLETE:
+        text = text.replace(stock, ours)
+    if name == b'search':
         text = _ENTRIES.sub(_SEARCH, text, count=1)
     elif name == b'error':
         text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)

@@ -15,6 +15,7 @@ from mercurial.node import hex, nullid
 
 from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
+from .. import fates
 from . import keywords, links as configured, push_page, visibility
 from .json_format import BATCH, text
 from .query import PAGE, Query, searched
@@ -288,12 +289,13 @@ def _listed_push(
 class _Facts(NamedTuple):
     """What the database knows of listed changesets, by node: see `visibility`.
 
-    ``marked`` are the bookmarks of drafts.
+    ``marked`` are the bookmarks of drafts, ``became`` the fates of what is obsolete.
     """
 
     states: dict[bytes, bytes]
     marked: dict[bytes, list[bytes]]
     backouts: dict[bytes, bytes]
+    became: dict[bytes, list[fates.Fate]]
 
     def bookmarks(self, repo: Any, node: bytes) -> list[bytes]:
         """Return the bookmarks of a changeset."""
@@ -304,10 +306,12 @@ class _Facts(NamedTuple):
 def _facts(session: statements.Session, repo: Any, batch: Listed) -> _Facts:
     listed = {entry.push_id: changesets for entry, changesets in batch}
     live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
+    states = visibility.states_of(session, repo, listed)
     return _Facts(
-        visibility.states_of(session, repo, listed),
+        states,
         bookmarks.by_node(session, live),
         visibility.backouts(session, repo, live),
+        fates.of(session, repo, [node for node in live if states[node] == b'obsolete']),
     )
 
 
@@ -327,6 +331,7 @@ def _row(
         b'noderest': hex(node)[12:],
         b'state': facts.states[node],
         b'gone': changeset.is_tombstone,
+        b'replacements': fates.replacements(facts.became.get(node, ())),
         b'author': encoding.tolocal(changeset.author),
         b'summary': keywords.mappings(segments if summary else ()),
         b'backedoutby': hex(facts.backouts[node]) if node in facts.backouts else b'',

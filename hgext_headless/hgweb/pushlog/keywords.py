@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mercurial import (
@@ -27,6 +27,7 @@ from ... import config, errors, hgcompat
 from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import PushOf
+from .. import fates
 from . import links
 
 eh = exthelper.exthelper()
@@ -217,6 +218,26 @@ def pushlinks(context: Any, mapping: Any) -> Any:
     entry = brought.entry
     user = entry.user.decode('utf-8', 'replace')
     return mappings(configured.of_push(entry.push_id, user, brought.head.hex()))
+
+
+def _fates(context: Any, mapping: Any) -> Sequence[fates.Fate]:
+    changed = context.resource(mapping, b'ctx')
+    known: Mapping[bytes, Sequence[fates.Fate]] = getattr(
+        changed.repo().unfiltered(), 'headless_fates', {}
+    )
+    return known.get(scmutil.binnode(changed), ())
+
+
+@web_keyword(b'fates', requires={b'ctx'})
+def fates_of(context: Any, mapping: Any) -> Any:
+    """What became of an obsolete draft, like Mercurial's ``succsandmarkers``."""
+    return fates.mappings(_fates(context, mapping))
+
+
+@web_keyword(b'replacedby', requires={b'ctx'})
+def replacedby(context: Any, mapping: Any) -> Any:
+    """The changesets that replaced an obsolete draft."""
+    return fates.replacements(_fates(context, mapping))
 
 
 def of_pages() -> dict[bytes, Any]:

@@ -1,0 +1,81 @@
+"""What became of obsolete changesets, as stock's ``succsandmarkers`` tells it of visible ones.
+
+Mercurial looks for successors in the repository. Those of a draft are mostly in no bundle that is
+laid over it, so the markers alone are followed, to the last successors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mercurial import templateutil
+from mercurial.node import hex
+
+from ..bundles import markers
+from ..catalog import markers as stored, statements
+
+#: Maximum number of markers in a row, of changesets that are looked up at a time, and of fates of
+#: one changeset: a client can push any number of markers.
+_STEPS, _WIDTH, _MOST = 10, 500, 10
+
+
+class Fate(NamedTuple):
+    """What replaced a changeset (nothing: it was pruned), and the markers that say so, in order."""
+
+    successors: tuple[bytes, ...]
+    markers: tuple[markers.Raw, ...]
+
+
+def of(session: statements.Session, repo: Any, nodes: Collection[bytes]) -> dict[bytes, list[Fate]]:
+    """Return the fates of those of ``nodes`` that are obsolete, by node."""
+    found: dict[bytes, list[markers.Raw]] = {}
+    pending = set(nodes)
+    for _step in range(_STEPS):
+        own = (marker for node in pending for marker in repo.obsstore.successors.get(node, ()))
+        known = map(markers.unpack, stored.replacing(session, pending))
+        read = dict.fromkeys(itertools.chain(own, known))
+        for marker in read:
+            found.setdefault(marker[0], []).append(marker)
+        following = {node for marker in read for node in marker[1]} - found.keys()
+        if not following:
+            break
+        pending = set(sorted(following)[:_WIDTH])
+    return {
+        node: list(itertools.islice(_followed(found, node, ()), _MOST))
+        for node in nodes
+        if node in found
+    }
+
+
+def _followed(
+    found: Mapping[bytes, Sequence[markers.Raw]], node: bytes, before: tuple[markers.Raw, ...]
+) -> Iterator[Fate]:
+    """Yield what the markers in ``found`` made of ``node``. What was split is not followed."""
+    for marker in found[node]:
+        path = (*before, marker)
+        successors = marker[1]
+        if len(successors) == 1 and successors[0] in found.keys() - {one[0] for one in path}:
+            yield from _followed(found, successors[0], path)
+        else:
+            yield Fate(successors, path)
+
+
+def replacements(fates: Sequence[Fate]) -> Any:
+    """Return what is named as successors, in the form of templates and JSON."""
+    found = dict.fromkeys(node for fate in fates for node in fate.successors)
+    return templateutil.hybridlist(list(map(hex, found)), name=b'node')
+
+
+def mappings(fates: Sequence[Fate]) -> Any:
+    """Return fates in the form of templates, as stock's keyword has them."""
+    return templateutil.mappinglist(
+        [
+            {
+                b'successors': templateutil.mappinglist([{b'node': hex(n)} for n in successors]),
+                b'markers': list(said),
+            }
+            for successors, said in fates
+        ]
+    )
