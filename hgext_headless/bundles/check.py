@@ -15,13 +15,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import error, exchange, manifest
+from mercurial import error, exchange
 from mercurial.node import nullid, nullrev
 
 from .. import hgcompat
 from ..errors import Refused
 from ..model import Bundle, Changeset
 from . import changegroups
+from .manifests import Manifests
 from .overlay import Layer
 
 #: Number of files' logs that are kept open.
@@ -137,13 +138,6 @@ def _revisions(overlay: Any, layer: Layer) -> dict[bytes, dict[bytes, bool]]:
     return found
 
 
-def _read_manifest(overlay: Any, node: bytes) -> Any:
-    log = overlay.manifestlog.getstorage(b'')
-    if hgcompat.repository_has(log, node):
-        return overlay.manifestlog[node].read()  # once for all overlays
-    return manifest.manifestdict(len(node), log.revision(node))
-
-
 class _Check:
     """The state of a check of one layer; ``brought`` is what `_revisions` found in it.
 
@@ -157,8 +151,7 @@ class _Check:
         # For files that go back to what the repository has. None of their texts is read.
         self._storage = functools.lru_cache(_OPENED)(overlay.file)
         self._manifests = overlay.manifestlog.getstorage(b'')
-        # A changeset's and its parent's, which are large. Mercurial keeps more.
-        self._manifest = functools.lru_cache(2)(functools.partial(_read_manifest, overlay))
+        self._compared = Manifests(overlay)
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
         # Each once: many changesets may list the same ones, and say so in a few bytes.
         self._names: dict[bytes, bytes] = {}
@@ -189,17 +182,17 @@ class _Check:
         manifest_node = self._overlay[node].manifestnode()
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
             raise missing(manifest_node)
-        first, second = self._manifest(self._overlay[found.p1].manifestnode()), None
-        own = self._manifest(manifest_node)
+        changes = self._compared.changes(self._overlay[found.p1].manifestnode(), manifest_node)
         self._overlay.effort.check()
+        second = None
         if found.p2 != nullid:
-            second = self._manifest(self._overlay[found.p2].manifestnode())
+            second = self._compared.read(self._overlay[found.p2].manifestnode())
         introduced = self.introduced.setdefault(node, {})
         if not hgcompat.repository_has(self._manifests, manifest_node):
             introduced[b''] = manifest_node
             self._owners.setdefault(b'', {}).setdefault(manifest_node, node)
         listed = frozenset(found.files)
-        for name, ((old_node, _old_flag), (file_node, flag)) in first.diff(own).items():
+        for name, ((old_node, _old_flag), (file_node, flag)) in changes.items():
             self._checked_name(name)
             if file_node is None:
                 continue

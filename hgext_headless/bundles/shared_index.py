@@ -175,6 +175,11 @@ class _Texts:
         self.effort.read += len(text)
         return rev, text, False
 
+    def text(self, node: bytes) -> bytes:
+        """Return the text of a revision, of which the hash was checked before."""
+        text: bytes = self._rawtext(node, None)[1]
+        return text
+
     def revdiff(self, rev1: int, rev2: int, *args: Any) -> bytes:
         # Mercurial compares the texts if one of them is in the repository: large ones for seconds.
         log: Any = self

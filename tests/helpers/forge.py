@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mercurial import bundle2, changegroup, discovery, hg, phases, ui as uimod, util
+from mercurial import bundle2, changegroup, discovery, hg, mdiff, phases, ui as uimod, util
 from mercurial.utils import storageutil
 
 from hgext_headless import hgcompat
@@ -48,6 +48,7 @@ class Forged:
             self.files[header[b'filename']] = list(hgcompat.deltas(packed))
         # As full texts, which are easily changed.
         store = repo.manifestlog.getstorage(b'')
+        self._public = {e.p1: store.revision(e.p1) for e in self.manifests if e.p1 != NULL}
         self.changesets = [_as_full(e, repo.changelog) for e in self.changesets]
         self.manifests = [_as_full(e, store) for e in self.manifests]
         self.files = {
@@ -74,6 +75,14 @@ class Forged:
         self.change_changeset(
             lambda text: text.replace(old.node.hex().encode(), new.node.hex().encode())
         )
+
+    def shrink_manifests(self) -> None:
+        """Send manifests as hg does: as deltas against those of the parents."""
+        texts = {NULL: b'', **self._public, **{e.node: e.delta[12:] for e in self.manifests}}
+        self.manifests = [
+            e._replace(base=e.p1, delta=mdiff.textdiff(texts[e.p1], texts[e.node]))
+            for e in self.manifests
+        ]
 
     def change_changeset(self, change: Callable[[bytes], bytes]) -> None:
         """Change the last changeset, and have all that came with it name it."""

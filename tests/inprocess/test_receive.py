@@ -329,8 +329,11 @@ def _flag(forged):
         (_flag, "unknown flag 't'"),
     ],
 )
-def test_refused(received, forged, forge, words):
+@pytest.mark.parametrize('manifests', ['whole', 'deltas'])
+def test_refused(received, forged, forge, words, manifests):
     forge(forged)
+    if manifests == 'deltas':
+        forged.shrink_manifests()
     with pytest.raises(Refused, match=words):
         divided(received(forged))
 
