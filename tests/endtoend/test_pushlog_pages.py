@@ -202,7 +202,10 @@ def test_page_of_a_push(seen, style):
     assert re.findall(r'>([\w ]+)</a>', buttons) == ['results', 'D77', 'raw diff']
     assert list(rows(page)) == [seen.bug[:12]]
     assert '<a href="https://phab.example.com/p/remus/">remus</a>' in page
-    assert re.search(r'/bug[^"]*">bug</a></th>\s*<td>\+4 &minus;0</td>', page)
+    said = re.search(r'class="pushlogtext">(.*?)</div>', rows(page)[seen.bug[:12]], re.S).group(1)
+    assert said == 'Differential: <a href="https://phab.example.com/D77">D77</a>'
+    file = re.search(r'/bug[^"]*">bug</a></th>\s*<td>\+4 &minus;0 <a href="#([^"]*)".*>diff<', page)
+    assert f' id="{file.group(1)}"' in page
     diff = page.partition('pushlogdiff')[2]
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
     stack = fetch_page(f'{seen.base}push/1?{ask}')

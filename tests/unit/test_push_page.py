@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mercurial import context, hg, ui as uimod
+from mercurial import context, hg, templater, ui as uimod
+from mercurial.hgweb import webutil
 from mercurial.node import nullid
 
 from hgext_headless.hgweb.pushlog import html_format, links as configured, push_page
@@ -106,6 +108,25 @@ def test_bounds(history, monkeypatch):
     assert found.lines == 51
 
 
+@pytest.mark.parametrize('is_git', [False, True])
+def test_links_lead_to_the_place_of_a_file_in_the_diff(history, is_git):
+    """A file without lines has no place there, unless git has a header for it."""
+    history.repo.ui.setconfig(b'diff', b'git', is_git)
+    with history.repo.lock(), history.repo.transaction(b'test'):
+        history.commit('more', 'p0', a=b'2\n', b=b'', c=b'1\n', d=b'\0', e=b'1\n2\n')
+    base, head = (history.repo[history.nodes[name]] for name in ('a', 'more'))
+    found = push_page.counted(push_page.Diff(base, head, [b'a', b'b', b'c', b'd', b'e', b'x']))
+    web = SimpleNamespace(repo=history.repo, stripecount=1)
+    made = templater.templater(cache={b'page': b'{diff}', b'diffblock': b'{blockno} '})
+    page = made.render(b'page', {b'diff': webutil.diffs(web, head, base, found.shown, b'paper')})
+    assert page.split() == [b'%d' % number for number in found.blocks.values()]
+    expected = {b'a': 1, b'b': 2, b'c': 3, b'd': 4, b'e': 5, b'x': 6}
+    if not is_git:
+        del expected[b'b']
+    assert found.blocks == expected
+    assert [found.counts[name] for name in (b'd', b'x')] == [(0, 0, True), (0, 1, False)]
+
+
 def test_what_is_folded_counts_what_is_left_out():
     """The page has 25 of 55 changesets, and shows 20."""
     links = configured.Links(None, None, (), ())
@@ -113,3 +134,18 @@ def test_what_is_folded_counts_what_is_left_out():
     assert (listed[b'foldedcount'], listed[b'omittedcount']) == (35, 30)
     whole = html_format._listed_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 0)
     assert whole[b'foldedcount'] == 5 and not whole[b'omittedcount']
+
+
+def test_descriptions_on_the_page_are_bounded(monkeypatch):
+    links = configured.Links(None, None, (), ())
+    monkeypatch.setattr(html_format, '_MOST_TEXT', 30)
+    monkeypatch.setattr(html_format, '_LONG_LINES', 2)
+    said = [b'summary', b'summary\n\n1\n2\n', b'summary\n' + b'line\n' * 8, b'a\nb']
+    changesets = [Changeset(b'x' * 20, nullid, nullid, b'', b'a', 0, 0, d, (), ()) for d in said]
+    found = [message for _changeset, message in html_format._messages(links, changesets)]
+    assert [(m[b'messagelines'], m[b'longmessage'], m[b'cutmessage']) for m in found] == [
+        (0, False, False),
+        (2, False, False),
+        (6, True, True),
+        (0, False, True),
+    ]

@@ -24,6 +24,9 @@ from .query import PAGE, Query, searched
 _AROUND = 4
 #: Number of changesets of a push that are not folded, and maximum number that is listed.
 _UNFOLDED, _MOST = 20, push_page.MOST_CHANGESETS
+#: Number of lines, and their width, from which on a description is folded on the page of a push,
+#: and maximum number of characters of all descriptions on it.
+_LONG_LINES, _WIDE, _MOST_TEXT = 12, 100, 200_000
 #: Maximum number of review links of a push.
 _MOST_BUTTONS = 50
 #: Maximum number of users that are named for one that has no push.
@@ -237,7 +240,7 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
         listed = changesets[::-1]
         facts = _facts(session, web.repo, [(entry, listed)])
     # Before a draft is laid over the repository, which changes what is visible in it.
-    rows = [_row(web, links, c, facts) for c in listed]
+    rows = [{**_row(web, links, c, facts), **message} for c, message in _messages(links, listed)]
     live = [c for c in listed if not c.is_tombstone]
     branches = dict.fromkeys(encoding.tolocal(c.branch) for c in live)
     reviews = dict.fromkeys(link for c in live for link in links.matches(text(c.description)))
@@ -313,6 +316,30 @@ def _facts(session: statements.Session, repo: Any, batch: Listed) -> _Facts:
         visibility.backouts(session, repo, live),
         fates.of(session, repo, [node for node in live if states[node] == b'obsolete']),
     )
+
+
+def _messages(
+    links: configured.Links, changesets: Sequence[Changeset]
+) -> Iterator[tuple[Changeset, dict[bytes, Any]]]:
+    """Yield changesets with the keywords of their descriptions below the first line.
+
+    The page has `_MOST_TEXT` characters of them.
+    """
+    room = _MOST_TEXT
+    for changeset in changesets:
+        rest = text(changeset.description).strip().partition('\n')[2].strip('\n')
+        shown = rest[: min(room, configured.LOOKED_AT)]
+        room -= len(shown)
+        lines = len(shown.splitlines())
+        yield (
+            changeset,
+            {
+                b'message': keywords.mappings(links.linked(shown) if shown else ()),
+                b'messagelines': lines,
+                b'longmessage': lines > _LONG_LINES or len(shown) > _LONG_LINES * _WIDE,
+                b'cutmessage': len(shown) < len(rest),
+            },
+        )
 
 
 def _row(

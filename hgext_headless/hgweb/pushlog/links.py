@@ -33,7 +33,7 @@ _SUBSTITUTION = re.compile(
 )
 #: Maximum number of links of one kind for a changeset, of characters of a description that are
 #: searched, and of characters of a label.
-_MOST, _LOOKED_AT, _LABEL = 20, 20_000, 80
+_MOST, LOOKED_AT, _LABEL = 20, 20_000, 80
 
 #: The URL of a bug, as on hg.mozilla.org.
 BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
@@ -130,14 +130,12 @@ class Links:
         """Return links to the bugs that a description names."""
         return [
             Link(str(number), self.bug and _filled(self.bug, {'bug': number}))
-            for number in bugs(text[:_LOOKED_AT])[:_MOST]
+            for number in bugs(text[:LOOKED_AT])[:_MOST]
         ]
 
     def reviewers(self, text: str) -> list[Link]:
         """Return links to the reviewers that a description names; to none for a group."""
-        return [
-            Link(name, self._of_reviewer(name)) for name in reviewers(text[:_LOOKED_AT])[:_MOST]
-        ]
+        return [Link(name, self._of_reviewer(name)) for name in reviewers(text[:LOOKED_AT])[:_MOST]]
 
     def _of_reviewer(self, name: str) -> str | None:
         if self.reviewer is None or name.startswith('#'):
@@ -146,12 +144,12 @@ class Links:
 
     def matches(self, text: str) -> list[Link]:
         """Return links for what the patterns find in a description, each once."""
-        found = dict.fromkeys(link for _span, link in self._spans(text[:_LOOKED_AT]))
+        found = dict.fromkeys(link for _span, link in self._spans(text[:LOOKED_AT]))
         return list(found)[:_MOST]
 
     def linked(self, text: str) -> Iterator[Link]:
         """Yield all of ``text`` in pieces, those with a URL where it names a bug or matches."""
-        text, start = text[:_LOOKED_AT], 0
+        text, start = text[:LOOKED_AT], 0
         urls = {link.label: link.url for link in self.bugs(text)}
         found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in _bugs(text)]
         found += [(span, link.url or '') for span, link in self._spans(text)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mercurial import patch, scmutil, templateutil, util
+from mercurial import patch, scmutil, templateutil
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
@@ -52,7 +52,8 @@ class Diff:
     """The diff of a push, from ``base`` to ``head``, which are contexts.
 
     ``files`` are the files that differ. ``counts`` are the numbers of lines that were added and
-    removed, for those that were looked at; the page has the diff of ``shown``.
+    removed, for those that were looked at; the page has the diff of ``shown``, in which
+    Mercurial numbers them as in ``blocks``.
     """
 
     base: Any
@@ -60,6 +61,7 @@ class Diff:
     files: list[bytes]
     counts: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
     shown: list[bytes] = field(default_factory=list)
+    blocks: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -88,20 +90,33 @@ def counted(made: Diff) -> Diff:
         if size <= _MOST_BYTES:
             chosen.append(name)
     counts: dict[bytes, tuple[int, int, bool]] = {}
+    has_lines: dict[bytes, bool] = {}
     if chosen:  # Mercurial takes no file for all files
         repo = made.head.repo()
-        options = patch.diffopts(repo.ui, {b'noprefix': False}, untrusted=True)
-        chunks = made.head.diff(made.base, match=scmutil.matchfiles(repo, chosen), opts=options)
-        stats = patch.diffstatdata(util.iterlines(chunks))
-        seen = {name: (added, removed, binary) for name, added, removed, binary in stats}
-        # Of one without an entry, the mode alone has changed.
-        counts = {name: seen.get(name, (0, 0, False)) for name in chosen}
+        options = patch.diffopts(repo.ui, untrusted=True)
+        matching = scmutil.matchfiles(repo, chosen)
+        counts = dict.fromkeys(chosen, (0, 0, False))
+        # In the order, and with the options, of the diff on the page.
+        for old, new, header, hunks in patch.diffhunks(
+            repo, made.base, made.head, matching, opts=options
+        ):
+            name = (new or old).path()
+            counts[name] = _counted([line for _range, lines in hunks for line in lines])
+            has_lines[name] = bool(hunks or header[1:])
     shown, lines = [], 0
     for name in chosen:
         lines += sum(counts[name][:2])
         if lines <= _MOST_LINES:
             shown.append(name)
-    return Diff(made.base, made.head, made.files, counts, shown)
+    numbered = enumerate((name for name in has_lines if name in shown), 1)
+    blocks = {name: number for number, name in numbered if has_lines[name]}
+    return Diff(made.base, made.head, made.files, counts, shown, blocks)
+
+
+def _counted(lines: Sequence[bytes]) -> tuple[int, int, bool]:
+    """Return how many lines a diff of a file adds and removes, and whether it is binary."""
+    added, removed = (sum(line.startswith(sign) for line in lines) for sign in (b'+', b'-'))
+    return added, removed, any(line.startswith((b'Binary', b'GIT')) for line in lines)
 
 
 def raw(web: Any, entry: Entry, changesets: Sequence[Changeset], size: int) -> dict[bytes, Any]:
@@ -172,6 +187,7 @@ def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[b
             b'isbinary': is_binary,
             b'iscounted': name in made.counts,
             b'isshown': name in made.shown,
+            b'blockno': made.blocks.get(name, b''),
         }
 
 
