@@ -15,7 +15,7 @@ from . import bans, bookmarks, drafts, pushlog
 from .schema import audit, changesets, push_branches, push_changesets, pushes, tombstones
 from .statements import Session, batches
 
-_WHOLE = re.compile(rb'[0-9a-f]{40}\Z')
+_WHOLE = re.compile(rb'[0-9a-fA-F]{40}\Z')
 #: What is said of a draft that is gone, by the action of the row that explains it.
 _WENT: dict[str | None, str] = {bans.OBLITERATE: 'was removed', bans.LOST: 'was lost'}
 #: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.
@@ -32,7 +32,7 @@ def named(session: Session, name: bytes) -> tuple[bytes, ...]:
 
 def all_named(session: Session, names: Collection[bytes]) -> dict[bytes, tuple[bytes, ...]]:
     """Do what `named` does for several names, with as many queries as for one."""
-    hashes = [name for name in names if re.fullmatch(rb'[0-9a-f]{1,40}', name)]
+    hashes = [name for name in names if re.fullmatch(rb'[0-9a-fA-F]{1,40}', name)]
     found = _each(
         session,
         {name: drafts.with_prefix(session, name.decode('ascii')).limit(2) for name in hashes},

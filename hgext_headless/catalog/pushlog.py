@@ -25,7 +25,7 @@ from .statements import Session, batches, rows
 T = TypeVar('T')
 
 #: A prefix of a hash, long enough not to be mistaken for another name.
-LONG_PREFIX = rb'[0-9a-f]{12,40}'
+LONG_PREFIX = rb'[0-9a-fA-F]{12,40}'
 
 
 def last_push_id(session: Session) -> int:

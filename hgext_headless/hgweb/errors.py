@@ -91,8 +91,8 @@ def gone(web: Any, session: statements.Session, name: bytes) -> Exception:
     return common.ErrorResponse(GONE, line)
 
 
-def ambiguous(name: bytes) -> Exception:
+def ambiguous(web: Any, name: bytes) -> Any:
     """Return the error for an ambiguous name. hgweb's own text is "revision not found"."""
-    return common.ErrorResponse(
-        common.HTTP_NOT_FOUND, b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
-    )
+    hint(web, b'pushlogambiguous', unknownname=name)
+    line = b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
+    return common.ErrorResponse(common.HTTP_NOT_FOUND, line)

@@ -70,7 +70,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
         _forget_tag(req)
         return
     words = {name for name in _names(req, command) if _may_be_a_word(req, name)}
-    public = {name: _public(repo, name, name in words) for name in _names(req, command)}
+    public = {name: _public(rctx, name, name in words) for name in _names(req, command)}
     unknown = {name for name, node in public.items() if node is None} - words
     asked = [
         name
@@ -98,12 +98,12 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                 drafts.nodes[name] = ()  # ambiguous: hgweb searches for the word
         for name, nodes in drafts.nodes.items():
             if len({*nodes, public[name]} - {None}) > 1:
-                raise errors.ambiguous(name)
+                raise errors.ambiguous(rctx, name)
             if name in unknown and name in drafts.expired:
                 with catalog.reading() as session:
                     raise errors.gone(rctx, session, name)
             if name in unknown and not nodes:
-                errors.hint(rctx, b'pushlogunknown')
+                errors.hint(rctx, b'pushlogunknown', unknownname=name)
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         stages.note(drafts=len(found))
@@ -183,7 +183,7 @@ def _names(req: Any, command: str) -> Iterator[bytes]:
     for item in _NAMING:
         yield from filter(None, req.qsparams.get(item, b'').split(b':', 1))
     searched = req.qsparams.get(b'rev', b'')
-    if re.fullmatch(rb'[0-9a-f]{4,40}', searched):  # a search may be for words too
+    if re.fullmatch(rb'[0-9a-fA-F]{4,40}', searched):  # a search may be for words too
         yield searched
 
 
@@ -192,13 +192,13 @@ def _may_be_a_word(req: Any, name: bytes) -> bool:
     return len(name) < _SHORT and name == req.qsparams.get(b'rev')
 
 
-def _public(repo: Any, name: bytes, may_be_a_word: bool) -> bytes | None:
+def _public(rctx: Any, name: bytes, may_be_a_word: bool) -> bytes | None:
     try:
-        node: bytes = scmutil.revsymbol(repo, name).node()
+        node: bytes = scmutil.revsymbol(rctx.repo, name).node()
     except error.AmbiguousPrefixLookupError as exc:
         if may_be_a_word:
             return None
-        raise errors.ambiguous(name) from exc
+        raise errors.ambiguous(rctx, name) from exc
     except (error.RepoLookupError, error.LookupError):
         return None
     return node

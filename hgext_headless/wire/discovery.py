@@ -19,7 +19,7 @@ from ..catalog import bookmarks, names
 from ..errors import HeadlessError
 from . import phase_roots
 
-_HASH = re.compile(rb'[0-9a-f]{40}')
+_HASH = re.compile(rb'[0-9a-fA-F]{40}')
 #: Whether the answer of a ``batch`` has heads too.
 _beside_heads = contextvars.ContextVar('beside heads', default=False)
 
@@ -122,7 +122,7 @@ def _gone(repo: Any, key: bytes) -> error.RepoLookupError | None:
 def is_prefix(repo: Any, key: bytes, node: bytes) -> bool:
     """Return whether ``key`` names the public changeset ``node`` by a prefix of its hash."""
     number = key.isdigit() and repo.changelog.rev(node) == int(key)
-    return not number and hex(node).startswith(key)
+    return not number and hex(node).startswith(key.lower())
 
 
 def batch(orig: Any, repo: Any, proto: Any, cmds: bytes, others: Any) -> Any:

@@ -204,10 +204,21 @@ def test_unknown_and_ambiguous(world, make_server):
     for node in nodes.values():
         assert fetch_json(base + f'json-rev/{node[:3]}')['node'] == node
         assert len(fetch_json(base + f'json-pushes?changeset={node[:3]}')) == 1
+        for name in (node.upper(), node[:3].upper()):
+            assert fetch_json(base + f'json-rev/{name}')['node'] == node
+            assert len(fetch_json(base + f'json-pushes?changeset={name}')) == 1
+            assert node[:12] in alice.hg_fast('identify', '-r', name, base)
     # A number is a revision number first.
     assert fetch_json(base + 'json-rev/0')['node'] == nodes['1']
     assert fetch(base + f'json-rev/{"ab" * 20}')[0] == 404
     assert fetch(base + 'json-rev/no-such-name')[0] == 404
+    # The page leads to the candidates.
+    for path in ('rev/d?', 'pushloghtml?changeset=d&', 'rev/no%22name?'):
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan'):
+            page = fetch_page(f'{base}{path}style={style}', 404)
+            name = 'no%22name' if 'name' in path else 'd'
+            assert f'href="/pushloghtml?style={style}&amp;search={name}"' in page
+            assert '00changelog' not in page and 'no"name' not in page
 
 
 def test_draft_bookmark(world, make_server):

@@ -229,9 +229,11 @@ def test_diff_of_a_push_as_text(seen, tmp_path):
     (tmp_path / 'push').write_bytes(diff)
     other.hg_fast('import', '-q', '--no-commit', tmp_path / 'push')
     assert other.hg_fast('status').count('A s') == 25
+    assert "the push has no head 'nope'" in fetch_page(f'{seen.base}push/1?head=nope', 404)
     for path, code, line in (
         ('raw-push/4', 410, 'the changesets of push 4 are gone'),
         ('raw-push/99', 404, "unknown push '99'"),
+        ('raw-push/1?head=nope', 404, "the push has no head 'nope'"),
         ('json-push/1', 404, 'no pushlog in this style'),
         ('atom-push/1', 404, 'no pushlog in this style'),
     ):
@@ -288,6 +290,8 @@ def test_errors_say_how_to_go_on(seen, style):
         assert re.search(rf'is gone: push {push} brought it on \d{{4}}-\d\d-\d\d, and it ', page)
         assert word in page and 'a secret' not in page
         assert f'href="/push/{push}{ask}">push {push}</a>' in page
+        page = fetch_page(f'{base}pushloghtml{ask}&changeset={node[:12]}')
+        assert f'<title>{seen.server.shown_name}: push {push}</title>' in page
         assert word in fetch_json(f'{base}json-rev/{node[:12]}', 410)['error']
 
 

@@ -253,6 +253,7 @@ def test_search_of_hgweb(world, make_server):
         assert draft[:12] in fetch_page(base + link.replace('&amp;', '&'))
         found = fetch_page(f'{base}log?rev=public1&style={style}')
         assert hint not in found and found.count('public1') > 1
+        assert re.search(r'Drafts are not .*href="/pushloghtml\?[^"]*search=public1"', found)
         for digits in (12, 5):
             found = fetch_page(f'{base}log?rev={draft[:digits]}&style={style}')
             assert hint not in found and draft[:12] in found

@@ -26,6 +26,8 @@ from . import (
 
 #: Maximum size in bytes of a page that is kept in memory.
 _IN_MEMORY = 1 << 20
+#: Parameters that name one changeset.
+_NAMING = (b'changeset', b'fromchange', b'tochange', b'node')
 #: The commands by name. They wrap those of another extension, for its repositories.
 _COMMANDS: dict[str, Callable[..., Any]] = {}
 #: The styles of those that have one of their own.
@@ -53,8 +55,12 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             try:
                 with errors.shown(web, stages):
                     return function(web, stages)
+            except error.AmbiguousPrefixLookupError as exc:
+                found = errors.ambiguous(web, exc.name)
+                return _fail(web, found.code, pycompat.bytestr(found))
             except (error.LookupError, error.RepoLookupError) as exc:
-                errors.hint(web, b'pushlogunknown')
+                named = (web.req.qsparams.get(item, b'') for item in _NAMING)
+                errors.hint(web, b'pushlogunknown', unknownname=next(filter(None, named), b''))
                 return _fail(web, common.HTTP_NOT_FOUND, pycompat.bytestr(exc))
             except common.ErrorResponse as exc:
                 for name, value in exc.headers:

@@ -128,7 +128,7 @@ _IF_PUBLIC = b'pushlogifpublic'
 #: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
 _SEARCHED = b'pushlogsearched'
-_SEARCH = rb"{%s(entries%%changelogentry, '\1', pushlognothing)}" % _SEARCHED
+_SEARCH = rb"{%s(entries%%changelogentry, '\1', pushlognothing, pushlogdrafts)}" % _SEARCHED
 _ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
 
 #: Filters after which a value can stand in HTML and XML, and a function that makes HTML.
@@ -286,19 +286,18 @@ def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 
 @registrar.templatefunc()(_SEARCHED)
 def _searched(context: Any, mapping: Any, args: Any) -> Iterator[bytes]:
-    """Yield the results of a search, what comes after them and, if there are none, a hint.
+    """Yield the results of a search, what comes after them, and one of two hints: nothing, or more.
 
     hgweb's search is of public history only. Drafts are searched by ``pushloghtml``.
     """
-    results, end, hint = args
+    results, end, nothing, more = args
     found = templateutil.evalrawexp(context, mapping, results)
     chunks = templateutil.flatten(context, mapping, found)
     first = next(chunks, b'')
     yield first
     yield from chunks
     yield templateutil.evalstring(context, mapping, end)
-    if not first:
-        yield templateutil.evalstring(context, mapping, hint)
+    yield templateutil.evalstring(context, mapping, more if first else nothing)
 
 
 def _with_fields(name: bytes, text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mercurial import patch, scmutil, templateutil
-from mercurial.hgweb import webutil
+from mercurial.hgweb import common, webutil
 from mercurial.node import hex, nullid
 
 from ... import hgcompat
@@ -192,10 +192,17 @@ def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[b
 
 
 def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
-    """Return the head of a push that a request names; the tip-most unless it names one."""
+    """Return the head of a push that a request names; the tip-most unless it names one.
+
+    Raise hgweb's `ErrorResponse` (404) if there is no such head.
+    """
     ends = heads(changesets)
     asked = web.req.qsparams.get(b'head', b'')
-    return next((node for node in ends if asked and hex(node).startswith(asked)), ends[0])
+    for node in ends:
+        if hex(node).startswith(asked.lower()):
+            return node
+    line = b"the push has no head '%s'" % hgcompat.escaped_bytes(asked)
+    raise common.ErrorResponse(common.HTTP_NOT_FOUND, line)
 
 
 def _size(made: Diff, name: bytes) -> int:

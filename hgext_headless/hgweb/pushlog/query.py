@@ -429,9 +429,15 @@ class Resolver:
         return found
 
     def _node_or_hash(self, name: bytes) -> bytes:
-        if re.fullmatch(rb'[0-9a-f]{40}', name) and bin(name) != self._repo.nodeconstants.wdirid:
+        if re.fullmatch(rb'[0-9a-fA-F]{40}', name) and bin(name) != self._repo.nodeconstants.wdirid:
             return bin(name)  # `push_ids` raises if it does not exist
-        return self.node(name)
+        try:
+            return self.node(name)
+        except error.RepoLookupError:
+            tombstone = catalog_names.gone(self._session, name)
+            if tombstone is None:
+                raise
+            return tombstone.node
 
 
 _FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
