@@ -179,14 +179,14 @@ class _Check:
         found = of_changelog(self._overlay, node)
         found = dataclasses.replace(found, files=tuple(map(self._checked_name, found.files)))
         check(found)
-        manifest_node = self._overlay[node].manifestnode()
+        manifest_node = self._manifest_node(node)
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:
             raise missing(manifest_node)
-        changes = self._compared.changes(self._overlay[found.p1].manifestnode(), manifest_node)
+        changes = self._compared.changes(self._manifest_node(found.p1), manifest_node)
         self._overlay.effort.check()
         second = None
         if found.p2 != nullid:
-            second = self._compared.read(self._overlay[found.p2].manifestnode())
+            second = self._compared.read(self._manifest_node(found.p2))
         introduced = self.introduced.setdefault(node, {})
         if not hgcompat.repository_has(self._manifests, manifest_node):
             introduced[b''] = manifest_node
@@ -205,6 +205,10 @@ class _Check:
                 continue
             self._file(node, name, file_node, name in listed)
         return found
+
+    def _manifest_node(self, node: bytes) -> bytes:
+        known = self.introduced.get(node, {}).get(b'')
+        return known or self._overlay[node].manifestnode()
 
     def _checked_name(self, name: bytes) -> bytes:
         """Return the name of a file, the same object each time. Raise `Refused`."""

@@ -242,8 +242,9 @@ class Hooks:
         if told:
             self._run(b'changegroup', False, self._args)
             del self._args['node_last']
-            for node in told:
-                self._run(b'incoming', False, {**self._args, 'node': hex(node)})
+            if hook.hashook(self._push.ui, b'incoming'):
+                for node in told:
+                    self._run(b'incoming', False, {**self._args, 'node': hex(node)})
 
 
 def _failed(name: bytes, exc: Exception) -> HeadlessError:
