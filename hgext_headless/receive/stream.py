@@ -28,6 +28,8 @@ _MAX_PARAMETERS = 64 * 1024
 _BUNDLE2 = b'HG20'
 _BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ', b'\0')
 _MAGIC = 6
+#: Of less, Mercurial would write to the server's own stderr that it has ended.
+_LEAST = 4
 
 
 class Body:
@@ -90,7 +92,7 @@ def _payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
         beginning = b''
         while len(beginning) < _MAGIC and (more := next(chunks, b'')):
             beginning += more
-        if not beginning.startswith((_BUNDLE2, *_BUNDLES1)):
+        if len(beginning) < _LEAST or not beginning.startswith((_BUNDLE2, *_BUNDLES1)):
             raise Refused('what was sent is not a bundle')
         if beginning.startswith(_BUNDLE2):
             limit = backend.settings.max_push_size

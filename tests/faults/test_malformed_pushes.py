@@ -320,7 +320,8 @@ def test_names_for_which_hooks_run(server, forged):
 
 
 @pytest.mark.parametrize(
-    'body', [b'', b'x', b'this is no bundle', b'HG20', b'HG10XX', b'HG20\0\0\0\0']
+    'body',
+    [b'', b'x', b'\0', b'\0\0\0', b'this is no bundle', b'HG20', b'HG10XX', b'HG20\0\0\0\0'],
 )
 def test_what_is_no_bundle(server, body):
     answer = post(server.start(), body)
