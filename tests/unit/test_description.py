@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hgext_headless.hgweb.pushlog import links
@@ -90,3 +92,33 @@ def test_reviewers(text, reviewers):
 )
 def test_backed_out(text, nodes):
     assert links.backed_out(text) == nodes
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'Backed out' + ' ' * 40 + 'it',
+        'Backed out changesets' + ' and' * 100_000 + ' it',
+        'Backed out' + ' ' * 200_000 + 'it',
+        'Backed out changesets' + ' ' * 200_000 + 'it',
+        'Backed out 2 changesets\n' + ('Backed out' + ' ' * 20_000) * 10,
+        'Backed out changesets' + ' 123456789012' * 20_000 + ' ' * 200_000,
+        'bug' + ' ' * 200_000,
+        'bug ' * 50_000,
+        '1' * 200_000 + 'a',
+        'a#11111' * 30_000,
+        'it; r=' + '.' * 200_000,
+        'it; ' + 'r=.' * 70_000,
+        'it; r=a' + ',a' * 100_000,
+        'it; r=a' + ', ' * 100_000,
+        'it; r=a,' + ' ' * 200_000,
+        'it; r=a,' + 'a-' * 100_000,
+    ],
+)
+def test_time(text):
+    """It grows with the text, and no faster: anybody can push one."""
+    started = time.process_time()
+    links.backed_out(text)
+    links.bugs(text)
+    links.reviewers(text)
+    assert time.process_time() - started < 2

@@ -14,12 +14,15 @@ from mercurial.utils import dateutil
 
 from ... import hgcompat
 from ...catalog import drafts, markers, names as catalog_names, pushlog, statements
-from ...catalog.statements import batches
+from ...catalog.statements import BATCH, portions
 from ...model import PushOf
 from .. import errors, pages
 from . import keywords, links, query
 from .json_format import begun
 from .keywords import text as _text
+
+#: How many bytes of changesets are in memory at a time, unless one has more.
+_BYTES = 1 << 20
 
 
 def answer(web: Any) -> Iterator[bytes]:
@@ -39,7 +42,8 @@ def _chunks(web: Any) -> Iterator[bytes]:
         catalog.read(markers.obsolete, [node])
     )
     separator = '{"changesets": ['
-    for batch in batches(contexts):
+    size = web.repo.unfiltered().changelog.rawsize
+    for batch in portions(contexts, BATCH, lambda context: size(context.rev()), _BYTES):
         brought = catalog.read(pushlog.brought, [context.node() for context in batch])
         entries = [_relevant(context, brought.get(context.node())) for context in batch]
         if backouts is not None:
@@ -130,6 +134,7 @@ def _push(brought: PushOf | None) -> dict[str, Any]:
 
 def _said(text: str) -> dict[str, list[dict[str, str]]]:
     """Return what a description says, in the format of hg.mozilla.org."""
+    text = text[: links.LOOKED_AT]
     return {
         'bugs': [{'no': str(n), 'url': links.BUG_URL % n} for n in links.bugs(text)],
         'reviewers': [

@@ -60,13 +60,14 @@ _REVIEW = re.compile(
 _BACKED_OUT = r'(?:backed out|backout|back out)\b'
 _NODE = r'[0-9a-f]{12}\b'
 _IS_BACKOUT = re.compile(_BACKED_OUT, re.I)
+#: Each blank can be read in one way only: in others, some dozens of them take days.
 _ONE = re.compile(
-    rf'{_BACKED_OUT}\s+(?:\b(?:changeset|revision|change|cset|of)\b)?\s*({_NODE})', re.I
+    rf'{_BACKED_OUT}\s+(?:(?:changeset|revision|change|cset|of)\b\s*)?({_NODE})', re.I
 )
 _COUNTED = re.compile(rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\b', re.I)
 _LISTED = re.compile(
-    rf'{_BACKED_OUT}\s+(?:\b(?:changesets|revisions|changes|csets|of)\b)?\s*'
-    rf'((?:(?:\s+|and|,)+{_NODE})+)',
+    rf'{_BACKED_OUT}(?=\s)(?:\s+(?:changesets|revisions|changes|csets|of)\b)?'
+    rf'((?:(?:\s|and|,)+{_NODE})+)',
     re.I,
 )
 
