@@ -28,7 +28,7 @@ from .schema import (
     sqlite_changeset_words,
     tombstones,
 )
-from .statements import Session, batches, insert_new, rows
+from .statements import Session, batches, beginning, insert_new, rows
 
 #: Number of the newest pushes that are scanned first: often enough for a page.
 _NEAR = 500
@@ -36,8 +36,9 @@ _NEAR = 500
 _RARE = 5000
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
-#: Number of the newest pushes whose authors are searched for a part of a name.
-_AUTHORS = 5000
+#: Number of the newest pushes whose authors are searched for a part of a name, of their changesets
+#: at most, and of bytes of each author.
+_AUTHORS, _AUTHORED, _NAME = 5000, 50_000, 256
 
 
 #: Number of bytes of a description, or of an author, that are searched.
@@ -46,6 +47,9 @@ MAX_TEXT = 16 * 1024
 _MAX_WORD = 64
 
 _WORD = re.compile(r'[^\W_]+')
+#: What is folded at a time. The time that Unicode's normalization takes is quadratic in the number
+#: of combining characters that follow each other.
+_PIECE = re.compile(r'\S{1,256}')
 _ACCENT = re.compile('[\u0300-\u036f]')
 
 
@@ -59,7 +63,11 @@ def split(text: bytes) -> list[str]:
 
 def fold(text: str) -> str:
     """Return ``text`` without accents and case."""
-    apart = unicodedata.normalize('NFKD', text).casefold()
+    return text.lower() if text.isascii() else _PIECE.sub(_folded, text)
+
+
+def _folded(piece: re.Match[str]) -> str:
+    apart = unicodedata.normalize('NFKD', piece[0]).casefold()
     return unicodedata.normalize('NFKC', _ACCENT.sub('', apart))
 
 
@@ -78,7 +86,7 @@ def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[
 
 
 def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """Return node and description of the changesets that have one of ``words``.
+    """Return node and description, the part that is searched, of what has one of ``words``.
 
     Those that were pushed first come first. The words must be rare. Of very many changesets, return
     the oldest `_RARE`.
@@ -87,7 +95,8 @@ def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
     for batch in batches(sorted(words)):
         ids.update(_from_index(session, terms(session.owner, batch, ()), any_of_them=True))
     place = push_changesets.c.push_id, push_changesets.c.position
-    query = select(changesets.c.node, changesets.c.description, *place).outerjoin(
+    text = beginning(changesets.c.description, MAX_TEXT)
+    query = select(changesets.c.node, text, *place).outerjoin(
         push_changesets, push_changesets.c.changeset_id == changesets.c.id
     )
     found = rows(session, query, changesets.c.id, sorted(ids)[:_RARE])
@@ -116,19 +125,21 @@ def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
     `_AUTHORS` pushes.
     """
     oldest = select(func.min(_newest(session, _AUTHORS).c.push_id)).scalar_subquery()
+    place = push_changesets.c.push_id, push_changesets.c.position
     authors = (
-        select(push_changesets.c.push_id, changesets.c.author)
+        select(push_changesets.c.push_id, beginning(changesets.c.author, _NAME))
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(session.mine(push_changesets), push_changesets.c.push_id >= oldest)
-        .distinct()
+        .order_by(*(column.desc() for column in place))
+        .limit(_AUTHORED)
     )
     begins = re.compile(r'\b' + re.escape(fold(text)))
     by_author: dict[bytes, set[int]] = {}
     for row in session.execute(authors):
         by_author.setdefault(row.author, set()).add(row.push_id)
     found: set[int] = set()
-    for author, push_ids in by_author.items():
-        if begins.search(fold(author[:MAX_TEXT].decode('utf-8', 'replace'))):
+    for name, push_ids in by_author.items():
+        if begins.search(fold(name.decode('utf-8', 'replace'))):
             found |= push_ids
     return sorted(found, reverse=True)[:limit]
 

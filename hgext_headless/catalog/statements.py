@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy
 from mercurial import changelog
-from sqlalchemy import BigInteger, Table, UniqueConstraint, cast, extract, func, select
+from sqlalchemy import BigInteger, LargeBinary, Table, UniqueConstraint, cast, extract, func, select
 
 from ..errors import Misconfigured
 from . import engine
@@ -191,6 +191,12 @@ def without_row(session: Session) -> Misconfigured:
         f'the repository "{session.repository}" {was}: if headless.repository is right, run '
         '"hg admin::headless-init"'
     )
+
+
+def beginning(column: sqlalchemy.Column[bytes], size: int) -> sqlalchemy.ColumnElement[bytes]:
+    """Return the first ``size`` bytes of a column, under its name."""
+    found = func.substr(column, 1, size, type_=LargeBinary)
+    return func.coalesce(found, column).label(column.name)  # of nothing, SQLite returns NULL
 
 
 def split_extras(column: bytes) -> dict[bytes, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hgext_headless.catalog import search
@@ -41,3 +43,13 @@ def test_limits():
 def test_of_changeset():
     found = search.of_changeset(7, b'Al <al@x>', b'A fix by al')
     assert found == ['7:a', '7:fix', '7:by', '7:al', '7:x', '7@al', '7@x']
+
+
+@pytest.mark.parametrize('marks', ['\u0591\u05ad', '\uff9e\u0591', '\u0301\u0316', '\u1ab0\u1ab5'])
+def test_time(marks):
+    """Anybody can push very many changesets with the same text, in a few bytes for each."""
+    text = (marks * 8192).encode()
+    started = time.process_time()
+    for _ in range(20):
+        search.split(text)
+    assert time.process_time() - started < 0.6

@@ -191,7 +191,7 @@ def searched(params: Any, item: bytes) -> bytes:
 
 
 def _meanings(
-    session: statements.Session, selection: Selection, text: bytes
+    session: statements.Session, selection: Selection, text: bytes, may_have_time: bool = True
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
@@ -201,7 +201,7 @@ def _meanings(
     if not selection.words or selection.author:
         return
     with_time = _WITH_TIME.fullmatch(hgcompat.to_str(b' '.join(text.split())))
-    if with_time:
+    if with_time and may_have_time:
         with contextlib.suppress(ValueError):
             # A page shows the second of a push.
             said = with_time['whole'] or with_time['time'] or with_time['first']
@@ -213,7 +213,7 @@ def _meanings(
                 words=tuple(search.split(rest)),
             )
             yield later
-            yield from _meanings(session, later, rest)
+            yield from _meanings(session, later, rest, may_have_time=False)
     words = text.split()
     for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
         names = _users(session, selection, word)
@@ -252,14 +252,14 @@ def _users(session: statements.Session, selection: Selection, part: bytes) -> tu
 
 def _copied(text: str) -> list[str]:
     """Return the words of a text without what hg, addresses and sentences have around hashes."""
-    words = (re.sub(r'.*[/=:(]', '', word).strip('.,;()[]<>"\'') for word in text.split())
+    words = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'') for word in text.split())
     return [word for word in words if word]
 
 
 def _since(text: str) -> float:
     """Return what a search means by a time, in seconds since the epoch. Raise `ValueError`."""
     text = text.lower()
-    short = re.fullmatch(r'([0-9]+) ?([smhdw])(?: ago)?', text)
+    short = re.fullmatch(r'([0-9]{1,9}) ?([smhdw])(?: ago)?', text)
     if short:
         return time.time() - int(short[1]) * _UNITS[short[2]]
     today = int(time.time()) // 86400

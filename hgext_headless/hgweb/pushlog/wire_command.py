@@ -13,6 +13,7 @@ brings, and end early where the database does not answer.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,12 +80,19 @@ def _elsewhere(name: bytes, repo: Any, proto: Any, firstpush: bytes) -> Any:
     return wireprototypes.bytesresponse(b'') if other is None else other(repo, proto, firstpush)
 
 
+def _number(text: bytes) -> int:
+    """Return the push id that a client names. Raise `ValueError`."""
+    if not re.fullmatch(rb'[+-]?[0-9]{1,99}', text):
+        raise ValueError(f"not a push id: '{hgcompat.escaped(text[:100])}'")
+    return int(text)
+
+
 def _pushlog(repo: Any, proto: Any, firstpush: bytes) -> Any:
     """Return ``headless.pushlog-limit`` pushes at most: clients ask for more at their next pull."""
     if not config.participates(repo):
         return _elsewhere(b'pushlog', repo, proto, firstpush)
     try:
-        lines = _lines(repo, int(firstpush))
+        lines = _lines(repo, _number(firstpush))
     except ValueError as exc:
         return wireprototypes.bytesresponse(b'0\n' + hgcompat.to_bytes(str(exc)))
     limit = repo.headless.settings.pushlog_limit or None
@@ -98,7 +106,7 @@ def _pushlog_stream(repo: Any, proto: Any, firstpush: bytes) -> Any:
         return _elsewhere(b'pushlog-stream', repo, proto, firstpush)
     lines: Iterator[bytes]
     try:
-        lines = itertools.chain(_lines(repo, int(firstpush)), [b'ok'])
+        lines = itertools.chain(_lines(repo, _number(firstpush)), [b'ok'])
     except ValueError as exc:
         lines = iter([b'error ' + hgcompat.to_bytes(str(exc))])
     # Clients read it line by line, which those of the other type, compressed, do not offer.
