@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from mercurial import error, localrepo, pushkey, wireprototypes
@@ -20,8 +21,17 @@ from ..errors import HeadlessError
 from . import phase_roots
 
 _HASH = re.compile(rb'[0-9a-fA-F]{40}')
-#: Whether the answer of a ``batch`` has heads too.
-_beside_heads = contextvars.ContextVar('beside heads', default=False)
+
+
+@dataclass
+class _Batch:
+    """A ``batch`` of commands: whether it has heads, and its answers to ``listkeys`` so far."""
+
+    has_heads: bool = False
+    keys: dict[bytes, Any] = field(default_factory=dict)
+
+
+_in_batch: contextvars.ContextVar[_Batch | None] = contextvars.ContextVar('batch', default=None)
 
 
 class Repository:
@@ -132,22 +142,29 @@ def batch(orig: Any, repo: Any, proto: Any, cmds: bytes, others: Any) -> Any:
     changeset. Mercurial asks for bookmarks alone, to pull or move one by its name.
     """
     commands = {command.split(b' ', 1)[0] for command in cmds.split(b';')}
-    token = _beside_heads.set(not commands.isdisjoint((b'heads', b'branchmap')))
+    token = _in_batch.set(_Batch(not commands.isdisjoint((b'heads', b'branchmap'))))
     try:
         return orig(repo, proto, cmds, others)
     finally:
-        _beside_heads.reset(token)
+        _in_batch.reset(token)
 
 
 def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
     """The wire command ``listkeys``.
 
     An error is a line that every client prints. At the end of a push, the client then leaves
-    its phases as they are.
+    its phases as they are. A batch is asked for the same keys once, however often it names them.
     """
-    answer = orig(repo, proto, namespace)
     if not config.participates(repo):
-        return answer
+        return orig(repo, proto, namespace)
+    within = _in_batch.get() or _Batch()
+    if namespace not in within.keys:
+        within.keys[namespace] = _keys(repo, orig(repo, proto, namespace), namespace)
+    return within.keys[namespace]
+
+
+def _keys(repo: Any, answer: Any, namespace: bytes) -> Any:
+    """Return the answer to ``listkeys``; ``answer`` is that of public history."""
     try:
         keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
@@ -170,7 +187,8 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
     Return none if the database fails: public history is served without it.
     """
     backend = repo.headless
-    if not backend.settings.listed_bookmarks or _beside_heads.get():
+    within = _in_batch.get() or _Batch()
+    if within.has_heads or not backend.settings.listed_bookmarks:
         return {}
     try:
         with backend.catalog.fail_fast().reading() as session:
