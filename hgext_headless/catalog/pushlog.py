@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -23,6 +25,12 @@ from .schema import (
 from .statements import Session, batches, rows
 
 T = TypeVar('T')
+
+#: How many bytes lists show of the author of a changeset, of its description, and of the names of
+#: its files. In a push, a text that others have too is a few bytes.
+_SHOWN = {'author': 256, 'description': 4096, 'files': 16_384}
+#: How many bytes are read of the extras of a changeset, of which few are asked for.
+_MOST_EXTRAS = 4096
 
 #: A prefix of a hash, long enough not to be mistaken for another name.
 LONG_PREFIX = rb'[0-9a-fA-F]{12,40}'
@@ -129,26 +137,72 @@ def nodes_of(
     """
 
     def live(row: Any) -> tuple[bytes, dict[bytes, bytes]]:
-        return row.node, statements.split_extras(row.extras)
+        extras: bytes = row.extras
+        whole = extras if len(extras) < _MOST_EXTRAS else extras.rpartition(b'\0')[0]
+        return row.node, statements.split_extras(whole)
 
-    columns = changesets.c.node, changesets.c.extras
+    columns = changesets.c.node, statements.beginning(changesets.c.extras, _MOST_EXTRAS)
     return _in_order(session, push_ids, columns, live, lambda row: (row.node, {}), tips_only)
 
 
 def changesets_of(
-    session: Session, push_ids: Sequence[int], tips_only: bool = False
+    session: Session, push_ids: Sequence[int], tips_only: bool = False, shown: bool = False
 ) -> dict[int, list[Changeset]]:
     """Return the changesets of each push, in order; with ``tips_only``, only the last one.
 
-    Of a changeset that is gone, only its node and those of its parents are known.
+    Of a changeset that is gone, only its node and those of its parents are known. If it is to be
+    ``shown`` in a list, long texts are cut, and of the extras only the branch is there.
     """
-    return _in_order(session, push_ids, changesets.c, facts, _nameonly, tips_only)
+    columns, live = (_COLUMNS_SHOWN, _shown) if shown else (changesets.c, facts)
+    return _in_order(session, push_ids, columns, live, _nameonly, tips_only)
 
 
-def changesets_from(session: Session, push_id: int, start: int, number: int) -> list[Changeset]:
+def changesets_from(
+    session: Session, push_id: int, start: int, number: int, shown: bool = False
+) -> list[Changeset]:
     """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`."""
     among = start, start + number - 1
-    return _in_order(session, [push_id], changesets.c, facts, _nameonly, among=among)[push_id]
+    columns, live = (_COLUMNS_SHOWN, _shown) if shown else (changesets.c, facts)
+    return _in_order(session, [push_id], columns, live, _nameonly, among=among)[push_id]
+
+
+def bytes_of(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
+    """Return the size of the texts of the changesets of each push."""
+    query = (
+        select(push_changesets.c.push_id, func.sum(_BYTES).label('bytes'))
+        .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
+        .where(session.mine(push_changesets))
+        .group_by(push_changesets.c.push_id)
+    )
+    found = rows(session, query, push_changesets.c.push_id, push_ids)
+    return {**dict.fromkeys(push_ids, 0), **{row.push_id: int(row.bytes) for row in found}}
+
+
+def pieces(
+    session: Session, push_id: int, number: int, size: int
+) -> Iterator[tuple[int, int]]:
+    """Yield what `changesets_from` takes, such that all changesets of a push that are not gone are
+    read: each time ``number`` at most, whose texts have ``size`` bytes, or one that has more."""
+    query = _listed(session, [_BYTES.label('bytes')]).where(push_changesets.c.push_id == push_id)
+    listed = session.execute(query).all()
+    for piece in statements.portions(listed, number, lambda row: int(row.bytes), size):
+        first = piece[0].position
+        yield first, piece[-1].position - first + 1
+
+
+_BYTES = functools.reduce(
+    operator.add, (func.length(changesets.c[name]) for name in (*_SHOWN, 'extras'))
+)
+_COLUMNS_SHOWN = tuple(
+    statements.beginning(column, _SHOWN[column.name]) if column.name in _SHOWN else column
+    for column in changesets.c
+    if column.name != 'extras'
+)
+
+
+def _shown(row: Any) -> Changeset:
+    files = row.files if len(row.files) < _SHOWN['files'] else row.files.rpartition(b'\0')[0]
+    return _changeset(row, files, ((b'branch', row.branch),))
 
 
 def _in_order(
@@ -270,6 +324,11 @@ def _nameonly(row: Any) -> Changeset:
 
 def facts(row: Any) -> Changeset:
     """Return the changeset of a row of `schema.changesets`."""
+    extras = tuple(sorted(statements.split_extras(row.extras).items()))
+    return _changeset(row, row.files, extras)
+
+
+def _changeset(row: Any, files: bytes, extras: tuple[tuple[bytes, bytes], ...]) -> Changeset:
     return Changeset(
         node=row.node,
         p1=row.p1,
@@ -279,8 +338,8 @@ def facts(row: Any) -> Changeset:
         date=row.date,
         timezone=row.timezone,
         description=row.description,
-        files=tuple(row.files.split(b'\0')) if row.files else (),
-        extras=tuple(sorted(statements.split_extras(row.extras).items())),
+        files=tuple(files.split(b'\0')) if files else (),
+        extras=extras,
     )
 
 

@@ -15,8 +15,9 @@ from ...model import Changeset, Entry
 from . import visibility
 from .query import Query
 
-#: Maximum number of pushes, and of their changesets in full, that are in memory at a time.
-BATCH, CHANGESETS = 100, 2000
+#: Maximum number of pushes, and of their changesets in full, that are in memory at a time; and of
+#: the bytes of the texts of these, unless one has more.
+BATCH, CHANGESETS, _BYTES = 100, 2000, 8 << 20
 
 
 def text(data: bytes) -> str:
@@ -66,19 +67,21 @@ def _batches(
             yield batch
             continue
         with repo.headless.read_catalog.reading() as session:
-            sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
+            push_ids = [entry.push_id for entry in batch]
+            sizes, texts = pushlog.sizes(session, push_ids), pushlog.bytes_of(session, push_ids)
         together: list[Entry] = []
-        number = 0
+        number = length = 0
         for entry in batch:
-            size = sizes[entry.push_id]
-            if together and number + size > CHANGESETS:
+            size, text_size = sizes[entry.push_id], texts[entry.push_id]
+            if together and (number + size > CHANGESETS or length + text_size > _BYTES):
                 yield together
-                together, number = [], 0
-            if size > CHANGESETS:
+                together, number, length = [], 0, 0
+            if size > CHANGESETS or text_size > _BYTES:
                 yield entry
             else:
                 together.append(entry)
                 number += size
+                length += text_size
         if together:
             yield together
 
@@ -89,7 +92,7 @@ def _large(repo: Any, entry: Entry) -> Iterator[str]:
         nodes = pushlog.nodes_of(session, [entry.push_id])[entry.push_id]
         # What is gone has no extras.
         listed = [(node, extras) for node, extras in nodes if extras]
-        size = pushlog.sizes(session, [entry.push_id])[entry.push_id]
+        pieces = list(pushlog.pieces(session, entry.push_id, CHANGESETS, _BYTES))
         commits = {node: _git(extras) for node, extras in listed}
         obsolete = visibility.obsolete(session, repo, commits)
     # The push without the facts of its changesets, for its keys and its other values.
@@ -103,9 +106,9 @@ def _large(repo: Any, entry: Entry) -> Iterator[str]:
             yield f'{separator}{json.dumps(key)}: ['
             between = ''
             wanted = commits.keys() - obsolete if key == 'changesets' else obsolete
-            for start in range(0, size, CHANGESETS):
+            for start, number in pieces:
                 with repo.headless.read_catalog.reading() as session:
-                    found = pushlog.changesets_from(session, entry.push_id, start, CHANGESETS)
+                    found = pushlog.changesets_from(session, entry.push_id, start, number)
                     shown = [c for c in found if c.node in wanted and not c.is_tombstone]
                     precursors = _precursors(session, repo, {c.node for c in shown})
                 lines = [

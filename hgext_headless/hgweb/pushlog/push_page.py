@@ -34,10 +34,13 @@ _MOST_RAW = 256 << 20
 
 
 def found(session: statements.Session, push_id: int) -> tuple[list[Changeset], int]:
-    """Return the newest changesets of a push, parents first, and the number of all of them."""
+    """Return the newest changesets of a push, parents first, and the number of all of them.
+
+    Long texts are cut, as in a list.
+    """
     size = pushlog.sizes(session, [push_id])[push_id]
     start = max(0, size - MOST_CHANGESETS)
-    return pushlog.changesets_from(session, push_id, start, MOST_CHANGESETS), size
+    return pushlog.changesets_from(session, push_id, start, MOST_CHANGESETS, shown=True), size
 
 
 def heads(changesets: Sequence[Changeset]) -> list[bytes]:
