@@ -30,8 +30,11 @@ class Changeset:
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether nothing is left but the nodes of the changeset and its parents."""
-        return not (self.author or self.description or self.files)
+        """Whether nothing is left but the nodes of the changeset and its parents.
+
+        A changeset has extras, its branch at least; all else may be empty in a push.
+        """
+        return not self.extras
 
 
 @dataclass(frozen=True)

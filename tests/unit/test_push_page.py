@@ -39,7 +39,8 @@ class History:
             p1, p2 = (parent.node() for parent in (self.repo[self.nodes[name]].parents() * 2)[:2])
             p2 = nullid if p1 == p2 else p2
             node = self.nodes[name]
-            changesets.append(Changeset(node, p1, p2, b'', b'a', 0, 0, b'', (), ()))
+            extras = ((b'branch', b''),)
+            changesets.append(Changeset(node, p1, p2, b'', b'a', 0, 0, b'', (), extras))
         return changesets
 
     def base(self, names: str, head: str) -> str:
