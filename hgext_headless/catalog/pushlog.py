@@ -26,9 +26,10 @@ from .statements import Session, batches, rows
 
 T = TypeVar('T')
 
-#: How many bytes lists show of the author of a changeset, of its description, and of the names of
-#: its files. In a push, a text that others have too is a few bytes.
-_SHOWN = {'author': 256, 'description': 4096, 'files': 16_384}
+#: How many bytes are shown of a changeset in a list: of its description, its author, and the names
+#: of its files. In a push, a text that others have too is a few bytes.
+SHOWN = 4096
+_SHOWN = {'author': 256, 'files': 16_384, 'description': SHOWN}
 #: How many bytes are read of the extras of a changeset, of which few are asked for.
 _MOST_EXTRAS = 4096
 
@@ -146,23 +147,26 @@ def nodes_of(
 
 
 def changesets_of(
-    session: Session, push_ids: Sequence[int], tips_only: bool = False, shown: bool = False
+    session: Session, push_ids: Sequence[int], tips_only: bool = False, for_list: bool = False
 ) -> dict[int, list[Changeset]]:
     """Return the changesets of each push, in order; with ``tips_only``, only the last one.
 
-    Of a changeset that is gone, only its node and those of its parents are known. If it is to be
-    ``shown`` in a list, long texts are cut, and of the extras only the branch is there.
+    Of a changeset that is gone, only its node and those of its parents are known. What is
+    ``for_list`` is cut where it is long, and of the extras only the branch is there.
     """
-    columns, live = (_COLUMNS_SHOWN, _shown) if shown else (changesets.c, facts)
+    columns, live = (_columns_shown(), _shown) if for_list else (changesets.c, facts)
     return _in_order(session, push_ids, columns, live, _nameonly, tips_only)
 
 
 def changesets_from(
-    session: Session, push_id: int, start: int, number: int, shown: bool = False
+    session: Session, push_id: int, start: int, number: int, shown: int | None = None
 ) -> list[Changeset]:
-    """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`."""
+    """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`.
+
+    With ``shown``, they are for a list that shows as many bytes of a description.
+    """
     among = start, start + number - 1
-    columns, live = (_COLUMNS_SHOWN, _shown) if shown else (changesets.c, facts)
+    columns, live = (changesets.c, facts) if shown is None else (_columns_shown(shown), _shown)
     return _in_order(session, [push_id], columns, live, _nameonly, among=among)[push_id]
 
 
@@ -193,11 +197,16 @@ def pieces(
 _BYTES = functools.reduce(
     operator.add, (func.length(changesets.c[name]) for name in (*_SHOWN, 'extras'))
 )
-_COLUMNS_SHOWN = tuple(
-    statements.beginning(column, _SHOWN[column.name]) if column.name in _SHOWN else column
-    for column in changesets.c
-    if column.name != 'extras'
-)
+
+
+@functools.cache
+def _columns_shown(of_description: int = SHOWN) -> tuple[Any, ...]:
+    sizes = {**_SHOWN, 'description': of_description}
+    return tuple(
+        statements.beginning(column, sizes[column.name]) if column.name in sizes else column
+        for column in changesets.c
+        if column.name != 'extras'
+    )
 
 
 def _shown(row: Any) -> Changeset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-
 from urllib.parse import quote
 
 import pytest
@@ -45,7 +44,10 @@ def push(server, *changesets: tuple[bytes, bytes], stacked: bool = True) -> list
 
 def _delta(old: bytes, new: bytes) -> bytes:
     """The difference of texts that end alike."""
-    same = len(os.path.commonprefix([old[::-1], new[::-1]]))
+    same, most = 0, len(old)
+    while same < most:
+        half = (same + most + 1) // 2
+        same, most = (half, most) if new.endswith(old[-half:]) else (same, half - 1)
     changed = new[: len(new) - same]
     return struct.pack('>lll', 0, len(old) - same, len(changed)) + changed
 
@@ -109,7 +111,7 @@ def test_long_texts(server):
     for page in ('pushloghtml', 'push/1', 'pushlog', 'pushloghtml?style=gitweb'):
         body = fetch(url + page)[1]
         assert body.count(b'somebody') < 30 * 60
-        assert len(body) < 400_000, page
+        assert len(body) < 800_000, page
     assert fetch_json(url + 'json-pushes?search=29+somebody')
     assert fetch_json(url + 'json-pushes?search=somebody&author=29')
     (pushed,) = fetch_json(url + 'json-pushes?full=1').values()

@@ -210,10 +210,10 @@ def _batch(
     """Return what `_listed` yields, and the number of changesets of each push."""
     sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
     small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
-    found = pushlog.changesets_of(session, small, query_tips, shown=True)
+    found = pushlog.changesets_of(session, small, query_tips, for_list=True)
     for push_id in sizes.keys() - found.keys():
         start = sizes[push_id] - _MOST
-        found[push_id] = pushlog.changesets_from(session, push_id, start, _MOST, shown=True)
+        found[push_id] = pushlog.changesets_from(session, push_id, start, _MOST, pushlog.SHOWN)
     return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 
@@ -338,7 +338,10 @@ def _messages(
                 b'message': keywords.mappings(links.linked(shown) if shown else ()),
                 b'messagelines': lines,
                 b'longmessage': lines > _LONG_LINES or len(shown) > _LONG_LINES * _WIDE,
-                b'cutmessage': len(shown) < len(rest),
+                b'cutmessage': (
+                    len(shown) < len(rest)
+                    or len(changeset.description) >= push_page.MOST_OF_DESCRIPTION
+                ),
             },
         )
 

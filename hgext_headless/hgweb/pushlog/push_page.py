@@ -20,8 +20,8 @@ from ...errors import HeadlessError, Refused, Temporary
 from ...model import Changeset, Entry
 from .. import pages
 
-#: Maximum number of changesets of a push whose diff is made.
-MOST_CHANGESETS = 1000
+#: Maximum number of changesets of a push whose diff is made, and of bytes of each description.
+MOST_CHANGESETS, MOST_OF_DESCRIPTION = 1000, 20_000
 #: Maximum number of files that are listed, of those whose lines are counted, and of the bytes of
 #: the latter, before and after the push.
 _MOST_LISTED, _MOST_COUNTED, _MOST_BYTES = 1000, 300, 16 << 20
@@ -40,7 +40,8 @@ def found(session: statements.Session, push_id: int) -> tuple[list[Changeset], i
     """
     size = pushlog.sizes(session, [push_id])[push_id]
     start = max(0, size - MOST_CHANGESETS)
-    return pushlog.changesets_from(session, push_id, start, MOST_CHANGESETS, shown=True), size
+    shown = MOST_CHANGESETS, MOST_OF_DESCRIPTION
+    return pushlog.changesets_from(session, push_id, start, *shown), size
 
 
 def heads(changesets: Sequence[Changeset]) -> list[bytes]:
