@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mercurial import exchange, exthelper, localrepo, util
-from mercurial.hgweb import webcommands
+from mercurial.hgweb import webcommands, webutil
 
 from . import common, config, errors, hgcompat, lazy, requirement
 from .admin import commands
@@ -42,6 +42,9 @@ _HARMFUL = {'hgmo': _NO_PUSHLOG, 'pushlog-feed': _NO_PUSHLOG}
 
 testedwith = hgcompat.TESTED_WITH
 minimumhgversion = hgcompat.MINIMUM_HG_VERSION
+
+#: The roots of the repositories that hgweb has opened in this process.
+_prepared: set[bytes] = set()
 
 eh = exthelper.exthelper()
 commands.register(eh, None, b'hgext_headless.push')
@@ -72,7 +75,7 @@ def _extsetup(ui: Any) -> None:
     hgweb = hgcompat.hgweb_class()
     hgcompat.wrap_commands(getbundle=getbundle.wire_command)
     hgcompat.wrap_once(exchange, 'getbundlechunks', getbundle.get_bundle_chunks)
-    hgcompat.wrap_once(hgweb, '__init__', _init_hgweb)
+    hgcompat.wrap_once(webutil, 'getwebsubs', _prepare_hgweb)
     hgwebdir = hgcompat.hgwebdir_class()
     hgcompat.wrap_once(hgwebdir, '__init__', _init_hgwebdir)
     hgcompat.wrap_once(hgwebdir, 'templater', web_errors.hgwebdir_templater)
@@ -84,6 +87,8 @@ def _extsetup(ui: Any) -> None:
     pushlog_commands.install()
     wire_command.install()
     _wrap_parts()
+    if ui.configsource(b'ui', b'nontty') == b'hgwebdir':
+        lazy.settle()  # its `__init__`, which has loaded this extension, cannot be wrapped any more
 
 
 def _wrap_parts() -> None:
@@ -111,14 +116,19 @@ def _reposetup(ui: Any, repo: Any) -> None:
     _wrap_parts()
 
 
-def _init_hgweb(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
-    orig(self, *args, **kwargs)
-    with self._obtainrepo() as repo:
-        if config.participates(repo):
-            config.warn_removed(repo.ui)
-            lazy.settle()  # before there are other threads
-            pushlog_commands.install()
-            repo.headless.preload()
+def _prepare_hgweb(orig: Any, repo: Any) -> Any:
+    """Prepare a process that serves ``repo``, before it has other threads.
+
+    hgweb calls ``orig`` when it opens a repository. If it reads the hgrc itself, as under a WSGI
+    server, its ``__init__`` runs already when this extension is loaded.
+    """
+    if config.participates(repo) and repo.root not in _prepared:
+        _prepared.add(repo.root)
+        config.warn_removed(repo.ui)
+        lazy.settle()
+        pushlog_commands.install()
+        repo.headless.preload()
+    return orig(repo)
 
 
 def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:

@@ -12,16 +12,18 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from conftest import fresh
 from helpers import services as running
 from helpers.web import fetch, fetch_json
-from helpers.world import HG, free_url
+from helpers.world import HG, Server, free_url
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 
@@ -210,18 +212,35 @@ def test_gunicorn(make_server, world, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
+def test_pushes_that_stop_are_in_nobodys_way(make_server, world, tmp_path):
+    """As long as hgweb.service has a thread that is free."""
+    server = make_server('embedded')
+    url, port = _gunicorn_of(tmp_path, server)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            in_a_session(
+                sys.executable, '-m', 'gunicorn', *_options(port), cwd=tmp_path, env=world.env
+            )
+        )
+        world.wait_for(url)
+        for _ in range(7):  # of eight
+            client = stack.enter_context(socket.create_connection(('127.0.0.1', port)))
+            client.sendall(b'POST /?cmd=unbundle HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n')
+            client.sendall(b'X-HgArg-1: heads=\r\n\r\nHG20')
+            time.sleep(0.2)
+        for _ in range(10):
+            with urllib.request.urlopen(f'{url}headless-health', timeout=20) as answer:
+                assert answer.status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('gunicorn') is None, reason='gunicorn is missing')
 @pytest.mark.skipif(shutil.which('nginx') is None, reason='nginx is missing')
 @pytest.mark.skipif(shutil.which('openssl') is None, reason='openssl is missing')
 def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
     """As hgweb.service and nginx.conf say, but for names, ports and the number of workers."""
     server = make_server('embedded', 'inline = never\n')
-    script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
-    (tmp_path / 'hgweb_wsgi.py').write_text(script.replace('/srv/hg/try', str(server.root)))
-    gunicorn, gunicorn_port = free_url()
-    unit = (EXAMPLES / 'hgweb.service').read_text()
-    options = re.findall('^ExecStart=.*/gunicorn (.*)', unit, re.M)[0]
-    options = options.replace('workers 8', f'workers 2 --bind 127.0.0.1:{gunicorn_port}')
-
+    gunicorn, gunicorn_port = _gunicorn_of(tmp_path, server)
     port = free_url()[1]
     url = f'https://localhost:{port}/'
     conf, log, certificate = _nginx(tmp_path, port, gunicorn_port)
@@ -234,7 +253,12 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
     with contextlib.ExitStack() as stack:
         master = stack.enter_context(
             in_a_session(
-                sys.executable, '-m', 'gunicorn', *options.split(), cwd=tmp_path, env=world.env
+                sys.executable,
+                '-m',
+                'gunicorn',
+                *_options(gunicorn_port),
+                cwd=tmp_path,
+                env=world.env,
             )
         )
         stack.enter_context(
@@ -278,6 +302,20 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
         for headers in ({'Authorization': f'Basic {unchecked}'}, {'X-Remote-User': 'alice'}):
             assert fetch(f'{url}json-pushes', **headers)[0] == 401
     assert not re.search(r'upstream|\[(crit|alert|emerg)\]', log.read_text()), log.read_text()
+
+
+def _gunicorn_of(folder: Path, server: Server) -> tuple[str, int]:
+    """Write ``hgweb_wsgi.py`` for a server; a URL for gunicorn, and its port."""
+    script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
+    (folder / 'hgweb_wsgi.py').write_text(script.replace('/srv/hg/try', str(server.root)))
+    return free_url()
+
+
+def _options(port: int) -> list[str]:
+    """Those of ``hgweb.service``, but for two workers at a port."""
+    unit = (EXAMPLES / 'hgweb.service').read_text()
+    options = re.findall('^ExecStart=.*/gunicorn (.*)', unit, re.M)[0]
+    return options.replace('workers 8', f'workers 2 --bind 127.0.0.1:{port}').split()
 
 
 def _nginx(folder: Path, port: int, gunicorn_port: int) -> tuple[Path, Path, Path]:

@@ -125,3 +125,29 @@ def test_requests_that_have_ended_are_freed(world, make_server):
     command = [sys.executable, '-c', _REQUESTS, server.root, node]
     done = subprocess.run(command, env=world.env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+_SERVED = """
+import sys
+from mercurial import demandimport
+demandimport.enable()
+from mercurial.hgweb import hgweb
+app = hgweb(sys.argv[1].encode())
+assert not demandimport.isenabled()
+assert 'sqlalchemy' in sys.modules or sys.argv[2] == 'hgwebdir'
+"""
+
+
+@pytest.mark.parametrize('kind', ['hgweb', 'hgwebdir'])
+def test_under_a_wsgi_server_modules_are_loaded_while_there_is_one_thread(world, make_server, kind):
+    """hgweb reads the hgrc, and so loads the extensions, while it is being made."""
+    server = make_server('embedded')
+    served = server.root
+    if kind == 'hgwebdir':
+        served = world.folder / 'web.conf'
+        served.write_text(f'[paths]\ntry = {server.root}\n')
+        with open(world.folder / 'hgrc', 'a') as hgrc:
+            hgrc.write('[extensions]\nhgext_headless.web =\n')  # as docs/operating.rst says
+    command = [sys.executable, '-c', _SERVED, served, kind]
+    done = subprocess.run(command, env=world.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -32,6 +32,7 @@ PARAMETERS = {
     'mercurial.archival:archive': 'repo dest node kind decode match prefix mtime subrepos',
     'mercurial.hgweb.common:checkauthz': 'hgweb req op',
     'mercurial.hgweb.webutil:commonentry': 'repo ctx',
+    'mercurial.hgweb.webutil:getwebsubs': 'repo',
     'mercurial.changegroup:cg1unpacker._chunklength': 'self',
     'mercurial.bookmarks:bmstore.applychanges': 'self repo tr changes',
     'mercurial.worker:countcpus': '',
@@ -60,7 +61,6 @@ COMMANDS = {
     b'unbundle': 'repo proto heads',
 }
 HGWEB = [
-    (hgcompat.hgweb_class().__init__, 'self repo name baseui'),
     (hgcompat.hgwebdir_class().__init__, 'self conf baseui'),
     (hgcompat.hgweb_class().run_wsgi, 'self req res'),
     (hgcompat.request_context_class().templater, 'self req'),
