@@ -46,7 +46,7 @@ MAX_TEXT = 16 * 1024
 #: Maximum length of a word in characters: Postgres limits the size of an index entry.
 _MAX_WORD = 64
 
-_WORD = re.compile(r'[^\W_]+')
+WORD = re.compile(r'[^\W_]+')
 #: What is folded at a time. The time that Unicode's normalization takes is quadratic in the number
 #: of combining characters that follow each other.
 _PIECE = re.compile(r'\S{1,256}')
@@ -57,7 +57,7 @@ def split(text: bytes) -> list[str]:
     """Return the words of ``text``, each once, in ASCII, for a database of any encoding."""
     # Cut first: the time of normalization, and the length of its result, grow with the text.
     folded = fold(text[:MAX_TEXT].decode('utf-8', 'replace'))
-    words = dict.fromkeys(word[:_MAX_WORD] for word in _WORD.findall(folded))
+    words = dict.fromkeys(word[:_MAX_WORD] for word in WORD.findall(folded))
     return [word.encode('ascii', 'backslashreplace').decode('ascii') for word in words]
 
 

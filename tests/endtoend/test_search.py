@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from helpers.world import Clone, Server
 #: Per push: description, author.
 PUSHES = [
     ('Bug 1234567 - Mend the browser_foo.js crash; r=romulus', 'Alice <alice@example.com>'),
-    ('Bug 7654321 - Mend the build', 'Bob <bob@example.com>'),
+    ('Bug 7654321 - Mend the <build>', 'Bob <bob@example.com>'),
     ('Crash of the Zoë test\n\nBody of it', 'Alice <alice@example.com>'),
     ('Back out of 1234567 by Bob', 'Alice Other <other@example.org>'),
 ]
@@ -86,6 +87,7 @@ def test_search(log):
     log.alice.hg_fast('branch', 'side/branch')
     log.alice.commit('other', None, '-m', 'zzz', '-u', 'Zed')
     log.alice.hg('push', '-q', '-f', '--new-branch', '-r', '.', env={'USER': 'alice'})
+    shown = time.strftime('%Y-%m-%d%%20%H:%M:%S%%20UTC', time.gmtime(time.time() - 600))
     for query, expected in {
         # A hash, a part of the name of who wrote or pushed, words without accents, and a time.
         f'search={hashes[3][:6]}': [4],
@@ -113,6 +115,12 @@ def test_search(log):
         f'search=({hashes[1][:12]}),': [2],
         f'search=http://host:8000/rev/{hashes[1][:12]}': [2],
         'search=http://host/push/3': [3],
+        f'search=hg%20pull%20-r%20{hashes[1][:12]}': [2],
+        f'search={hashes[1][:12]}%2B%20tip': [2],
+        f'search=alice%20{hashes[1]}': [2],
+        'search=https://bugs/show_bug.cgi?id=1234567%23c1': [1, 4],
+        'search=bug1234567': [1, 4],
+        'search=b=1234567': [1, 4],
         'search=my-mark': [4],
         'search=side/branch': [5],
         'search=default': [],
@@ -125,6 +133,8 @@ def test_search(log):
         'search=crash%20since%20half%20an%20hour%20ago': [1, 3],
         'search=bob%202020-01-01%2012:30&user=bob': [4],
         'search=nobody%20today': [],
+        'search=bob%201h30m': [2, 4],
+        f'search=crash%20since%20{shown}': [1, 3],
     }.items():
         assert log.ids(query) == expected, query
         assert log.page(query)[0] == expected[::-1], query
@@ -147,7 +157,18 @@ def test_page(log):
     assert "Changes with the words 'mend &lt;the', by author 'bob'" in page
     assert re.search('name="search"[^>]* value="mend &lt;the"', page)
     _ids, page = log.page('search=an%20hour%20ago')
-    assert re.search("Changes pushed after 20.*Z, or with the words 'an hour ago'", page)
+    date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
+    assert re.search(f"Changes pushed since {date}, or with the words 'an hour ago'", page)
+    ids, page = log.page('search=today')
+    assert ids and f'since {time.strftime("%Y-%m-%d")} 00:00:00 UTC,' in page
+    # What was found is marked.
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+        _ids, page = log.page(f'search=mend%20alice&style={style}')
+        assert re.search('<span class="pushlogauthor"><mark>Alice</mark></span>', page)
+        assert '<mark>Mend</mark> the browser_foo.js crash' in page
+        _ids, page = log.page(f'search=BUILD&style={style}')
+        assert 'Mend the &lt;<mark>build</mark>&gt;<' in page
+        assert '<mark>' not in log.page(f'search=an%20hour%20ago&style={style}')[1]
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         ids, page = log.page(f'search=nothing&style={style}')
         assert not ids
@@ -156,6 +177,12 @@ def test_page(log):
         assert '&ldquo;nothing&rdquo;' in page and 'href="/log?rev=nothing' in page
         ids, page = log.page(f'user=lic%3C&style={style}')
         assert not ids and 'lic&lt;' in page and 'Similar' not in page
+        for query, said in (
+            ('startdate=foo', "startdate is not a date: 'foo'"),
+            ('branch=nope', "unknown branch 'nope'"),
+        ):
+            ids, page = log.page(f'{query}&style={style}')
+            assert not ids and said in page and f'value="{query.partition("=")[2]}"' in page
         ids, page = log.page(f'user=lic&style={style}')
         assert not ids
         for link in ('user=alice">alice', 'search=lic">search'):
@@ -203,6 +230,13 @@ def test_pages(world, make_server):
     ids, page = log.page(follow.partition('?')[2], follow.partition('?')[0])
     assert ids == [3, 1]
     assert '>Next<' not in page and '>First<' in page
+    for query in ('search=odd', 'user=alice'):
+        ids, page = log.page(query, 'pushloghtml/7')
+        assert not ids and 'There are not so many pages.' in page and '>First<' in page
+        assert 'has pushed nothing' not in page and 'Nothing was found' not in page
+        assert not re.search('>[78]</', page)
+    _ids, page = log.page('user=alice&startdate=now')
+    assert 'has pushed nothing' not in page
     assert log.ids('search=odd', 'json-pushes/999999999') == []
 
 

@@ -92,6 +92,7 @@ def _no_names():
     patch = pytest.MonkeyPatch()
     patch.setattr(query.scmutil, 'revsymbol', _lookup)
     patch.setattr(query.discovery, 'resolve', lambda public, repo, key, session: public(key))
+    patch.setattr(query.catalog_names, 'gone', lambda session, name: None)
     yield
     patch.undo()
 

@@ -6,10 +6,10 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mercurial import encoding, templateutil, util
+from mercurial import encoding, templatefilters, templateutil, util
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
@@ -67,10 +67,11 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     said = dict(_WORDS)
     later = [one for one in query.others if one.since != query.selection.since]
     if later:
-        after = _iso(int(later[0].since or 0))
+        since = time.gmtime(int(later[0].since or 0) + 1)
+        after = time.strftime('%Y-%m-%d %H:%M:%S UTC', since).encode('ascii')
         rest = ' '.join(later[0].words).encode('ascii')
         after += b" with '%s'" % rest.replace(b'%', b'%%') if rest else b''
-        said[b'search'] = b'pushed after %s, or %s' % (after, _WORDS[b'search'])
+        said[b'search'] = b'pushed since %s, or %s' % (after, _WORDS[b'search'])
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = web.repo.headless.settings.pushlog_limit
@@ -78,20 +79,21 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     looked_for = (searched(params, item) for item in (b'search', b'author'))
     return {
         **_mozillas(web, listed, pages, page_vars),
-        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(web, entries)),
+        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(web, query, entries)),
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
         b'problem': query.problem,
         b'lookedfor': b' '.join(filter(None, looked_for)),
         b'byauthor': bool(query.selection.author),
-        b'nouser': b' '.join(query.selection.users or ()),
+        b'nouser': b' '.join(query.selection.users or ()) if query.is_of_users else b'',
+        b'isbeyond': not entries and (query.page or 1) > 1,
         b'similar': _named([] if entries else _similar(web, query)),
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
         b'users': _named(query.selection.users or (b'',)),
-        b'branch': query.selection.branch or b'',
+        b'branch': params.get(b'branch', b''),
         b'since': params.get(b'startdate', b''),
         b'until': params.get(b'enddate', b''),
         b'narrowed': any(params.get(item) for item in _NARROWING),
@@ -217,7 +219,9 @@ def _batch(
     return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 
-def _pushes(web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
+def _pushes(web: Any, query: Query, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
+    selections = (query.selection, *query.others)
+    words = {word for one in selections for word in (*one.words, *one.author)}
     links = configured.configured(web.repo.ui)
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
@@ -225,7 +229,7 @@ def _pushes(web: Any, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
             facts = _facts(session, web.repo, batch)
         for entry, changesets in batch:
-            rows = [_row(web, links, c, facts) for c in changesets]
+            rows = [_row(web, links, c, facts, words) for c in changesets]
             omitted = max(0, sizes[entry.push_id] - _MOST)
             yield {
                 **_listed_push(links, entry, changesets, rows, omitted),
@@ -347,8 +351,13 @@ def _messages(
 
 
 def _row(
-    web: Any, links: configured.Links, changeset: Changeset, facts: _Facts
+    web: Any,
+    links: configured.Links,
+    changeset: Changeset,
+    facts: _Facts,
+    words: Collection[str] = frozenset(),
 ) -> dict[bytes, Any]:
+    """Return the keywords of a changeset in a list; hits of a search for ``words`` are marked."""
     node, branch = changeset.node, encoding.tolocal(changeset.branch)
     description = text(changeset.description)
     summary = (description.strip().splitlines() or [''])[0]
@@ -363,8 +372,18 @@ def _row(
         b'state': facts.states[node],
         b'gone': changeset.is_tombstone,
         b'replacements': fates.replacements(facts.became.get(node, ())),
-        b'author': encoding.tolocal(changeset.author),
-        b'summary': keywords.mappings(segments if summary else ()),
+        b'author': _pieces(
+            text(templatefilters.person(changeset.author) or changeset.author), words
+        ),
+        b'summary': templateutil.mappinglist(
+            [
+                {
+                    b'link': keywords.local(segment.url or ''),
+                    b'pieces': _pieces(segment.label, words),
+                }
+                for segment in (segments if summary else ())
+            ]
+        ),
         b'backedoutby': hex(facts.backouts[node]) if node in facts.backouts else b'',
         b'branchname': b'' if branch == b'default' else branch,
         b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),
@@ -374,6 +393,21 @@ def _row(
         b'reviewers': keywords.mappings(links.reviewers(description)),
         b'links': keywords.mappings(link for link in found if link.url not in in_summary),
     }
+
+
+def _pieces(shown: str, words: Collection[str]) -> Any:
+    """Return a text in pieces, of which those that are found by one of ``words`` are hits."""
+    pieces, start = [], 0
+    if not words or set(words).isdisjoint(search.split(shown.encode('utf-8', 'replace'))):
+        words = ()  # as in most rows
+    for found in search.WORD.finditer(shown) if words else ():
+        if not set(words).isdisjoint(search.split(found[0].encode('utf-8', 'replace'))):
+            pieces += [(shown[start : found.start()], b''), (found[0], b'hit')]
+            start = found.end()
+    pieces.append((shown[start:], b''))
+    return templateutil.mappinglist(
+        [{b'label': keywords.local(label), b'hit': hit} for label, hit in pieces]
+    )
 
 
 def _named(names: Iterable[bytes]) -> Any:
@@ -404,7 +438,7 @@ def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, 
     if query.page is None:
         final = 1
     else:
-        final = current + (found == PAGE) if count is None else -(-count // PAGE)
+        final = current + (found == PAGE) - (not found) if count is None else -(-count // PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:
         return {b'page': number, b'label': label, b'current': number == current}

@@ -145,17 +145,22 @@ def mappings(
 
     def mapping(link: links.Link) -> dict[bytes, bytes]:
         texts = {b'label': link.label, b'link': link.url or '', **more(link)}
-        return {k: encoding.tolocal(v.encode('utf-8', 'replace')) for k, v in texts.items()}
+        return {k: local(v) for k, v in texts.items()}
 
     return templateutil.mappinglist([mapping(link) for link in found])
 
 
-def text(local: bytes) -> str:
+def local(shown: str) -> bytes:
+    """Return a text in the encoding of this server."""
+    return encoding.tolocal(shown.encode('utf-8', 'replace'))
+
+
+def text(data: bytes) -> str:
     """Decode bytes of Mercurial, which are in the encoding of this server."""
     try:
-        utf8: bytes = encoding.fromlocal(local)
+        utf8: bytes = encoding.fromlocal(data)
     except error.Abort:  # it is not in this encoding
-        utf8 = local
+        utf8 = data
     return utf8.decode('utf-8', 'replace')
 
 

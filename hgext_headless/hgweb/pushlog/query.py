@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 from mercurial import error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
-from mercurial.utils import dateutil
 
 from ... import hgcompat
 from ...backend import Backend
@@ -21,6 +18,7 @@ from ...catalog import epochs, names as catalog_names, pushlog, search, statemen
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages
+from . import times
 
 #: Number of pushes on a page.
 PAGE = 10
@@ -37,26 +35,8 @@ _MIN_NAME, _MAX_MEANT = 3, 20
 _MOST_NAMED = 3
 #: Maximum number of pushes that a search finds by a part of an author's name.
 _MAX_OF_AUTHORS = 500
-#: What a search takes for a time since when; much else can be read as one.
-_NUMBER = (
-    r'(?:[0-9]+|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve|half an?|a few|few) '
-)
-_DAYS = ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
-_TIME = (
-    rf'(?:about )?(?:{_NUMBER})?(?:second|minute|min|hour|day|week|month|year)s? ago'
-    rf'|[0-9]+ ?[smhdw](?: ago)?|today|yesterday|{"|".join(_DAYS)}|(?:last|this) \w+'
-    r'|[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9:]{2,8})?|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?'
-    r'|(?:(?:mon|tue|wed|thu|fri|sat|sun)\w*,? )?'
-    r'(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w* [0-9]{1,2}'
-    r'(?: [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: [0-9]{4}(?: [+-][0-9]{4})?)?)?'
-)
-#: A text that has a time at one of its ends.
-_WITH_TIME = re.compile(
-    rf'(?:since )?(?P<whole>{_TIME})|(?P<before>.+?) (?:since )?(?P<time>{_TIME})'
-    rf'|(?P<first>{_TIME}) (?P<after>.+)',
-    re.I,
-)
-_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
+#: What an error about a date says.
+_DATES = b". '2026-11-30', '2026-11-30 12:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
 UPPER = {b'enddate': None, b'tochange': None, b'endID': None}.keys()
 #: Above all ids that a database can have.
@@ -95,6 +75,11 @@ class Query:
         return only and len(self.selection.push_ids or ()) == 1
 
     @property
+    def is_of_users(self) -> bool:
+        """Whether it names users and nothing else."""
+        return all(kind == b'user' for kind, _value in self.words)
+
+    @property
     def is_search(self) -> bool:
         """Whether the query is for words."""
         return bool(self.selection.words or self.selection.author or self.problem)
@@ -120,7 +105,7 @@ def parse(
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    seconds = _since if for_people else _seconds
+    seconds = _since if for_people else times.seconds
     bounded = functools.partial(_bounded, session, repo, last, seconds)
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
@@ -136,11 +121,22 @@ def parse(
         selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
-    if branch is not None and (branch or not for_people):
-        _check_branch(session, repo, branch)
-        selection = replace(selection, branch=branch)
-        words.append((b'branch', branch))
     problem = b''
+
+    def attempt(narrowed: Callable[..., Selection], *args: Any) -> Selection:
+        """Return a selection that is narrowed; to people, an error is a `Query.problem`."""
+        nonlocal problem
+        try:
+            return narrowed(selection, *args)
+        except common.ErrorResponse as exc:
+            if not for_people:
+                raise
+            problem = exc.message
+            return selection
+
+    if branch is not None and (branch or not for_people):
+        selection = attempt(functools.partial(_on_branch, session, repo), branch)
+        words.append((b'branch', branch))
     found: dict[bytes, tuple[str, ...]] = {}
     for item in (b'search', b'author'):
         try:
@@ -158,14 +154,14 @@ def parse(
     paged = True
     for item in (b'startdate', b'fromchange', b'startID'):
         if _is_given(params, item):
-            selection = bounded(selection, item, params[item])
+            selection = attempt(bounded, item, params[item])
             bounds.append((item, params[item]))
             paged = False
             break
     if not paged or users or named or is_search or for_people:
         for item in UPPER:
             if _is_given(params, item):
-                selection = bounded(selection, item, params[item])
+                selection = attempt(bounded, item, params[item])
                 bounds.append((item, params[item]))
                 break
     paged = is_search or (paged and not named and (for_people or not users))
@@ -200,20 +196,14 @@ def _meanings(
     """
     if not selection.words or selection.author:
         return
-    with_time = _WITH_TIME.fullmatch(hgcompat.to_str(b' '.join(text.split())))
-    if with_time and may_have_time:
-        with contextlib.suppress(ValueError):
-            # A page shows the second of a push.
-            said = with_time['whole'] or with_time['time'] or with_time['first']
-            since = _since(said) - 1
-            rest = hgcompat.to_bytes(with_time['before'] or with_time['after'] or '')
-            later = replace(
-                selection,
-                since=max(since, selection.since or 0),
-                words=tuple(search.split(rest)),
-            )
-            yield later
-            yield from _meanings(session, later, rest, may_have_time=False)
+    timed = times.apart(hgcompat.to_str(text))
+    if timed and may_have_time:
+        # A page shows the second of a push.
+        since = max(timed[0] - 1, selection.since or 0)
+        rest = hgcompat.to_bytes(timed[1])
+        later = replace(selection, since=since, words=tuple(search.split(rest)))
+        yield later
+        yield from _meanings(session, later, rest, may_have_time=False)
     words = text.split()
     for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
         names = _users(session, selection, word)
@@ -228,12 +218,18 @@ def _meanings(
         brought = search.pushes_by_author(session, hgcompat.to_str(text), _MAX_OF_AUTHORS)
         yield from _among(named, brought)
     hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
-    if hashes and all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
+    if not all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
+        # As "hg id" prints it, and a command or a sentence has it.
+        hashes = [each for each in hashes if re.fullmatch('[0-9a-f]{12,40}', each)]
+    if hashes:
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
         yield from _among(named, found)
     push_id = re.fullmatch(rb'(?:push |(?:\S*/)?push/)?#?([0-9]{1,15})', text, re.I)
     if push_id:
         yield from _among(named, [int(push_id.group(1))])
+    bug = re.fullmatch(rb'(?:\S*[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S*)?', text, re.I)
+    if bug:
+        yield replace(selection, words=tuple(search.split(bug.group(1))))
     # The branch default is nearly all; the beginnings of hashes are found above.
     if text != b'default' and not re.fullmatch(rb'[0-9a-f]+', text):
         marked = pushlog.brought(session, catalog_names.named(session, text), with_ends=False)
@@ -252,31 +248,16 @@ def _users(session: statements.Session, selection: Selection, part: bytes) -> tu
 
 def _copied(text: str) -> list[str]:
     """Return the words of a text without what hg, addresses and sentences have around hashes."""
-    words = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'') for word in text.split())
+    words = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'+') for word in text.split())
     return [word for word in words if word]
 
 
 def _since(text: str) -> float:
-    """Return what a search means by a time, in seconds since the epoch. Raise `ValueError`."""
-    text = text.lower()
-    short = re.fullmatch(r'([0-9]{1,9}) ?([smhdw])(?: ago)?', text)
-    if short:
-        return time.time() - int(short[1]) * _UNITS[short[2]]
-    today = int(time.time()) // 86400
-    days = {'today': 0, 'yesterday': 1}
-    days.update((name, (today + 3 - number) % 7) for number, name in enumerate(_DAYS))
-    if text in days:  # from midnight on, in the time zone of the page
-        return (today - days[text]) * 86400
-    text = text.removeprefix('about ')
-    text = re.sub(r'^half an? hour', '30 minutes', text)
-    text = re.sub(r'^(?:a )?few ', '3 ', text)
-    text = re.sub(r'^(?=(?:second|minute|min|hour|day|week|month|year)s? ago)', '1 ', text)
-    if re.match(r'[a-z]{3,9},? |[0-9]{1,2}:', text) and not text.endswith(' ago'):
-        with contextlib.suppress(error.Abort):
-            found = float(dateutil.parsedate(text.replace(',', '').encode('ascii'))[0])
-            # An hour of today is to come until then: it was one of yesterday.
-            return found - 86400 if found > time.time() and text[0].isdigit() else found
-    return _seconds(text)
+    """Return a time that people give as a bound, in seconds since the epoch. Raise `ValueError`."""
+    try:
+        return times.since(text)
+    except ValueError:
+        return times.seconds(text)
 
 
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:
@@ -342,7 +323,7 @@ def _bounded(
         try:
             moment = seconds(hgcompat.to_str(value))
         except ValueError:
-            raise _bad(b"%s is not a date: '%s'", item, value) from None
+            raise _bad(b"%s is not a date: '%s'" + _DATES, item, value) from None
         if item == b'startdate':
             return replace(selection, since=moment)
         return replace(selection, before=moment)
@@ -376,11 +357,14 @@ def _words(params: Any, item: bytes) -> tuple[str, ...]:
     return found
 
 
-def _check_branch(session: statements.Session, repo: Any, branch: bytes) -> None:
+def _on_branch(
+    session: statements.Session, repo: Any, selection: Selection, branch: bytes
+) -> Selection:
     if not repo.branchmap().hasbranch(branch) and not pushlog.has_branch(session, branch):
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
         )
+    return replace(selection, branch=branch)
 
 
 def _bad(text: bytes, *names: bytes) -> Exception:
@@ -438,31 +422,3 @@ class Resolver:
             if tombstone is None:
                 raise
             return tombstone.node
-
-
-_FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
-#: Longer text is not a date, and the library needs long to reject it.
-_MAX_LENGTH = 100
-
-
-def _seconds(text: str) -> float:
-    """Return a date in seconds since the epoch.
-
-    ``text`` is such seconds, an ISO date in the server's time zone, or natural language. Raise
-    `ValueError` if it is none of these.
-    """
-    text = text.strip()
-    if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
-        return float(text)
-    for wanted in _FORMATS:
-        with contextlib.suppress(ValueError, OverflowError):
-            return time.mktime(time.strptime(text, wanted))
-    if len(text) <= _MAX_LENGTH:
-        import parsedatetime  # a push imports this module, and no date
-
-        calendar = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
-        with contextlib.suppress(OverflowError):
-            found, context = calendar.parse(text)
-            if context.hasDateOrTime:
-                return time.mktime(found)
-    raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")

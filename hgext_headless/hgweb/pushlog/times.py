@@ -1,0 +1,162 @@
+"""Times as people and programs write them."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import re
+import time
+
+_DAYS = ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+_MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
+_DAY = 86400
+#: Seconds of a unit, by its first letter; a month and a year have letters of their own here.
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': _DAY, 'w': 7 * _DAY, 'M': 30 * _DAY, 'y': 365 * _DAY}
+_UNIT = r'(?:s|m|h|d|w|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?|weeks?|months?|years?)'
+_PART = re.compile(rf'([0-9]{{1,6}}(?:\.[0-9]{{1,3}})?) ?({_UNIT})(?![a-z])(?: and|,)? ?')
+_LASTING = re.compile(rf'(?:{_PART.pattern})+(?:ago)?')
+_NUMBERS = {'half a': '0.5', 'half an': '0.5', 'a few': '3', 'few': '3', 'an': '1', 'a': '1'}
+_COUNTED = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
+_NUMBERS.update((word, str(number)) for number, word in enumerate(_COUNTED, 1))
+_NUMBER = re.compile(rf'^(?:({"|".join(_NUMBERS)}) )?(?={_UNIT} ago)')
+_PERIOD = re.compile(rf'(last|this|past) ({_UNIT}|{"|".join(_DAYS)})')
+_CLOCK = r'(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)'
+_ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-][0-9]{2}:?[0-9]{2})))?'
+_MONTH = '|'.join(
+    f'{name}(?:{whole.lower()[3:]})?' for name, whole in zip(_MONTHS, calendar.month_name[1:])
+)
+_WEEKDAY = rf'(?:(?:{"|".join(name[:3] for name in _DAYS)})[a-z]*,? )?'
+#: A date, a time of day, or both: as pages and ``hg log`` have them, and others.
+_MOMENTS = (
+    re.compile(
+        rf'(?P<year>[0-9]{{4}})-(?P<number>[0-9]{{2}})-(?P<day>[0-9]{{2}})(?:[ t]{_CLOCK})?{_ZONE}'
+    ),
+    re.compile(_CLOCK + _ZONE),
+    re.compile(
+        rf'{_WEEKDAY}(?P<month>{_MONTH}) (?P<day>[0-9]{{1,2}})(?:,? (?P<year>[0-9]{{4}}))?'
+        rf'(?: {_CLOCK})?(?: (?P<later>[0-9]{{4}}))?{_ZONE}'
+    ),
+    re.compile(
+        rf'{_WEEKDAY}(?P<day>[0-9]{{1,2}}) (?P<month>{_MONTH})(?: (?P<year>[0-9]{{4}}))?'
+        rf'(?: {_CLOCK})?{_ZONE}'
+    ),
+)
+#: Maximum number of words of a time.
+_WORDS = 7
+#: Longer text is not a date, and a library needs long to reject it.
+_MAX_LENGTH = 100
+
+
+def apart(text: str) -> tuple[float, str] | None:
+    """Return a time since when, at one end of a text, and the rest; None if there is no time."""
+    words = text.split()
+    for length in range(min(len(words), _WORDS), 0, -1):
+        for said, rest in (
+            (words[-length:], words[:-length]),
+            (words[:length], words[length:]),
+        ):
+            with contextlib.suppress(ValueError):
+                return since(' '.join(said)), ' '.join(rest)
+    return None
+
+
+def since(text: str) -> float:
+    """Return what people mean by a time since when, in seconds since the epoch.
+
+    Times of day, and days, are in the time zone of pages, UTC. Raise `ValueError`.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"not a time: '{text[:_MAX_LENGTH]}'")
+    text = re.sub('^(?:since )?(?:about )?', '', ' '.join(text.lower().split()))
+    now = time.time()
+    text = re.sub(r'^(last|this) (?:morning|afternoon|evening|night)$', r'\1 day', text)
+    text = _NUMBER.sub(lambda found: _NUMBERS[found[1] or 'a'] + ' ', text, count=1)
+    if _LASTING.fullmatch(text):
+        return now - sum(
+            float(number) * _UNITS[_letter(unit)] for number, unit in _PART.findall(text)
+        )
+    midnight = now // _DAY * _DAY
+    days = {'today': 0, 'midnight': 0, 'yesterday': 1}
+    days.update((name, int(midnight // _DAY + 3 - number) % 7) for number, name in enumerate(_DAYS))
+    if text in days:
+        return midnight - days[text] * _DAY
+    period = _PERIOD.fullmatch(text)
+    if period and period[2] in days:
+        return midnight - days[period[2]] * _DAY
+    if period:
+        return _begun(period[1], period[2], now)
+    for form in _MOMENTS:
+        found = form.fullmatch(text)
+        if found:
+            return _moment(found.groupdict(), now)
+    raise ValueError(f"not a time: '{text}'")
+
+
+def _letter(unit: str) -> str:
+    return 'M' if unit.startswith('month') else unit[0]
+
+
+def _begun(which: str, unit: str, now: float) -> float:
+    """Return when a period began: this week on Monday, the last one a week before."""
+    letter = _letter(unit)
+    if which == 'past' or _UNITS[letter] < _DAY:
+        return now - _UNITS[letter]
+    back = which == 'last'
+    date = time.gmtime(now)
+    if letter == 'M':
+        year, month = divmod(date.tm_year * 12 + date.tm_mon - 1 - back, 12)
+        return calendar.timegm((year, month + 1, 1, 0, 0, 0))
+    if letter == 'y':
+        return calendar.timegm((date.tm_year - back, 1, 1, 0, 0, 0))
+    days = date.tm_wday + 7 * back if letter == 'w' else back
+    return now // _DAY * _DAY - days * _DAY
+
+
+def _moment(said: dict[str, str | None], now: float) -> float:
+    """Return a date and a time of day; what it leaves out is that of the last one before now."""
+    today = time.gmtime(now)
+    month = said.get('month')
+    number = said.get('number') or (_MONTHS.index(month[:3]) + 1 if month else today.tm_mon)
+    hours, minutes, seconds = (*map(int, (said['clock'] or '0').split(':')), 0, 0)[:3]
+    if hours > 23 or minutes > 59 or seconds > 60:
+        raise ValueError('not a time of day')
+    offset = hours * 3600 + minutes * 60 + seconds
+    zone = said['zone']
+    if zone:
+        east = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+        offset -= -east if zone[0] == '-' else east
+    year = said.get('year') or said.get('later')
+    for tried in [year] if year else [today.tm_year, today.tm_year - 1]:
+        day = f'{tried}-{number}-{said.get("day") or today.tm_mday}'
+        found = float(calendar.timegm(time.strptime(day, '%Y-%m-%d'))) + offset
+        if found <= now:
+            break
+        if 'day' not in said:
+            return found - _DAY
+    return found
+
+
+_FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
+
+
+def seconds(text: str) -> float:
+    """Return a date in seconds since the epoch.
+
+    ``text`` is such seconds, an ISO date in the server's time zone, or natural language. Raise
+    `ValueError` if it is none of these.
+    """
+    text = text.strip()
+    if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
+        return float(text)
+    for wanted in _FORMATS:
+        with contextlib.suppress(ValueError, OverflowError):
+            return time.mktime(time.strptime(text, wanted))
+    if len(text) <= _MAX_LENGTH:
+        import parsedatetime  # a push imports this module, and no date
+
+        calendar = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
+        with contextlib.suppress(OverflowError):
+            found, context = calendar.parse(text)
+            if context.hasDateOrTime:
+                return time.mktime(found)
+    raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")

@@ -1,0 +1,79 @@
+"""Times since when, as people write them."""
+
+from __future__ import annotations
+
+import calendar
+import time
+
+import pytest
+
+from hgext_headless.hgweb.pushlog import times
+
+#: A Tuesday.
+NOW = calendar.timegm((2026, 12, 1, 2, 31, 10))
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch):
+    monkeypatch.setattr(times.time, 'time', lambda: NOW + 0.5)
+    monkeypatch.setenv('TZ', 'Asia/Tokyo')
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ('texts', 'expected'),
+    [
+        (('2026-12-01 02:28:51 UTC', '2026-12-01T02:28:51Z', '2026-12-01 02:28:51'), '2:28:51'),
+        (('2026-12-01 11:28:51 +0900', '2026-12-01T11:28:51+09:00'), '2:28:51'),
+        (('Tue, 01 Dec 2026 02:28:51 +0000', 'Tue Dec 01 02:28:51 2026 +0000'), '2:28:51'),
+        (('02:00', '2:00 UTC', '02:00:00', 'dec 1 02:00', 'since 2:00'), '2:00:00'),
+        (('23:48',), '30. 23:48:00'),
+        (('today', 'midnight', 'this morning', '2026-12-01', 'Dec 1', 'tuesday'), '0:00:00'),
+        (('yesterday', 'monday', 'this week', 'last night', '30 nov 2026', 'Nov 30, 2026'), '30.'),
+        (('last week', '23 november'), '23.'),
+        (('last month', '1 nov'), '1.'),
+        (('last saturday', 'saturday', 'Sat, 28 Nov 2026'), '28.'),
+    ],
+)  # fmt: skip
+def test_moments(texts, expected):
+    day, _dot, clock = expected.rpartition('.')
+    parts = [int(part) for part in (clock.strip() or '0:0:0').split(':')]
+    wanted = calendar.timegm((2026, 11 if day else 12, int(day or 1), *parts))
+    assert {text: times.since(text) for text in texts} == dict.fromkeys(texts, wanted)
+
+
+@pytest.mark.parametrize(
+    ('texts', 'seconds'),
+    [
+        (('30m', '30 min', '30min', '30 minutes', '30 mins ago', 'half an hour ago'), 1800),
+        (('1h', '1 hr ago', 'an hour ago', 'hour ago', 'last hour', 'past hour'), 3600),
+        (('1.5h', '1h30m', '1 hour 30 minutes ago', '1 hour and 30 minutes', '1h 30m ago'), 5400),
+        (('4 days', '4d', 'four days ago', 'about 4 days ago', '96h'), 4 * 86400),
+        (('1 month ago', 'a month ago', 'past month'), 30 * 86400),
+        (('1w', 'one week ago', 'past week'), 7 * 86400),
+    ],
+)  # fmt: skip
+def test_durations(texts, seconds):
+    found = {text: NOW + 0.5 - times.since(text) for text in texts}
+    assert found == dict.fromkeys(texts, seconds)
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['', 'x', '12', '2026', 'marker 12', 'last resort', 'this patch', '25:00', 'feb 30', 'may',
+     'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h'],
+)  # fmt: skip
+def test_what_is_no_time(text):
+    with pytest.raises(ValueError):
+        times.since(text)
+
+
+def test_apart():
+    assert times.apart('bob 2h') == (NOW + 0.5 - 7200, 'bob')
+    assert times.apart('1 hour 30 minutes ago crash in Foo') == (NOW + 0.5 - 5400, 'crash in Foo')
+    assert times.apart('crash since 2026-12-01 02:00:00 UTC') == (NOW - 1870, 'crash')
+    assert times.apart('crash in foo') is None
+    assert times.apart('') is None
