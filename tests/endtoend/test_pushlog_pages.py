@@ -23,7 +23,7 @@ results = https://ci.example.com/jobs?repo=try&revision={node}
 class Seen:
     """A server whose pushes are: 25 drafts; one with bugs, by bob; a public changeset; one that
     was removed; one that has expired; one that was amended, and the new one; one with a bookmark,
-    and what backs it out."""
+    and what backs it out, with a back-out of that."""
 
     server: Server
     base: str
@@ -92,8 +92,10 @@ def seen(tmp_path_factory):
     broken = alice.commit('broken')
     push('-B', 'a <mark>')
     alice.hg_fast('update', '-q', broken)
-    alice.commit('broken', 'mended\n', '-m', f'Backed out changeset {broken[:12]} for "reasons"')
-    backout = push()
+    said = f'Backed out changeset {broken} for "reasons"'
+    backout = alice.commit('broken', 'mended\n', '-m', said)
+    alice.commit('again', None, '-m', f'Backed out changeset {backout[:12].upper()}')
+    push()
     server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', removed)
     server.hg_fast('admin::headless-expire', '-q', '--push', '5')
     yield Seen(
@@ -126,7 +128,7 @@ def test_pushlog(seen, style):
     assert '5 more changesets' in folded
     assert list(rows(folded)) == [node[:12] for node in seen.stack[:5][::-1]]
     shown = rows(page)
-    assert len(shown) == 33
+    assert len(shown) == 34
     row = shown[seen.bug[:12]]
     rest = f'<span class="pushlogrest" aria-hidden="true">{seen.bug[12:]}</span>'
     assert f'{seen.bug[:12]}{rest}</a>' in row
@@ -146,7 +148,8 @@ def test_pushlog(seen, style):
     said = re.search(r'class="pushlogdescription">(.*?)</strong>', row).group(1)
     assert said.startswith('<strong class="pushlogbackedout">backed out by ')
     assert f'href="/rev/{seen.backout[:12]}?style={style}"' in said
-    assert ''.join(shown.values()).count('pushlogbackedout') == 1
+    assert re.search(r'</strong> \(itself backed out by <a href="/rev/[0-9a-f]{12}', row)
+    assert ''.join(shown.values()).count('pushlogbackedout') == 2
     states = {
         seen.stack[0]: 'draft',
         seen.public: 'public',
@@ -209,6 +212,8 @@ def test_page_of_a_push(seen, style):
     diff = page.partition('pushlogdiff')[2]
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
     stack = fetch_page(f'{seen.base}push/1?{ask}')
+    backing = rows(fetch_page(f'{seen.base}push/9?{ask}'))[seen.backout[:12]]
+    assert f'backs out <a href="/rev/{seen.broken[:12]}?{ask}">' in backing
     assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
     assert ' of them' not in stack and 'open="open"><summary>25 files' in stack
     for number in ('4', '5'):  # what is gone has no diff

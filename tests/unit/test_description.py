@@ -26,6 +26,8 @@ from hgext_headless.hgweb.pushlog import links
         ('bug 2 and bug ' + '1' * 5000, [2]),
         ('bug ' + '0' * 5000 + '1', [1]),
         ('Fix #123456 in it', [123456]),
+        ('eve http://127.0.0.1:42007/; pull/1234567, version 115.0.12345', []),
+        ('show_bug.cgi?id=1234567', [1234567]),
         ('See #12 of 12345\nSource-Repo: https://github.com/mozilla/servo', []),
         ('Bug 12 of 12345\nSource-Repo: https://github.com/mozilla/servo', [12]),
     ],
@@ -57,6 +59,7 @@ def test_bugs(text, bugs):
         ('Bug 1 - some stuff; r?#twins!, #others r=remus!', ['#twins!', '#others', 'remus!']),
         ('Bug 1 - some stuff; r=!,# a', []),
         ('bar=romulus', []),
+        ('Bug 1 - some stuff; r=björn,Zoë.x', ['björn', 'Zoë.x']),
     ],
 )
 def test_reviewers(text, reviewers):
@@ -86,6 +89,10 @@ def test_reviewers(text, reviewers):
             ['123456789012', '234567890123'],
         ),
         ('Backed out the whole thing', []),
+        (f'Backed out changeset {"1234567890" * 4} (bug 1)', ['123456789012']),
+        (f'Backed out changesets {"A" * 40} and 1234567890ab', ['a' * 12, '1234567890ab']),
+        ('Backed out changeset C49F58E6DD7F', ['c49f58e6dd7f']),
+        ('Backed out changeset 1234567890123', []),
         ('Backed out changeset 1234', []),
         ('', []),
     ],

@@ -297,12 +297,14 @@ def _listed_push(
 class _Facts(NamedTuple):
     """What the database knows of listed changesets, by node: see `visibility`.
 
-    ``marked`` are the bookmarks of drafts, ``became`` the fates of what is obsolete.
+    ``marked`` are the bookmarks of drafts, ``relandings`` what backs
+    the back-outs out, ``became`` the fates of what is obsolete.
     """
 
     states: dict[bytes, bytes]
     marked: dict[bytes, list[bytes]]
     backouts: dict[bytes, bytes]
+    relandings: dict[bytes, bytes]
     became: dict[bytes, list[fates.Fate]]
 
     def bookmarks(self, repo: Any, node: bytes) -> list[bytes]:
@@ -315,10 +317,12 @@ def _facts(session: statements.Session, repo: Any, batch: Listed) -> _Facts:
     listed = {entry.push_id: changesets for entry, changesets in batch}
     live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
     states = visibility.states_of(session, repo, listed)
+    backouts = visibility.backouts(session, repo, live)
     return _Facts(
         states,
         bookmarks.by_node(session, live),
-        visibility.backouts(session, repo, live),
+        backouts,
+        visibility.backouts(session, repo, backouts.values()) if backouts else {},
         fates.of(session, repo, [node for node in live if states[node] == b'obsolete']),
     )
 
@@ -359,6 +363,7 @@ def _row(
 ) -> dict[bytes, Any]:
     """Return the keywords of a changeset in a list; hits of a search for ``words`` are marked."""
     node, branch = changeset.node, encoding.tolocal(changeset.branch)
+    backout = facts.backouts.get(node, b'')
     description = text(changeset.description)
     summary = (description.strip().splitlines() or [''])[0]
     segments = list(links.linked(summary))
@@ -384,7 +389,9 @@ def _row(
                 for segment in (segments if summary else ())
             ]
         ),
-        b'backedoutby': hex(facts.backouts[node]) if node in facts.backouts else b'',
+        b'backedoutby': hex(backout) if backout else b'',
+        b'relandedby': hex(facts.relandings[backout]) if backout in facts.relandings else b'',
+        b'backsout': _named_nodes(configured.backed_out(description)),
         b'branchname': b'' if branch == b'default' else branch,
         b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),
         b'bookmarknames': templateutil.hybridlist(
@@ -408,6 +415,10 @@ def _pieces(shown: str, words: Collection[str]) -> Any:
     return templateutil.mappinglist(
         [{b'label': keywords.local(label), b'hit': hit} for label, hit in pieces]
     )
+
+
+def _named_nodes(names: Iterable[str]) -> Any:
+    return templateutil.hybridlist([name.encode('ascii') for name in names], name=b'node')
 
 
 def _named(names: Iterable[bytes]) -> Any:

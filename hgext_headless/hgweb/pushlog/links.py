@@ -41,13 +41,14 @@ BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
 #: Maximum number of digits of a bug: Bugzilla's have fewer.
 _DIGITS = 8
 
-#: "bug 1", "b=1", a number of five digits or more, or one at the very beginning.
-_BUG = re.compile(r'(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
+#: "bug 1", "b=1", a number of five digits or more, or one at the very beginning. The port of an
+#: address, what follows a slash, and a part of a version are none.
+_BUG = re.compile(r'(?:bug|b=|(?<![:/.])(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
 #: The same for changesets from GitHub, where other numbers are issues of GitHub.
 _NAMED_BUG = re.compile(r'(?:bug|b=)\s*(\d+)\b', re.I)
 _FROM_GITHUB = re.compile(r'^Source-Repo: https://github\.com/', re.M)
 
-_NICK = r'[a-zA-Z0-9\-_.]*[a-zA-Z0-9\-_]+'
+_NICK = r'[\w\-.]*[\w\-]+'
 _SEPARATOR = r'[;,/\\]\s*'
 #: A person, a blocking one with "!" behind, or a group.
 _REVIEWER = rf'#?{_NICK}!?'
@@ -58,16 +59,14 @@ _REVIEW = re.compile(
 )
 
 _BACKED_OUT = r'(?:backed out|backout|back out)\b'
-_NODE = r'[0-9a-f]{12}\b'
+_NODE = r'([0-9a-f]{12})(?:[0-9a-f]{28})?\b'
 _IS_BACKOUT = re.compile(_BACKED_OUT, re.I)
 #: Each blank can be read in one way only: in others, some dozens of them take days.
-_ONE = re.compile(
-    rf'{_BACKED_OUT}\s+(?:(?:changeset|revision|change|cset|of)\b\s*)?({_NODE})', re.I
-)
+_ONE = re.compile(rf'{_BACKED_OUT}\s+(?:(?:changeset|revision|change|cset|of)\b\s*)?{_NODE}', re.I)
 _COUNTED = re.compile(rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\b', re.I)
 _LISTED = re.compile(
     rf'{_BACKED_OUT}(?=\s)(?:\s+(?:changesets|revisions|changes|csets|of)\b)?'
-    rf'((?:(?:\s|and|,)+{_NODE})+)',
+    rf'(?P<nodes>(?:(?:\s|and|,)+{_NODE})+)',
     re.I,
 )
 
@@ -95,11 +94,12 @@ def backed_out(text: str) -> list[str]:
         return []
     one = _ONE.match(summary)
     if one:
-        return [one.group(1)]
+        return [one.group(1).lower()]
     if _COUNTED.match(summary):
-        return [found.group(1) for line in rest.split('\n') if (found := _ONE.match(line))]
+        lines = rest.split('\n')
+        return [found.group(1).lower() for line in lines if (found := _ONE.match(line))]
     listed = _LISTED.match(summary)
-    return re.findall(_NODE, listed.group(1), re.I) if listed else []
+    return re.findall(_NODE, listed['nodes'].lower()) if listed else []
 
 
 class Link(NamedTuple):

@@ -121,9 +121,10 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
     What a draft says of public history is not so until the draft is public.
     """
     has_node = repo.changelog.hasnode
-    named = {hex(node)[:12].decode('ascii'): node for node in nodes}
+    whole = {hex(node).decode('ascii'): node for node in nodes}
+    named = {name[:12]: node for name, node in whole.items()}
     found: dict[bytes, bytes] = {}
-    for other, description in search.naming(session, named):
+    for other, description in search.naming(session, [*named, *whole]):
         for name in links.backed_out(description.decode('utf-8', 'replace')):
             node = named.get(name)
             if node is not None and (has_node(other) or not has_node(node)):
