@@ -293,3 +293,15 @@ def test_search_of_hgweb(world, make_server):
             assert hint not in found and draft[:12] in found
     assert fetch_json(base + 'json-log?rev=words')['entries'] == []
     assert hint not in fetch_page(f'{base}raw-log?rev=words')
+
+
+def test_what_was_pushed_again(log):
+    """Its old row is gone, its new one is not."""
+    node = log.alice.log('draft()', '{node}\n')[0]
+    log.server.hg_fast('admin::headless-expire', '-q', '--push', '1')
+    log.alice.hg('push', '-q', '-f', '-r', node, env={'USER': 'alice'})
+    found, page = log.page(f'search={node[:12]}')
+    assert found == [5, 1]
+    assert re.findall(r'<li class="pushlog(\w+)">', page) == ['draft', 'expired']
+    old = fetch_page(log.base + 'push/1')
+    assert 'It was pushed again as <a href="/push/5">push 5</a>' in old

@@ -79,7 +79,9 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     looked_for = (searched(params, item) for item in (b'search', b'author'))
     return {
         **_mozillas(web, listed, pages, page_vars),
-        b'pushes': templateutil.mappinggenerator(lambda context: _pushes(web, query, entries)),
+        b'pushes': templateutil.mappinggenerator(
+            lambda context: _pushes(web, query, entries, last)
+        ),
         b'nothing': not entries,
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
@@ -219,7 +221,9 @@ def _batch(
     return [(entry, found[entry.push_id][::-1]) for entry in batch], sizes
 
 
-def _pushes(web: Any, query: Query, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
+def _pushes(
+    web: Any, query: Query, entries: Sequence[Entry], last: int
+) -> Iterator[dict[bytes, Any]]:
     selections = (query.selection, *query.others)
     words = {word for one in selections for word in (*one.words, *one.author)}
     links = configured.configured(web.repo.ui)
@@ -227,7 +231,7 @@ def _pushes(web: Any, query: Query, entries: Sequence[Entry]) -> Iterator[dict[b
     for start in range(0, len(entries), BATCH):
         with web.repo.headless.read_catalog.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
-            facts = _facts(session, web.repo, batch)
+            facts = _facts(session, web.repo, batch, last)
         for entry, changesets in batch:
             rows = [_row(web, links, c, facts, words) for c in changesets]
             omitted = max(0, sizes[entry.push_id] - _MOST)
@@ -243,7 +247,7 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     with web.repo.headless.read_catalog.reading() as session:
         changesets, size = push_page.found(session, entry.push_id)
         listed = changesets[::-1]
-        facts = _facts(session, web.repo, [(entry, listed)])
+        facts = _facts(session, web.repo, [(entry, listed)], last)
     # Before a draft is laid over the repository, which changes what is visible in it.
     rows = [{**_row(web, links, c, facts), **message} for c, message in _messages(links, listed)]
     live = [c for c in listed if not c.is_tombstone]
@@ -297,11 +301,12 @@ def _listed_push(
 class _Facts(NamedTuple):
     """What the database knows of listed changesets, by node: see `visibility`.
 
-    ``marked`` are the bookmarks of drafts, ``relandings`` what backs
-    the back-outs out, ``became`` the fates of what is obsolete.
+    ``again`` are the pushes that brought what was gone again, ``marked`` the bookmarks of drafts,
+    ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete.
     """
 
-    states: dict[bytes, bytes]
+    states: dict[visibility.Row, bytes]
+    again: dict[bytes, int]
     marked: dict[bytes, list[bytes]]
     backouts: dict[bytes, bytes]
     relandings: dict[bytes, bytes]
@@ -313,17 +318,22 @@ class _Facts(NamedTuple):
         return sorted({*repo.nodebookmarks(node), *drafts})
 
 
-def _facts(session: statements.Session, repo: Any, batch: Listed) -> _Facts:
+def _facts(session: statements.Session, repo: Any, batch: Listed, last: int) -> _Facts:
+    """Return the facts of pushes, of a pushlog that ends with push ``last``."""
     listed = {entry.push_id: changesets for entry, changesets in batch}
     live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
+    gone = [c.node for changesets in listed.values() for c in changesets if c.is_tombstone]
+    brought = pushlog.brought(session, gone, with_ends=False) if gone else {}
+    again = {node: one.entry.push_id for node, one in brought.items()}
     states = visibility.states_of(session, repo, listed)
     backouts = visibility.backouts(session, repo, live)
     return _Facts(
         states,
+        {node: push_id for node, push_id in again.items() if push_id <= last},
         bookmarks.by_node(session, live),
         backouts,
         visibility.backouts(session, repo, backouts.values()) if backouts else {},
-        fates.of(session, repo, [node for node in live if states[node] == b'obsolete']),
+        fates.of(session, repo, [node for node in live if states[node, False] == b'obsolete']),
     )
 
 
@@ -374,8 +384,9 @@ def _row(
     return {
         b'node': hex(node),
         b'noderest': hex(node)[12:],
-        b'state': facts.states[node],
+        b'state': facts.states[visibility.row(changeset)],
         b'gone': changeset.is_tombstone,
+        b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',
         b'replacements': fates.replacements(facts.became.get(node, ())),
         b'author': _pieces(
             text(templatefilters.person(changeset.author) or changeset.author), words

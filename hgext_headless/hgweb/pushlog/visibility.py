@@ -19,6 +19,8 @@ from ...catalog import bans, drafts, markers, pushlog, search, statements
 from ...model import Changeset, Selection, ServingNeeds
 from . import links
 
+#: See `row`.
+Row = tuple[bytes, bool]
 #: The state of a changeset that is gone, by the action of the row that explains it.
 _STATES: dict[str | None, bytes] = {bans.OBLITERATE: b'removed', bans.LOST: b'lost'}
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
@@ -98,8 +100,8 @@ def obsolete(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
 
 def states_of(
     session: statements.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
-) -> dict[bytes, bytes]:
-    """Return the state of each changeset of ``pushes``, by node.
+) -> dict[Row, bytes]:
+    """Return the state of each changeset of ``pushes``, by `row`.
 
     It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is ``removed``,
     ``lost``, ``expired``, or ``gone`` if the reason is unknown, because an older pushlog names
@@ -109,10 +111,15 @@ def states_of(
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
     hidden = obsolete(session, repo, live)
     here = {node for node in live if repo.changelog.hasnode(node)}
-    states = {node: repo[node].phasestr() if node in here else b'draft' for node in live}
-    states.update(dict.fromkeys(hidden, b'obsolete'))
+    states = {(n, False): repo[n].phasestr() if n in here else b'draft' for n in live}
+    states.update(dict.fromkeys(((node, False) for node in hidden), b'obsolete'))
     states.update(_gone(session, pushes))
     return states
+
+
+def row(changeset: Changeset) -> Row:
+    """Return what distinguishes a changeset in a list from one that was gone and pushed again."""
+    return changeset.node, changeset.is_tombstone
 
 
 def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -134,7 +141,7 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
 
 def _gone(
     session: statements.Session, pushes: Mapping[int, Sequence[Changeset]]
-) -> Iterator[tuple[bytes, bytes]]:
+) -> Iterator[tuple[Row, bytes]]:
     tombstones = {
         changeset.node: push_id
         for push_id, changesets in pushes.items()
@@ -147,4 +154,4 @@ def _gone(
     imported = pushlog.imported_push_id(session)
     for node, push_id in tombstones.items():
         expired = b'gone' if push_id <= imported else b'expired'
-        yield node, _STATES.get(actions[node], expired)
+        yield (node, True), _STATES.get(actions[node], expired)
