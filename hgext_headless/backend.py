@@ -16,8 +16,8 @@ import sys
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from . import config, lazy, store as stores
-from .catalog import catalog as catalogs, diagnosis, engine
+from . import config, lazy, requirement, store as stores
+from .catalog import catalog as catalogs, diagnosis, engine, epochs
 from .errors import Misconfigured
 from .store import cache, files, s3
 
@@ -37,6 +37,8 @@ class Backend:
         self._ui = repo.ui
         # By process: a forked child must not use its parent's connections.
         self._opened: dict[tuple[int, str], Any] = {}
+        # One that is headless already has a database: its setting, or the file, is lost.
+        self._may_make_database = requirement.NAME not in repo.requirements
         #: The draft roots of the pushes that this process has taken from one client.
         self.pushed_roots: set[bytes] = set()
         #: Whether this process has sent drafts.
@@ -96,10 +98,12 @@ class Backend:
     def _open_catalog(self, url: str) -> catalogs.Catalog:
         settings = self.settings
         kept = urlsplit(config.default_store(settings.home)).path
-        if settings.embedded_database and os.path.isdir(kept) and not catalogs.is_made(url):
+        may_make = self._may_make_database and not os.path.isdir(kept)
+        if settings.embedded_database and not may_make and not catalogs.is_made(url):
             raise Misconfigured(
-                f'the embedded database in {settings.home} is missing: put it back, or make a new '
-                'one with "hg admin::headless-init" and fill it with "hg admin::headless-rebuild"'
+                f'headless.database is not set, and the embedded database in {settings.home} is '
+                'missing: set it, or put the file back, or make a new one with '
+                '"hg admin::headless-init" and fill it with "hg admin::headless-rebuild"'
             )
         return catalogs.open_catalog(
             url,
@@ -123,6 +127,11 @@ class Backend:
     def _has_objects(self) -> bool:
         """Return whether there are rows of objects: then the folder of a file store must exist."""
         return self.catalog.read(diagnosis.probe) is not None
+
+    def make_repository(self) -> None:
+        """Make the repository in the database, and the embedded database, if they are missing."""
+        self._may_make_database = True
+        self.catalog.write(epochs.make)
 
     def make_store(self) -> None:
         """Make the folder of a file store: what ``headless-init`` and ``headless-import`` do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def settings(repo: Any) -> Settings:
     for item, why in _removed(repo.ui):
         if item in _GUARDS:
             raise wrong(item, why)
-    home = to_str(repo.vfs.join(b'headless'))
+    home = os.path.join(to_str(repo.sharedpath), 'headless')  # one for all shares
     database, database_read = read.database(b'database'), read.database(b'database-read')
     if database_read is not None and database is None:
         raise wrong(b'database', 'is required where headless.database-read is set')

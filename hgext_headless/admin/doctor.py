@@ -91,6 +91,10 @@ class _Doctor(NamedTuple):
         role = b'takes pushes' if self.takes_pushes else b'takes no pushes'
         name = hgcompat.to_bytes(self.settings.repository)
         yield _OK, b'repository "%s", which %s' % (name, role)
+        for name in (b'hgext_headless.push', b'hgext_headless.web'):
+            is_required = self.repo.ui.configbool(b'extensions', name + b':required')
+            if is_required and not hgcompat.is_enabled(self.repo.ui, name):
+                yield _PROBLEM, b'extensions.%s:required is set, but it is not loaded' % name
         if self.settings.embedded_database:
             yield _WARNING, b'the embedded database is for one server: set headless.database'
 

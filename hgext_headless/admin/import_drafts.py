@@ -18,7 +18,7 @@ from ..backend import Backend
 from ..bundles import ancestry, markers, overlay as overlays
 from ..bundles.ancestry import Stack
 from ..bundles.write import write_checked
-from ..catalog import bans, catalog, epochs, moving
+from ..catalog import bans, catalog, moving
 from ..catalog.statements import batches, portions
 from ..errors import Temporary
 from ..lifecycle import upload
@@ -47,7 +47,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             if clone:
                 clone.prepare()
                 backend = clone.backend()
-            backend.catalog.write(epochs.make)
+            backend.make_repository()
             backend.make_store()
             todo = _not_stored(ui, backend, drafts)
             under = clone.opened if clone else repo

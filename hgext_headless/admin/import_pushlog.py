@@ -11,7 +11,7 @@ from mercurial import pycompat
 from .. import hgcompat, pushlog2
 from ..backend import Backend
 from ..bundles import check
-from ..catalog import epochs, moving
+from ..catalog import moving
 from ..errors import Refused
 from ..model import Changeset
 from . import options
@@ -37,7 +37,7 @@ def run(
         )
         total, last = source.check()
         if not dry_run:
-            backend.catalog.write(epochs.make)
+            backend.make_repository()
         with options.progress(ui, b'pushes', b'pushes', total) as bar:
             for batch in source.pushes(last):
                 if dry_run:

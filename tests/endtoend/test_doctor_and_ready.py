@@ -72,8 +72,25 @@ def test_what_is_wrong(server, world, settings):
     assert 'headless-announce.build is neither' in found['announcements'][0][1]
     assert found['cache'][0][1].startswith('headless.cache-dir is relative')
     server.configure(re.sub('database = .*', '', settings))
+    assert 'headless.database is not set' in examined(server, code=1)['database'][0][1]
+    server.hg_fast('admin::headless-init')
     kind, text = examined(server, code=0)['configuration'][-1]
     assert kind == 'warning' and text.endswith('set headless.database')
+
+
+def test_copy_of_the_hgrc(server, settings, tmp_path):
+    """What the copy lacks is missed, also where the hgrc has it: see docs/operating.rst."""
+    server.configure(settings, more='[extensions]\nhgext_headless.push:required = yes\n')
+    copy = tmp_path / 'copy'
+    for lost, problem in (
+        ('hgext_headless.push =.*', 'extensions.hgext_headless.push:required is set, but it is not'),
+        ('database = .*', 'headless.database is not set'),
+        (r'\[headless\]', 'no setting of [headless] is in effect'),
+    ):
+        hgrc = (server.root / '.hg' / 'hgrc').read_text()
+        copy.write_text(re.sub(f'^{lost}', '', hgrc, flags=re.MULTILINE))
+        out = server.hg('--config-file', copy, DOCTOR, code=None, env={'HGRCSKIPREPO': '1'})
+        assert problem in out, lost
 
 
 def test_what_a_push_does(server, settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import pytest
@@ -78,6 +79,7 @@ def test_wrong_item(world, make_server):
 def test_misspelt_item(world, make_server):
     """A push is not acknowledged by a server whose settings are not what its operator wrote."""
     server = make_server('embedded', settings='public:why = trees are closed\n')
+    shutil.rmtree(server.root / '.hg' / 'headless')
     alice = world.clone(server.url('ssh'), 'alice')
     alice.commit('a')
     server.configure('databse = postgresql+psycopg2://x@127.0.0.1:1/x\n')
@@ -122,7 +124,10 @@ def test_defaults_that_are_lost(world, make_server):
     home = server.root / '.hg' / 'headless'
     for kind, text in (
         ('store', f'the folder {home}/store of headless.store does not exist'),
-        ('catalog.sqlite', f'the embedded database in {home} is missing'),
+        (
+            'catalog.sqlite',
+            f'headless.database is not set, and the embedded database in {home} is missing',
+        ),
     ):
         server.stop()
         moved = {path: world.folder / path.name for path in home.glob(f'{kind}*')}
@@ -138,11 +143,36 @@ def test_defaults_that_are_lost(world, make_server):
         for path, aside in moved.items():
             aside.rename(path)
     assert 'stored 2 changesets as push 2' in alice.hg_fast('push', server.url('ssh'))
-    shutil.rmtree(home / 'store')
-    for path in home.glob('catalog.sqlite*'):
-        path.unlink()
+    shutil.rmtree(home)
     alice.commit('anew')
+    assert f'misconfigured: {text}' in alice.hg_fast('push', server.url('ssh'), code=255)
+    assert not home.exists()
+    server.hg_fast('admin::headless-init')
     assert 'as push 1' in alice.hg_fast('push', server.url('ssh'))
+
+
+def test_setting_of_the_database_is_lost(world, make_server):
+    """No push goes into an embedded one, and the operators' commands say it."""
+    server = make_server('services')
+    alice = world.clone(server.url('http'), 'alice')
+    alice.commit('a')
+    assert 'as push 1' in alice.hg_fast('push')
+    server.stop()
+    hgrc = server.root / '.hg' / 'hgrc'
+    kept = hgrc.read_text()
+    hgrc.write_text(re.sub('^database = .*', '', kept, flags=re.MULTILINE))
+    server.start()
+    alice.commit('b')
+    line = 'misconfigured: headless.database is not set'
+    for transport in ('http', 'ssh'):
+        assert line in alice.hg_fast('push', server.url(transport), code=255)
+    for command in ('doctor', 'gc', 'expire --older-than 1', 'verify', 'stats'):
+        assert line in server.hg_fast(*f'admin::headless-{command}'.split(), code=None), command
+    assert not list((server.root / '.hg').glob('headless/catalog*'))
+    server.stop()
+    hgrc.write_text(kept)
+    server.start()
+    assert 'as push 2' in alice.hg_fast('push', server.url('http'))
 
 
 @pytest.mark.parametrize('requirement', ['lfs', 'treemanifest'])

@@ -468,14 +468,16 @@ def test_clone_bundle(world, make_server):
 
 
 def test_share(world, make_server):
-    """A share is guarded by what is in the store."""
+    """A share is guarded by what is in the store, and has the drafts of its source."""
     server = make_server('embedded')
     world.hg('share', server.root, 'share', '--config', 'extensions.share=')
     share = Clone(world, world.folder / 'share')
     alice = world.clone(str(share.root), 'alice')
-    alice.commit('a')
+    draft = alice.commit('a')
     alice.hg_fast('push', '-q')
     assert server.changesets() == 3
+    bob = world.clone(server.url('path'), 'bob')
+    bob.hg_fast('pull', '-r', draft)
     (server.root / '.hg' / 'hgrc').unlink()
     assert UNKNOWN in world.hg('log', '-R', share.root, code=255)
     assert UNKNOWN in alice.hg('push', code=255)

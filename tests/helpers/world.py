@@ -302,6 +302,17 @@ def _history(public: int) -> Path:
     return made.root
 
 
+@functools.cache
+def _embedded() -> Path:
+    """The folder with the embedded database and its store that ``admin::headless-init`` makes."""
+    made = World(Path(tempfile.mkdtemp())).init('made')
+    (made.root / '.hg' / 'hgrc').write_text(
+        f'[extensions]\n{_loading(("push", "web"))}[headless]\nrepository = try\n'
+    )
+    made.hg('admin::headless-init')
+    return made.root / '.hg' / 'headless'
+
+
 def require_headless(root: Path) -> None:
     """Write the requirement, as ``admin::headless-init`` does, in less time."""
     with open(root / '.hg' / 'store' / 'requires', 'ab') as requires:
@@ -331,6 +342,8 @@ class Server(Clone):
         shutil.copytree(copied or _history(public), self.root)
         if extensions and copied is None:
             require_headless(self.root)
+            if 'database' not in settings:
+                shutil.copytree(_embedded(), self.root / '.hg' / 'headless')
         self._url: str | None = None
         self._processes: list[subprocess.Popen[str]] = []
         self._base = _loading(extensions)
