@@ -28,6 +28,8 @@ def _now(monkeypatch):
     [
         (('2026-12-01 02:28:51 UTC', '2026-12-01T02:28:51Z', '2026-12-01 02:28:51'), '2:28:51'),
         (('2026-12-01 11:28:51 +0900', '2026-12-01T11:28:51+09:00'), '2:28:51'),
+        (('2026-12-01T02:28:51.250Z', '2026-12-1 2:28:51'), '2:28:51'),
+        (('2026-12-01 02', '2026-12-1 2:00'), '2:00:00'),
         (('Tue, 01 Dec 2026 02:28:51 +0000', 'Tue Dec 01 02:28:51 2026 +0000'), '2:28:51'),
         (('02:00', '2:00 UTC', '02:00:00', 'dec 1 02:00', 'since 2:00'), '2:00:00'),
         (('23:48',), '30. 23:48:00'),
@@ -69,6 +71,25 @@ def test_durations(texts, seconds):
 def test_what_is_no_time(text):
     with pytest.raises(ValueError):
         times.since(text)
+
+
+@pytest.mark.parametrize(
+    ('texts', 'expected'),
+    [
+        (('30m', '30 minutes ago', '2026-12-01 02:01:10'), -1800),
+        (('1 hour ago', '1 hour'), -3600),
+        (('now', '2 hours from now', 'tomorrow at 2:31:10'), None),
+        (('2 days from now', 'thursday at 2:31:10 am'), 2 * 86400),
+        (('yesterday', 'monday', '30 nov'), -86400 - 2 * 3600 - 31 * 60 - 10),
+        (('7 days ago', '1 week ago'), -7 * 86400),
+    ],
+)  # fmt: skip
+def test_dates(texts, expected):
+    found = {text: round(times.seconds(text) - NOW - 0.25) for text in texts}
+    if expected is None:
+        assert found == {'now': 0, '2 hours from now': 7200, 'tomorrow at 2:31:10': 86400}
+    else:
+        assert found == dict.fromkeys(texts, expected)
 
 
 def test_apart():

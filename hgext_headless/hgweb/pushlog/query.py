@@ -105,8 +105,7 @@ def parse(
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    seconds = _since if for_people else times.seconds
-    bounded = functools.partial(_bounded, session, repo, last, seconds)
+    bounded = functools.partial(_bounded, session, repo, last)
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
@@ -252,14 +251,6 @@ def _copied(text: str) -> list[str]:
     return [word for word in words if word]
 
 
-def _since(text: str) -> float:
-    """Return a time that people give as a bound, in seconds since the epoch. Raise `ValueError`."""
-    try:
-        return times.since(text)
-    except ValueError:
-        return times.seconds(text)
-
-
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:
     """Yield what ``selection`` has of ``push_ids``, if that is anything."""
     asked = selection.push_ids
@@ -314,14 +305,13 @@ def _bounded(
     session: statements.Session,
     repo: Any,
     last: int,
-    seconds: Callable[[str], float],
     selection: Selection,
     item: bytes,
     value: bytes,
 ) -> Selection:
     if item in (b'startdate', b'enddate'):
         try:
-            moment = seconds(hgcompat.to_str(value))
+            moment = times.seconds(hgcompat.to_str(value))
         except ValueError:
             raise _bad(b"%s is not a date: '%s'" + _DATES, item, value) from None
         if item == b'startdate':

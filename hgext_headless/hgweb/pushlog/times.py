@@ -29,7 +29,8 @@ _WEEKDAY = rf'(?:(?:{"|".join(name[:3] for name in _DAYS)})[a-z]*,? )?'
 #: A date, a time of day, or both: as pages and ``hg log`` have them, and others.
 _MOMENTS = (
     re.compile(
-        rf'(?P<year>[0-9]{{4}})-(?P<number>[0-9]{{2}})-(?P<day>[0-9]{{2}})(?:[ t]{_CLOCK})?{_ZONE}'
+        r'(?P<year>[0-9]{4})-(?P<number>[0-9]{1,2})-(?P<day>[0-9]{1,2})'
+        rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE}'
     ),
     re.compile(_CLOCK + _ZONE),
     re.compile(
@@ -136,27 +137,22 @@ def _moment(said: dict[str, str | None], now: float) -> float:
     return found
 
 
-_FORMATS = ('%Y-%m-%d', '%Y-%m-%d %H', '%Y-%m-%d %H:%M', '%Y-%m-%d %H:%M:%S')
-
-
 def seconds(text: str) -> float:
-    """Return a date in seconds since the epoch.
+    """Return a date in seconds since the epoch: such seconds, what `since` takes, or words.
 
-    ``text`` is such seconds, an ISO date in the server's time zone, or natural language. Raise
-    `ValueError` if it is none of these.
+    Raise `ValueError` if it is none of these.
     """
     text = text.strip()
     if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
         return float(text)
-    for wanted in _FORMATS:
-        with contextlib.suppress(ValueError, OverflowError):
-            return time.mktime(time.strptime(text, wanted))
+    with contextlib.suppress(ValueError):
+        return since(text)
     if len(text) <= _MAX_LENGTH:
         import parsedatetime  # a push imports this module, and no date
 
-        calendar = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
+        words = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
         with contextlib.suppress(OverflowError):
-            found, context = calendar.parse(text)
+            found, context = words.parse(text, time.gmtime(time.time()))
             if context.hasDateOrTime:
-                return time.mktime(found)
+                return calendar.timegm(found)
     raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")
