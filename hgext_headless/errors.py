@@ -121,6 +121,15 @@ def of_file(exc: OSError, folder: str = '') -> str:
     return f'{os.fsdecode(where)}: {said}' if isinstance(where, (str, bytes)) and where else said
 
 
+def file_failed(text: str, exc: OSError, folder: str = '') -> HeadlessError:
+    """Return the error for what the system says of a file: see `of_file`.
+
+    It is `Misconfigured` if this user has no right to the file, because waiting does not help.
+    """
+    is_denied = exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return (Misconfigured if is_denied else Temporary)(text, of_file(exc, folder))
+
+
 @contextlib.contextmanager
 def clear_errors(kind: type[error.Abort] = error.Abort, on_page: bool = False) -> Iterator[None]:
     """Convert our errors to Mercurial's, which clients see as one line."""
@@ -136,6 +145,7 @@ def clear_errors(kind: type[error.Abort] = error.Abort, on_page: bool = False) -
 def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Do what `clear_errors` does; log an unexpected exception, and report it as temporary.
 
+    (As misconfigured, if this user has no right to a file.)
     Nothing is acknowledged after an exception, so the client keeps its drafts. Exceptions in
     ``passing`` are left to Mercurial.
     """
@@ -150,5 +160,5 @@ def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()
         except Exception as exc:
             ui.log(b'headless', b'%s failed: %s\n', to_bytes(during), to_bytes(repr(exc)))
             ui.traceback()
-            said = of_file(exc) if isinstance(exc, OSError) else ''
-            raise Temporary(f'{during} failed: {type(exc).__name__}', said) from exc
+            text = f'{during} failed: {type(exc).__name__}'
+            raise (file_failed(text, exc) if isinstance(exc, OSError) else Temporary(text)) from exc

@@ -13,7 +13,7 @@ from mercurial import error, exchange, localrepo, requirements, scmutil
 from mercurial.upgrade_utils import actions
 
 from . import config, errors, hgcompat
-from .errors import Misconfigured, Refused, Temporary
+from .errors import HeadlessError, Misconfigured, Refused, Temporary
 
 #: The name in ``.hg/store/requires``, or in ``.hg/requires`` without share-safe.
 NAME = b'headless'
@@ -73,15 +73,15 @@ def ensure(repo: Any) -> None:
         return
     try:
         change(repo, present=True, wait=False)
-    except (Refused, Temporary) as exc:
+    except HeadlessError as exc:
         repo.ui.log(b'headless', b'requirement: %s\n', hgcompat.to_bytes(exc.line()))
 
 
 def change(repo: Any, present: bool, wait: bool = True) -> bool:
     """Write the requirement, or remove it; return False if nothing was to do.
 
-    Raise `Refused` if the repository itself has drafts and is to get it, and `Temporary` if it is
-    locked or cannot be written.
+    Raise `Refused` if the repository itself has drafts and is to get it, `Temporary` if it is
+    locked, and what `errors.file_failed` says.
     """
     repo = repo.unfiltered()
     if (NAME in _on_disk(repo)) == present:
@@ -99,7 +99,7 @@ def change(repo: Any, present: bool, wait: bool = True) -> bool:
     except error.LockHeld as exc:
         raise Temporary('the repository is locked by another process') from exc
     except OSError as exc:
-        raise Temporary('the requirements cannot be written', errors.of_file(exc)) from exc
+        raise errors.file_failed('the requirements cannot be written', exc) from exc
     return True
 
 

@@ -69,7 +69,8 @@ def _told(found: _Said, raised: set[bytes]) -> _Said:
     try:
         yield from found
     except HeadlessError as exc:
-        line = hgcompat.to_bytes(exc.line())
+        # Not that it may end: most often what is wrong here stays.
+        line = hgcompat.to_bytes(f'headless: {exc.kind}: {exc}')
         if line not in raised:
             raised.add(line)
             yield _PROBLEM, line

@@ -145,20 +145,25 @@ def tell_undeleted(ui: Any, deleter: delete.Deleter) -> bool:
 def watch(ui: Any, backend: Backend, look: Callable[[], object]) -> None:
     """Call ``look`` for ever: when the database tells of something new, and from time to time.
 
-    Go on after `Temporary`.
+    Go on after `Temporary`, and say when that has ended.
     """
     is_postgres = backend.settings.database.startswith('postgresql')
     pause = _FIRST_PAUSE
+    has_failed = False
     while True:
         try:
             with backend.catalog.listening() as wait:
                 while True:
                     look()
+                    if has_failed:
+                        ui.warn(b'headless: it works again\n')
+                        has_failed = False
                     ui.flush()
                     pause = _FIRST_PAUSE
                     wait(_NOTIFIED if is_postgres else _POLLING)
         except Temporary as exc:
             ui.warn(b'%s\n' % hgcompat.to_bytes(exc.line()))
+            has_failed = True
         ui.flush()
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -11,7 +11,7 @@ from mercurial import config as hgconfig, error, exchange, localrepo, lock as lo
 
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend, attach
-from ..errors import Refused, Temporary, of_file
+from ..errors import Refused, Temporary, file_failed
 
 _EXTENSIONS = (b'hgext_headless.push', b'hgext_headless.web')
 
@@ -21,7 +21,7 @@ class PublicClone:
 
     ``repo`` is not written to. ``found`` tells whether the clone existed. ``opened`` is the
     clone, after `prepare`. If ``quiet``, nothing is printed. Methods raise `errors.Refused`,
-    and `errors.Temporary` if the file system fails.
+    and what `errors.file_failed` says.
     """
 
     def __init__(self, repo: Any, backend: Backend, target: bytes, quiet: bool) -> None:
@@ -95,8 +95,7 @@ class PublicClone:
         except error.LockHeld as exc:
             raise Temporary('another import is making the clone') from exc
         except OSError as exc:
-            said = of_file(exc, os.fsdecode(parent))
-            raise Temporary('the clone cannot be made', said) from exc
+            raise file_failed('the clone cannot be made', exc, os.fsdecode(parent)) from exc
         self.opened = self._stock(self._target)
 
     def pull(self) -> None:

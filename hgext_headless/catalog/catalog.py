@@ -12,7 +12,7 @@ import sqlalchemy
 from typing_extensions import Concatenate, ParamSpec
 
 from .. import sharing
-from ..errors import Temporary, of_file
+from ..errors import file_failed
 from . import coordination, engine, epochs, migrate
 from .statements import Session
 
@@ -123,8 +123,8 @@ def is_made(url: str) -> bool:
 
 
 def make_home(folder: str) -> None:
-    """Make the folder of the embedded database. Raise `errors.Temporary`."""
+    """Make the folder of the embedded database. Raise as `errors.file_failed` says."""
     try:
         sharing.make_folders(folder, 0o700)
     except OSError as error:
-        raise Temporary('the embedded database cannot be made', of_file(error)) from error
+        raise file_failed('the embedded database cannot be made', error) from error

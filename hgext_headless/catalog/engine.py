@@ -33,6 +33,7 @@ _PING_AFTER = 1
 _HINT = 'run "hg admin::headless-init"'
 #: Maximum length of what the database said: an error has 255 bytes.
 _LONGEST_SAID = 150
+_SERVER = re.compile(r'^\s*connection to server .*? failed: ')
 
 
 class NoSchema(Misconfigured):
@@ -305,11 +306,15 @@ def _failure(code: str | None, error: exc.DBAPIError) -> tuple[type[HeadlessErro
 
 def _said(error: object, where: str) -> str:
     """Return what libpq or the server said, on one line, and which server."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    # libpq has a line for each address and kind of connection, and names the server in most.
+    lines = [' '.join(_SERVER.sub('', line).split()) for line in str(error).splitlines()]
     # What follows an empty line, a hint or a detail is for a terminal.
     first = [line for line in lines if line and not re.match(r'(LINE|HINT|DETAIL|\^|Is the)', line)]
-    text = '; '.join(first).encode('ascii', 'replace').decode('ascii')
+    text, *others = dict.fromkeys(first) or ['']
     text = text if where in text else f'{where}: {text}'
+    for other in others:
+        text = f'{text}; {other}' if len(text) + len(other) < _LONGEST_SAID - 1 else text
+    text = text.encode('ascii', 'replace').decode('ascii')
     return text if len(text) <= _LONGEST_SAID else f'{text[: _LONGEST_SAID - 3]}...'
 
 

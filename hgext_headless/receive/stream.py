@@ -152,7 +152,6 @@ def readable() -> Iterator[None]:
     except error.Abort as exc:
         raise Refused(f'the bundle is garbled: {hgcompat.to_str(exc.message).strip()}') from exc
     except OSError as exc:
-        said = errors.of_file(exc, tempfile.gettempdir())
-        raise Temporary('the push could not be kept', said) from exc
+        raise errors.file_failed('the push could not be kept', exc, tempfile.gettempdir()) from exc
     except hgcompat.GARBLED as exc:
         raise Refused(f'the bundle is garbled ({type(exc).__name__})') from exc

@@ -26,7 +26,7 @@ from .. import hgcompat, place as places, sharing
 from ..backend import Backend
 from ..bundles import check
 from ..catalog import epochs, pushlog, record as catalog_record
-from ..errors import Refused, Temporary, of_file
+from ..errors import Refused, file_failed
 from ..lifecycle import upload
 from ..model import Push
 
@@ -43,7 +43,7 @@ _FAILED = b'.failed'
 def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
     """Keep a note while a push adds ``nodes`` to the repository and is recorded.
 
-    Nothing is written if there are none. Raise `Temporary` if the note cannot be written.
+    Nothing is written if there are none. Raise as `file_failed` says if the note cannot be written.
     """
     if not nodes:
         yield
@@ -59,8 +59,8 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
         util.makedirs(folder, repo.store.createmode)
         _write(path, json.dumps(note))
     except OSError as exc:
-        said = of_file(exc, hgcompat.to_str(repo.root))
-        raise Temporary('the repository cannot be written', said) from exc
+        text = 'the repository cannot be written'
+        raise file_failed(text, exc, hgcompat.to_str(repo.root)) from exc
     try:
         yield
     except BaseException:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from .. import sharing
-from ..errors import Corrupt, Misconfigured, Temporary, of_file
+from ..errors import Corrupt, HeadlessError, Misconfigured, Temporary, file_failed
 from . import Object, Undeleted
 
 _TEMPORARY = '.tmp-'
@@ -203,5 +203,5 @@ def _clear_errors(root: str) -> Iterator[None]:
         raise _failed(error, root) from error
 
 
-def _failed(error: OSError, root: str) -> Temporary:
-    return Temporary('the file store failed', of_file(error, root))
+def _failed(error: OSError, root: str) -> HeadlessError:
+    return file_failed('the file store failed', error, root)

@@ -22,7 +22,7 @@ from botocore.config import Config
 
 from .. import lazy
 from ..config import MAX_S3_OBJECT
-from ..errors import Corrupt, Misconfigured, Refused, Temporary, of_file
+from ..errors import Corrupt, Misconfigured, Refused, Temporary, file_failed
 from . import Object, Undeleted
 
 #: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
@@ -77,7 +77,7 @@ class S3Store:
         self._prefix = prefix
 
     def _clear_errors(self, path: str = '') -> contextlib.AbstractContextManager[None]:
-        return _clear_errors(self._client.meta.endpoint_url, path)
+        return _clear_errors(f'{self._client.meta.endpoint_url}/{self._bucket}', path)
 
     def _key(self, key: str) -> str:
         return f'{self._prefix}/{key}' if self._prefix else key
@@ -402,12 +402,16 @@ def _check_can_put(error: exceptions.ClientError) -> None:
 
 @contextlib.contextmanager
 def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
-    """Convert botocore's errors to ours, which tell what was said, and by whom; no credentials."""
+    """Convert botocore's errors to ours, with what was asked, what was said and by whom.
+
+    No credentials are told.
+    """
     at = f', {_public(endpoint)}'
     try:
         yield
     except exceptions.ClientError as error:
-        code, said = _code(error), _said(error.response.get('Error', {})) + at
+        told = _said(error.response.get('Error', {}))
+        code, said = _code(error), f'{error.operation_name}: {told}{at}'
         if code in _SETTINGS:
             raise Misconfigured(_SETTINGS[code], said) from error
         if code in _CREDENTIALS:
@@ -430,4 +434,4 @@ def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
     except (exceptions.BotoCoreError, ValueError) as error:
         raise Temporary('the store failed', _public(error) + at) from error
     except OSError as error:
-        raise Temporary('a file of this server failed', of_file(error, path)) from error
+        raise file_failed('a file of this server failed', error, path) from error

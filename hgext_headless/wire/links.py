@@ -22,7 +22,7 @@ from mercurial.hgweb.common import statusmessage
 from .. import hgcompat, sharing, store as stores, timings
 from ..backend import Backend
 from ..config import MAX_LINK, Settings
-from ..errors import RETRY_AFTER, Corrupt, HeadlessError, Refused, Temporary, of_file
+from ..errors import RETRY_AFTER, Corrupt, HeadlessError, Refused, Temporary, file_failed
 from ..model import Bundle
 from ..store.files import open_plain
 from ..timings import Stages
@@ -101,7 +101,7 @@ def _create_secret(path: str) -> None:
             os.link(temporary, path)  # atomic, and the first one wins
         os.unlink(temporary)
     except OSError as error:
-        raise Temporary('the secret for links cannot be written', of_file(error)) from error
+        raise file_failed('the secret for links cannot be written', error) from error
 
 
 def matches(req: Any) -> bool:
@@ -158,7 +158,7 @@ def _serve(backend: Backend, req: Any, res: Any, stages: Stages) -> None:
         backend.store.size(key)  # says so if there is no store
         raise Corrupt('there is no such bundle') from exc
     except OSError as exc:
-        raise Temporary('the bundle cannot be read', of_file(exc)) from exc
+        raise file_failed('the bundle cannot be read', exc) from exc
     res.status = b'200 Script output follows'
     res.headers[b'Content-Type'] = b'application/octet-stream'
     size = os.fstat(file.fileno()).st_size

@@ -122,6 +122,18 @@ def test_what_was_said(world, services):
         assert 's3cret' not in line and len(line) <= 255
 
 
+def test_what_was_said_of_each_kind_of_connection():
+    """Whole lines, and not the same one twice: libpq tries with TLS and without, each address."""
+    server = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
+    entry = 'FATAL:  no pg_hba.conf entry for host "10.99.0.12", user "headless", database "x", '
+    text = engine._said(f'{server}{entry}SSL encryption\n{server}{entry}no encryption\n', 'db')
+    assert text == f'db: {entry}SSL encryption'.replace('  ', ' ')
+    refused = 'Connection refused\n\tIs the server running on that host?\n'
+    other = server.replace('10.0.0.1', '::1')
+    assert engine._said(f'{server}{refused}{other}{refused}', 'db') == 'db: Connection refused'
+    assert engine._said('', 'db') == 'db: '
+
+
 def test_a_read_only_answer_ends_the_connection(database):
     """A server that was demoted keeps its connections; the next one finds its successor."""
     with database.writing() as connection:

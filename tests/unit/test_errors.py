@@ -6,8 +6,16 @@ import errno
 import os
 
 import pytest
+from mercurial import error, ui
 
-from hgext_headless.errors import counted, of_file
+from hgext_headless.errors import (
+    Misconfigured,
+    Temporary,
+    counted,
+    file_failed,
+    no_traceback,
+    of_file,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +36,28 @@ def test_of_file(number, args, said):
 
 def test_without_a_reason():
     assert of_file(TimeoutError(), '/tmp/folder') == 'TimeoutError'
+
+
+@pytest.mark.parametrize(
+    ('number', 'kind'),
+    [
+        (errno.EACCES, Misconfigured),
+        (errno.EPERM, Misconfigured),
+        (errno.EROFS, Misconfigured),
+        (errno.ENOSPC, Temporary),
+        (errno.EIO, Temporary),
+    ],
+)
+def test_rights_do_not_come_by_waiting(number, kind):
+    exc = file_failed('the push failed', OSError(number, os.strerror(number), '/srv/x'))
+    assert type(exc) is kind and str(exc).startswith('the push failed (/srv/x: ')
+
+
+def test_a_push_that_has_no_right_to_a_file_names_it():
+    said = b'headless: misconfigured: the push failed: PermissionError (/srv/x: Permission denied)'
+    with pytest.raises(error.Abort) as raised, no_traceback(ui.ui(), 'the push'):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), b'/srv/x')
+    assert raised.value.message == said
 
 
 def test_counted():

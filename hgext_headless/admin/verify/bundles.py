@@ -11,7 +11,7 @@ from mercurial.node import hex
 from ... import hgcompat, store as stores
 from ...bundles import ancestry, check, overlay as overlays
 from ...catalog import bundle_rows, consistency, drop as drop_rows, epochs, statements
-from ...errors import Corrupt, HeadlessError, Temporary
+from ...errors import Corrupt, HeadlessError, Misconfigured, Temporary
 from ...lifecycle import delete, drop, upload
 from ...model import Bundle
 from ...replication import unrecorded
@@ -135,7 +135,7 @@ class _Bundles:
         try:
             check_object(store, row, size, self._report.full)
             return overlays.fetch(self._ui, store, row, folder) if self._report.full else None
-        except Temporary as exc:
+        except (Temporary, Misconfigured) as exc:
             store.check()  # it is this object, and not the store
             raise _Strange(str(exc)) from exc
 
