@@ -1,5 +1,6 @@
 """hgweb for gunicorn: ``hgweb_wsgi:application``."""
 
+import os
 import threading
 
 from mercurial import demandimport
@@ -26,12 +27,21 @@ class Opened:
         with self._lock:
             try:
                 self._hgweb = self._hgweb or hgweb(self._path)
-            except (error.Abort, error.RepoError, OSError) as exc:
-                return ' '.join(str(exc).split())
+            except OSError as exc:
+                return f'{os.fsdecode(exc.filename or self._path)}: {exc.strerror}'
+            except (error.Abort, error.RepoError) as exc:
+                # The text of some is bytes.
+                why = ' '.join(bytes(exc).decode('utf-8', 'replace').split())
+                if type(exc) is error.RequirementError:
+                    why += ': can the user of this server read its .hg/hgrc, and trust its owner?'
+                return why
         return None
 
     def __call__(self, environ, start_response):
         if self._hgweb is None and (why := self._open()):
+            if environ.get('PATH_INFO', '').rstrip('/') == '/headless-health':  # the process lives
+                start_response('200 OK', [('Content-Type', 'application/json')])
+                return [b'{"status": "ok"}\n']
             print(why, file=environ['wsgi.errors'])
             start_response(f'503 {why}', [('Content-Type', 'text/plain'), ('Retry-After', '10')])
             return [f'{why}\n'.encode()]

@@ -137,7 +137,8 @@ def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _run_wsgi(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
-    return web_errors.answer_unopened(_answer(orig, app, req, res), res)
+    health = functools.partial(ready.answer_health, res) if ready.asks_for_health(req) else None
+    return web_errors.answer_unopened(_answer(orig, app, req, res), res, health)
 
 
 def _answer(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mercurial import templateutil
@@ -43,10 +43,13 @@ def shown(web: Any, stages: Stages) -> Iterator[None]:
         raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
 
 
-def answer_unopened(chunks: Iterator[bytes], res: Any) -> Iterator[bytes]:
+def answer_unopened(
+    chunks: Iterator[bytes], res: Any, other: Callable[[], Iterator[bytes]] | None = None
+) -> Iterator[bytes]:
     """Answer that the repository cannot be opened any more: hgweb opens it anew when it changes.
 
-    ``chunks`` are what hgweb answers. The line is in the status too, which clients print.
+    ``chunks`` are what hgweb answers; ``other`` answers instead what needs no repository. The line
+    is in the status too, which clients print.
     """
     begun = False
     try:
@@ -56,6 +59,9 @@ def answer_unopened(chunks: Iterator[bytes], res: Any) -> Iterator[bytes]:
     except Unopened as exc:
         if begun:
             raise
+        if other is not None:
+            yield from other()
+            return
         line = b' '.join(exc.message.split())
         name, seconds = RETRY_AFTER
         res.status = common.statusmessage(_UNAVAILABLE, line)

@@ -44,18 +44,29 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     """
     if req.dispatchparts[0] == _METRICS:
         return _metrics(repo, res)
-    status = 200
-    found: dict[str, Any] = {'status': 'ok'}
-    if req.dispatchparts[0] == _READY:
-        found = _kept(repo)
-        text = req.qsparams.get(b'max-lag', b'')
-        # No lag has more digits.
-        if re.fullmatch(rb'[0-9]{1,15}', text):
-            if found['public_history'].get('seconds', 0) > int(text):
-                found = {**found, 'ready': False}
-        elif text:
-            found = {'error': 'max-lag is not a number of seconds'}
-        status = 400 if 'error' in found else 200 if found['ready'] else 503
+    if asks_for_health(req):
+        return answer_health(res)
+    found = _kept(repo)
+    text = req.qsparams.get(b'max-lag', b'')
+    # No lag has more digits.
+    if re.fullmatch(rb'[0-9]{1,15}', text):
+        if found['public_history'].get('seconds', 0) > int(text):
+            found = {**found, 'ready': False}
+    elif text:
+        found = {'error': 'max-lag is not a number of seconds'}
+    return _sent(res, 400 if 'error' in found else 200 if found['ready'] else 503, found)
+
+
+def asks_for_health(req: Any) -> bool:
+    return list(req.dispatchparts) == [_HEALTH]
+
+
+def answer_health(res: Any) -> Iterator[bytes]:
+    """Answer that the process lives, which needs no repository."""
+    return _sent(res, 200, {'status': 'ok'})
+
+
+def _sent(res: Any, status: int, found: dict[str, Any]) -> Iterator[bytes]:
     res.status = common.statusmessage(status)
     res.headers[b'Content-Type'] = b'application/json'
     res.headers[b'Cache-Control'] = b'no-store'

@@ -67,6 +67,14 @@ def test_units_are_confined(unit):
     assert shown.returncode == 0, shown.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize('unit', sorted(EXAMPLES.glob('*.service')), ids=lambda path: path.name)
+def test_units_may_share_a_repository(unit):
+    """Of one that a group has, Mercurial makes each new folder setgid, and the group's."""
+    parser = _Unit(strict=False)
+    parser.read(unit)
+    assert 'RestrictSUIDSGID' not in parser['Service']
+
+
 def test_dashboard(make_server):
     """Each metric that it asks for exists."""
     pytest.importorskip('prometheus_client')
@@ -112,6 +120,36 @@ def test_wsgi(world, make_server):
         process.kill()
         process.wait()
     assert 'Traceback' not in (world.folder / 'wsgi.log').read_text()
+
+
+def test_wsgi_without_settings(world, make_server):
+    """Where the hgrc is not in effect, one line says so; the process lives nevertheless."""
+    server = make_server('embedded')
+    (server.root / '.hg' / 'hgrc').unlink()
+    script = (EXAMPLES / 'hgweb_wsgi.py').read_text()
+    script = script.replace('/srv/hg/try', str(server.root))
+    ask = (
+        'import io\n'
+        'for path in ("/", "/headless-health"):\n'
+        '    environ = {"PATH_INFO": path, "wsgi.errors": io.StringIO()}\n'
+        '    answer = application(environ, lambda status, headers: print(status))\n'
+        '    print(b"".join(answer).decode())\n'
+        '    print(environ["wsgi.errors"].getvalue())\n'
+    )
+
+    def answers() -> str:
+        command = [sys.executable, '-c', script + ask]
+        return subprocess.run(command, env=world.env, text=True, stdout=subprocess.PIPE).stdout
+
+    out = answers()
+    why = 'repository requires features unknown to this Mercurial: headless'
+    assert out.startswith(f'503 {why}: can the user of this server read its .hg/hgrc')
+    assert out.count(why) == 3 and "b'" not in out
+    assert out.endswith('200 OK\n{"status": "ok"}\n\n\n')
+    (server.root / '.hg' / 'requires').unlink()
+    (server.root / '.hg' / 'requires').mkdir()
+    out = answers()
+    assert out.startswith(f'503 {server.root}/.hg/requires: Is a dir') and "b'" not in out
 
 
 @contextlib.contextmanager

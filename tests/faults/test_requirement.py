@@ -207,6 +207,8 @@ def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
     for page in () if BELOW_HGWEBDIR else ('log', 'headless-ready', 'json-pushes'):
         code, body, _headers = fetch(url + page)
         assert (code, body.count(b'\n')) == (503, 1) and line in body.decode(), body
+    # The process lives: to start it again would not help.
+    assert BELOW_HGWEBDIR or fetch(f'{url}headless-health')[0] == 200
     assert line in alice.hg('push', code=255)
     path.unlink(missing_ok=True)
     path.write_text(kept)
