@@ -36,7 +36,7 @@ def run(ui: Any, repo: Any, backend: Backend, *paths: bytes, **opts: Any) -> int
         failed += _keep(ui, other, one, opts)
     for found in backend.catalog.read(statistics.by_repository):
         if found.name not in kept:
-            ui.status(
+            ui.warn(
                 b'the database has a repository "%s" too, whose path was not given\n'
                 % hgcompat.to_bytes(found.name)
             )
