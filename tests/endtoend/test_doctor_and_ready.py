@@ -83,7 +83,7 @@ def test_copy_of_the_hgrc(server, settings, tmp_path):
     server.configure(settings, more='[extensions]\nhgext_headless.push:required = yes\n')
     copy = tmp_path / 'copy'
     for lost, problem in (
-        ('hgext_headless.push =.*', 'extensions.hgext_headless.push:required is set, but it is not'),
+        ('hgext_headless.push =.*', 'extensions.hgext_headless.push:required is set, but it'),
         ('database = .*', 'headless.database is not set'),
         (r'\[headless\]', 'no setting of [headless] is in effect'),
     ):
