@@ -10,6 +10,7 @@ from mercurial import bundle2, changegroup, discovery, phases
 
 from .. import hgcompat
 from ..bundles.markers import Raw
+from ..errors import Temporary
 from ..replication import append
 from . import bookmarks, hooks
 from .divide import Divided
@@ -20,7 +21,10 @@ _HOOKS = b'hooks'
 
 @contextlib.contextmanager
 def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
-    """Lock the repository if ``needed``, without the hooks of `receive.hooks` and `append`."""
+    """Lock the repository if ``needed``, without the hooks of `receive.hooks` and `append`.
+
+    Raise `Temporary` if a process was killed in a transaction, which is rolled back.
+    """
     repo = incoming.repo.unfiltered()
     if not needed:
         yield repo
@@ -30,6 +34,10 @@ def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
         if name.split(b'.')[0] in hooks.NAMES:
             silenced[_HOOKS, name] = b''
     with repo.ui.configoverride(silenced, b'headless'), repo.wlock(), repo.lock():
+        if repo.currenttransaction() is None and repo.svfs.exists(b'journal'):
+            repo.recover()
+            # The push may build on what was there.
+            raise Temporary('what a process that was killed had added here has been taken back')
         yield repo
 
 

@@ -97,14 +97,16 @@ def record(repo: Any, backend: Backend) -> int:
     """Record the pushes of notes that are left; return the number of recorded pushes.
 
     A push that is refused, because a changeset was removed for good meanwhile, is only logged:
-    it must not block others. Notes of pushes that are under way are left alone. Raise
-    `Temporary` and `errors.Misconfigured`.
+    it must not block others. Notes of pushes that are under way are left alone, and all as long as
+    the repository has an unfinished transaction. Raise `Temporary` and `errors.Misconfigured`.
     """
     folder = repo.svfs.join(_FOLDER)
     try:
         found = sorted(os.listdir(folder))
     except OSError:
         return 0
+    if found and repo.svfs.exists(b'journal'):
+        return 0  # of a process that was killed: what is there will be taken back
     recorded = 0
     for name in found:
         path = os.path.join(folder, name)

@@ -178,3 +178,43 @@ def test_killed_server(world, make_server):
     assert server.changesets() == 3
     assert 'no interrupted transaction available' in server.hg_fast('recover', code=1)
     assert 'as push 1' in alice.hg_fast('push')
+
+
+_DYING = """
+import os
+
+def reposetup(ui, repo):
+    class dying(repo.__class__):
+        def transaction(self, *args, **kwargs):
+            made = super().transaction(*args, **kwargs)
+            made.addfinalize(b'zz', lambda tr: os.kill(os.getpid(), 9))
+            return made
+
+    if repo.local():
+        repo.__class__ = dying
+"""
+
+
+def test_killed_before_its_transaction_ends(world, make_server):
+    """What is there then can be rolled back: no push is recorded that would lose its changesets."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    public = alice.publish('public')
+    (world.folder / 'die.py').write_text(_DYING)
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\ndie = {world.folder}/die.py\n')
+    alice.hg_fast('push', code=255)
+    server.configure('')
+    assert server.changesets() == 4
+    alice.hg_fast('update', '0')
+    alice.commit('draft')
+    assert 'as push 1' in alice.hg_fast('push', '-f', '-r', '.')
+    alice.hg_fast('phase', '--public', '.')
+    out = alice.hg_fast('push', '-f', '-r', '.', code=255)
+    assert 'headless: temporary: what a process that was killed had added here' in out
+    assert server.changesets() == 3
+    assert 'published 1 draft' in alice.hg_fast('push', '-f', '-r', '.', code=None)
+    alice.commit('another')
+    assert 'as push 2' in alice.hg_fast('push', '-f', '-r', '.')
+    assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
+    assert 'as push 3' in alice.hg_fast('push', '-f', '-r', public)
