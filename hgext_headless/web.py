@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from mercurial import exchange, exthelper, localrepo, util
-from mercurial.hgweb import webcommands, webutil
+from mercurial.hgweb import webutil
 
 from . import common, config, errors, hgcompat, lazy, requirement
 from .admin import commands
-from .hgweb import errors as web_errors, pages, ready
+from .hgweb import errors as web_errors, pages, ready, searches
 from .hgweb.pushlog import (
     commands as pushlog_commands,
     decorate,
@@ -82,7 +82,7 @@ def _extsetup(ui: Any) -> None:
     hgcompat.wrap_once(hgweb, 'run_wsgi', _run_wsgi)
     hgcompat.wrap_once(util.urlreq, 'parseqsl', hgcompat.parse_query)
     hgcompat.wrap_once(hgcompat.request_context_class(), 'templater', decorate.templater)
-    hgcompat.wrap_once(webcommands, '_search', keywords.search)
+    searches.install()
     pages.install()
     pushlog_commands.install()
     wire_command.install()

@@ -26,6 +26,9 @@ _SHORT = 12
 
 #: The last date that Mercurial shows as it is.
 _LAST_SECOND = 0x7FFFFFFF
+#: Parameters that are a number of rows or lines, and the largest one: a page of all history takes
+#: minutes and gigabytes.
+_COUNTING, _MOST_ROWS = (b'revcount', b'context'), 5000
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
 #: Commands that find drafts themselves, and commands that take several values of ``node``.
@@ -63,6 +66,8 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     ``operation`` is that of a request of the wire protocol, which finds drafts by itself.
     """
     repo = rctx.repo
+    if config.participates(repo):
+        _bound_numbers(req)
     command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
     if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
         return
@@ -111,6 +116,13 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
             with stages.stage('lay'):
                 lay(rctx, drafts, found, became)
             _replace_bookmarks(req, drafts)
+
+
+def _bound_numbers(req: Any) -> None:
+    for item in _COUNTING:
+        digits = req.qsparams.get(item, b'').replace(b'_', b'').strip().lstrip(b'+0')
+        if digits.isdigit() and int(digits[:9]) > _MOST_ROWS:
+            req.qsparams[item] = b'%d' % _MOST_ROWS
 
 
 def timed(rctx: Any, event: str, **facts: Any) -> Stages:

@@ -323,11 +323,17 @@ def test_revsets_in_the_search_of_the_web(log):
         "pushuser('ALI')": log.nodes[5],
         "pushdate('2020-01-01')": log.nodes[5],
         f'pushrev({head[:12]})': log.nodes[5],
+        f'{log.nodes[5][1]}~1': log.nodes[5][:1],
+        f'matching({head}, "description")': [head],
     }.items():
         found = fetch_json(f'{log.base}json-log?rev={quote(revset)}')
         assert {e['node'] for e in found['entries']} == set(wanted), revset
     for revset, why in {
-        ' or '.join(['pushid(5)'] * 11): 'a search may have 10 predicates of pushes',
+        ' or '.join(['pushid(5)'] * 11): 'a search may have 10 predicates and ranges',
+        '|'.join(f'::{rev}' for rev in range(11)): 'a search may have 10 predicates and ranges',
+        'tip~99999999999': 'the operator ~ takes at most 1000000 steps',
+        'matching(all())': 'the predicate matching takes one changeset',
+        f"pushdate('-{9:0400}')".replace('0', '9'): 'a number of the search is too large',
         '(' * 8000: 'the search is nested too deeply',
         'not ' * 3000 + 'tip': 'the search is nested too deeply',
     }.items():

@@ -135,3 +135,13 @@ def _peak(server) -> int:
     """The most memory that a server has taken, in MB."""
     with open(f'/proc/{server.pid}/status') as file:
         return int(next(line for line in file if line.startswith('VmHWM')).split()[1]) >> 10
+
+
+def test_rows_of_a_page(server):
+    """hgweb takes any number of rows, and shows that it does in its links."""
+    url = server.start()
+    for number in ('10000000', '+0_0_9_9_9_9_9', ' 99999 ', '9' * 4200):
+        body = fetch_page(f'{url}shortlog?revcount={quote(number)}')
+        assert 'revcount=10000"' in body, number
+        assert fetch(f'{url}comparison/tip/public2?context={quote(number)}')[0] == 200
+    assert fetch(f'{url}comparison/tip/public2?context=full')[0] == 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from mercurial import (
     smartset,
     templateutil,
 )
-from mercurial.hgweb import common
 from mercurial.i18n import _
 from mercurial.node import hex
 from mercurial.utils import dateutil
@@ -39,8 +37,6 @@ _WINDOW = 64
 _REVSET_WINDOW = 500
 #: Number of the newest changesets that a search in hgweb reads.
 _WEB_WINDOW = 20_000
-#: Our predicates, and how many of them one search may have: each asks the database.
-_OF_PUSHES, _MOST_OF_PUSHES = re.compile(rb'push(?:head|date|user|id|rev)\s*\('), 10
 #: Number of changesets, a changeset included, among which to look for a back-out of it.
 _BACKOUT_WITHIN = 100
 #: Number of revisions among which these are looked for.
@@ -315,23 +311,6 @@ def _predicate(declaration: bytes) -> Callable[[Any], Any]:
         return eh.revsetpredicate(declaration, safe=True)(run)
 
     return decorate
-
-
-def search(orig: Any, web: Any) -> Any:
-    """Answer a search, unless it costs too much. ``orig`` is hgweb's `webcommands._search`.
-
-    Raise hgweb's `ErrorResponse` (400) if it asks too often about pushes, or is nested too deeply.
-    """
-    if not config.participates(web.repo):
-        return orig(web)
-    if len(_OF_PUSHES.findall(web.req.qsparams[b'rev'])) > _MOST_OF_PUSHES:
-        line = b'a search may have %d predicates of pushes' % _MOST_OF_PUSHES
-        raise common.ErrorResponse(common.HTTP_BAD_REQUEST, line)
-    try:
-        return orig(web)
-    except RecursionError as exc:
-        line = b'the search is nested too deeply'
-        raise common.ErrorResponse(common.HTTP_BAD_REQUEST, line) from exc
 
 
 def _bounded(repo: Any, revs: Any) -> Any:
