@@ -29,9 +29,10 @@ T = TypeVar('T')
 #: How many bytes are shown of a changeset in a list: of its description, its author, and the names
 #: of its files. In a push, a text that others have too is a few bytes.
 SHOWN = 4096
-_SHOWN = {'author': 256, 'files': 16_384, 'description': SHOWN}
-#: How many bytes are read of the extras of a changeset, of which few are asked for.
-_MOST_EXTRAS = 4096
+_SHOWN = {'author': 256, 'files': 4096, 'description': SHOWN}
+#: How many bytes are read of the extras of a changeset, of which the commit of git is asked for; a
+#: branch, which is before it, has at most 1,000.
+_MOST_EXTRAS = 1200
 
 #: A prefix of a hash, long enough not to be mistaken for another name.
 LONG_PREFIX = rb'[0-9a-fA-F]{12,40}'

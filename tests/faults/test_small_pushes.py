@@ -119,6 +119,20 @@ def test_long_texts(server):
     assert all(found['desc'].encode().endswith(text) for found in pushed['changesets'])
 
 
+def test_large_pushes(server):
+    """A list has the end of each; what is more is on its page."""
+    url = server.start()
+    nodes = push(server, *((b'somebody', b'%d' % n) for n in range(230)))
+    page = fetch_page(url + 'pushloghtml')
+    assert '210 more changesets' in page
+    assert '30 earlier ones are on <a href="/push/1">the page of the push' in page
+    assert page.count('class="pushlognode"') == 200
+    assert fetch_page(url + 'push/1').count('class="pushlognode"') == 230
+    assert fetch(url + 'pushlog')[1].count(b'<entry>') == 200
+    (pushed,) = fetch_json(url + 'json-pushes').values()
+    assert pushed['changesets'] == nodes
+
+
 @pytest.mark.parametrize('pages', [('json-pushes?full=1', 'json-pushes'), ('pushloghtml',)])
 def test_memory_of_readers(server, pages):
     """The texts of a list are in memory a part at a time: 100 KB of a push are 48 MB of them."""

@@ -22,8 +22,9 @@ from .query import PAGE, Query, searched
 
 #: Number of page links before the current page, and after it.
 _AROUND = 4
-#: Number of changesets of a push that are not folded, and maximum number that is listed.
-_UNFOLDED, _MOST = 20, push_page.MOST_CHANGESETS
+#: Number of changesets of a push that are not folded, and maximum number that a list of pushes has
+#: of each: the page of a push has more.
+_UNFOLDED, _MOST = 20, 200
 #: Number of lines, and their width, from which on a description is folded on the page of a push,
 #: and maximum number of characters of all descriptions on it.
 _LONG_LINES, _WIDE, _MOST_TEXT = 12, 100, 200_000
