@@ -7,7 +7,9 @@ client sends one, and 58 KB of zstd can become 1.8 GB.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
+import itertools
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +32,11 @@ _BUNDLES1 = (b'HG10UN', b'HG10GZ', b'HG10BZ', b'\0')
 _MAGIC = 6
 #: Of less, Mercurial would write to the server's own stderr that it has ended.
 _LEAST = 4
+#: How many times as large a bare changegroup may become when it is decompressed, how many bytes it
+#: may have in any case, and how many are decompressed at a time.
+_MOST_TIMES, _ANYWAY, _PIECE = 50, 64 << 20, 16 << 20
+#: The number of bytes that have arrived of the push that is being received.
+_arrived: contextvars.ContextVar[list[int]] = contextvars.ContextVar('arrived')
 
 
 class Body:
@@ -68,6 +75,26 @@ class Body:
         return data
 
 
+class _Decompressed:
+    """The stream of a bare changegroup, which zlib can make a thousand times as large."""
+
+    def __init__(self, stream: Any, arrived: list[int]) -> None:
+        self._stream = stream
+        self._arrived = arrived
+        self._made = 0
+
+    def read(self, size: int) -> bytes:
+        pieces = [self._piece(min(_PIECE, size - at)) for at in range(0, size, _PIECE)]
+        return pieces[0] if len(pieces) == 1 else b''.join(pieces)
+
+    def _piece(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        self._made += len(data)
+        if self._made > _ANYWAY + _MOST_TIMES * self._arrived[0]:
+            raise Refused(f'the push is more than {_MOST_TIMES} times as large when decompressed')
+        return data
+
+
 def too_large(limit: int) -> Refused:
     return Refused(f'the push has more than headless.max-push-size ({limit} bytes)')
 
@@ -77,16 +104,19 @@ def receive(orig: Any, repo: Any, proto: Any, heads: Any) -> Any:
     if not config.participates(repo):
         return orig(repo, proto, heads)
     getpayload = proto.getpayload
-    proto.getpayload = functools.partial(_payload, getpayload, repo, repo.headless)
+    arrived = [0]
+    proto.getpayload = functools.partial(_payload, getpayload, repo, repo.headless, arrived)
+    token = _arrived.set(arrived)
     try:
         # `receive.parts` checks the heads, if the push changes public history.
         return orig(repo, proto, wireprototypes.encodelist([b'force']))
     finally:
+        _arrived.reset(token)
         proto.getpayload = getpayload
 
 
-def _payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
-    """Yield the body of a push."""
+def _payload(orig: Any, repo: Any, backend: Backend, arrived: list[int]) -> Iterator[bytes]:
+    """Yield the body of a push, and count it."""
     with _in_the_reply(repo.ui):
         chunks = iter(orig())
         beginning = b''
@@ -99,8 +129,9 @@ def _payload(orig: Any, repo: Any, backend: Backend) -> Iterator[bytes]:
             announced = repo.ui.environ.get(b'CONTENT_LENGTH', b'')
             if announced.isdigit() and int(announced) > limit + len(_BUNDLE2):
                 raise too_large(limit)
-        yield beginning
-        yield from chunks
+        for chunk in itertools.chain([beginning], chunks):
+            arrived[0] += len(chunk)
+            yield chunk
 
 
 def bound(ui: Any, bundle: Any, limit: int, source: bytes, url: bytes) -> None:
@@ -118,7 +149,8 @@ def of_changegroup(unpacker: Any, limit: int) -> Body:
     found = hgcompat.changegroup_stream(unpacker)
     if found is None:
         raise Refused('a push may not be compressed by bzip2')
-    body = Body(found, limit, b'', b'')
+    arrived = _arrived.get(None)  # none of a push by path, which nothing compresses
+    body = Body(found if arrived is None else _Decompressed(found, arrived), limit, b'', b'')
     body.largest = changegroups.MAX_ENTRY
     return body
 

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 
 import pytest
 from helpers.forge import NULL, Forged, compressed, interrupted, post
@@ -505,6 +506,24 @@ def test_bomb(world, make_server, kind):
     answer = post(server.start(), body)
     assert 'headless: refused' in answer, answer
     assert high_water() - before < 200
+
+
+def test_bomb_of_zlib(world, make_server):
+    """A bare changegroup, which may be compressed: 300 KB of one that are 300 MB."""
+    server = make_server('embedded')
+    post(server.start(), made(world, 'unknown part'))
+    before = _peak(server)
+    pack = zlib.compressobj(9)
+    body = b'HG10GZ' + pack.compress(struct.pack('>l', 300 << 20))
+    body += b''.join(pack.compress(bytes(1 << 20)) for _ in range(300)) + pack.flush()
+    answer = post(server.start(), body)
+    assert 'headless: refused: the push is more than 50 times as large' in answer, answer
+    assert _peak(server) - before < 300
+
+
+def _peak(server) -> int:
+    with open(f'/proc/{server.pid}/status') as status:
+        return int(next(line for line in status if line.startswith('VmHWM')).split()[1]) >> 10
 
 
 def bundle_of(clone) -> bytes:
