@@ -26,14 +26,33 @@ from hgext_headless.hgweb.pushlog import links
         ('bug 2 and bug ' + '1' * 5000, [2]),
         ('bug ' + '0' * 5000 + '1', [1]),
         ('Fix #123456 in it', [123456]),
-        ('eve http://127.0.0.1:42007/; pull/1234567, version 115.0.12345', []),
-        ('show_bug.cgi?id=1234567', [1234567]),
+        ('eve http://127.0.0.1:42007/', [42007]),
+        ('2 fixes of 20261201', [2, 20261201]),
         ('See #12 of 12345\nSource-Repo: https://github.com/mozilla/servo', []),
         ('Bug 12 of 12345\nSource-Repo: https://github.com/mozilla/servo', [12]),
     ],
 )
 def test_bugs(text, bugs):
     assert links.bugs(text) == bugs
+
+
+@pytest.mark.parametrize(
+    ('text', 'bugs'),
+    [
+        ('bug 1, Bug #2, BUG3, b=4', [1, 2, 3, 4]),
+        ('12345 is a bug', [12345]),
+        ('It was #123456, (1234567).', [123456, 1234567]),
+        ('[54321]: 54322; 54323.', [54321, 54322, 54323]),
+        ('https://bugzilla.mozilla.org/show_bug.cgi?id=1234567#c1', [1234567]),
+        ('eve public http://127.0.0.1:42007/; r=me', []),
+        ('pull/1234567, PR #54321, PR 54321, 20261201, 2026-12-01', []),
+        ('115.0.12345, v12345, 12345.6, 12345-x, 12345/x, 12:34567, -12345', []),
+        ('2 fixes; debug 12, ab=12', []),
+        ('See 12345\nSource-Repo: https://github.com/mozilla/servo', []),
+    ],
+)
+def test_bugs_on_pages(text, bugs):
+    assert links.bugs(text, for_people=True) == bugs
 
 
 @pytest.mark.parametrize(
@@ -75,6 +94,8 @@ def test_reviewers(text, reviewers):
         ('Backout changeset 1234567890ab', ['1234567890ab']),
         ('Backed out revision 1234567890ab', ['1234567890ab']),
         ('Back out of 1234567890ab', ['1234567890ab']),
+        ('Backout of changeset 1234567890ab for failures', ['1234567890ab']),
+        ('Bug 1 - Backed out changeset 1234567890ab', []),
         (
             'Backed out changesets 123456789012 and 234567890123 (bug 1)',
             ['123456789012', '234567890123'],
@@ -107,6 +128,10 @@ def test_backed_out(text, nodes):
         'Backed out' + ' ' * 40 + 'it',
         'Backed out changesets' + ' and' * 100_000 + ' it',
         'Backed out' + ' ' * 200_000 + 'it',
+        'Backed out of' + ' ' * 200_000 + 'it',
+        'Backed out of changeset' + ' ' * 200_000 + 'it',
+        '#12345 ' * 30_000,
+        'PR ' * 70_000 + '&id=1',
         'Backed out changesets' + ' ' * 200_000 + 'it',
         'Backed out 2 changesets\n' + ('Backed out' + ' ' * 20_000) * 10,
         'Backed out changesets' + ' 123456789012' * 20_000 + ' ' * 200_000,
@@ -127,5 +152,6 @@ def test_time(text):
     started = time.process_time()
     links.backed_out(text)
     links.bugs(text)
+    links.bugs(text, for_people=True)
     links.reviewers(text)
     assert time.process_time() - started < 2

@@ -41,10 +41,17 @@ BUG_URL = 'https://bugzilla.mozilla.org/show_bug.cgi?id=%s'
 #: Maximum number of digits of a bug: Bugzilla's have fewer.
 _DIGITS = 8
 
-#: "bug 1", "b=1", a number of five digits or more, or one at the very beginning. The port of an
-#: address, what follows a slash, and a part of a version are none.
-_BUG = re.compile(r'(?:bug|b=|(?<![:/.])(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
-#: The same for changesets from GitHub, where other numbers are issues of GitHub.
+#: "bug 1", "b=1", a number of five digits or more, or one at the very beginning, as programs expect
+#: that know Mozilla's parser.
+_BUG = re.compile(r'(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
+#: The same on pages, where each is a link. A number alone has to stand apart, and has seven digits
+#: at most: ports, versions, dates and pull requests are no bugs.
+_SHOWN_BUG = re.compile(
+    r'(?:\b(?:bug|b=)\s*#?|(?<=[?&]id=)'
+    r'|(?<![^\s(\[,;#])(?<!\w#)(?<!PR )(?<!PR #)(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b',
+    re.I,
+)
+#: For changesets from GitHub, where other numbers are issues of GitHub.
 _NAMED_BUG = re.compile(r'(?:bug|b=)\s*(\d+)\b', re.I)
 _FROM_GITHUB = re.compile(r'^Source-Repo: https://github\.com/', re.M)
 
@@ -62,7 +69,9 @@ _BACKED_OUT = r'(?:backed out|backout|back out)\b'
 _NODE = r'([0-9a-f]{12})(?:[0-9a-f]{28})?\b'
 _IS_BACKOUT = re.compile(_BACKED_OUT, re.I)
 #: Each blank can be read in one way only: in others, some dozens of them take days.
-_ONE = re.compile(rf'{_BACKED_OUT}\s+(?:(?:changeset|revision|change|cset|of)\b\s*)?{_NODE}', re.I)
+_ONE = re.compile(
+    rf'{_BACKED_OUT}\s+(?:(?:of\s+)?(?:changeset|revision|change|cset)\b\s*|of\b\s*)?{_NODE}', re.I
+)
 _COUNTED = re.compile(rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\b', re.I)
 _LISTED = re.compile(
     rf'{_BACKED_OUT}(?=\s)(?:\s+(?:changesets|revisions|changes|csets|of)\b)?'
@@ -71,14 +80,19 @@ _LISTED = re.compile(
 )
 
 
-def bugs(text: str) -> list[int]:
+def bugs(text: str, for_people: bool = False) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
-    digits = (match[1].lstrip('0') or '0' for match in _bugs(text))
+    found = _shown_bugs(text) if for_people else _matches(_BUG, text)
+    digits = (match[1].lstrip('0') or '0' for match in found)
     return list(dict.fromkeys(int(number) for number in digits if len(number) <= _DIGITS))
 
 
-def _bugs(text: str) -> Iterator[re.Match[str]]:
-    return (_NAMED_BUG if _FROM_GITHUB.search(text) else _BUG).finditer(text)
+def _shown_bugs(text: str) -> Iterator[re.Match[str]]:
+    return _matches(_SHOWN_BUG, text)
+
+
+def _matches(bug: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    return (_NAMED_BUG if _FROM_GITHUB.search(text) else bug).finditer(text)
 
 
 def reviewers(text: str) -> list[str]:
@@ -131,7 +145,7 @@ class Links:
         """Return links to the bugs that a description names."""
         return [
             Link(str(number), self.bug and _filled(self.bug, {'bug': number}))
-            for number in bugs(text[:LOOKED_AT])[:_MOST]
+            for number in bugs(text[:LOOKED_AT], for_people=True)[:_MOST]
         ]
 
     def reviewers(self, text: str) -> list[Link]:
@@ -152,7 +166,8 @@ class Links:
         """Yield all of ``text`` in pieces, those with a URL where it names a bug or matches."""
         text, start = text[:LOOKED_AT], 0
         urls = {link.label: link.url for link in self.bugs(text)}
-        found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in _bugs(text)]
+        named = _shown_bugs(text)
+        found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in named]
         found += [(span, link.url or '') for span, link in self._spans(text)]
         for (begin, end), url in sorted(found):
             if url and start <= begin < end:
