@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 _HGRC = """\
 [extensions]
@@ -93,6 +95,15 @@ def _free_port(wanted: int | None) -> int:
         return probe.getsockname()[1]
 
 
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until a server takes connections; return False if it has ended."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(('127.0.0.1', port)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def main(argv: list[str] | None = None) -> int:
     """The console script. It serves until it is interrupted or terminated."""
     try:
@@ -116,7 +127,6 @@ def _main(argv: list[str] | None) -> int:
         there = set(os.listdir(args.folder)) if os.path.exists(args.folder) else set()
         if is_new and there - {'server.part'}:
             parser.error(f'{args.folder} is not empty, and not of an earlier quickstart')
-        os.makedirs(args.folder, exist_ok=True)
     except OSError as error:
         parser.error(f'{args.folder}: {error.strerror}')
     try:
@@ -129,6 +139,10 @@ def _main(argv: list[str] | None) -> int:
     except (OSError, OverflowError) as error:
         parser.error(f'port {port}: {getattr(error, "strerror", error)}')
     if is_new:
+        try:
+            os.makedirs(args.folder, exist_ok=True)
+        except OSError as error:
+            parser.error(f'{args.folder}: {error.strerror}')
         _make(hg, server, port)
     told = {
         'hg': hg,
@@ -137,7 +151,6 @@ def _main(argv: list[str] | None) -> int:
         'work': os.path.join(args.folder, 'work'),
         'other': os.path.join(args.folder, 'other'),
     }
-    print((_WELCOME if is_new else _AGAIN).format(**told), flush=True)
     process = subprocess.Popen(
         [hg, 'serve', '-R', server, '-p', str(port)], stdout=subprocess.DEVNULL, env=_env()
     )
@@ -151,6 +164,8 @@ def _main(argv: list[str] | None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    if _answers(process, port):
+        print((_WELCOME if is_new else _AGAIN).format(**told), flush=True)
     code = process.wait()
     return 0 if stopped else code
 
