@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,10 @@ MAX_TEXT = 16 * 1024
 _MAX_WORD = 64
 
 WORD = re.compile(r'[^\W_]+')
+#: Chinese and Japanese, which have no blanks between words.
+_UNSPACED = re.compile(
+    '([\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)'
+)
 #: What is folded at a time. The time that Unicode's normalization takes is quadratic in the number
 #: of combining characters that follow each other.
 _PIECE = re.compile(r'\S{1,256}')
@@ -57,8 +61,17 @@ def split(text: bytes) -> list[str]:
     """Return the words of ``text``, each once, in ASCII, for a database of any encoding."""
     # Cut first: the time of normalization, and the length of its result, grow with the text.
     folded = fold(text[:MAX_TEXT].decode('utf-8', 'replace'))
-    words = dict.fromkeys(word[:_MAX_WORD] for word in WORD.findall(folded))
+    words = dict.fromkeys(word for run in WORD.findall(folded) for word in _words(run))
     return [word.encode('ascii', 'backslashreplace').decode('ascii') for word in words]
+
+
+def _words(run: str) -> Iterator[str]:
+    """Yield the words of letters and digits in a row; of unspaced writing, pairs of characters."""
+    for number, part in enumerate(_UNSPACED.split(run)):
+        if number % 2:
+            yield from (part[i : i + 2] for i in range(max(1, len(part) - 1)))
+        elif part:
+            yield part[:_MAX_WORD]
 
 
 def fold(text: str) -> str:

@@ -257,7 +257,11 @@ def test_public_and_imported(world, make_server):
     alice.commit('a', None, '-m', 'published words')
     alice.hg_fast('phase', '--public', '.')
     alice.hg_fast('push', '-q')
-    assert fetch_json(server.start() + 'json-pushes?search=published').keys() == {'1'}
+    server.hg_fast('tag', '--local', '-r', 'tip', 'REL_1')
+    server.hg_fast('bookmark', '-r', 'tip', 'a-mark')
+    base = server.start()
+    for text in ('published', 'tip', 'REL_1', 'a-mark'):
+        assert fetch_json(f'{base}json-pushes?search={text}').keys() == {'1'}
     old = world.clone(str(server.root), 'old')
     old.commit('b', None, '-m', 'imported words')
     (old.root / '.hg' / 'hgrc').write_text(

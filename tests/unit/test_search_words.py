@@ -9,6 +9,11 @@ import pytest
 from hgext_headless.catalog import search
 
 
+def pairs(text: str) -> list[str]:
+    both = zip(text, text[1:])
+    return [(a + b).encode('ascii', 'backslashreplace').decode() for a, b in both]
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
@@ -24,6 +29,11 @@ from hgext_headless.catalog import search
         ('Đặng Ångström Ærø й'.encode(), ['\\u0111ang', 'angstrom', '\\xe6r\\xf8', '\\u0438']),
         (b'caf\xe9 latte', ['caf', 'latte']),
         ('日本'.encode(), ['\\u65e5\\u672c']),
+        # Chinese and Japanese have no blanks between words: pairs of characters are found.
+        ('修复崩溃；r=emilio'.encode(), [*pairs('修复崩溃'), 'r', 'emilio']),
+        ('v2版本 崩'.encode(), ['v2', *pairs('版本'), '\\u5d29']),
+        ('ビルドが'.encode(), pairs('ビルドが')),
+        ('한국어'.encode(), ['\\ud55c\\uad6d\\uc5b4']),
         (b'"x" OR y* NOT (z) a:b c&d|!e', ['x', 'or', 'y', 'not', *'zabcde']),
     ],
 )
@@ -45,7 +55,9 @@ def test_of_changeset():
     assert found == ['7:a', '7:fix', '7:by', '7:al', '7:x', '7@al', '7@x']
 
 
-@pytest.mark.parametrize('marks', ['\u0591\u05ad', '\uff9e\u0591', '\u0301\u0316', '\u1ab0\u1ab5'])
+@pytest.mark.parametrize(
+    'marks', ['\u0591\u05ad', '\uff9e\u0591', '\u0301\u0316', '\u1ab0\u1ab5', '修复']
+)
 def test_time(marks):
     """Anybody can push very many changesets with the same text, in a few bytes for each."""
     text = (marks * 8192).encode()

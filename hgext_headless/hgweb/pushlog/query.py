@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -175,7 +176,7 @@ def parse(
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
         newest=newest,
-        others=tuple(_meanings(session, selection, searched(params, b'search'))),
+        others=tuple(_meanings(session, repo, selection, searched(params, b'search'))),
         problem=problem,
     )
 
@@ -186,12 +187,16 @@ def searched(params: Any, item: bytes) -> bytes:
 
 
 def _meanings(
-    session: statements.Session, selection: Selection, text: bytes, may_have_time: bool = True
+    session: statements.Session,
+    repo: Any,
+    selection: Selection,
+    text: bytes,
+    may_have_time: bool = True,
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
     It may be a part of the name of a user or an author, hashes or the beginning of some, a push id,
-    a bookmark, a branch, or a time since when, alone or beside one of the others.
+    a bookmark, a tag, a branch, or a time since when, alone or beside one of the others.
     """
     if not selection.words or selection.author:
         return
@@ -202,7 +207,7 @@ def _meanings(
         rest = hgcompat.to_bytes(timed[1])
         later = replace(selection, since=since, words=tuple(search.split(rest)))
         yield later
-        yield from _meanings(session, later, rest, may_have_time=False)
+        yield from _meanings(session, repo, later, rest, may_have_time=False)
     words = text.split()
     for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
         names = _users(session, selection, word)
@@ -231,7 +236,10 @@ def _meanings(
         yield replace(selection, words=tuple(search.split(bug.group(1))))
     # The branch default is nearly all; the beginnings of hashes are found above.
     if text != b'default' and not re.fullmatch(rb'[0-9a-f]+', text):
-        marked = pushlog.brought(session, catalog_names.named(session, text), with_ends=False)
+        nodes = set(catalog_names.named(session, text))
+        with contextlib.suppress(KeyError):
+            nodes.add(repo.names.singlenode(repo, text))
+        marked = pushlog.brought(session, nodes, with_ends=False)
         yield from _among(named, (found.entry.push_id for found in marked.values()))
         if pushlog.has_branch(session, text):
             yield replace(named, branch=text)
