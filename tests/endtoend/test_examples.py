@@ -322,9 +322,10 @@ def test_nginx_in_front_of_gunicorn(make_server, world, tmp_path, monkeypatch):
 
         # For load balancers and Prometheus.
         for page, expected in (
-            ('health', 200), ('ready', 200), ('metrics', 403), ('metrics/', 403),
+            ('headless-health', 200), ('headless-ready', 200), ('headless-metrics', 403),
+            ('headless-metrics/', 403), ('below/hgwebdir/headless-metrics', 403),
         ):
-            assert fetch(f'{url}headless-{page}')[0] == expected, page
+            assert fetch(f'{url}{page}')[0] == expected, page
         found = fetch(f'{gunicorn}headless-metrics')[1].decode()
         assert 'headless_pushes_total{repository="try"} 2.0' in found
 
