@@ -115,7 +115,11 @@ def rows(page: str) -> dict[str, str]:
 @pytest.mark.parametrize('style', STYLES)
 def test_pushlog(seen, style):
     page = fetch_page(f'{seen.base}pushloghtml?style={style}')
-    assert re.search(r'<html[^>]* lang="en', page)
+    assert len(re.findall(r'<html[^>]*\slang="en', page)) == 1
+    assert len(re.findall(r'\slang="', page)) == 1
+    of_alice = fetch_page(f'{seen.base}pushloghtml?user=alice&style={style}')
+    feeds = re.findall(r'href="(/pushlog[?"][^"]*)', of_alice)
+    assert len(feeds) == 2 and all('user=alice' in feed for feed in feeds)
     assert 'These are the newest' not in page
     assert '<caption>' in page and page.count('scope="col"') == 2
     assert len(re.findall('<th scope="row">', page)) == 9
@@ -207,7 +211,7 @@ def test_page_of_a_push(seen, style):
     assert '<a href="https://phab.example.com/p/remus/">remus</a>' in page
     said = re.search(r'class="pushlogtext">(.*?)</div>', rows(page)[seen.bug[:12]], re.S).group(1)
     assert said == 'Differential: <a href="https://phab.example.com/D77">D77</a>'
-    file = re.search(r'/bug[^"]*">bug</a></th>\s*<td>\+4 &minus;0 <a href="#([^"]*)".*>diff<', page)
+    file = re.search(r'/bug[^"]*">bug</a></th>\s*<td>new, \+4 &minus;0 <a href="#([^"]*)"', page)
     assert f' id="{file.group(1)}"' in page
     diff = page.partition('pushlogdiff')[2]
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
@@ -264,6 +268,8 @@ def test_page_of_a_changeset(seen, style):
         assert f'href="https://{link}"' in page
     assert f'revision={seen.bug}"' in page
     assert 'pushlogbackedout' not in page
+    log = fetch_page(f'{seen.base}log/{seen.bug}?style={style}')
+    assert not re.search(r'[|\]] rev\b(?! \d)', log)
     # The revision number of a draft would be that of another one, for the next reader.
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
     assert not re.search(r'>\s*\d+\s*</a>', fetch_page(f'{seen.base}file/{seen.bug}?style={style}'))

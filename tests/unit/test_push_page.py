@@ -107,6 +107,14 @@ def test_bounds(history, monkeypatch):
     }
     assert found.shown == [b'a', b'f1', b'f2']
     assert found.lines == 51
+    monkeypatch.setattr(push_page, '_MOST_LINES', 1000)
+    monkeypatch.setattr(push_page, '_LONGEST_LINE', 20)  # that of a binary file is longer
+    assert push_page.counted(made).shown == [b'a', b'f1', b'f2', b'f3']
+    assert [push_page._note(made, name) for name in (b'f1', b'a', b'gone')] == [
+        b'new',
+        b'',
+        b'removed',
+    ]
 
 
 @pytest.mark.parametrize('is_git', [False, True])

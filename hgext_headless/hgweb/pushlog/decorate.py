@@ -122,6 +122,11 @@ _NUMBERS = (
         rb'{pushlogifpublic(rev, rev, node|short)}',
     ),
     (re.compile(rb'(?<=\n)\{rev\}(?=\n)'), rb'{pushlogifpublic(rev, rev, node|short)}'),
+    # The word before it goes with it.
+    (
+        re.compile(rb" rev\{pushlogifpublic\(rev, ' \{rev\}'\)\}(:?)"),
+        rb"{pushlogifpublic(rev, ' rev {rev}\1')}",
+    ),
 )
 _IF_PUBLIC = b'pushlogifpublic'
 
@@ -324,7 +329,7 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     if name == b'search':
         text = _ENTRIES.sub(_SEARCH, text, count=1)
     elif name == b'error':
-        text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint">{pushloghint}</p>', text)
+        text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint normal">{pushloghint}</p>', text)
     return text
 
 

@@ -461,7 +461,7 @@ def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, 
     if query.page is None:
         final = 1
     else:
-        final = current + (found == PAGE) - (not found) if count is None else -(-count // PAGE)
+        final = (current + (found == PAGE) if found else 1) if count is None else -(-count // PAGE)
 
     def link(number: int, label: bytes) -> dict[bytes, Any]:
         return {b'page': number, b'label': label, b'current': number == current}

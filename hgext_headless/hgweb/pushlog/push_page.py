@@ -27,6 +27,8 @@ MOST_CHANGESETS, MOST_OF_DESCRIPTION = 1000, 20_000
 _MOST_LISTED, _MOST_COUNTED, _MOST_BYTES = 1000, 300, 16 << 20
 #: Maximum number of lines that the diff on a page changes, and number from which it is folded.
 _MOST_LINES, _LONG = 10_000, 400
+#: Maximum length in bytes of a line there: a file with a longer one is left out.
+_LONGEST_LINE = 10_000
 #: Number of files from which on their list is folded.
 _MANY = 30
 #: Maximum number of bytes of the files of a raw diff, before and after the push.
@@ -95,6 +97,7 @@ def counted(made: Diff) -> Diff:
             chosen.append(name)
     counts: dict[bytes, tuple[int, int, bool]] = {}
     has_lines: dict[bytes, bool] = {}
+    long: set[bytes] = set()
     if chosen:  # Mercurial takes no file for all files
         repo = made.head.repo()
         options = patch.diffopts(repo.ui, untrusted=True)
@@ -105,10 +108,15 @@ def counted(made: Diff) -> Diff:
             repo, made.base, made.head, matching, opts=options
         ):
             name = (new or old).path()
-            counts[name] = _counted([line for _range, lines in hunks for line in lines])
+            changed = [line for _range, lines in hunks for line in lines]
+            counts[name] = _counted(changed)
+            if max(map(len, changed), default=0) > _LONGEST_LINE:
+                long.add(name)
             has_lines[name] = bool(hunks or header[1:])
     shown, lines = [], 0
     for name in chosen:
+        if name in long:
+            continue
         lines += sum(counts[name][:2])
         if lines <= _MOST_LINES:
             shown.append(name)
@@ -192,7 +200,19 @@ def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[b
             b'iscounted': name in made.counts,
             b'isshown': name in made.shown,
             b'blockno': made.blocks.get(name, b''),
+            b'note': _note(made, name),
         }
+
+
+def _note(made: Diff, name: bytes) -> bytes:
+    """Return what is said of a file beside its lines."""
+    if name not in made.head:
+        return b'removed'
+    kind = {b'l': b'symbolic link', b'x': b'executable'}.get(made.head.flags(name), b'')
+    if name not in made.base:
+        return b'new %s' % kind if kind else b'new'
+    same = made.base.flags(name) == made.head.flags(name)
+    return b'' if same else b'now %s' % (kind or b'a regular file')
 
 
 def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
