@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,9 +156,21 @@ def _own_answer(repo: Any, req: Any, res: Any) -> Iterator[bytes] | None:
         wire_command.leave_to_hgweb(req)
         return None
     lazy.settle()
+    _bound_arguments(repo, req)
     if bundle_links.matches(req):
         return bundle_links.answer(repo, req, res)
     if ready.matches(req):
         return ready.answer(repo, req, res)
     pushlog_commands.choose_style(req)
     return None
+
+
+def _bound_arguments(repo: Any, req: Any) -> None:
+    """Leave arguments of a command in the body of a request alone, unless this server takes them.
+
+    Mercurial waits for as many bytes as the client says, and before it asks for a login.
+    """
+    announced = req.headers.get(b'X-HgArgs-Post', b'')
+    is_taken = repo.ui.configbool(b'experimental', b'httppostargs')
+    if not (is_taken and re.fullmatch(rb'[0-9]{1,7}', announced)):
+        del req.headers[b'X-HgArgs-Post']

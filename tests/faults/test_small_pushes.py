@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 from urllib.parse import quote
 
@@ -101,6 +102,17 @@ def test_batch(server):
     commands = ';'.join(['listkeys namespace=phases'] * 300)
     assert post(url, b'', 'batch', cmds=quote(commands)).count('\t') == 300 * 300
     assert _seconds(server) - before < 0.8
+
+
+@pytest.mark.parametrize('length', ['100000', '9' * 5000])
+def test_arguments_that_do_not_come(server, length):
+    """Whoever needs no login holds no thread: no server has said that it takes arguments so."""
+    address, port = server.start().split('/')[2].split(':')
+    request = f'GET /?cmd=heads HTTP/1.0\r\nX-HgArgs-Post: {length}\r\n'
+    request += 'Content-Length: 100000\r\n\r\n'
+    with socket.create_connection((address, int(port)), timeout=10) as client:
+        client.sendall(request.encode())
+        assert b' 200 ' in client.recv(100)
 
 
 def test_long_texts(server):
