@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mercurial import templater, templateutil
+from mercurial import encoding, templater, templateutil
 
 from hgext_headless import hgcompat
 from hgext_headless.hgweb.pushlog import decorate
@@ -72,3 +72,12 @@ def test_markup():
 def test_control_characters_in_feeds():
     escape = decorate._for_xml(lambda text: text)
     assert escape(b'a\x00\x0b\x1f\t\n\xef\xbf\xbe\xed\xa0\x80z') == b'a???\t\n??z'
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'), [(b'UTF-8', 'caf\ufffd é'.encode()), (b'ascii', b'caf? ??')]
+)
+def test_other_encodings_in_feeds(monkeypatch, name, expected):
+    monkeypatch.setattr(encoding, 'encoding', name)
+    escape = decorate._for_xml(lambda text: text)
+    assert escape(b'caf\xe9 \xc3\xa9') == expected

@@ -284,9 +284,15 @@ def _choosing(public: int) -> Any:
 def _for_xml(escape: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     @registrar.templatefilter()(b'escape', intype=bytes)
     def escaped(text: bytes) -> bytes:
-        return escape(_NOT_XML.sub(b'?', text))
+        return escape(_readable(_NOT_XML.sub(b'?', text)))
 
     return escaped
+
+
+def _readable(text: bytes) -> bytes:
+    """Return what a feed can have of a text: the name of a file may be in any encoding."""
+    name = pycompat.sysstr(encoding.encoding)
+    return text.decode(name, 'replace').encode(name, 'replace')
 
 
 @registrar.templatefunc()(_SEARCHED)
