@@ -123,12 +123,13 @@ def _prepare_hgweb(orig: Any, repo: Any) -> Any:
     hgweb calls ``orig`` when it opens a repository. If it reads the hgrc itself, as under a WSGI
     server, its ``__init__`` runs already when this extension is loaded.
     """
-    if config.participates(repo) and repo.root not in _prepared:
-        _prepared.add(repo.root)
-        config.warn_removed(repo.ui)
+    if config.participates(repo):
         lazy.settle()
         pushlog_commands.install()
-        repo.headless.preload()
+        if repo.root not in _prepared:
+            _prepared.add(repo.root)
+            config.warn_removed(repo.ui)
+            repo.headless.preload()
     return orig(repo)
 
 

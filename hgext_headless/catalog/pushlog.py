@@ -26,6 +26,9 @@ from .statements import Session, batches, rows
 
 T = TypeVar('T')
 
+#: Maximum number of changesets in a list of `together`, unless one push has more.
+_CHANGESETS = 20_000
+
 #: How many bytes are shown of a changeset in a list: of its description, its author, and the names
 #: of its files. In a push, a text that others have too is a few bytes.
 SHOWN = 4096
@@ -128,6 +131,17 @@ def sizes(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
         for push_id, position in rows(session, query, table.c.push_id, push_ids):
             found[push_id] = max(found[push_id], position + 1)
     return found
+
+
+def together(session: Session, found: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Yield the pushes ``found`` in lists of few changesets, or of one push that has more."""
+    if len(found) < 2:  # as mostly
+        yield from filter(None, [list(found)])
+        return
+    counts = sizes(session, [entry.push_id for entry in found])
+    yield from statements.portions(
+        found, len(found), lambda entry: counts[entry.push_id], _CHANGESETS
+    )
 
 
 def nodes_of(

@@ -28,6 +28,8 @@ from hgext_headless.catalog import (
 )
 from hgext_headless.catalog.schema import pending_deletions
 from hgext_headless.errors import Deletions, Raced, Refused, Temporary, Vanished
+from hgext_headless.hgweb.pushlog import json_format, wire_command
+from hgext_headless.hgweb.pushlog.query import Query
 from hgext_headless.lifecycle import delete, upload
 from hgext_headless.model import (
     BookmarkMove,
@@ -129,6 +131,21 @@ def test_what_fails_leaves_nothing(catalog):
         record(catalog, stack(A, bookmarks=moves))
     assert known(catalog) == set()
     assert record(catalog, stack(A)).push_id == 1
+
+
+def test_changesets_of_few_pushes_are_in_memory_at_a_time(catalog, monkeypatch):
+    """A hundred pushes of 10,000 changesets took half a GB for one request."""
+    for nodes in ((A, B), (C,), (D,)):
+        record(catalog, stack(*nodes))
+    monkeypatch.setattr(pushlog, '_CHANGESETS', 3)
+    has_all = SimpleNamespace(hasnode=lambda node: True)
+    repo = SimpleNamespace(headless=SimpleNamespace(read_catalog=catalog), changelog=has_all)
+    found = catalog.read(pushlog.entries, Selection(), False, None)
+    query = Query(Selection(), None, (), False, False, 2, False)
+    batches = json_format._batches(repo, query, found)
+    assert [[entry.push_id for entry in batch] for batch in batches] == [[1, 2], [3]]
+    assert [push_id for push_id, _line in wire_command._batch(repo, 0, 3)] == [1, 2]
+    assert [push_id for push_id, _line in wire_command._batch(repo, 2, 3)] == [3]
 
 
 def test_branches(catalog):

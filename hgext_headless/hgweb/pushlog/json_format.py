@@ -63,8 +63,13 @@ def _batches(
     """Yield lists of pushes whose changesets fit into memory together, or one larger push."""
     for start in range(0, len(entries), BATCH):
         batch = list(entries[start : start + BATCH])
-        if not query.full or query.tips_only:
+        if query.tips_only:
             yield batch
+            continue
+        if not query.full:
+            with repo.headless.read_catalog.reading() as session:
+                portions = list(pushlog.together(session, batch))
+            yield from portions
             continue
         with repo.headless.read_catalog.reading() as session:
             push_ids = [entry.push_id for entry in batch]

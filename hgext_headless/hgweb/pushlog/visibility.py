@@ -8,7 +8,6 @@ imported.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,9 +24,8 @@ Row = tuple[bytes, bool]
 _STATES: dict[str | None, bytes] = {bans.OBLITERATE: b'removed', bans.LOST: b'lost'}
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
-#: Number of pushes in one query, and of their changesets that are in memory at a time, unless one
-#: push has more.
-_BATCH, _CHANGESETS = 200, 20_000
+#: Number of pushes in one query.
+_BATCH = 200
 
 
 def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
@@ -44,23 +42,14 @@ def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
         # An epoch begins far above the one before.
         after = Selection(after=seen, upto=last)
         following = pushlog.entries(session, after, newest=False, limit=_BATCH)
-        push_ids = _together(session, [entry.push_id for entry in following])
+        first = next(pushlog.together(session, following), [])
+        push_ids = [entry.push_id for entry in first]
         missing = _first_missing(session, repo, pushlog.needs(session, push_ids))
         seen = (push_ids[-1] if push_ids else last) if missing is None else missing - 1
         if missing is not None:
             break
     memory['push_id'] = seen
     return seen
-
-
-def _together(session: statements.Session, push_ids: Sequence[int]) -> Sequence[int]:
-    """Return the first of ``push_ids``, as many as have few changesets together."""
-    if len(push_ids) < 2:  # as mostly
-        return push_ids
-    sizes = pushlog.sizes(session, push_ids)
-    sums = itertools.accumulate(sizes[push_id] for push_id in push_ids)
-    number = sum(1 for size in sums if size <= _CHANGESETS)
-    return push_ids[: max(1, number)]
 
 
 def _first_missing(

@@ -158,7 +158,8 @@ def _batch(repo: Any, after: int, last: int) -> list[tuple[int, bytes]]:
         # The database may be one of several replicas, another one each time.
         upto = min(last, pushlog.last_push_id(session))
         selection = Selection(after=after, upto=upto)
-        entries = pushlog.entries(session, selection, newest=False, limit=_BATCH)
+        following = pushlog.entries(session, selection, newest=False, limit=_BATCH)
+        entries = next(pushlog.together(session, following), [])
         nodes = pushlog.nodes_of(session, [entry.push_id for entry in entries])
     found = []
     for entry in entries:
