@@ -64,7 +64,10 @@ def refuse(session: Session, nodes: Iterable[bytes]) -> None:
     If the repository's row is locked, none can be obliterated meanwhile.
     """
     for node in sorted(among(session, nodes)):
-        raise Refused(f'changeset {node.hex()[:12]} was removed from this server for good')
+        raise Refused(
+            f'changeset {node.hex()[:12]} was removed from this server for good: '
+            'ask those who run it'
+        )
 
 
 def actions(session: Session, nodes: Iterable[bytes]) -> dict[bytes, str | None]:

@@ -82,13 +82,13 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
         pushed = _pushed_since(
             session, name, now - _HOUR, max(settings.limit_pushes, settings.limit_burst)
         )
-    for most, seconds, unit in (
-        (settings.limit_burst, _MINUTE, 'a minute'),
-        (settings.limit_pushes, _HOUR, 'an hour'),
+    for most, seconds, within_what in (
+        (settings.limit_burst, _MINUTE, 'a minute (headless.limit-burst)'),
+        (settings.limit_pushes, _HOUR, 'an hour (headless.limit-pushes)'),
     ):
         within = [date for date, _size in pushed if date > now - seconds]
         if most and len(within) >= most:
-            said = f'{counted(most, "push")} within {unit}'
+            said = f'{counted(most, "push")} within {within_what}'
             raise _refused(user, said, within[most - 1] + seconds, now)
     if settings.limit_bytes:
         _check_bytes(settings.limit_bytes, pushed, user, size, now)
@@ -102,9 +102,9 @@ def check(session: Session, settings: Settings, user: str, size: int, drafts: in
 
 
 def _check_bytes(most: int, pushed: Sequence[_Pushed], user: str, size: int, now: int) -> None:
-    said = f'{hgcompat.to_str(util.bytecount(most))} within an hour'
+    said = f'{hgcompat.to_str(util.bytecount(most))} within an hour (headless.limit-bytes)'
     if size > most:
-        raise Refused(f'{user} may push {said} (headless.limit-bytes), and this push has more')
+        raise Refused(f'{user} may push {said}, and this push has more')
     total = size
     for date, size in pushed:
         total += size
@@ -114,5 +114,6 @@ def _check_bytes(most: int, pushed: Sequence[_Pushed], user: str, size: int, now
 
 def _refused(user: str, said: str, end: int, now: int) -> Refused:
     at = time.strftime('%H:%M:%S', time.gmtime(end))
-    seconds = counted(max(1, end - now), 'second')
-    return Refused(f'{user} may push {said}: again at {at} UTC, in {seconds}')
+    left = max(1, end - now)
+    wait = counted(left, 'second') if left <= _MINUTE else counted(-(-left // 60), 'minute')
+    return Refused(f'{user} may push {said}: again at {at} UTC, in {wait}')

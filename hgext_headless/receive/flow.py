@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from mercurial import bundle2, error
 from mercurial.i18n import _
+from mercurial.node import short
 
 from .. import config, errors, hgcompat, place as places
 from ..bundles import check, overlay as overlays, write
@@ -342,7 +343,7 @@ def _compare_clocks(push: Incoming, recorded: Recorded) -> None:
 def report(push: Incoming, recorded: Recorded, divided: Divided) -> None:
     """Tell the client what was stored, the push id, and the URL of its page, if it is known.
 
-    It is the page of the push that brought the last of its drafts if this one brings nothing.
+    It is the page of the push that brought the last of its changesets if this one brings nothing.
     """
     status = push.ui.status
     if recorded.markers:
@@ -358,9 +359,11 @@ def report(push: Incoming, recorded: Recorded, divided: Divided) -> None:
             published = hgcompat.to_bytes(errors.counted(len(divided.public), 'draft'))
             status(b'headless: published %s pushed before\n' % published)
         else:
-            status(b'headless: all changesets had been pushed before\n')
+            upto = b', up to %s' % short(drafts[-1]) if drafts else b''
+            status(b'headless: all changesets had been pushed before%s\n' % upto)
         with contextlib.suppress(HeadlessError):  # nothing depends on it
-            brought = push.backend.catalog.read(pushlog.brought, drafts[-1:], False)
+            last = [*divided.public, *drafts][-1:]
+            brought = push.backend.catalog.read(pushlog.brought, last, False)
             push_id = next((found.entry.push_id for found in brought.values()), None)
     else:
         stored = hgcompat.to_bytes(errors.counted(number, 'changeset'))

@@ -118,7 +118,9 @@ def test_published_by_somebody_else(world, make_server, transport):
     bob = world.clone(url, 'bob')
     bob.hg_fast('pull', '-q', '-r', nodes[0])
     bob.hg_fast('phase', '--public', '-r', nodes[0])
-    bob.hg_fast('push')
+    out = bob.hg_fast('push')
+    assert 'headless: published 1 draft pushed before\n' in out
+    assert ('/push/1\n' in out) == (transport == 'http')
     assert server.log('tip') == [f'{nodes[0]} public']
     # Its root is public by now: its child has to be named, and it must not.
     stays(alice, nodes[1:])
