@@ -163,6 +163,7 @@ def _own_answer(repo: Any, req: Any, res: Any) -> Iterator[bytes] | None:
     if ready.matches(req):
         return ready.answer(repo, req, res)
     pushlog_commands.choose_style(req)
+    wire_command.complete(req)
     return None
 
 

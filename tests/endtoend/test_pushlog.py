@@ -256,6 +256,8 @@ def test_names_that_are_repeated(log):
     assert fetch_json(f'{log.base}json-log?rev={other}&rev={node}')['entries'][0]['node'] == node
     error = fetch_json(f'{log.base}json-info?{many}', 400)['error']
     assert error == "more than 100 values of 'node'"
+    error = fetch_json(f'{log.base}json-info?node=', 400)['error']
+    assert error == "missing parameter 'node'"
     several = [*log.nodes[9], *log.nodes[7], 'feature', 'tip', log.nodes[8][0][:9]]
     found = fetch_json(f'{log.base}json-info?' + '&'.join(f'node={name}' for name in several))
     wanted = {*log.nodes[9], *log.nodes[7], log.nodes[5][1], other}
@@ -826,6 +828,8 @@ def test_over_the_wire(world, make_server):
         assert ask('pushlog-stream', beyond) == ['ok']
     assert ask('pushlog', 'x')[0] == '0'
     assert ask('pushlog-stream', 'x')[0].startswith('error ')
+    assert fetch(f'{base}?cmd=pushlog')[:2] == (200, b"0\nnot a push id: ''")
+    assert fetch(f'{base}?cmd=pushlog-stream')[:2] == (200, b"error not a push id: ''\n")
     found = world.hg('debugcapabilities', f'ssh://localhost/{server.root}')
     assert '  pushlog\n  pushlog-stream\n' in found
 

@@ -195,6 +195,7 @@ def test_errors(log):
         ('search=...', "search needs a letter or a digit, and '...' has none"),
         ('search=%3Cb%3E*%3C/b%3E', None),
         ('search=%3C*%3E', "search needs a letter or a digit, and '<*>' has none"),
+        (f'search={quote("😀")}', "search needs a letter or a digit, and '😀' has none"),
         ('author=%00%0d%0a%3Cx', None),
         ('author=%00%0d%0a-', 'author needs a letter or a digit'),
         ('search=' + '+'.join(f'w{i}' for i in range(31)), "search takes 30 words, and 'w0 w1"),

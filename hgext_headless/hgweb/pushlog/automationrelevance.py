@@ -192,7 +192,7 @@ def is_ancestor(web: Any) -> Iterator[bytes]:
 
 
 def _asked(web: Any) -> list[bytes]:
-    asked = pages.values(web.req, b'node')
+    asked = list(filter(None, pages.values(web.req, b'node')))
     if not asked:
         raise common.ErrorResponse(common.HTTP_BAD_REQUEST, b"missing parameter 'node'")
     return asked

@@ -57,7 +57,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
                     return function(web, stages)
             except error.AmbiguousPrefixLookupError as exc:
                 found = errors.ambiguous(web, exc.name)
-                return _fail(web, found.code, pycompat.bytestr(found))
+                return _fail(web, found.code, found.message)
             except (error.LookupError, error.RepoLookupError) as exc:
                 named = (web.req.qsparams.get(item, b'') for item in _NAMING)
                 errors.hint(web, b'pushlogunknown', unknownname=next(filter(None, named), b''))
@@ -65,7 +65,7 @@ def _command(style: bytes | None = None, finds_drafts: bool = True) -> Callable[
             except common.ErrorResponse as exc:
                 for name, value in exc.headers:
                     web.res.headers[name] = value
-                return _fail(web, exc.code, pycompat.bytestr(exc))
+                return _fail(web, exc.code, exc.message)
 
         name = function.__name__
         _COMMANDS[name] = run

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mercurial import error, scmutil
+from mercurial import encoding, error, scmutil
 from mercurial.hgweb import common
 from mercurial.node import bin
 
@@ -360,14 +360,21 @@ def _on_branch(
 ) -> Selection:
     if not repo.branchmap().hasbranch(branch) and not pushlog.has_branch(session, branch):
         raise common.ErrorResponse(
-            common.HTTP_NOT_FOUND, b"unknown branch '%s'" % hgcompat.escaped_bytes(branch)
+            common.HTTP_NOT_FOUND, b"unknown branch '%s'" % _shown(branch)
         )
     return replace(selection, branch=branch)
 
 
 def _bad(text: bytes, *names: bytes) -> Exception:
-    escaped = tuple(hgcompat.escaped_bytes(name[:200]) for name in names)
-    return common.ErrorResponse(common.HTTP_BAD_REQUEST, text % escaped)
+    return common.ErrorResponse(common.HTTP_BAD_REQUEST, text % tuple(map(_shown, names)))
+
+
+def _shown(name: bytes) -> bytes:
+    """Return the beginning of a value as a page shows it: what is no text is escaped."""
+    text = name.decode('utf-8', 'replace')[:200]
+    if text.isprintable() and '\ufffd' not in text:
+        return encoding.tolocal(text.encode('utf-8'))
+    return hgcompat.escaped_bytes(name[:200])
 
 
 class Resolver:

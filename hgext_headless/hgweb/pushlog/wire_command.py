@@ -74,6 +74,12 @@ def leave_to_hgweb(req: Any) -> None:
         req.qsparams[b'cmd'] = b'unknown'
 
 
+def complete(req: Any) -> None:
+    """Add the argument that a request lacks, which Mercurial would answer with a traceback."""
+    if req.qsparams.get(b'cmd') in _OURS and _ARGS not in req.qsparams:
+        req.qsparams.add(_ARGS, b'')  # an argument in a header counts more
+
+
 def _elsewhere(name: bytes, repo: Any, proto: Any, firstpush: bytes) -> Any:
     """Return the answer in an ordinary repository: over ssh, that to an unknown command."""
     other = _others.get(name)
