@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial import archival, error, scmutil
-from mercurial.hgweb import common
+from mercurial.hgweb import common, webcommands, webutil
 from mercurial.node import hex
 
 from .. import config, hgcompat, timings
@@ -29,6 +29,8 @@ _LAST_SECOND = 0x7FFFFFFF
 #: Parameters that are a number of rows or lines, and the largest one: a page of all history takes
 #: minutes and gigabytes.
 _COUNTING, _MOST_ROWS = (b'revcount', b'context'), 5000
+#: Number of lines, before and after a change, that a comparison side by side may have.
+_MOST_COMPARED = 10_000
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
 #: Commands that find drafts themselves, and commands that take several values of ``node``.
@@ -50,6 +52,7 @@ def install() -> None:
     if _lay_named not in common.permhooks:
         common.permhooks.append(_lay_named)
     hgcompat.wrap_once(archival, 'archive', _archive)
+    hgcompat.wrap_once(webcommands, 'comparison', _comparison)
 
 
 def _archive(orig: Any, repo: Any, dest: Any, node: bytes, *args: Any, **kwargs: Any) -> Any:
@@ -58,6 +61,19 @@ def _archive(orig: Any, repo: Any, dest: Any, node: bytes, *args: Any, **kwargs:
     if config.participates(repo) and not 0 <= seconds <= _LAST_SECOND:
         kwargs['mtime'] = _LAST_SECOND if seconds > 0 else 1
     return orig(repo, dest, node, *args, **kwargs)
+
+
+def _comparison(orig: Any, web: Any) -> Any:
+    """Compare a file side by side, unless it is long: that takes time quadratic in its lines."""
+    path = web.req.qsparams.get(b'file')
+    if path and config.participates(web.repo):
+        context = webutil.changectx(web.repo, web.req)
+        name = webutil.cleanpath(web.repo, path)
+        both = [side[name] for side in (context, context.p1()) if name in side]
+        if sum(file.data().count(b'\n') for file in both) > _MOST_COMPARED:
+            line = b'the file has too many lines for a comparison: see its diff'
+            raise common.ErrorResponse(common.HTTP_FORBIDDEN, line)
+    return orig(web)
 
 
 def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:

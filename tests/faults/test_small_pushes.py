@@ -115,6 +115,22 @@ def test_arguments_that_do_not_come(server, length):
         assert b' 200 ' in client.recv(100)
 
 
+def test_comparison(world, server):
+    """Mercurial's takes time quadratic in the lines."""
+    alice = world.clone(server.start(), 'alice')
+    lines = [f'{number}\n' for number in range(20_000)]
+    alice.commit('f', ''.join(lines))
+    lines[::2] = (f'x{line}' for line in lines[::2])
+    node = alice.commit('f', ''.join(lines))
+    alice.hg_fast('push', '-q')
+    before = _seconds(server)
+    status, body, _headers = fetch(f'{server.start()}comparison/{node}/f')
+    assert status == 403 and b'too many lines' in body
+    assert fetch(f'{server.start()}comparison/tip/public2')[0] == 200
+    assert fetch(f'{server.start()}comparison/tip/nonsense')[0] == 404
+    assert _seconds(server) - before < 3
+
+
 def test_long_texts(server):
     """Of what lists show, the beginning is read: in a push, a text of another is a few bytes."""
     url = server.start()
