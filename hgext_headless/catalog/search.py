@@ -34,6 +34,8 @@ from .statements import Session, batches, beginning, insert_new, rows
 _NEAR = 500
 #: Maximum number of changesets that are taken from the index.
 _RARE = 5000
+#: Maximum number of changesets that name others of a page, and of bytes of each description.
+_NAMING, _NAMING_TEXT = 1000, 4096
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
 #: Number of the newest pushes whose authors are searched for a part of a name, of their changesets
@@ -99,20 +101,20 @@ def of_changeset(repository_id: int, author: bytes, description: bytes) -> list[
 
 
 def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """Return node and description, the part that is searched, of what has one of ``words``.
+    """Return node and description, its beginning, of the changesets that have one of ``words``.
 
     Those that were pushed first come first. The words must be rare. Of very many changesets, return
-    the oldest `_RARE`.
+    the oldest `_NAMING`.
     """
     ids: set[int] = set()
     for batch in batches(sorted(words)):
         ids.update(_from_index(session, terms(session.owner, batch, ()), any_of_them=True))
     place = push_changesets.c.push_id, push_changesets.c.position
-    text = beginning(changesets.c.description, MAX_TEXT)
+    text = beginning(changesets.c.description, _NAMING_TEXT)
     query = select(changesets.c.node, text, *place).outerjoin(
         push_changesets, push_changesets.c.changeset_id == changesets.c.id
     )
-    found = rows(session, query, changesets.c.id, sorted(ids)[:_RARE])
+    found = rows(session, query, changesets.c.id, sorted(ids)[:_NAMING])
     ordered = sorted(found, key=lambda row: (row.push_id or 0, row.position or 0))
     return [(row.node, row.description) for row in ordered]
 
