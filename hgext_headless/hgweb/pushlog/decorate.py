@@ -75,7 +75,7 @@ _FACTS = (
     (b'pushid', b'push', b'{pushlogofchangeset}'),
     (b'bugs', b'bugs', b'{join(bugs%pushlognamed, ", ")}'),
     (b'reviewers', b'reviewers', b'{join(reviewers%pushlognamed, ", ")}'),
-    (b'backsoutnodes', b'backs out', b'{join(backsoutnodes%pushlogchangesetlink, ", ")}'),
+    (b'backsoutnodes', b'backs&nbsp;out', b'{join(backsoutnodes%pushlogchangesetlink, ", ")}'),
     (b'descriptionlinks', b'links', b'{join(descriptionlinks%pushlognamed, ", ")}'),
     (b'pushlinks', b'see', b'{join(pushlinks%pushlognamed, ", ")}'),
 )
