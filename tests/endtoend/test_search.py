@@ -175,6 +175,8 @@ def test_page(log):
         assert 'Nothing was found.' in page
         assert 'name="search"' in page
         assert '&ldquo;nothing&rdquo;' in page and 'href="/log?rev=nothing' in page
+        assert 'the other conditions' not in page
+        assert 'meet the other conditions' in log.page(f'search=mend&user=x&style={style}')[1]
         ids, page = log.page(f'user=lic%3C&style={style}')
         assert not ids and 'lic&lt;' in page and 'Similar' not in page
         for query, said in (
