@@ -81,8 +81,8 @@ def test_searches(server):
         for page in ('pushloghtml', 'json-pushes', 'pushlog'):
             assert fetch(f'{url}{page}?search={text}')[0] == 200
     for text in ('9' * 400 + 's', '9' * 5000 + ' d ago'.replace(' ', '+')):
-        for page in ('pushloghtml', 'json-pushes'):
-            assert fetch(f'{url}{page}?startdate={text}')[0] == 400
+        assert fetch(f'{url}json-pushes?startdate={text}')[0] == 400
+        assert fetch(f'{url}pushloghtml?startdate={text}')[0] == 200  # it is said beside the field
     assert _seconds(server) - before < 3
 
 
