@@ -12,7 +12,7 @@ from .. import config, hgcompat, place as places, store as stores
 from ..backend import Backend
 from ..bundles import check, overlay as overlays, write
 from ..bundles.overlay import Layer
-from ..catalog import bans, record as catalog_record
+from ..catalog import bans, pushlog, record as catalog_record
 from ..errors import Corrupt, HeadlessError, Refused
 from ..lifecycle import drop, upload
 from ..model import Bundle, Push
@@ -102,7 +102,8 @@ def rebuilt(
     """Read and check the object ``found`` and, if there are ``ids``, record its rows.
 
     Changesets that no push has brought become a push. Return the bundle and the id of the push, or
-    None for public history that the repository has: the log needs no object for it. Raise
+    None for public history that the repository has: the log needs no object for it, if it began
+    again above that. Raise
     `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
     changesets were removed for good, if the repository lacks a base, or if it lacks public
     history: whether that was ever accepted, the object alone does not tell.
@@ -114,6 +115,8 @@ def rebuilt(
         public = append.nodes_of(ui, path, found.key)
         if public is not None:
             _check_public(repo, public)
+            if ids is not None:
+                _list(repo, backend, public, ids)
             return None
         layer = overlays.uncompressed(ui, bundle, path)
         bundle, changesets = _read(repo, bundle, layer, folder)
@@ -129,6 +132,16 @@ def rebuilt(
             lambda again: backend.catalog.write(catalog_record.record, push, again),
         )
         return bundle, recorded.push_id
+
+
+def _list(repo: Any, backend: Backend, nodes: list[bytes], ids: unrecorded.Ids) -> None:
+    """Let a push list public changesets that the database has lost, with the log that had them."""
+    listed = backend.catalog.read(pushlog.brought, nodes, False)
+    unlisted = [node for node in nodes if node not in listed]
+    if unlisted:
+        ids.prepare(unlisted)
+        found = tuple(check.of_changelog(repo.unfiltered(), node) for node in unlisted)
+        backend.catalog.write(catalog_record.record, Push(USER, found), {})
 
 
 def _check_public(repo: Any, nodes: list[bytes]) -> None:

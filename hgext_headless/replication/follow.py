@@ -21,7 +21,7 @@ from ..catalog import public_log, statements
 from ..catalog.statements import portions
 from ..errors import Corrupt, Temporary
 from ..model import BookmarkPlace, LogEntry
-from . import append
+from . import append, unrecorded
 
 #: The file in the store that has, for each bookmark, the last move that was applied.
 _FOLLOWED = b'headless-followed'
@@ -85,7 +85,9 @@ def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]])
             heads = state.heads if state is not None else ()
             is_last = all(places.is_public(repo, node) for node in heads)
             moved = _move(repo, transaction, moves, is_last)
-            return Followed(len(entries), len(repo) - before, moved)
+        new = [repo.changelog.node(rev) for rev in range(before, len(repo))]
+        unrecorded.note_followed(repo, backend, new)
+        return Followed(len(entries), len(new), moved)
 
 
 def _add(repo: Any, transaction: Any, entry: LogEntry, path: str) -> None:
@@ -167,7 +169,9 @@ def lost_bookmarks(repo: Any, session: statements.Session) -> list[append.Move]:
 
     def is_lost(name: bytes, applied: Applied) -> bool:
         move = logged.get(name)
-        return move is None or (move.move != applied.name and move.moved < applied.moved)
+        if move is None:
+            return name in own
+        return move.move != applied.name and move.moved < applied.moved
 
     return [(name, own.get(name)) for name, move in _applied(repo).items() if is_lost(name, move)]
 

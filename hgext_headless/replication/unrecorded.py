@@ -5,9 +5,9 @@ push failed, but the next attempt finds nothing to push, so no push would ever l
 changesets. So a note is written first, and removed when the push is recorded. If a note is
 left, the next push to this server, or ``headless-follow``, records its push.
 
-Notes of recorded pushes are kept for a while. If the database is restored from before a push, its
-changesets are public here, and the log of public history lacks them: then the push is recorded
-again, as one of the same user.
+Notes of recorded pushes are kept for a while, also of those that another server took. If the
+database is restored from before a push, its changesets are public here, and the log of public
+history lacks them: then the push is recorded again, as one of the same user.
 """
 
 from __future__ import annotations
@@ -48,16 +48,8 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
     if not nodes:
         yield
         return
-    folder = repo.svfs.join(_FOLDER)
-    path = os.path.join(folder, secrets.token_hex(8).encode('ascii'))
-    note = {
-        'process': hgcompat.process(),
-        'user': user,
-        'nodes': [node.hex() for node in nodes],
-    }
     try:
-        util.makedirs(folder, repo.store.createmode)
-        _write(path, json.dumps(note))
+        path = _note(repo, nodes, user)
     except OSError as exc:
         text = 'the repository cannot be written'
         raise file_failed(text, exc, hgcompat.to_str(repo.root)) from exc
@@ -68,6 +60,33 @@ def noted(repo: Any, nodes: Sequence[bytes], user: str) -> Iterator[None]:
             os.rename(path, path + _FAILED)
         raise
     _keep(repo, path)
+
+
+def note_followed(repo: Any, backend: Backend, nodes: Sequence[bytes]) -> None:
+    """Keep notes of the pushes that brought ``nodes`` to another server."""
+    pushes: dict[int, tuple[str, list[bytes]]] = {}
+    brought = backend.catalog.read(pushlog.brought, nodes, False)
+    for node in nodes:
+        if node in brought:
+            entry = brought[node].entry
+            pushes.setdefault(entry.push_id, (hgcompat.to_str(entry.user), []))[1].append(node)
+    for _push_id, (user, its) in sorted(pushes.items())[-_KEPT:]:
+        with contextlib.suppress(OSError):
+            _keep(repo, _note(repo, its, user))
+
+
+def _note(repo: Any, nodes: Sequence[bytes], user: str) -> bytes:
+    """Write a note; return its path. Raise OSError."""
+    folder = repo.svfs.join(_FOLDER)
+    path = os.path.join(folder, secrets.token_hex(8).encode('ascii'))
+    note = {
+        'process': hgcompat.process(),
+        'user': user,
+        'nodes': [node.hex() for node in nodes],
+    }
+    util.makedirs(folder, repo.store.createmode)
+    _write(path, json.dumps(note))
+    return path
 
 
 def _keep(repo: Any, path: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from conftest import fresh
@@ -126,6 +127,39 @@ def test_ids_are_never_given_twice(fleet, world, services):
     assert {int(i) for i in answer['pushes']} == pushes.keys() - {1}
 
 
+def test_pushes_of_other_servers_have_their_users(fleet, world, services):
+    """A server that has followed can tell who pushed to another one; parents come first."""
+    backup = Backup(services, fleet.a)
+    alice = world.clone(fleet.a.url('path'), 'alice')
+    nodes = []
+    for user, server in (('anna', fleet.b), ('ben', fleet.a), ('carl', fleet.b)):
+        nodes.append(alice.publish(user))
+        alice.hg('push', server.url('path'), env={'USER': user})
+        fleet.follow()
+    backup.restore()
+    fleet.a.hg_fast('admin::headless-rebuild')
+    pushes = fetch_json(fleet.a.url('http') + 'json-pushes').values()
+    found = [(push['user'], push['changesets']) for push in pushes]
+    assert found == [('anna', nodes[:1]), ('ben', nodes[1:2]), ('carl', nodes[2:])]
+
+
+def test_public_history_that_nobody_has_noted(fleet, world, services):
+    """It is in a push, also if the log begins again above it."""
+    backup = Backup(services, fleet.a)
+    alice = world.clone(fleet.a.url('path'), 'alice')
+    nodes = [alice.publish('one'), alice.publish('two')]
+    alice.hg_fast('push')
+    backup.restore()
+    shutil.rmtree(fleet.a.root / '.hg' / 'store' / 'headless-recorded')
+    sql(fleet.a, 'DELETE FROM public_history')
+    fleet.a.hg_fast('admin::headless-init')
+    fleet.a.hg_fast('admin::headless-rebuild')
+    pushes = fetch_json(fleet.a.url('http') + 'json-pushes').values()
+    assert [(push['user'], push['changesets']) for push in pushes] == [('rebuilt', nodes)]
+    fleet.a.hg_fast('admin::headless-rebuild')
+    assert len(fetch_json(fleet.a.url('http') + 'json-pushes')) == 1
+
+
 @pytest.mark.slow
 def test_restored(fleet, world, services):
     """The command begins an epoch by itself; numbers go on from there."""
@@ -166,12 +200,16 @@ def test_lost_moves_are_named(fleet, world, services):
     fleet.follow()
     backup = Backup(services, fleet.a)
     second = move(alice, 'second', url)
+    alice.hg_fast('bookmark', '-r', second, 'gone')
+    alice.hg_fast('push', '-B', 'gone', url, code=1)
+    alice.hg_fast('bookmark', '--delete', 'gone')
+    alice.hg_fast('push', '-B', 'gone', url, code=1)
     fleet.follow()
     backup.restore()
     for server in (fleet.a, fleet.b):
         out = server.hg_fast('admin::headless-verify', code=1)
         assert f'bookmark: stable: is at {second} here' in out
-        assert first in out
+        assert first in out and 'gone' not in out
     fleet.follow()
     fleet.follow()
     assert public(fleet.a) == public(fleet.b)
