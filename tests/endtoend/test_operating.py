@@ -67,8 +67,8 @@ def has_store(s3: Machine) -> None:
         }
         for name, actions in {**KEYS, 'root': ['Admin']}.items()
     ]
+    s3.sh('mkdir -p /srv/data')
     s3.write('/srv/s3.json', json.dumps({'identities': identities}))
-    s3.sh('mkdir /srv/data')
     weed = os.path.join(os.path.dirname(sys.executable), 'weed')
     s3.begin(
         weed, 'server', '-dir=/srv/data', '-ip=s3', '-ip.bind=0.0.0.0', '-s3', '-s3.port=8333',
@@ -97,6 +97,7 @@ def has_web_server(one: Machine, folder: Path) -> None:
         check=True,
         capture_output=True,
     )  # fmt: skip
+    one.sh('mkdir -p /etc/nginx/conf.d')
     one.write('/etc/nginx/hg.pem', certificate.read_text())
     one.write('/etc/nginx/hg.key', key.read_text(), mode='600')
     one.sh('rm -f /etc/nginx/conf.d/* /etc/nginx/sites-enabled/*; install -d /var/log/nginx')
@@ -205,7 +206,7 @@ class Laptop:
         out = self.sh(
             'hg clone -q https://push1/ /tmp/clone 2>/dev/null || hg pull -q -R /tmp/clone\n'
             'cd /tmp/clone; hg update -q "max(public())" || hg update -q null\n'
-            f'echo {name} > {name}; hg commit -qAm {name}; {phase}\n'
+            f'mkdir -p $(dirname {name}); echo {name} > {name}; hg commit -qAm {name}; {phase}\n'
             'push -f -r .; hg log -r . -T "node {node}\\n"'
         )
         node, number = re.search('node ([0-9a-f]+)', out), re.search('as push ([0-9]+)', out)
@@ -283,14 +284,31 @@ class Life:
         push1.sh('chown hg /srv/hg/try/.hg/hgrc')
         push1.wait_for('curl -sf https://push1/json-pushes')
         push1.sh('systemctl reload hgweb')
-        push1.wait_for("curl -sf https://push1/pushloghtml | grep -q '>results<'")
+        for name in ('push1', 'web1'):
+            self.fleet[name].wait_for(f"curl -sf https://{name}/pushloghtml | grep -q '>results<'")
 
     def replica(self) -> None:
-        self.push('public', is_public=True)
+        self.push('folder/public', is_public=True)
+        self.is_a_groups()
+        self.bookmark('stays')
+        self.bookmark('goes')
         self.push('draft')
         self.everything_is_there()
         out = self.laptop.sh('cd /tmp/clone; hg push -f https://alice:x@web1/ 2>&1 || true')
-        assert 'authorization failed' in out or 'takes no pushes' in out, out
+        assert 'authorization failed' in out, out
+
+    def is_a_groups(self) -> None:
+        """What hgweb has written, the accounts of a group may write to."""
+        store = '/srv/hg/try/.hg/store'
+        assert 'data/folder' in self.fleet['push1'].sh(f'find {store} -type d')
+        others = '( -type d ! -perm -2770 -o -type f ! -perm -660 -o ! -group hgpush )'
+        assert self.fleet['push1'].run('find', store, *others.split()).stdout == ''
+
+    def bookmark(self, name: str, option: str = '-r.') -> None:
+        """Push a bookmark of public history, or that it was deleted."""
+        self.laptop.sh(
+            f'cd /tmp/clone; hg bookmark {option} {name}; push -B {name} && exit 1; test $? = 1'
+        )
 
     def kept_house(self) -> None:
         self.fleet['push1'].sh(f'test ! -e {OLD_ENTRY}')
@@ -300,8 +318,11 @@ class Life:
         self.fleet['push1'].wait_for(f'grep -q {self.pushed[-1]} /srv/hg/pushes.log')
 
     def after_the_backup(self) -> None:
+        self.bookmark('goes', '--delete')
         [backup] = [block for block in blocks() if block.name == 'backup']
         run(self.fleet, backup)  # the next night
+        kept = self.fleet['push1'].sh('hg -R /srv/hg/try.backup bookmarks', 'hg')
+        assert 'stays' in kept and 'goes' not in kept
         self.push('later')
         self.push('later-public', is_public=True)
         self.laptop.pull(self.pushed[-1])
@@ -338,7 +359,7 @@ class Life:
 AFTER = {
     'authorized-keys': Life.ssh,
     'web': Life.web,
-    'links': Life.reloads,
+    'reload': Life.reloads,
     'serve-web': Life.replica,
     'housekeeping': Life.kept_house,
     'announce-service': Life.announced,
@@ -361,6 +382,13 @@ def test_every_block_says_where() -> None:
     assert {*BEFORE, *AFTER, *TYPED, *MAY_FAIL} <= set(names)
 
 
+def test_blocks_can_be_pasted() -> None:
+    """Into a shell, with their indentation in the document."""
+    for block in blocks():
+        if not block.path:
+            assert '<<' not in block.text and 'set -e' not in block.text, block.name
+
+
 def test_blocks(fleet: dict[str, Machine]) -> None:
     life = Life(fleet)
     for block in blocks():
@@ -377,8 +405,10 @@ def run(fleet: dict[str, Machine], block: Block) -> None:
     for name in block.machines:
         machine = fleet[name]
         if block.path:
-            old = machine.sh(f'cat {block.path}', block.user) if block.is_added else ''
-            machine.write(block.path, old + block.text, block.user, block.mode)
+            if block.is_added:
+                machine.sh(f'cat >> {block.path}', block.user, text=block.text)
+            else:
+                machine.write(block.path, block.text, block.user, block.mode)
             continue
         text = f'cd /opt/checkout\n{block.text}' if block.in_checkout else block.text
         if block.name in TYPED:

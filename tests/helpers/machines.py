@@ -133,8 +133,6 @@ class Machine:
         assert process.wait() == 0 and not left, shown
 
     def write(self, path: str, content: str, user: str = 'root', mode: str = '644') -> None:
-        folder, _slash, _name = path.rpartition('/')
-        self.sh(f'mkdir -p {folder}', user)
         self.sh(f'umask 077; cat > {path}; chmod {mode} {path}', user, text=content)
 
     def begin(self, *words: str, user: str = 'root') -> None:
