@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -216,6 +217,13 @@ def test_an_error_repeats_text_as_it_is(monkeypatch):
         with pytest.raises(common.ErrorResponse) as caught:
             parsed([(item, '²😀'.encode() if item != b'search' else '😀'.encode())])
         assert '😀' in caught.value.message.decode()
+
+
+@pytest.mark.parametrize('text', [b'&id=1' * 13_000 + b' x', b'bug' * 20_000, b'b=1#' * 16_000])
+def test_time_to_tell_that_it_is_no_bug(text):
+    started = time.process_time()
+    assert query._BUG.fullmatch(text) is None
+    assert time.process_time() - started < 0.1
 
 
 def test_branch():

@@ -36,6 +36,8 @@ _MIN_NAME, _MAX_MEANT = 3, 20
 _MOST_NAMED = 3
 #: Maximum number of pushes that a search finds by a part of an author's name.
 _MAX_OF_AUTHORS = 500
+#: A bug, as people and addresses name it. Without limits, an address could take seconds.
+_BUG = re.compile(rb'(?:\S{0,200}[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S{0,200})?', re.I)
 #: What an error about a date says.
 _DATES = b". '2026-11-30', '2026-11-30 12:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
@@ -231,7 +233,7 @@ def _meanings(
     push_id = re.fullmatch(rb'(?:push |(?:\S*/)?push/)?#?([0-9]{1,15})', text, re.I)
     if push_id:
         yield from _among(named, [int(push_id.group(1))])
-    bug = re.fullmatch(rb'(?:\S*[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S*)?', text, re.I)
+    bug = _BUG.fullmatch(text)
     if bug:
         yield replace(selection, words=tuple(search.split(bug.group(1))))
     # The branch default is nearly all; the beginnings of hashes are found above.
