@@ -34,7 +34,7 @@ def databases(services, tmp_path_factory):
     urls = [
         re.sub(r'//[^@/]*@', f'//{role}@', of_database) for role in (name, f'{name}_web')
     ]
-    grants = '\n'.join(re.findall('^(?:ALTER|GRANT) .*', block('roles'), re.M))
+    grants = ';'.join(re.findall("-c '((?:ALTER|GRANT) [^']*)'", block('roles')))
     grants = re.sub(r'\bheadless(_web)?\b', rf'{name}\1', grants)
     execute(services.database.format(name=name), grants)
     return urls
