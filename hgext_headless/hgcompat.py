@@ -249,9 +249,10 @@ def mapped(opener: Any, path: bytes, threshold: int | None, size: int | None) ->
 
 
 def forget_text(storage: Any) -> None:
-    """Free the texts that the log of a file has cached."""
+    """Free the texts that the log of a file has cached, and its decompressor: 50 KB with zstd."""
     log = storage._revlog
     log._inner.clear_cache()
+    log._inner._decompressors.clear()
     if hasattr(log, 'texts'):
         log.texts.clear()
 

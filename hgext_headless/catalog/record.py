@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from mercurial import changelog
 from sqlalchemy import select, update
@@ -139,31 +140,32 @@ def changeset_ids(
     """
     wanted = {c.node for c in brought} | {n for b in stored for n in b.nodes}
     ids = _ids(session, wanted)
-    new = [
-        {
-            'repository_id': session.owner,
-            'node': c.node,
-            'p1': c.p1,
-            'p2': c.p2,
-            'branch': c.branch,
-            'author': c.author,
-            'date': c.date,
-            'timezone': c.timezone,
-            'description': c.description,
-            'files': b'\0'.join(c.files),
-            'extras': changelog.encodeextra(dict(c.extras)),
-        }
-        # Sorted by node, so that pushes of the same changesets do not deadlock.
-        for c in sorted(brought, key=lambda c: c.node)
-        if c.node not in ids
-    ]
-    insert_new(session, changesets, new)
+    # Sorted by node, so that pushes of the same changesets do not deadlock.
+    new = sorted((c for c in brought if c.node not in ids), key=lambda c: c.node)
+    for batch in batches(new):
+        insert_new(session, changesets, [_row(session, changeset) for changeset in batch])
     fresh = _ids(session, wanted - ids.keys())
     search.record(session, [(fresh[c.node], c) for c in brought if c.node in fresh])
     ids.update(fresh)
     if len(ids) < len(wanted):
         raise Temporary('a draft that this builds on expired at this moment')
     return ids
+
+
+def _row(session: Session, changeset: Changeset) -> dict[str, Any]:
+    return {
+        'repository_id': session.owner,
+        'node': changeset.node,
+        'p1': changeset.p1,
+        'p2': changeset.p2,
+        'branch': changeset.branch,
+        'author': changeset.author,
+        'date': changeset.date,
+        'timezone': changeset.timezone,
+        'description': changeset.description,
+        'files': b'\0'.join(changeset.files),
+        'extras': changelog.encodeextra(dict(changeset.extras)),
+    }
 
 
 def _ids(session: Session, nodes: Iterable[bytes]) -> dict[bytes, int]:

@@ -144,7 +144,9 @@ def insert_new(
         statement = upsert(session.connection, table)
         if values:
             statement = statement.values(**values)
-        session.execute(statement.on_conflict_do_nothing(index_elements=columns), rows)
+        statement = statement.on_conflict_do_nothing(index_elements=columns)
+        for batch in batches(rows):  # SQLAlchemy copies them
+            session.execute(statement, batch)
 
 
 def put(

@@ -29,6 +29,7 @@ TOUCHED = {
     '_cgunpacker': 'mercurial.bundlerepo',
     '_chunk': 'mercurial.bundlerepo',
     '_chunklength': 'mercurial.changegroup',
+    '_decompressors': 'mercurial.revlog',
     '_dirlogcache': 'mercurial.manifest',
     '_dirmancache': 'mercurial.manifest',
     '_filters': 'mercurial.templater',
