@@ -167,7 +167,7 @@ def _read(repo: Any, bundle: Bundle, layer: Layer, folder: str) -> tuple[Bundle,
     nodes = overlays.nodes(layer)
     has_node = repo.unfiltered().changelog.hasnode
     with check.misses(), overlays.laid(repo, [layer], folder) as overlay:
-        changesets = check.checked(overlay, layer, nodes).changesets
+        changesets = check.checked(overlay, layer).changesets
     parents = {parent for c in changesets for parent in (c.p1, c.p2)} - {nullid}
     bases = sorted(parents.difference(nodes))
     lacking = [base for base in bases if not has_node(base)]

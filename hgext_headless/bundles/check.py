@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mercurial import error, exchange
@@ -92,20 +92,18 @@ def missing(node: bytes) -> Unfit:
     return Unfit(f'revision {node.hex()[:12]} is missing')
 
 
-def checked(overlay: Any, layer: Layer, nodes: Sequence[bytes]) -> Checked:
+def checked(overlay: Any, layer: Layer) -> Checked:
     """Check the revisions of ``layer``, laid over the repository as ``overlay``.
 
-    ``nodes`` are its changesets. Read each revision, which checks its hash, and compare what
-    changesets, manifests, files and linknodes say about each other. Raise `Unfit`, the errors
-    that `misses` converts to it, and `errors.Refused` if a file name is not allowed.
+    Read each revision, which checks its hash, and compare what changesets, manifests, files and
+    linknodes say about each other. Raise `Unfit`, the errors that `misses` converts to it, and
+    `errors.Refused` if a file name is not allowed.
     """
     check = _Check(overlay, _revisions(overlay, layer))
     with open(layer.path, 'rb') as file:
         unpacker = changegroups.unpack(file, layer.version)
         unpacker.changelogheader()
-        for entry in hgcompat.deltas(unpacker):
-            overlay.changelog.revision(entry.node)
-            overlay.effort.check()
+        nodes = [entry.node for entry in hgcompat.deltas(unpacker)]
         changesets = [check.changeset(node) for node in nodes]
         unpacker.manifestheader()
         # Manifests were read with their changesets. Reading a large one again would take longer

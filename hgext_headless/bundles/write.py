@@ -117,7 +117,7 @@ def write_checked(
         if overlays.nodes(layer) != list(stack.nodes) or bundle.nodes != stack.nodes:
             raise Corrupt('its bundle does not hold the changesets that it should')
         with overlays.laid(under, [layer], folder) as overlay:
-            changesets = check.checked(overlay, layer, stack.nodes).changesets
+            changesets = check.checked(overlay, layer).changesets
         os.unlink(layer.path)
     return bundle, path, changesets
 

@@ -108,8 +108,7 @@ def opened(incoming: Incoming) -> Iterator[Quarantine]:
         assert layer is not None
         overlay = _laid(incoming, layer, path)
         try:
-            nodes = [entry.node for entry in incoming.entries]
-            checked = check.checked(overlay, layer, nodes)
+            checked = check.checked(overlay, layer)
         except BaseException:
             overlay.close()
             raise
