@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -18,9 +19,11 @@ def umask():
 
 def test_what_one_writes_the_next_one_may(world, make_server, umask):
     server = make_server('embedded')
+    shutil.rmtree(server.root / '.hg' / 'headless')
     before = {server.root, *server.root.rglob('*')}
     for path in before:
         path.chmod(0o2770 if path.is_dir() else 0o660)
+    server.hg('admin::headless-init')
     alice = world.clone(server.url('ssh'), 'alice')
     alice.publish('public')
     node = alice.commit('draft')
