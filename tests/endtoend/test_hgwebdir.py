@@ -23,11 +23,8 @@ def servers(world):
     """Two repositories, which no one serves yet, and a file that names both."""
     made = {}
     for number, path in enumerate(PATHS):
-        server = Server(world, f'server{number}', public=3 + number)
-        server.configure('')
-        hgrc = server.root / '.hg' / 'hgrc'
-        hgrc.write_text(hgrc.read_text().replace('repository = try', f'repository = try{number}'))
-        made[path] = server
+        settings = f'repository = try{number}\n'
+        made[path] = Server(world, f'server{number}', settings, public=3 + number)
     lines = ''.join(f'{path} = {server.root}\n' for path, server in made.items())
     (world.folder / 'web.conf').write_text(
         f'[web]\npush_ssl = no\nallow-push = *\n[paths]\n{lines}'

@@ -303,11 +303,13 @@ def _history(public: int) -> Path:
 
 
 @functools.cache
-def _embedded() -> Path:
+def _embedded(repository: str = 'try') -> Path:
     """The folder with the embedded database and its store that ``admin::headless-init`` makes."""
-    made = World(Path(tempfile.mkdtemp())).init('made')
+    folder = Path(tempfile.mkdtemp(prefix='headless-embedded-'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = World(folder).init('made')
     (made.root / '.hg' / 'hgrc').write_text(
-        f'[extensions]\n{_loading(("push", "web"))}[headless]\nrepository = try\n'
+        f'[extensions]\n{_loading(("push", "web"))}[headless]\nrepository = {repository}\n'
     )
     made.hg('admin::headless-init')
     return made.root / '.hg' / 'headless'
@@ -343,7 +345,8 @@ class Server(Clone):
         if extensions and copied is None:
             require_headless(self.root)
             if 'database' not in settings:
-                shutil.copytree(_embedded(), self.root / '.hg' / 'headless')
+                names = re.findall('^repository = (.*)', settings, re.MULTILINE)
+                shutil.copytree(_embedded(*names), self.root / '.hg' / 'headless')
         self._url: str | None = None
         self._processes: list[subprocess.Popen[str]] = []
         self._base = _loading(extensions)
@@ -418,6 +421,7 @@ class Server(Clone):
         if not beside.exists():
             shutil.copytree(_history(1), beside)
             require_headless(beside)
+            shutil.copytree(_embedded('beside'), beside / '.hg' / 'headless')
             (beside / '.hg' / 'hgrc').write_text(
                 f'[extensions]\n{_loading(("push", "web"))}[headless]\nrepository = beside\n'
             )
