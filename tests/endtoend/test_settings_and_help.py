@@ -79,6 +79,8 @@ def test_removed_guards(world, make_server):
     server = make_server('embedded')
     clone = world.clone(server.url('ssh'), 'clone')
     clone.commit('draft')
+    store = server.root / '.hg' / 'headless' / 'store'
+    stored = list(store.rglob('*'))
     server.configure('s3-kms-key = some-key\n')
     refusal = 'headless: misconfigured: headless.s3-kms-key was removed: make the key the default'
     for out in (
@@ -86,4 +88,4 @@ def test_removed_guards(world, make_server):
         clone.hg('push', server.url('ssh'), code=255),
     ):
         assert refusal in out
-    assert not (server.root / '.hg' / 'headless').exists()
+    assert list(store.rglob('*')) == stored
