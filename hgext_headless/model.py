@@ -1,4 +1,5 @@
-"""Plain value types. Imports nothing.
+"""Plain value types. Imports nothing, and most are tuples: a dataclass takes longer to make, and
+each hg process imports this.
 
 Text that Mercurial stores as bytes (authors, descriptions, file names) is bytes here too,
 because it need not be UTF-8. Nodes are 20 bytes, binary.
@@ -10,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Changeset:
+class Changeset(NamedTuple):
     """What the pushlog shows of a changeset.
 
     ``date`` is in seconds since the epoch, ``timezone`` in seconds west of UTC, as in Mercurial.
@@ -37,8 +37,7 @@ class Changeset:
         return not self.extras
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """A stored bundle: an HG10 file with ``head`` and all its draft ancestors.
 
     ``key`` names the object, ``size`` is its bytes, ``sha512`` hexadecimal. ``bases`` are the
@@ -53,8 +52,7 @@ class Bundle:
     nodes: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True)
-class BookmarkMove:
+class BookmarkMove(NamedTuple):
     """A change of a bookmark in the database: the draft it names before and after (or None)."""
 
     name: bytes
@@ -62,8 +60,7 @@ class BookmarkMove:
     new: bytes | None
 
 
-@dataclass(frozen=True)
-class Marker:
+class Marker(NamedTuple):
     """An obsolescence marker: see `catalog.schema.markers` and ``marker_nodes``."""
 
     predecessor: bytes
@@ -71,16 +68,14 @@ class Marker:
     data: bytes
 
 
-@dataclass(frozen=True)
-class LogState:
+class LogState(NamedTuple):
     """How far the log of public history has got, and the heads of all that is in it."""
 
     position: int
     heads: frozenset[bytes]
 
 
-@dataclass(frozen=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """An entry of the log of public history.
 
     ``bundle`` has its changesets, which build on entries before it. ``added`` and ``removed``
@@ -108,8 +103,7 @@ class BookmarkPlace(NamedTuple):
     moved: int
 
 
-@dataclass(frozen=True)
-class Unlogged:
+class Unlogged(NamedTuple):
     """What a server has of public history, and the log lacks.
 
     ``bundle`` has the changesets (None: nothing is missing), ``heads`` are the heads of the
@@ -129,8 +123,7 @@ class Unlogged:
         return [self.bundle.key] if self.bundle else []
 
 
-@dataclass(frozen=True)
-class Push:
+class Push(NamedTuple):
     """A push to be recorded.
 
     ``changesets`` are all that it brought, parents first. ``roots`` are its draft roots. ``held``
@@ -170,8 +163,7 @@ class Recorded:
     date: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """A selection of pushes. All conditions must hold; None does not restrict it.
 
     ``after`` is a push id, exclusive, ``upto`` one, inclusive. ``since`` and ``before`` are
@@ -191,8 +183,7 @@ class Selection:
     author: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A push in the pushlog, without its changesets. ``date`` is in seconds since the epoch."""
 
     push_id: int
@@ -214,8 +205,7 @@ class PushNodes:
     tombstoned: frozenset[bytes] = field(default=frozenset(), compare=False)
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(NamedTuple):
     """A push whose id is that of another push (``recorded``), or that brings a changeset (``node``)
     which another push, ``owner``, has brought."""
 
@@ -225,8 +215,7 @@ class Conflict:
     owner: int = 0
 
 
-@dataclass(frozen=True)
-class PushOf:
+class PushOf(NamedTuple):
     """The push that brought a changeset; its first one and its last one, empty if not asked for."""
 
     entry: Entry
@@ -234,8 +223,7 @@ class PushOf:
     head: bytes
 
 
-@dataclass(frozen=True)
-class Tombstone:
+class Tombstone(NamedTuple):
     """A changeset that is gone, and the push that had brought it.
 
     ``pushed`` and ``gone`` are seconds since the epoch; ``gone`` is None if it is not known when it
@@ -249,8 +237,7 @@ class Tombstone:
     action: str | None
 
 
-@dataclass(frozen=True)
-class ServingNeeds:
+class ServingNeeds(NamedTuple):
     """A changeset of a push, with what a server must have to serve it.
 
     These are its parents or, if it is in no bundle (public), the changeset itself.
@@ -270,8 +257,7 @@ class Parents(NamedTuple):
     p2: bytes
 
 
-@dataclass(frozen=True)
-class Drafts:
+class Drafts(NamedTuple):
     """The drafts that a set of names stands for.
 
     ``nodes`` maps each name to the nodes of drafts: none, one, or two if it is ambiguous.
@@ -283,5 +269,5 @@ class Drafts:
     nodes: dict[bytes, tuple[bytes, ...]]
     bundles: dict[bytes, Bundle]
     brought: dict[bytes, PushOf]
-    expired: frozenset[bytes] = frozenset()
-    bookmarks: dict[bytes, list[bytes]] = field(default_factory=dict)
+    expired: frozenset[bytes]
+    bookmarks: dict[bytes, list[bytes]]

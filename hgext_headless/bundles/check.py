@@ -9,7 +9,6 @@ Packing relies on the files that changesets list, and on the changeset that each
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -175,7 +174,7 @@ class _Check:
         if self._overlay.changelog.revision(node).count(b'\n') > _MOST_LINES:
             raise Unfit(f'changeset {node.hex()[:12]} lists more than {_MOST_LINES} files')
         found = of_changelog(self._overlay, node)
-        found = dataclasses.replace(found, files=tuple(map(self._checked_name, found.files)))
+        found = found._replace(files=tuple(map(self._checked_name, found.files)))
         check(found)
         manifest_node = self._manifest_node(node)
         if not self._manifests.hasnode(manifest_node) and manifest_node != nullid:

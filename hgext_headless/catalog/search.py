@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy
@@ -289,7 +288,7 @@ def _that_brought(
         push_ids &= set(selection.push_ids)
     found: list[Entry] = []
     for batch in batches(sorted(push_ids, reverse=True)):
-        chosen = replace(selection, push_ids=tuple(batch))
+        chosen = selection._replace(push_ids=tuple(batch))
         found += pushlog.entries(session, chosen, newest=True, limit=limit - len(found))
         if len(found) == limit:
             break

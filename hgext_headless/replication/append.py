@@ -7,7 +7,6 @@ a push that died before it was recorded, are logged after each transaction
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -64,7 +63,7 @@ def pack(
     if not missing:
         return (published if bookmarks else None), []
     bundle, path = _write(where, backend.settings.repository, place.heads, missing, folder)
-    return dataclasses.replace(published, bundle=bundle), [(bundle, path)]
+    return published._replace(bundle=bundle), [(bundle, path)]
 
 
 def _write(

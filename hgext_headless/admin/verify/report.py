@@ -4,7 +4,6 @@ problem.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,9 +79,9 @@ def differences(row: Changeset, there: Changeset, where: bytes) -> list[Problem]
     ``there`` was read from Mercurial, where its hash is checked, so the row must be wrong.
     """
     different = [
-        hgcompat.to_bytes(field.name)
-        for field in dataclasses.fields(there)
-        if getattr(row, field.name) != getattr(there, field.name)
+        hgcompat.to_bytes(name)
+        for name, value in there._asdict().items()
+        if getattr(row, name) != value
     ]
     text = b'its row in the database has another %s than it has itself (%s)'
     said = text % (b', '.join(different), where)

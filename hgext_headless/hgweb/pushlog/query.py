@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mercurial import encoding, error, scmutil
@@ -115,12 +115,12 @@ def parse(
     asked = pages.values(req, b'user')
     users = tuple(dict.fromkeys(filter(None, asked) if for_people else asked))
     if users:
-        selection = replace(selection, users=users)
+        selection = selection._replace(users=users)
         words += [(b'user', user) for user in users]
     named = tuple(dict.fromkeys(pages.values(req, b'changeset')))
     if named:
         push_ids = Resolver(session, repo, named).push_ids(last)
-        selection = replace(selection, push_ids=tuple(sorted(set(push_ids) - {0})))
+        selection = selection._replace(push_ids=tuple(sorted(set(push_ids) - {0})))
         words += [(b'changeset', name) for name in named]
     branch = params.get(b'branch')
     problem = b''
@@ -149,7 +149,7 @@ def parse(
             found[item], problem = (), exc.message
         if searched(params, item):
             words.append((item, searched(params, item)))
-    selection = replace(selection, words=found[b'search'], author=found[b'author'])
+    selection = selection._replace(words=found[b'search'], author=found[b'author'])
     is_search = bool(problem or selection.words or selection.author)
 
     bounds: list[tuple[bytes, bytes]] = []
@@ -169,7 +169,7 @@ def parse(
     paged = is_search or (paged and not named and (for_people or not users))
     far = _MAX_FAR_PAGE if users or bounds or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
-    selection = replace(selection, upto=upto)
+    selection = selection._replace(upto=upto)
     return Query(
         selection=selection,
         page=_page(params, _MAX_SEARCH_PAGE if is_search else far) if paged else None,
@@ -207,7 +207,7 @@ def _meanings(
         # A page shows the second of a push.
         since = max(timed[0] - 1, selection.since or 0)
         rest = hgcompat.to_bytes(timed[1])
-        later = replace(selection, since=since, words=tuple(search.split(rest)))
+        later = selection._replace(since=since, words=tuple(search.split(rest)))
         yield later
         yield from _meanings(session, repo, later, rest, may_have_time=False)
     words = text.split()
@@ -215,12 +215,12 @@ def _meanings(
         names = _users(session, selection, word)
         others = search.split(b' '.join(one for one in words if one is not word))
         if names and others:
-            yield replace(selection, users=names, words=tuple(others))
-    named = replace(selection, words=())
+            yield selection._replace(users=names, words=tuple(others))
+    named = selection._replace(words=())
     if len(text) >= _MIN_NAME:
         names = _users(session, selection, text)
         if names:
-            yield replace(named, users=names)
+            yield named._replace(users=names)
         brought = search.pushes_by_author(session, hgcompat.to_str(text), _MAX_OF_AUTHORS)
         yield from _among(named, brought)
     hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
@@ -235,7 +235,7 @@ def _meanings(
         yield from _among(named, [int(push_id.group(1))])
     bug = _BUG.fullmatch(text)
     if bug:
-        yield replace(selection, words=tuple(search.split(bug.group(1))))
+        yield selection._replace(words=tuple(search.split(bug.group(1))))
     # The branch default is nearly all; the beginnings of hashes are found above.
     if text != b'default' and not re.fullmatch(rb'[0-9a-f]+', text):
         nodes = set(catalog_names.named(session, text))
@@ -244,7 +244,7 @@ def _meanings(
         marked = pushlog.brought(session, nodes, with_ends=False)
         yield from _among(named, (found.entry.push_id for found in marked.values()))
         if pushlog.has_branch(session, text):
-            yield replace(named, branch=text)
+            yield named._replace(branch=text)
 
 
 def _users(session: statements.Session, selection: Selection, part: bytes) -> tuple[bytes, ...]:
@@ -266,7 +266,7 @@ def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]
     asked = selection.push_ids
     found = sorted(i for i in push_ids if asked is None or i in asked)
     if found:
-        yield replace(selection, push_ids=tuple(found))
+        yield selection._replace(push_ids=tuple(found))
 
 
 def of_push(name: bytes, last: int) -> Query:
@@ -301,7 +301,7 @@ def entries(backend: Backend, session: statements.Session, query: Query) -> list
     if before and query.is_counted and not has_gaps and selection.upto is not None:
         # Ids are consecutive, so that no offset is needed. An older pushlog may have had gaps, and
         # each epoch begins with one.
-        selection = replace(selection, upto=selection.upto - before)
+        selection = selection._replace(upto=selection.upto - before)
         before = 0
     return pushlog.entries(session, selection, newest=True, limit=PAGE, offset=before)[::-1]
 
@@ -325,8 +325,8 @@ def _bounded(
         except ValueError:
             raise _bad(b"%s is not a date: '%s'" + _DATES, item, value) from None
         if item == b'startdate':
-            return replace(selection, since=moment)
-        return replace(selection, before=moment)
+            return selection._replace(since=moment)
+        return selection._replace(before=moment)
     if item in (b'fromchange', b'tochange'):
         (push_id,) = Resolver(session, repo, [value]).push_ids(last)
     elif re.fullmatch(rb'[+-]?[0-9]+', value.strip()):
@@ -334,8 +334,8 @@ def _bounded(
     else:
         raise _bad(b"%s must be an integer, not '%s'", item, value)
     if item in (b'fromchange', b'startID'):
-        return replace(selection, after=push_id)
-    return replace(selection, upto=push_id)
+        return selection._replace(after=push_id)
+    return selection._replace(upto=push_id)
 
 
 def _page(params: Any, highest: int | None) -> int:
@@ -364,7 +364,7 @@ def _on_branch(
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b"unknown branch '%s'" % _shown(branch)
         )
-    return replace(selection, branch=branch)
+    return selection._replace(branch=branch)
 
 
 def _bad(text: bytes, *names: bytes) -> Exception:
