@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
@@ -94,10 +93,8 @@ def fetch_as_stored(store: Source, bundle: Bundle, path: str) -> None:
 def _check_as_stored(bundle: Bundle, path: str) -> None:
     if os.path.getsize(path) != bundle.size:
         raise Corrupt(f'object {bundle.key} does not have its {bundle.size} bytes')
-    check = hashlib.sha512()
     with open(path, 'rb') as file:
-        for chunk in iter(lambda: file.read(1 << 20), b''):
-            check.update(chunk)
+        (check,) = stores.hashed(file, 'sha512')
     if check.hexdigest() != bundle.sha512:
         raise Corrupt(f'object {bundle.key} is not what was stored')
 

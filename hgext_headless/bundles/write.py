@@ -7,7 +7,6 @@ no other (``hg help internals.bundle2``).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -89,11 +88,8 @@ def digests(path: str) -> tuple[str, str]:
 
     The first names the bundle's object, the second is checked by clients.
     """
-    name, check = hashlib.sha256(), hashlib.sha512()
     with open(path, 'rb') as file:
-        for chunk in iter(lambda: file.read(1 << 20), b''):
-            name.update(chunk)
-            check.update(chunk)
+        name, check = stores.hashed(file, 'sha256', 'sha512')
     return name.hexdigest(), check.hexdigest()
 
 

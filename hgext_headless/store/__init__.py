@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 #: Number of objects that a request lists.
 _PAGE = 1000
@@ -109,6 +110,15 @@ def key(repository: str, digest: str) -> str:
 def digest(key: str) -> str:
     """Return the SHA-256 of the object's content, hexadecimal, from its key."""
     return key.rsplit('/', 1)[-1][: -len('.hg')]
+
+
+def hashed(file: BinaryIO, *names: str) -> list[Any]:
+    """Return the digests, of `hashlib`, of what is left of a file."""
+    digests = [hashlib.new(name, usedforsecurity=False) for name in names]
+    for chunk in iter(lambda: file.read(1 << 20), b''):
+        for digest in digests:
+            digest.update(chunk)
+    return digests
 
 
 def is_key(key: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
-import hashlib
 import os
 import shutil
 import stat
@@ -15,7 +14,7 @@ from typing import BinaryIO
 
 from .. import sharing
 from ..errors import Corrupt, HeadlessError, Misconfigured, Temporary, file_failed
-from . import Object, Undeleted
+from . import Object, Undeleted, hashed
 
 _TEMPORARY = '.tmp-'
 
@@ -81,10 +80,8 @@ class FileStore:
                 return None
 
     def sha256(self, key: str) -> str:
-        digest = hashlib.sha256()
         with self._opened(key) as file:
-            for chunk in iter(lambda: file.read(1 << 20), b''):
-                digest.update(chunk)
+            (digest,) = hashed(file, 'sha256')
         return digest.hexdigest()
 
     def get(self, key: str, path: str) -> None:

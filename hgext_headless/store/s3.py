@@ -23,7 +23,7 @@ from botocore.config import Config
 from .. import lazy
 from ..config import MAX_S3_OBJECT
 from ..errors import Corrupt, Misconfigured, Refused, Temporary, file_failed
-from . import Object, Undeleted
+from . import Object, Undeleted, hashed
 
 #: In seconds. No attempt begins after `RETRY_UNTIL`, so that a client gets an error within 30.
 CONNECT_TIMEOUT = 4
@@ -87,10 +87,7 @@ class S3Store:
             size = os.fstat(body.fileno()).st_size
             if size > MAX_S3_OBJECT:
                 raise Refused(f'a bundle has {size} bytes, and S3 takes {MAX_S3_OBJECT} at most')
-            sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-            for chunk in iter(lambda: body.read(1 << 20), b''):
-                sha256.update(chunk)
-                md5.update(chunk)
+            sha256, md5 = hashed(body, 'sha256', 'md5')
 
             def put() -> Any:
                 body.seek(0)
