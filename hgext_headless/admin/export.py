@@ -206,7 +206,7 @@ def _export_bookmarks(backend: Backend, other: Any) -> None:
     found = backend.catalog.read(bookmarks.newest, None)
     changes = [(name, node) for name, node in found.items() if other.changelog.hasnode(node)]
     with other.wlock(), other.lock(), other.transaction(b'headless-export') as transaction:
-        other._bookmarks.applychanges(other, transaction, changes)
+        hgcompat.bookmarks(other).applychanges(other, transaction, changes)
 
 
 def _export_pushes(

@@ -91,17 +91,14 @@ class Catalog:
 
 
 def open_catalog(
-    url: str,
-    repository: str,
-    embedded_home: str | None = None,
-    options: engine.Options | None = None,
+    url: str, repository: str, embedded_home: str | None, options: engine.Options
 ) -> Catalog:
     """Return the catalog at a SQLAlchemy URL.
 
     With ``embedded_home``, make this folder, and an SQLite database on first use. Otherwise
     open nothing yet.
     """
-    database = engine.open_database(url, options or engine.DEFAULT_OPTIONS)
+    database = engine.open_database(url, options)
     catalog = Catalog(database, repository)
     if embedded_home is not None:
         make_home(embedded_home)

@@ -68,7 +68,7 @@ def mark(session: Session, keys: Sequence[str]) -> list[str]:
     return free
 
 
-def finish(session: Session, keys: Collection[str], refused: Collection[str] = ()) -> None:
+def finish(session: Session, keys: Collection[str], refused: Collection[str]) -> None:
     """Record that ``keys`` are no longer in the store, but for those that it ``refused``."""
     _set(session, sorted(set(keys).difference(refused)), deleted=True)
     _set(session, sorted(refused), refused=True)

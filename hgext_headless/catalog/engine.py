@@ -45,10 +45,9 @@ class Unreachable(Temporary):
 
 
 class Options(NamedTuple):
-    """Options of connections. Timeouts are in seconds.
+    """Options of connections; the defaults are those of the settings.
 
-    A push queries the database twice before it begins. Twice the longer timeout must stay below
-    the 30 seconds within which the client has to be answered.
+    Timeouts are in seconds. A client gets an error after at most twice the longer one.
     """
 
     pool_size: int = 20
@@ -62,7 +61,7 @@ DEFAULT_OPTIONS = Options()
 class Database:
     """A database, with a pool of connections for this process."""
 
-    def __init__(self, engine: sqlalchemy.Engine, options: Options = DEFAULT_OPTIONS) -> None:
+    def __init__(self, engine: sqlalchemy.Engine, options: Options) -> None:
         self._engine = engine
         self._options = options
         self._snapshot = engine

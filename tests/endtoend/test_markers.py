@@ -11,7 +11,7 @@ import sqlalchemy
 from helpers.web import fetch_json, fetch_page
 from helpers.world import Clone, Server, World
 
-from hgext_headless.catalog import catalog, markers as stored, schema
+from hgext_headless.catalog import catalog, engine, markers as stored, schema
 
 ALL = '[experimental]\nevolution = all\n'
 EXCHANGE = '[experimental]\nevolution = createmarkers, exchange\n'
@@ -179,7 +179,8 @@ def test_forget(world, evolving):
     alice.hg('debugobsolete', first, right)
     alice.hg('debugobsolete', first, left, right)
     alice.hg_fast('push', '-q', '-f', '-r', f'{left}+{right}')
-    opened = catalog.open_catalog(f'sqlite:///{server.root}/.hg/headless/catalog.sqlite', 'try')
+    database = f'sqlite:///{server.root}/.hg/headless/catalog.sqlite'
+    opened = catalog.open_catalog(database, 'try', None, engine.DEFAULT_OPTIONS)
     with_both, with_right = f'{first} {left} {right} ', f'{first} {right} '
 
     def forget(node: str) -> int:

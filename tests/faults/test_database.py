@@ -103,11 +103,9 @@ def test_what_the_server_says(world, make_server, services):
 def two(make_server):
     """The catalog of a server as two processes have it."""
     server = make_server('services')
-    url = server.configured('database')
+    parsed = engine.sqlalchemy.make_url(server.configured('database'))
     return [
-        catalog.Catalog(
-            engine.Database(engine._postgres(engine.sqlalchemy.make_url(url), options)), 'try'
-        )
+        catalog.Catalog(engine.Database(engine._postgres(parsed, options), options), 'try')
         for options in (engine.Options(), engine.Options(5))
     ]
 

@@ -22,6 +22,7 @@ from hgext_headless.catalog import (
     deletions,
     drafts,
     drop as catalog_drop,
+    engine,
     pushlog,
     record as catalog_record,
     statements,
@@ -52,12 +53,12 @@ A, B, C, D = (bytes([number]) * 20 for number in range(1, 5))
 def catalog(request, tmp_path):
     if request.param == 'sqlite':
         home = str(tmp_path / 'home')
-        opened = catalogs.open_catalog(f'sqlite:///{home}/catalog.sqlite', 'try', home)
+        url = f'sqlite:///{home}/catalog.sqlite'
     else:
-        world = SimpleNamespace(env={})
+        home, world = None, SimpleNamespace(env={})
         settings = fresh(world, request.getfixturevalue('services'))
         url = re.search('^database = (.*)', settings, re.M).group(1)
-        opened = catalogs.open_catalog(url, 'try')
+    opened = catalogs.open_catalog(url, 'try', home, engine.DEFAULT_OPTIONS)
     yield opened
     opened._database._engine.dispose()
 
@@ -244,7 +245,7 @@ def test_dropped(catalog):
         assert [one.node for one in pushlog.changesets_of(session, [1])[1]] == [A, B]
     assert catalog.read(deletions.pending) == [bundle(A, B).key]
     # Pushed again, it is new.
-    catalog.write(deletions.finish, [bundle(A, B).key])
+    catalog.write(deletions.finish, [bundle(A, B).key], [])
     since = deletion_of(catalog, bundle(A, B).key)
     assert record(catalog, stack(A, B), since) == Recorded(2, (B,))
 
@@ -272,12 +273,12 @@ def test_a_push_beside_a_deletion(catalog):
     catalog.write(deletions.mark, [key])
     with pytest.raises(Temporary, match='is deleting an object'):
         record(catalog, push)
-    catalog.write(deletions.finish, [key])
+    catalog.write(deletions.finish, [key], [])
     with pytest.raises(Vanished) as first:
         record(catalog, push)
     # It is deleted once more before it is recorded, within the same second.
     catalog.write(deletions.mark, [key])
-    catalog.write(deletions.finish, [key])
+    catalog.write(deletions.finish, [key], [])
     with pytest.raises(Vanished) as second:
         record(catalog, push, first.value.deletions)
     assert second.value.deletions[key] > first.value.deletions[key]
@@ -288,7 +289,7 @@ def test_a_push_beside_a_deletion(catalog):
 def test_marks_outlive_pushes(catalog):
     record(catalog, stack(D))  # no object is deleted before the first push
     catalog.write(deletions.mark, [bundle(A).key, bundle(B).key])
-    catalog.write(deletions.finish, [bundle(A).key])
+    catalog.write(deletions.finish, [bundle(A).key], [])
     catalog.write(deletions.purge, 60)
     assert deletion_of(catalog, bundle(A).key)  # not older than that
     catalog.write(deletions.purge, -60)

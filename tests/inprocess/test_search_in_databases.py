@@ -175,7 +175,9 @@ def test_sqlite_without_fts5(tmp_path):
         )
         return connection
 
-    made = engine.Database(sqlalchemy.create_engine('sqlite://', creator=connect))
+    made = engine.Database(
+        sqlalchemy.create_engine('sqlite://', creator=connect), engine.DEFAULT_OPTIONS
+    )
     with pytest.raises(Misconfigured, match='has no FTS5'):
         migrate.upgrade(made)
     made._engine.dispose()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -49,8 +48,6 @@ _WORDS = {
 }
 #: Parameters that have a field of their own in the form.
 _NARROWING = (b'user', b'branch', b'startdate', b'enddate')
-#: Characters that XML cannot contain.
-_NOT_XML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
 #: Pushes with their changesets.
 Listed = Iterable[tuple[Entry, Sequence[Changeset]]]
@@ -480,24 +477,20 @@ def _pages(query: Query, found: int, count: int | None) -> Iterator[dict[bytes, 
 
 def _feed_entries(web: Any, query: Query, entries: Sequence[Entry]) -> Iterator[dict[bytes, Any]]:
     for entry, listed in _listed(web, query.tips_only, entries):
-        user = _xml(entry.user)
+        user = keywords.local(text(entry.user))
         for changeset in listed:
             summary = (changeset.description.strip().splitlines() or [b''])[0]
             if changeset.is_tombstone:
                 summary = b'changeset %s is gone' % hex(changeset.node)[:12]
             yield {
-                b'title': b'%s: %s' % (user, _xml(summary)),
+                b'title': b'%s: %s' % (user, keywords.local(text(summary))),
                 b'user': user,
                 b'date': _iso(entry.date),
                 b'node': hex(changeset.node),
                 b'gone': changeset.is_tombstone,
-                b'files': _named(map(_xml, changeset.files)),
+                b'files': _named(keywords.local(text(name)) for name in changeset.files),
             }
 
 
 def _iso(date: int) -> bytes:
     return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(date)).encode('ascii')
-
-
-def _xml(data: bytes) -> bytes:
-    return encoding.tolocal(_NOT_XML.sub('?', text(data)).encode('utf-8'))
