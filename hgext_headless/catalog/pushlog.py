@@ -33,6 +33,10 @@ _CHANGESETS = 20_000
 #: of its files. In a push, a text that others have too is a few bytes.
 SHOWN = 4096
 _SHOWN = {'author': 256, 'files': 4096, 'description': SHOWN}
+#: An expression: the size of the texts of a changeset.
+_BYTES = functools.reduce(
+    operator.add, (func.length(changesets.c[name]) for name in (*_SHOWN, 'extras'))
+)
 #: How many bytes are read of the extras of a changeset, of which the commit of git is asked for; a
 #: branch, which is before it, has at most 1,000.
 _MOST_EXTRAS = 1200
@@ -162,26 +166,24 @@ def nodes_of(
 
 
 def changesets_of(
-    session: Session, push_ids: Sequence[int], tips_only: bool = False, for_list: bool = False
+    session: Session, push_ids: Sequence[int], tips_only: bool = False, shown: int | None = None
 ) -> dict[int, list[Changeset]]:
     """Return the changesets of each push, in order; with ``tips_only``, only the last one.
 
-    Of a changeset that is gone, only its node and those of its parents are known. What is
-    ``for_list`` is cut where it is long, and of the extras only the branch is there.
+    Of a changeset that is gone, only its node and those of its parents are known. With ``shown``,
+    they are for a list that shows as many bytes of a description: other long texts are cut too, and
+    of the extras only the branch is there.
     """
-    columns, live = (_columns_shown(), _shown) if for_list else (changesets.c, facts)
+    columns, live = _as_shown(shown)
     return _in_order(session, push_ids, columns, live, _nameonly, tips_only)
 
 
 def changesets_from(
     session: Session, push_id: int, start: int, number: int, shown: int | None = None
 ) -> list[Changeset]:
-    """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`.
-
-    With ``shown``, they are for a list that shows as many bytes of a description.
-    """
+    """Return ``number`` changesets of one push from position ``start`` on; see `changesets_of`."""
     among = start, start + number - 1
-    columns, live = (changesets.c, facts) if shown is None else (_columns_shown(shown), _shown)
+    columns, live = _as_shown(shown)
     return _in_order(session, [push_id], columns, live, _nameonly, among=among)[push_id]
 
 
@@ -197,11 +199,11 @@ def bytes_of(session: Session, push_ids: Sequence[int]) -> dict[int, int]:
     return {**dict.fromkeys(push_ids, 0), **{row.push_id: int(row.bytes) for row in found}}
 
 
-def pieces(
-    session: Session, push_id: int, number: int, size: int
-) -> Iterator[tuple[int, int]]:
-    """Yield what `changesets_from` takes, such that all changesets of a push that are not gone are
-    read: each time ``number`` at most, whose texts have ``size`` bytes, or one that has more."""
+def pieces(session: Session, push_id: int, number: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield what `changesets_from` takes to read all changesets of a push that are not gone.
+
+    Each time, these are ``number`` at most, whose texts have ``size`` bytes, or one that has more.
+    """
     query = _listed(session, [_BYTES.label('bytes')]).where(push_changesets.c.push_id == push_id)
     listed = session.execute(query).all()
     for piece in statements.portions(listed, number, lambda row: int(row.bytes), size):
@@ -209,19 +211,18 @@ def pieces(
         yield first, piece[-1].position - first + 1
 
 
-_BYTES = functools.reduce(
-    operator.add, (func.length(changesets.c[name]) for name in (*_SHOWN, 'extras'))
-)
-
-
 @functools.cache
-def _columns_shown(of_description: int = SHOWN) -> tuple[Any, ...]:
+def _as_shown(of_description: int | None) -> tuple[Iterable[Any], Callable[[Any], Changeset]]:
+    """Return the columns that are read of changesets, and what converts a row."""
+    if of_description is None:
+        return changesets.c, facts
     sizes = {**_SHOWN, 'description': of_description}
-    return tuple(
+    columns = [
         statements.beginning(column, sizes[column.name]) if column.name in sizes else column
         for column in changesets.c
         if column.name != 'extras'
-    )
+    ]
+    return columns, _shown
 
 
 def _shown(row: Any) -> Changeset:

@@ -86,15 +86,15 @@ def batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def portions(
-    items: Iterable[Item], number: int, weigh: Callable[[Item], int], weight: int
+    items: Iterable[Item], number: int, weigh: Callable[[Item], float], weight: float
 ) -> Iterator[list[Item]]:
     """Yield lists of at most ``number`` items that weigh at most ``weight`` together, or of one."""
     portion: list[Item] = []
-    total = 0
+    total = 0.0
     for item in items:
         if portion and (len(portion) == number or total + weigh(item) > weight):
             yield portion
-            portion, total = [], 0
+            portion, total = [], 0.0
         portion.append(item)
         total += weigh(item)
     if portion:

@@ -212,7 +212,7 @@ def _batch(
     """Return what `_listed` yields, and the number of changesets of each push."""
     sizes = pushlog.sizes(session, [entry.push_id for entry in batch])
     small = [i for i, size in sizes.items() if size <= _MOST or query_tips]
-    found = pushlog.changesets_of(session, small, query_tips, for_list=True)
+    found = pushlog.changesets_of(session, small, query_tips, pushlog.SHOWN)
     for push_id in sizes.keys() - found.keys():
         start = sizes[push_id] - _MOST
         found[push_id] = pushlog.changesets_from(session, push_id, start, _MOST, pushlog.SHOWN)

@@ -62,33 +62,26 @@ def _batches(
 ) -> Iterator[Sequence[Entry] | Entry]:
     """Yield lists of pushes whose changesets fit into memory together, or one larger push."""
     for start in range(0, len(entries), BATCH):
-        batch = list(entries[start : start + BATCH])
-        if query.tips_only:
-            yield batch
-            continue
-        if not query.full:
+        batch = entries[start : start + BATCH]
+        found: Sequence[Sequence[Entry] | Entry] = [batch]
+        if not query.tips_only:
             with repo.headless.read_catalog.reading() as session:
-                portions = list(pushlog.together(session, batch))
-            yield from portions
-            continue
-        with repo.headless.read_catalog.reading() as session:
-            push_ids = [entry.push_id for entry in batch]
-            sizes, texts = pushlog.sizes(session, push_ids), pushlog.bytes_of(session, push_ids)
-        together: list[Entry] = []
-        number = length = 0
-        for entry in batch:
-            size, text_size = sizes[entry.push_id], texts[entry.push_id]
-            if together and (number + size > CHANGESETS or length + text_size > _BYTES):
-                yield together
-                together, number, length = [], 0, 0
-            if size > CHANGESETS or text_size > _BYTES:
-                yield entry
-            else:
-                together.append(entry)
-                number += size
-                length += text_size
-        if together:
-            yield together
+                found = list((_in_full if query.full else pushlog.together)(session, batch))
+        yield from found
+
+
+def _in_full(
+    session: statements.Session, batch: Sequence[Entry]
+) -> Iterator[Sequence[Entry] | Entry]:
+    push_ids = [entry.push_id for entry in batch]
+    numbers, lengths = pushlog.sizes(session, push_ids), pushlog.bytes_of(session, push_ids)
+
+    def share(entry: Entry) -> float:
+        """Return how much of what may be in memory a push takes."""
+        return max(numbers[entry.push_id] / CHANGESETS, lengths[entry.push_id] / _BYTES)
+
+    for portion in statements.portions(batch, BATCH, share, 1):
+        yield portion[0] if share(portion[0]) > 1 else portion
 
 
 def _large(repo: Any, entry: Entry) -> Iterator[str]:
