@@ -8,7 +8,7 @@ from mercurial import util
 
 from .. import hgcompat
 from ..backend import Backend
-from ..catalog import repositories, statements, statistics
+from ..catalog import epochs, statements, statistics
 from ..catalog.statements import batches
 from ..errors import Refused
 from ..lifecycle import delete
@@ -37,7 +37,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
     # Rows before objects, and the repository's own row last: a run that is killed goes on.
     with delete.required(other) as deleter:
         with options.progress(ui, b'dropping', b'rows', None) as bar:
-            while number := other.catalog.write(repositories.drop_rows):
+            while number := other.catalog.write(epochs.drop_rows):
                 bar.increment(number)
         keys = [each.key for each in other.store.objects(f'{wanted}/')]
         with options.progress(ui, b'dropping', b'objects', len(keys)) as bar:
@@ -46,7 +46,7 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
                 bar.increment(len(batch))
         if options.tell_undeleted(ui, deleter):
             return 1
-        other.catalog.write(repositories.drop)
+        other.catalog.write(epochs.drop)
     ui.status(b'dropped %s\n' % _described(there))
     return 0
 

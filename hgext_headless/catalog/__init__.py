@@ -5,16 +5,16 @@
 - `coordination`: a lock that expires; wake waiting processes
 - `statements`: a session, which is a transaction about one repository; many rows at once
 - `catalog`: sessions for the other packages
-- `record`: write a push; `moving`: what is imported and exported
+- `record`: write a push; `moving`: what an import records, and an export reads
 - `drafts`, `names`, `bookmarks`, `markers`: what is stored
 - `announcements`: how far pushes were announced, for each target
 - `search`: pushes by the words of their changesets
 - `pushlog`, `statistics`: what was pushed
-- `epochs`: what push ids belong to
+- `epochs`: a repository, made and dropped, and what its push ids belong to
 - `public_log`: public history, for all servers
 - `user_limits`: what one user has pushed and stored, and may
-- `drop`, `bans`: drafts that expire, drafts that are refused from now on; `names` finds both
+- `drop`, `bans`: drafts that expire, drafts that are gone, and why; `names` finds both
 - `bundle_rows`, `deletions`: rows and objects
 - `consistency`: what "hg admin::headless-verify" asks
-- `diagnosis`, `repositories`: the health of a database, and the end of a repository
+- `diagnosis`: the health of a database, and which commands ran
 """

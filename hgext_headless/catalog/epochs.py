@@ -1,4 +1,4 @@
-"""The epochs of push ids.
+"""A repository in the database, from its first row to the last, and the epochs of its push ids.
 
 A push id that somebody keeps outlives a database that is lost, or restored from before the push. So
 push ids belong to an epoch, which is a random value, and a new epoch begins above all ids that
@@ -10,15 +10,24 @@ from __future__ import annotations
 import secrets
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, tuple_, update
 
-from .schema import epochs, repositories
+from .schema import (
+    bundle_changesets,
+    bundles,
+    epochs,
+    metadata,
+    pending_deletions,
+    repositories,
+)
 from .statements import Session
 
 #: The first id of an epoch follows a multiple of this; so people see which epoch an id is of.
 _WHOLE = 1_000_000
 #: Number of ids above the last known one that may have been given and lost.
 _LOST = 100_000
+#: Number of rows that are deleted in one transaction.
+_ROWS = 2000
 
 
 class Epoch(NamedTuple):
@@ -92,3 +101,36 @@ def next_push_id() -> Any:
     )
     following = repositories.c.last_push_id + 1
     return case((following < first, first), else_=following)
+
+
+def drop_rows(session: Session) -> int:
+    """Delete some of the repository's rows, not its own; return their number, 0 at the end."""
+    of_bundles = select(bundles.c.id).where(session.mine(bundles))
+    owned: dict[Any, Any] = {bundle_changesets: bundle_changesets.c.bundle_id.in_(of_bundles)}
+    for table in reversed(metadata.sorted_tables):  # those that others refer to are the last
+        if 'repository_id' in table.c and table is not pending_deletions:
+            owned[table] = session.mine(table)
+    for table, condition in owned.items():
+        key = table.primary_key.columns
+        some = select(*key).where(condition).limit(_ROWS)
+        number = session.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
+        if number:
+            return number
+    return 0
+
+
+def drop(session: Session) -> None:
+    """Delete the repository's own row and its marks for deletion, after all other rows.
+
+    The name stays known, with the last push id that it has had: see `make`.
+    """
+    last = session.scalar(
+        delete(repositories)
+        .where(repositories.c.id == session.owner)
+        .returning(repositories.c.last_push_id)
+    )
+    session.execute(
+        insert(repositories).values(
+            name=session.repository, last_push_id=last, dropped=session.clock
+        )
+    )

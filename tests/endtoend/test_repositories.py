@@ -7,7 +7,7 @@ import json
 import pytest
 from helpers.world import Server
 
-from hgext_headless.catalog import engine, repositories
+from hgext_headless.catalog import engine, epochs
 
 
 @pytest.fixture
@@ -96,13 +96,13 @@ def test_drop(world, try_, other, monkeypatch):
     assert 'would drop "try": 1 push, 2 objects' in other.hg_fast(
         'admin::headless-drop', 'try', '--force', '-n'
     )
-    monkeypatch.setattr(repositories, '_ROWS', 1)
+    monkeypatch.setattr(epochs, '_ROWS', 1)
     database = engine.open_database(other.configured('database'))
     from hgext_headless.catalog.statements import Session
 
     for _ in range(4):
         with database.writing() as connection:
-            assert repositories.drop_rows(Session(connection, 'try')) == 1
+            assert epochs.drop_rows(Session(connection, 'try')) == 1
     database._engine.dispose()
     assert 'dropped "try"' in other.hg_fast('admin::headless-drop', 'try', '--force')
     assert list(listed(other)) == ['other']
