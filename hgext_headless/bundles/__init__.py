@@ -6,8 +6,9 @@
 - `overlay`: the repository with bundles laid over it; `shared_index`: without reading its index
   again
 - `check`: check each revision of a push against its hash and its changeset, and what is
-  written against the push; what the catalog records of a changeset
+  written against the push; what the catalog records of a changeset; `manifests`: what of a
+  manifest that takes
 - `markers`: obsolescence markers, read and packed
 
-Uses the store, not the database. Called by `receive`, `wire`, `hgweb`, `lifecycle` and `admin`.
+Uses the store, not the database. Called by `lifecycle` and all above.
 """

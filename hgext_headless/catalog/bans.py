@@ -1,4 +1,4 @@
-"""Drafts that were obliterated, or lost: by whom, and why."""
+"""Drafts that were obliterated, which pushes may not bring again, or lost: by whom, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find what is wrong with a database that answers."""
+"""The health of a database that answers: its rights and sequences, and when commands ran last."""
 
 from __future__ import annotations
 

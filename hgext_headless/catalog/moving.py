@@ -1,4 +1,5 @@
-"""Record drafts that no push brought: those of an older repository."""
+"""What an import records: drafts that no push brought, pushes of an older pushlog; what an export
+reads."""
 
 from __future__ import annotations
 

@@ -5,5 +5,5 @@
 - `drop`: remove drafts: store again what stays of their bundles, delete rows, then objects; notes
   in the store of what was removed for good
 
-Called by `receive` and `admin`.
+Called by `receive`, `replication`, `hgweb` and `admin`.
 """

@@ -11,5 +11,5 @@
 - `flow`: all steps, up to the report to the client
 - `pushkey`: the command ``pushkey``, which is a push too
 
-Called by the extension `hgext_headless.push`.
+Called by both extensions, and by `admin`.
 """

@@ -5,5 +5,6 @@
 - `follow`: apply what the log has and a repository lacks
 
 An embedded database has no log, because it belongs to one server. What was public before the
-log began (``admin::headless-init``) is not in it. Called by `receive`, `hgweb` and `admin`.
+log began (``admin::headless-init``) is not in it. Called by `receive`, `admin` and
+the extension `hgext_headless.push`.
 """
