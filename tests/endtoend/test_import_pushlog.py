@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -139,6 +140,7 @@ def test_bad_files(world, make_server):
         assert words in complaint(write(folder / f'{number}.db', [push]))
 
     server = make_server('embedded')
+    shutil.rmtree(server.root / '.hg' / 'headless')
     out = server.hg_fast('admin::headless-import-pushlog', folder / 'none', code=255)
     assert out == f'abort: headless: refused: there is no file {folder}/none\n'
     out = server.hg_fast('admin::headless-import-pushlog', folder / '4.db', code=255)
