@@ -27,6 +27,8 @@ address = 127.0.0.1
 port = {port}
 allow-push = *
 push_ssl = no
+[diff]
+git = yes
 """
 
 _WELCOME = """

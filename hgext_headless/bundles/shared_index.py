@@ -89,6 +89,7 @@ class SharedIndex:
 
         Raise `error.RevlogError` if there are several.
         """
+        prefix = prefix.lower()
         found = {node for node in self._revs if hex(node).startswith(prefix)}
         shared = self._shared.partialmatch(prefix)
         if shared is not None:

@@ -99,6 +99,7 @@ def gone(web: Any, session: statements.Session, name: bytes) -> Exception:
 
 def ambiguous(web: Any, name: bytes) -> Any:
     """Return the error for an ambiguous name. hgweb's own text is "revision not found"."""
-    hint(web, b'pushlogambiguous', unknownname=name)
+    # The search finds hashes by as many digits.
+    hint(web, b'pushlogambiguous' if len(name) > 3 else b'pushlogshort', unknownname=name)
     line = b"ambiguous identifier '%s'" % hgcompat.escaped_bytes(name)
     return common.ErrorResponse(common.HTTP_NOT_FOUND, line)

@@ -113,6 +113,13 @@ def test_search(log):
         f'search=14:{hashes[3][:12]}': [4],
         f'search=changeset:%20%2012:{hashes[1][:12]}': [2],
         f'search=({hashes[1][:12]}),': [2],
+        f'search={hashes[1][:12]},{hashes[2][:12]}': [2, 3],
+        f'search=http://host/file/{hashes[1]}/dir/file%3Fstyle=paper%23l1.5': [2],
+        'search=remote:%20headless:%20see%20http://host/push/2': [2],
+        'search=headless:%20stored%203%20changesets%20as%20push%202': [2],
+        'search=http://host/raw-push/2%3Fhead=x%23l1': [2],
+        'search=user:%20%20%20%20%20%20%20%20Bob%20%3Cbob@example.com%3E': [2],
+        'search=summary:%20%20%20%20%20Crash%20of%20the%20Zo%C3%AB%20test': [3],
         f'search=http://host:8000/rev/{hashes[1][:12]}': [2],
         'search=http://host/push/3': [3],
         f'search=hg%20pull%20-r%20{hashes[1][:12]}': [2],
@@ -295,11 +302,27 @@ def test_search_of_hgweb(world, make_server):
         found = fetch_page(f'{base}log?rev=public1&style={style}')
         assert hint not in found and found.count('public1') > 1
         assert re.search(r'Drafts are not .*href="/pushloghtml\?[^"]*search=public1"', found)
-        for digits in (12, 5):
-            found = fetch_page(f'{base}log?rev={draft[:digits]}&style={style}')
+        for name in (draft[:12], draft[:5], draft[:7].upper(), f'%20{draft[:12]}+'):
+            found = fetch_page(f'{base}log?rev={name}&style={style}')
             assert hint not in found and draft[:12] in found
     assert fetch_json(base + 'json-log?rev=words')['entries'] == []
     assert hint not in fetch_page(f'{base}raw-log?rev=words')
+
+
+def test_hash_of_one_of_many(world, make_server):
+    """It is marked, and not in a fold that is shut."""
+    server = make_server('embedded')
+    alice = world.clone(str(server.root), 'alice')
+    first = alice.commit('0')
+    for number in range(1, 22):
+        alice.commit(str(number))
+    alice.hg_fast('push', '-q')
+    base = server.start()
+    page = fetch_page(f'{base}pushloghtml?search={first[:12]}')
+    assert re.findall('<mark>(.*?)</mark>', page) == [first[:12]]
+    fold = '<details{}><summary>2 more changesets'
+    assert fold.format(' open="open"') in page
+    assert fold.format('') in fetch_page(f'{base}pushloghtml?search=push%201')
 
 
 def test_what_was_pushed_again(log):

@@ -32,6 +32,11 @@ def _now(monkeypatch):
         (('2026-12-01 02', '2026-12-1 2:00'), '2:00:00'),
         (('Tue, 01 Dec 2026 02:28:51 +0000', 'Tue Dec 01 02:28:51 2026 +0000'), '2:28:51'),
         (('02:00', '2:00 UTC', '02:00:00', 'dec 1 02:00', 'since 2:00'), '2:00:00'),
+        (('today 2:00', 'Tuesday 02:00 UTC', 'today at 2am'), '2:00:00'),
+        (('yesterday 23:48', 'monday 11:48pm'), '30. 23:48:00'),
+        (('2am', '2:00 am', 'at 02:00', 'dec 1 2am'), '2:00:00'),
+        (('12am', 'Dec 1 12:00am'), '0:00:00'),
+        (('11:48pm',), '30. 23:48:00'),
         (('23:48',), '30. 23:48:00'),
         (('today', 'midnight', 'this morning', '2026-12-01', 'Dec 1', 'tuesday'), '0:00:00'),
         (('yesterday', 'monday', 'this week', 'last night', '30 nov 2026', 'Nov 30, 2026'), '30.'),
@@ -50,7 +55,8 @@ def test_moments(texts, expected):
 @pytest.mark.parametrize(
     ('texts', 'seconds'),
     [
-        (('30m', '30 min', '30min', '30 minutes', '30 mins ago', 'half an hour ago'), 1800),
+        (('30m', '30 min', '30 minutes', '30 mins ago', 'half an hour ago', 'last 30 min'), 1800),
+        (('last 2 hours', 'past 2 hours', 'around 2 hours ago', 'last 2h'), 7200),
         (('1h', '1 hr ago', 'an hour ago', 'hour ago', 'last hour', 'past hour'), 3600),
         (('1.5h', '1h30m', '1 hour 30 minutes ago', '1 hour and 30 minutes', '1h 30m ago'), 5400),
         (('4 days', '4d', 'four days ago', 'about 4 days ago', '96h'), 4 * 86400),
@@ -66,7 +72,7 @@ def test_durations(texts, seconds):
 @pytest.mark.parametrize(
     'text',
     ['', 'x', '12', '2026', 'marker 12', 'last resort', 'this patch', '25:00', 'feb 30', 'may',
-     'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h'],
+     '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h'],
 )  # fmt: skip
 def test_what_is_no_time(text):
     with pytest.raises(ValueError):

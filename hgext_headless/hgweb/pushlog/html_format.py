@@ -290,6 +290,7 @@ def _listed_push(
         b'changesets': templateutil.mappinglist(rows[:shown]),
         b'folded': templateutil.mappinglist(rows[shown:]),
         b'foldedcount': len(rows[shown:]) + omitted,
+        b'unfolded': any(row.get(b'named') for row in rows[shown:]),
         b'omittedcount': omitted or b'',  # templates take the number 0 for true
         b'ismerge': is_merge,
         b'gone': not rows,
@@ -382,6 +383,7 @@ def _row(
     return {
         b'node': hex(node),
         b'noderest': hex(node)[12:],
+        b'named': any(node.hex().startswith(word) for word in words if len(word) > 3),
         b'state': facts.states[visibility.row(changeset)],
         b'gone': changeset.is_tombstone,
         b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',

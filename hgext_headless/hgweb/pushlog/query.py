@@ -38,6 +38,11 @@ _MOST_NAMED = 3
 _MAX_OF_AUTHORS = 500
 #: A bug, as people and addresses name it. Without limits, an address could take seconds.
 _BUG = re.compile(rb'(?:\S{0,200}[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S{0,200})?', re.I)
+#: A hash that is unmistakable, and the id of a push, in what was copied.
+_HASH = re.compile(r'(?<![0-9a-z])[0-9a-f]{12,40}(?![0-9a-z])')
+_PUSH = re.compile(rb'\bpush[ /]?#?([0-9]{1,15})\b', re.I)
+#: What ``hg log`` has before a user, a date or other facts.
+_LABEL = re.compile(rb'^(?:user|date|branch|bookmark|tag|summary|phase): {2,}')
 #: What an error about a date says.
 _DATES = b". '2026-11-30', '2026-11-30 12:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
@@ -185,7 +190,7 @@ def parse(
 
 def searched(params: Any, item: bytes) -> bytes:
     """Return the text that a request asks to search for."""
-    return b' '.join(params.getall(item)).strip()
+    return _LABEL.sub(b'', b' '.join(params.getall(item)).strip())
 
 
 def _meanings(
@@ -225,12 +230,12 @@ def _meanings(
         yield from _among(named, brought)
     hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
     if not all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
-        # As "hg id" prints it, and a command or a sentence has it.
-        hashes = [each for each in hashes if re.fullmatch('[0-9a-f]{12,40}', each)]
+        # As "hg id" prints it, and a command, a sentence or an address has it.
+        hashes = _HASH.findall(text.decode('latin-1').lower())[:_MAX_MEANT]
     if hashes:
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
         yield from _among(named, found)
-    push_id = re.fullmatch(rb'(?:push |(?:\S*/)?push/)?#?([0-9]{1,15})', text, re.I)
+    push_id = _PUSH.search(text) or re.fullmatch(rb'#?([0-9]{1,15})', text)
     if push_id:
         yield from _among(named, [int(push_id.group(1))])
     bug = _BUG.fullmatch(text)

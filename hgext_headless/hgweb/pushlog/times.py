@@ -19,6 +19,8 @@ _NUMBERS = {'half a': '0.5', 'half an': '0.5', 'a few': '3', 'few': '3', 'an': '
 _COUNTED = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 _NUMBERS.update((word, str(number)) for number, word in enumerate(_COUNTED, 1))
 _NUMBER = re.compile(rf'^(?:({"|".join(_NUMBERS)}) )?(?={_UNIT} ago)')
+#: Half of the day.
+_HALF = re.compile(r'(?<![0-9:])(1?[0-9])(:[0-9]{2})? ?([ap])m\b')
 _PERIOD = re.compile(rf'(last|this|past) ({_UNIT}|{"|".join(_DAYS)})')
 _CLOCK = r'(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)'
 _ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-][0-9]{2}:?[0-9]{2})))?'
@@ -42,6 +44,8 @@ _MOMENTS = (
         rf'(?: {_CLOCK})?{_ZONE}'
     ),
 )
+#: A time of day, after the name of a day.
+_TIMED = re.compile(rf'(?:at )?{_CLOCK}(?: ?(?:z|utc|gmt))?(?P<zone>)')
 #: Maximum number of words of a time.
 _WORDS = 7
 #: Longer text is not a date, and a library needs long to reject it.
@@ -68,7 +72,9 @@ def since(text: str) -> float:
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"not a time: '{text[:_MAX_LENGTH]}'")
-    text = re.sub('^(?:since )?(?:about )?', '', ' '.join(text.lower().split()))
+    text = re.sub('^(?:since |at )?(?:about |around )?', '', ' '.join(text.lower().split()))
+    text = re.sub('^(?:last|past) (?=[0-9])', '', text)
+    text = _HALF.sub(_of_day, text)
     now = time.time()
     text = re.sub(r'^(last|this) (?:morning|afternoon|evening|night)$', r'\1 day', text)
     text = _NUMBER.sub(lambda found: _NUMBERS[found[1] or 'a'] + ' ', text, count=1)
@@ -79,8 +85,10 @@ def since(text: str) -> float:
     midnight = now // _DAY * _DAY
     days = {'today': 0, 'midnight': 0, 'yesterday': 1}
     days.update((name, int(midnight // _DAY + 3 - number) % 7) for number, name in enumerate(_DAYS))
-    if text in days:
-        return midnight - days[text] * _DAY
+    day, _blank, clock = text.partition(' ')
+    timed = _TIMED.fullmatch(clock or '0:00') if day in days else None
+    if timed:
+        return midnight - days[day] * _DAY + _moment(timed.groupdict(), now) % _DAY
     period = _PERIOD.fullmatch(text)
     if period and period[2] in days:
         return midnight - days[period[2]] * _DAY
@@ -91,6 +99,12 @@ def since(text: str) -> float:
         if found:
             return _moment(found.groupdict(), now)
     raise ValueError(f"not a time: '{text}'")
+
+
+def _of_day(half: re.Match[str]) -> str:
+    """Return a time of day that was said of half of a day, as one of 24 hours."""
+    hours = int(half[1]) % 12 + 12 * (half[3] == 'p') if 0 < int(half[1]) < 13 else 99
+    return f'{hours}{half[2] or ":00"}'
 
 
 def _letter(unit: str) -> str:
