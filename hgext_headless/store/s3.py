@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
-from botocore import exceptions, loaders
+from botocore import exceptions, loaders, parsers
 from botocore.config import Config
 
 from .. import lazy
@@ -428,6 +428,9 @@ def _clear_errors(endpoint: str, path: str = '') -> Iterator[None]:
         if re.search('WRONG_VERSION_NUMBER|CERTIFICATE_VERIFY_FAILED', str(error)):
             raise Misconfigured('TLS with the store fails', _public(error) + at) from error
         raise Temporary('the store is not reachable or too slow', _public(error) + at) from error
+    except parsers.ResponseParserError as error:
+        told = f'what answers there is not an S3 server{at}'
+        raise Temporary('headless.s3-endpoint-url may be wrong', told) from error
     except (exceptions.BotoCoreError, ValueError) as error:
         raise Temporary('the store failed', _public(error) + at) from error
     except OSError as error:

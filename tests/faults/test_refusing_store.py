@@ -8,7 +8,7 @@ import json
 import re
 
 import pytest
-from helpers import services as running
+from helpers import s3proxy, services as running
 from helpers.s3proxy import Answer, Proxy
 from helpers.world import free_url
 
@@ -120,6 +120,14 @@ def test_what_was_said(store, proxy, tmp_path, monkeypatch, method, answer, kind
         assert len(proxy.asked) == len(methods)
     if 'no ' not in text:
         assert proxy.endpoint in str(caught.value)
+
+
+def test_endpoint_of_something_else(store, proxy, monkeypatch):
+    monkeypatch.setattr(s3proxy, '_xml', lambda _answer: '{"it": "works"}')
+    proxy.rule = lambda *_asked: Answer(200, '', '')
+    with pytest.raises(Temporary, match='s3-endpoint-url may be wrong') as caught:
+        list(store.objects(''))
+    assert proxy.endpoint in str(caught.value)
 
 
 def test_endpoint_without_tls(proxy, monkeypatch):
