@@ -145,9 +145,8 @@ def clear_errors(kind: type[error.Abort] = error.Abort, on_page: bool = False) -
 def no_traceback(ui: Any, during: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Do what `clear_errors` does; log an unexpected exception, and report it as temporary.
 
-    (As misconfigured, if this user has no right to a file.)
-    Nothing is acknowledged after an exception, so the client keeps its drafts. Exceptions in
-    ``passing`` are left to Mercurial.
+    One of a file is what `file_failed` says. Nothing is acknowledged after an exception, so the
+    client keeps its drafts. Exceptions in ``passing`` are left to Mercurial.
     """
     known = (HeadlessError, error.Abort, error.PushRaced, error.BundleValueError)
     with clear_errors():

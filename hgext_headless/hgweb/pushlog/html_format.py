@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mercurial import encoding, templatefilters, templateutil, util
@@ -223,7 +223,7 @@ def _pushes(
     web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[dict[bytes, Any]]:
     selections = (query.selection, *query.others)
-    words = {word for one in selections for word in (*one.words, *one.author)}
+    words = frozenset(word for one in selections for word in (*one.words, *one.author))
     links = configured.configured(web.repo.ui)
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
@@ -368,7 +368,7 @@ def _row(
     links: configured.Links,
     changeset: Changeset,
     facts: _Facts,
-    words: Collection[str] = frozenset(),
+    words: frozenset[str] = frozenset(),
 ) -> dict[bytes, Any]:
     """Return the keywords of a changeset in a list; hits of a search for ``words`` are marked."""
     node, branch = changeset.node, encoding.tolocal(changeset.branch)
@@ -413,13 +413,15 @@ def _row(
     }
 
 
-def _pieces(shown: str, words: Collection[str]) -> Any:
+def _pieces(shown: str, words: frozenset[str]) -> Any:
     """Return a text in pieces, of which those that are found by one of ``words`` are hits."""
+
+    def is_found(part: str) -> bool:
+        return bool(words) and not words.isdisjoint(search.split(part.encode('utf-8', 'replace')))
+
     pieces, start = [], 0
-    if not words or set(words).isdisjoint(search.split(shown.encode('utf-8', 'replace'))):
-        words = ()  # as in most rows
-    for found in search.WORD.finditer(shown) if words else ():
-        if not set(words).isdisjoint(search.split(found[0].encode('utf-8', 'replace'))):
+    for found in search.WORD.finditer(shown) if is_found(shown) else ():  # not in most rows
+        if is_found(found[0]):
             pieces += [(shown[start : found.start()], b''), (found[0], b'hit')]
             start = found.end()
     pieces.append((shown[start:], b''))

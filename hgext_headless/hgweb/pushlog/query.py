@@ -144,17 +144,10 @@ def parse(
     if branch is not None and (branch or not for_people):
         selection = attempt(functools.partial(_on_branch, session, repo), branch)
         words.append((b'branch', branch))
-    found: dict[bytes, tuple[str, ...]] = {}
     for item in (b'search', b'author'):
-        try:
-            found[item] = _words(params, item)
-        except common.ErrorResponse as exc:
-            if not for_people:
-                raise
-            found[item], problem = (), exc.message
-        if searched(params, item):
-            words.append((item, searched(params, item)))
-    selection = selection._replace(words=found[b'search'], author=found[b'author'])
+        if text := searched(params, item):  # a form sends its empty fields too
+            selection = attempt(_with_words, item, text)
+            words.append((item, text))
     is_search = bool(problem or selection.words or selection.author)
 
     bounds: list[tuple[bytes, bytes]] = []
@@ -350,25 +343,22 @@ def _page(params: Any, highest: int | None) -> int:
     return max(1, number if highest is None else min(number, highest))
 
 
-def _words(params: Any, item: bytes) -> tuple[str, ...]:
-    text = searched(params, item)
-    if not text:
-        return ()  # a form sends its empty fields too
+def _with_words(selection: Selection, item: bytes, text: bytes) -> Selection:
     found = tuple(search.split(text))
     if not found:
         raise _bad(b"%s needs a letter or a digit, and '%s' has none", item, text)
     if len(found) > _MAX_WORDS:
         raise _bad(b"%s takes %d words, and '%%s' has more" % (item, _MAX_WORDS), text)
-    return found
+    if item == b'author':
+        return selection._replace(author=found)
+    return selection._replace(words=found)
 
 
 def _on_branch(
     session: statements.Session, repo: Any, selection: Selection, branch: bytes
 ) -> Selection:
     if not repo.branchmap().hasbranch(branch) and not pushlog.has_branch(session, branch):
-        raise common.ErrorResponse(
-            common.HTTP_NOT_FOUND, b"unknown branch '%s'" % _shown(branch)
-        )
+        raise common.ErrorResponse(common.HTTP_NOT_FOUND, b"unknown branch '%s'" % _shown(branch))
     return selection._replace(branch=branch)
 
 
