@@ -20,16 +20,15 @@ from ...errors import Misconfigured
 
 SECTION = b'headless-links'
 
-
-_FIELD = re.compile(r'\{(\w*)\}')
-_GROUP = re.compile(r'\\([0-9])')
+# Patterns are compiled when they are used: each hg process imports this.
+_FIELD = r'\{(\w*)\}'
+_GROUP = r'\\([0-9])'
 _OF_PUSH = {'node', 'pushid', 'user'}
-_URL = re.compile(r'(https?:/)?/[^\s"\'<>]+')
+_URL = r'(https?:/)?/[^\s"\'<>]+'
 #: Like an item of hgweb's ``[websub]``, with a URL instead of HTML.
-_SUBSTITUTION = re.compile(
-    r's(?P<delimiter>[^\w\s\\])(?P<pattern>.+?)(?P=delimiter)(?P<url>.+)(?P=delimiter)'
-    r'(?P<flags>[ims]*)',
-    re.DOTALL,
+_SUBSTITUTION = (
+    r'(?s)s(?P<delimiter>[^\w\s\\])(?P<pattern>.+?)(?P=delimiter)(?P<url>.+)(?P=delimiter)'
+    r'(?P<flags>[ims]*)'
 )
 #: Maximum number of links of one kind for a changeset, of characters of a description that are
 #: searched, and of characters of a label.
@@ -43,76 +42,67 @@ _DIGITS = 8
 
 #: "bug 1", "b=1", a number of five digits or more, or one at the very beginning, as programs expect
 #: that know Mozilla's parser.
-_BUG = re.compile(r'(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b', re.I)
+_BUG = r'(?i)(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b'
 #: The same on pages, where each is a link. A number alone has to stand apart, and has seven digits
 #: at most: ports, versions, dates and pull requests are no bugs.
-_SHOWN_BUG = re.compile(
-    r'(?:\b(?:bug|b=)\s*#?|(?<=[?&]id=)'
-    r'|(?<![^\s(\[,;#])(?<!\w#)(?<!PR )(?<!PR #)(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b',
-    re.I,
+_SHOWN_BUG = (
+    r'(?i)(?:\b(?:bug|b=)\s*#?|(?<=[?&]id=)'
+    r'|(?<![^\s(\[,;#])(?<!\w#)(?<!PR )(?<!PR #)(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b'
 )
 #: For changesets from GitHub, where other numbers are issues of GitHub.
-_NAMED_BUG = re.compile(r'(?:bug|b=)\s*(\d+)\b', re.I)
-_FROM_GITHUB = re.compile(r'^Source-Repo: https://github\.com/', re.M)
+_NAMED_BUG = r'(?i)(?:bug|b=)\s*(\d+)\b'
+_FROM_GITHUB = r'(?m)^Source-Repo: https://github\.com/'
 
 _NICK = r'[\w\-.]*[\w\-]+'
 _SEPARATOR = r'[;,/\\]\s*'
 #: A person, a blocking one with "!" behind, or a group.
 _REVIEWER = rf'#?{_NICK}!?'
 #: "r=one,two", also for "a", "sr", "rs" and "ui-r", and with "?".
-_REVIEW = re.compile(
+_REVIEW = (
     r'[\s(.\[;,](?:r|a|sr|rs|ui-r)[=?]'
     rf'({_REVIEWER}(?:{_SEPARATOR}(?![a-z0-9.\-]+[=?]){_REVIEWER})*)'
 )
 
-_BACKED_OUT = r'(?:backed out|backout|back out)\b'
+_BACKED_OUT = r'(?i)(?:backed out|backout|back out)\b'
 _NODE = r'([0-9a-f]{12})(?:[0-9a-f]{28})?\b'
-_IS_BACKOUT = re.compile(_BACKED_OUT, re.I)
 #: Each blank can be read in one way only: in others, some dozens of them take days.
-_ONE = re.compile(
-    rf'{_BACKED_OUT}\s+(?:(?:of\s+)?(?:changeset|revision|change|cset)\b\s*|of\b\s*)?{_NODE}', re.I
-)
-_COUNTED = re.compile(rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\b', re.I)
-_LISTED = re.compile(
+_ONE = rf'{_BACKED_OUT}\s+(?:(?:of\s+)?(?:changeset|revision|change|cset)\b\s*|of\b\s*)?{_NODE}'
+_COUNTED = rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\b'
+_LISTED = (
     rf'{_BACKED_OUT}(?=\s)(?:\s+(?:changesets|revisions|changes|csets|of)\b)?'
-    rf'(?P<nodes>(?:(?:\s|and|,)+{_NODE})+)',
-    re.I,
+    rf'(?P<nodes>(?:(?:\s|and|,)+{_NODE})+)'
 )
 
 
 def bugs(text: str, for_people: bool = False) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
-    found = _shown_bugs(text) if for_people else _matches(_BUG, text)
+    found = _named(_SHOWN_BUG if for_people else _BUG, text)
     digits = (match[1].lstrip('0') or '0' for match in found)
     return list(dict.fromkeys(int(number) for number in digits if len(number) <= _DIGITS))
 
 
-def _shown_bugs(text: str) -> Iterator[re.Match[str]]:
-    return _matches(_SHOWN_BUG, text)
-
-
-def _matches(bug: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    return (_NAMED_BUG if _FROM_GITHUB.search(text) else bug).finditer(text)
+def _named(bug: str, text: str) -> Iterator[re.Match[str]]:
+    return re.finditer(_NAMED_BUG if re.search(_FROM_GITHUB, text) else bug, text)
 
 
 def reviewers(text: str) -> list[str]:
     """Return the reviewers that the first line of a description names."""
     summary = text.split('\n', 1)[0]
-    return [name for found in _REVIEW.findall(summary) for name in re.split(_SEPARATOR, found)]
+    return [name for found in re.findall(_REVIEW, summary) for name in re.split(_SEPARATOR, found)]
 
 
 def backed_out(text: str) -> list[str]:
     """Return the first 12 digits of the changesets that a description says are backed out."""
     summary, _newline, rest = text.partition('\n')
-    if not _IS_BACKOUT.match(summary):
+    if not re.match(_BACKED_OUT, summary):
         return []
-    one = _ONE.match(summary)
+    one = re.match(_ONE, summary)
     if one:
         return [one.group(1).lower()]
-    if _COUNTED.match(summary):
+    if re.match(_COUNTED, summary):
         lines = rest.split('\n')
-        return [found.group(1).lower() for line in lines if (found := _ONE.match(line))]
-    listed = _LISTED.match(summary)
+        return [found.group(1).lower() for line in lines if (found := re.match(_ONE, line))]
+    listed = re.match(_LISTED, summary)
     return re.findall(_NODE, listed['nodes'].lower()) if listed else []
 
 
@@ -166,7 +156,7 @@ class Links:
         """Yield all of ``text`` in pieces, those with a URL where it names a bug or matches."""
         text, start = text[:LOOKED_AT], 0
         urls = {link.label: link.url for link in self.bugs(text)}
-        named = _shown_bugs(text)
+        named = _named(_SHOWN_BUG, text)
         found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in named]
         found += [(span, link.url or '') for span, link in self._spans(text)]
         for (begin, end), url in sorted(found):
@@ -199,12 +189,12 @@ def configured(ui: Any) -> Links:
         name, url = hgcompat.to_str(item), hgcompat.to_str(value).strip()
         if not url:
             continue
-        substitution = _SUBSTITUTION.fullmatch(url)
+        substitution = re.fullmatch(_SUBSTITUTION, url)
         if substitution is not None:
             patterns.append(_pattern(name, substitution))
             continue
         _check_url(name, url)
-        fields = set(_FIELD.findall(url))
+        fields = set(re.findall(_FIELD, url))
         if fields == {'bug'} or fields == {'reviewer'}:
             found[fields.pop()] = url
         elif fields <= _OF_PUSH:
@@ -226,22 +216,22 @@ def _pattern(name: str, substitution: re.Match[str]) -> tuple[re.Pattern[str], s
         raise _wrong(name, f'has no regular expression: {exc}') from exc
     url = substitution['url']
     _check_url(name, url)
-    if any(int(group) > pattern.groups for group in _GROUP.findall(url)):
+    if any(int(group) > pattern.groups for group in re.findall(_GROUP, url)):
         raise _wrong(name, f'names a group that "{substitution["pattern"]}" does not have')
     return pattern, url
 
 
 def _check_url(name: str, url: str) -> None:
-    if not _URL.fullmatch(url):
+    if not re.fullmatch(_URL, url):
         raise _wrong(name, 'has no URL that begins with http://, https:// or / and has no blanks')
 
 
 def _expanded(url: str, match: re.Match[str]) -> str:
-    return _GROUP.sub(lambda group: quote(match[int(group[1])] or ''), url)
+    return re.sub(_GROUP, lambda group: quote(match[int(group[1])] or ''), url)
 
 
 def _filled(url: str, values: Mapping[str, object]) -> str:
-    return _FIELD.sub(lambda field: quote(str(values[field[1]]), safe=''), url)
+    return re.sub(_FIELD, lambda field: quote(str(values[field[1]]), safe=''), url)
 
 
 def _wrong(name: str, why: str) -> Misconfigured:
