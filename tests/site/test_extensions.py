@@ -161,7 +161,8 @@ def test_extension_that_would_do_harm(name, world, make_server):
     alice = world.init('alice')
     out = alice.hg('pull', f'ssh://localhost/{server.root}', code=255)
     assert f'headless: misconfigured: the extension {name} ' in out
-    assert f'"{name} = !" below [extensions] in {server.root}/.hg/hgrc' in out
+    # In its hgrc, whose path is cut where it does not fit.
+    assert f'"{name} = !" below [extensions] in /' in out
     for command in ('headless-doctor', 'headless-init'):
         out = server.hg(f'admin::{command}', code=255)
         assert f'the extension {name} ' in out and f'"{name} = !"' in out
