@@ -278,6 +278,8 @@ def test_one_of_several_processes_is_killed(world) -> None:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell's background ignores it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
         while not any(folder.glob('*/*/*')):
