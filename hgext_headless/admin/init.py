@@ -33,6 +33,12 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
         if backend.catalog.write(epochs.make):
             name = hgcompat.to_bytes(settings.repository)
             ui.status(b'made the repository "%s" in the database\n' % name)
+            if requirement.NAME in repo.requirements:
+                ui.warn(
+                    b'warning: it has been in a database before: if that is lost, run "hg '
+                    b'admin::headless-restored" and "hg admin::headless-rebuild" before anybody '
+                    b'pushes\n'
+                )
         backend.make_store()
         delete.check(backend)
         _begin_log(ui, repo, backend)

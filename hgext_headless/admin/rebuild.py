@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -132,6 +133,15 @@ def rebuilt(
             lambda again: backend.catalog.write(catalog_record.record, push, again),
         )
         return bundle, recorded.push_id
+
+
+def is_of_log(ui: Any, backend: Backend, found: Object) -> bool:
+    """Return whether an object is of the log of public history; False if it cannot be read."""
+    with overlays.scratch() as folder, contextlib.suppress(HeadlessError):
+        path = os.path.join(folder, 'object')
+        backend.store.get(found.key, path)
+        return append.nodes_of(ui, path, found.key) is not None
+    return False
 
 
 def _list(repo: Any, backend: Backend, nodes: list[bytes], ids: unrecorded.Ids) -> None:

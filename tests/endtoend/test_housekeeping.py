@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import EITHER
 from helpers.embedded import make_old, objects, store_of
+from helpers.fleet import sql
 from helpers.web import fetch, fetch_json, fetch_page
 from helpers.world import HG, Server
 
@@ -150,6 +151,39 @@ def test_verify_says_what_it_has_not_looked_at(embedded):
     assert '(repaired)' not in out
     assert 'rebuilt 3 bundles' in server.hg_fast('admin::headless-rebuild')
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
+
+
+@pytest.mark.parametrize('backend', ['embedded', 'services'])
+def test_public_history_that_was_stripped(world, make_server, backend):
+    """The pushlog goes on when it is said to be lost, and lists it again when it is back."""
+    server = make_server(backend, f'store = file://{world.folder}/store\n')
+    server.hg_fast('admin::headless-init')
+    alice = world.clone(server.url('path'), 'alice')
+    kept, gone = alice.publish('kept'), alice.publish('gone')
+    for node in (kept, gone):
+        alice.hg_fast('push', '-q', '-r', node)
+    server.hg('--config', 'extensions.strip=', 'strip', '-q', '--no-backup', gone)
+    for table in ('public_log', 'public_history') if backend == 'services' else ():
+        sql(server, f'DELETE FROM {table}')  # as docs/operating.rst says
+    server.hg_fast('admin::headless-init')
+    alice.hg_fast('update', '-q', kept)
+    after = alice.publish('after')
+    alice.hg_fast('push', '-q', '-f', '-r', after)
+    url = server.start() + 'json-pushes?full=1'
+    assert list(fetch_json(url)) == ['1']
+    assert 'push 2 brought it' in server.hg_fast('admin::headless-verify', code=1)
+    for path in (world.folder / 'store').rglob('*.hg'):
+        os.utime(path, (time.time() - 86400,) * 2)
+    out = server.hg_fast('admin::headless-verify', '--repair', code=None)
+    assert re.search(f'changeset: {gone}: .* \\(repaired\\)', out)
+    assert gone not in server.hg_fast('admin::headless-verify', code=None)
+    assert list(fetch_json(url)) == ['1', '2', '3']
+    assert gone[:12] in server.hg_fast('admin::headless-audit')
+    alice.hg_fast('push', '-q', '-f', '-r', gone)
+    server.hg_fast('admin::headless-verify', '--repair', code=None)
+    assert gone not in server.hg_fast('admin::headless-verify', code=None)
+    listed = [each['node'] for push in fetch_json(url).values() for each in push['changesets']]
+    assert gone in listed and after in listed
 
 
 def test_verify_what_cannot_be_repaired(embedded):

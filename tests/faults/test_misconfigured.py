@@ -147,7 +147,7 @@ def test_defaults_that_are_lost(world, make_server):
     alice.commit('anew')
     assert f'misconfigured: {text}' in alice.hg_fast('push', server.url('ssh'), code=255)
     assert not home.exists()
-    server.hg_fast('admin::headless-init')
+    assert 'run "hg admin::headless-restored"' in server.hg_fast('admin::headless-init')
     assert 'as push 1' in alice.hg_fast('push', server.url('ssh'))
 
 

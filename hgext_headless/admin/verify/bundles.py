@@ -184,6 +184,7 @@ class _Bundles:
     def tell(self, examined: Examined) -> None:
         self._report.bundles += examined.bundles
         self._report.young += examined.young
+        self._report.has_orphans |= examined.young > 0
         for kind, item, text, subject, _is_lost in examined.problems:
             if isinstance(subject, Bundle):
                 # It may have been dropped since its row was read.
@@ -191,9 +192,13 @@ class _Bundles:
                     lost = sorted(self._planned(subject, self._lost)[1].expired)
                     fix = functools.partial(self._drop, subject, text)
                     self._report.problem(kind, item, text, fix, lost)
-            elif subject is not None and subject.modified < self._ended:
+            elif subject is not None:
                 # What a push is still recording must not become a push of nobody.
-                self._report.problem(kind, item, text, functools.partial(self._rebuild, subject))
+                has_ended = subject.modified < self._ended
+                again = functools.partial(self._rebuild, subject) if has_ended else None
+                if not self._report.problem(kind, item, text, again):
+                    is_of_log = rebuild.is_of_log(self._ui, self._backend, subject)
+                    self._report.has_orphans |= not is_of_log
             else:
                 self._report.problem(kind, item, text)
 

@@ -9,7 +9,7 @@ from mercurial.node import hex
 
 from ... import hgcompat, place as places
 from ...bundles import check as bundle_check, overlay as overlays
-from ...catalog import consistency, epochs, moving, public_log, pushlog
+from ...catalog import consistency, drop, epochs, moving, public_log, pushlog
 from ...errors import Corrupt, HeadlessError
 from ...model import LogEntry
 from ...replication import append, follow
@@ -79,11 +79,12 @@ def _check_brought(report: Report, low: int, high: int) -> None:
     repo, catalog = report.repo, report.backend.catalog
     for row in catalog.read(consistency.without_bundle, low, high, report.full):
         if not has(repo, row.node):
+            text = b'push %d brought it; it is neither in the repository nor in a bundle'
+            text %= row.push_id
+            # An object without a row could hold it.
+            fix = functools.partial(_mark_lost, report, row.node, text)
             report.problem(
-                b'changeset',
-                hex(row.node),
-                b'push %d brought it; it is neither in the repository nor in a bundle'
-                % row.push_id,
+                b'changeset', hex(row.node), text, None if report.has_orphans else fix
             )
         elif report.full:
             there = bundle_check.of_changelog(repo.unfiltered(), row.node)
@@ -98,6 +99,18 @@ def _check_brought(report: Report, low: int, high: int) -> None:
     for push_id, branch in catalog.read(consistency.missing_branches, low, high):
         add = functools.partial(catalog.write, consistency.add_branch, push_id, branch)
         report.problem(b'branch', branch, b'is not listed for push %d' % push_id, add)
+
+
+def _mark_lost(report: Report, node: bytes, text: bytes) -> bool:
+    """Note that a changeset that was public is lost: servers wait for it before they go on.
+
+    Return False if it is there again. Raise `Temporary` if the log has more than the repository.
+    """
+    with places.at_the_head(report.repo, report.backend) as public:
+        if public.is_public(node):
+            return False
+        loss = drop.Loss(options.operator(), text)
+        return bool(drop.drop(public.session, (), {node}, (), {}, loss))
 
 
 def _check_tombstones(report: Report, low: int, high: int) -> None:

@@ -46,6 +46,8 @@ class Report:
         self.repair = bool(opts['repair'])
         self._fm = fm
         self.problems = self.repaired = self.bundles = self.pushes = self.young = 0
+        #: Whether objects may hold drafts that have no row.
+        self.has_orphans = self.since is not None
 
     def problem(
         self,
@@ -54,8 +56,8 @@ class Report:
         text: bytes,
         fix: Callable[[], object] | None = None,
         lost: Sequence[bytes] = (),
-    ) -> None:
-        """Report a problem.
+    ) -> bool:
+        """Report a problem; return whether it was repaired.
 
         ``fix`` repairs it; it returns False if it could not. ``lost`` are the drafts that are
         nowhere but in what has the problem.
@@ -71,6 +73,7 @@ class Report:
         self._fm.plain(b' (repaired)\n' if repaired else b'\n')
         for draft in drafts:
             self._fm.plain(b'  holds draft %s\n' % draft)
+        return repaired
 
 
 def differences(row: Changeset, there: Changeset, where: bytes) -> list[Problem]:
