@@ -85,8 +85,9 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
     if config.participates(repo):
         _bound_numbers(req)
         for item in (b'rev', *_NAMING):
-            if req.qsparams.get(item):
-                req.qsparams[item] = req.qsparams[item].strip()  # as it was copied
+            given = req.qsparams.getall(item)
+            if len(given) == 1:
+                req.qsparams[item] = given[0].strip()  # as it was copied
     command = hgcompat.to_str(req.qsparams.get(b'cmd', b''))
     if operation is not None or command in _WITHOUT_NODE or not config.participates(repo):
         return

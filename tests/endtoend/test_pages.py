@@ -213,12 +213,14 @@ def test_unknown_and_ambiguous(world, make_server):
     assert fetch_json(base + 'json-rev/0')['node'] == nodes['1']
     assert fetch(base + f'json-rev/{"ab" * 20}')[0] == 404
     assert fetch(base + 'json-rev/no-such-name')[0] == 404
-    # The page leads to the candidates.
-    for path in ('rev/d?', 'pushloghtml?changeset=d&', 'rev/no%22name?'):
-        for style in ('paper', 'gitweb', 'monoblue', 'spartan'):
+    # The page leads to the search, which finds hashes by four digits or more, and other names.
+    for style in ('paper', 'gitweb', 'monoblue', 'spartan'):
+        for path in ('rev/d?', 'pushloghtml?changeset=d&'):
             page = fetch_page(f'{base}{path}style={style}', 404)
-            name = 'no%22name' if 'name' in path else 'd'
-            assert f'href="/pushloghtml?style={style}&amp;search={name}"' in page
+            assert 'give 4 digits or more' in page and 'search=d"' not in page
+        for path in ('rev/no%22name?', 'pushloghtml?changeset=no%22name&'):
+            page = fetch_page(f'{base}{path}style={style}', 404)
+            assert f'href="/pushloghtml?style={style}&amp;search=no%22name"' in page
             assert '00changelog' not in page and 'no"name' not in page
 
 
