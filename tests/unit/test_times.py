@@ -85,6 +85,7 @@ def test_what_is_no_time(text):
         (('30m', '30 minutes ago', '2026-12-01 02:01:10'), -1800),
         (('1 hour ago', '1 hour'), -3600),
         (('now', '2 hours from now', 'tomorrow at 2:31:10'), None),
+        (('eod', 'today at 5pm', '12/1/26 17:00 GMT'), 14 * 3600 + 28 * 60 + 50),
         (('2 days from now', 'thursday at 2:31:10 am'), 2 * 86400),
         (('yesterday', 'monday', '30 nov'), -86400 - 2 * 3600 - 31 * 60 - 10),
         (('7 days ago', '1 week ago'), -7 * 86400),
@@ -96,6 +97,15 @@ def test_dates(texts, expected):
         assert found == {'now': 0, '2 hours from now': 7200, 'tomorrow at 2:31:10': 86400}
     else:
         assert found == dict.fromkeys(texts, expected)
+
+
+@pytest.mark.parametrize(
+    'text', ['2026-11-30 12:00 CET', '12:00 EST', '1 week from now PST', 'foo tomorrow at noon']
+)
+def test_what_is_no_date(text):
+    """A word is not ignored: the date would be another one."""
+    with pytest.raises(ValueError):
+        times.seconds(text)
 
 
 def test_apart():

@@ -44,7 +44,7 @@ _PUSH = re.compile(rb'\bpush[ /]?#?([0-9]{1,15})\b', re.I)
 #: What ``hg log`` has before a user, a date or other facts.
 _LABEL = re.compile(rb'^(?:user|date|branch|bookmark|tag|summary|phase): {2,}')
 #: What an error about a date says.
-_DATES = b". '2026-11-30', '2026-11-30 12:00', 'yesterday' and '2 hours ago' are dates"
+_DATES = b". '2026-11-30', '2026-11-30 12:00 +01:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
 UPPER = {b'enddate': None, b'tochange': None, b'endID': None}.keys()
 #: Above all ids that a database can have.

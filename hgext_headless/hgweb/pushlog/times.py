@@ -48,6 +48,8 @@ _MOMENTS = (
 _TIMED = re.compile(rf'(?:at )?{_CLOCK}(?: ?(?:z|utc|gmt))?(?P<zone>)')
 #: Maximum number of words of a time.
 _WORDS = 7
+#: What `parsedatetime` leaves of a date that it understands.
+_LEFT = {'now', 'eod', 'eom', 'eoy', 'at', 'on', 'in', 'the', 'and', 'z', 'utc', 'gmt'}
 #: Longer text is not a date, and a library needs long to reject it.
 _MAX_LENGTH = 100
 
@@ -166,7 +168,12 @@ def seconds(text: str) -> float:
 
         words = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
         with contextlib.suppress(OverflowError):
-            found, context = words.parse(text, time.gmtime(time.time()))
-            if context.hasDateOrTime:
+            now = time.gmtime(time.time())
+            found, context = words.parse(text, now)
+            left = text.lower()
+            for *_when, said in words.nlp(left, now) or ():
+                left = left.replace(said, ' ', 1)
+            # It ignores what it does not know, such as time zones.
+            if context.hasDateOrTime and _LEFT.issuperset(re.findall(r'[^\W\d_]+', left)):
                 return calendar.timegm(found)
     raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")
