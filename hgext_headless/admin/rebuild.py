@@ -103,11 +103,12 @@ def rebuilt(
     """Read and check the object ``found`` and, if there are ``ids``, record its rows.
 
     Changesets that no push has brought become a push. Return the bundle and the id of the push, or
-    None for public history that the repository has: the log needs no object for it, if it began
-    again above that. Raise
-    `errors.Corrupt` if the object is not a bundle of this package, and `errors.Refused` if its
-    changesets were removed for good, if the repository lacks a base, or if it lacks public
-    history: whether that was ever accepted, the object alone does not tell.
+    None if the object is public history that the repository has: if the log began again above it,
+    it needs no object for that.
+
+    Raise `errors.Corrupt` if the object is not a bundle of this package. Raise `errors.Refused` if
+    its changesets were removed for good, if the repository lacks a base, or if it lacks public
+    history: the object alone does not tell whether that was ever accepted.
     """
     with overlays.scratch() as folder:
         path = os.path.join(folder, 'object')

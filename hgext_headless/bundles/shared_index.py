@@ -249,9 +249,7 @@ class _Sharing(_Texts):
 class Changelog(_Sharing, bundlerepo.bundlechangelog):  # type: ignore[misc]
     """`bundlerepo.bundlechangelog` over ``public``, a changelog that has none of ``missing``."""
 
-    def __init__(
-        self, missing: Collection[bytes], effort: Effort, public: Any, *args: Any
-    ) -> None:
+    def __init__(self, missing: Collection[bytes], effort: Effort, public: Any, *args: Any) -> None:
         self._missing = missing
         super().__init__(effort, public, *args)
 

@@ -248,8 +248,5 @@ class _Bundles:
         return candidates, drop.plan(self._repo, self._backend, candidates, chosen, done)
 
     def _rebuild(self, found: Object) -> bool:
-        try:
-            rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, self._ids)
-        except HeadlessError:  # "hg admin::headless-rebuild" reports it
-            return False
+        rebuilt = rebuild.rebuilt(self._ui, self._repo, self._backend, found, self._ids)
         return rebuilt is not None

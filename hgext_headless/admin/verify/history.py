@@ -10,7 +10,7 @@ from mercurial.node import hex
 from ... import hgcompat, place as places
 from ...bundles import check as bundle_check, overlay as overlays
 from ...catalog import consistency, drop, epochs, moving, public_log, pushlog
-from ...errors import Corrupt, HeadlessError
+from ...errors import Corrupt
 from ...model import LogEntry
 from ...replication import append, follow
 from .. import options
@@ -83,9 +83,7 @@ def _check_brought(report: Report, low: int, high: int) -> None:
             text %= row.push_id
             # An object without a row could hold it.
             fix = functools.partial(_mark_lost, report, row.node, text)
-            report.problem(
-                b'changeset', hex(row.node), text, None if report.has_orphans else fix
-            )
+            report.problem(b'changeset', hex(row.node), text, None if report.has_orphans else fix)
         elif report.full:
             there = bundle_check.of_changelog(repo.unfiltered(), row.node)
             for found in differences(pushlog.facts(row), there, b'push %d' % row.push_id):
@@ -167,15 +165,8 @@ def _check_object(report: Report, entry: LogEntry) -> None:
     except Corrupt as exc:
         lost = b'the object of public history is not in the store'
         text = lost if isinstance(exc, Lost) else hgcompat.to_bytes(str(exc))
-        fix = functools.partial(_store_again, report, entry)
+        fix = functools.partial(append.store_again, report.repo, report.backend, entry)
         report.problem(b'object', hgcompat.to_bytes(entry.bundle.key), text, fix)
-
-
-def _store_again(report: Report, entry: LogEntry) -> bool:
-    try:
-        return append.store_again(report.repo, report.backend, entry)
-    except HeadlessError:  # the store has other content under this name, or does not answer
-        return False
 
 
 def _check_missing(report: Report) -> None:

@@ -11,7 +11,7 @@ from mercurial.node import hex
 
 from ... import hgcompat, store as stores
 from ...backend import Backend
-from ...errors import Corrupt
+from ...errors import Corrupt, HeadlessError
 from ...model import Bundle, Changeset
 from ...store import Object, Store
 from .. import options
@@ -59,10 +59,10 @@ class Report:
     ) -> bool:
         """Report a problem; return whether it was repaired.
 
-        ``fix`` repairs it; it returns False if it could not. ``lost`` are the drafts that are
-        nowhere but in what has the problem.
+        ``fix`` repairs it; it returns False or raises a `HeadlessError` if it could not. ``lost``
+        are the drafts that are nowhere but in what has the problem.
         """
-        repaired = self.repair and fix is not None and fix() is not False
+        repaired = self.repair and fix is not None and self._is_fixed(fix)
         self.problems += 1
         self.repaired += repaired
         self._fm.startitem()
@@ -74,6 +74,13 @@ class Report:
         for draft in drafts:
             self._fm.plain(b'  holds draft %s\n' % draft)
         return repaired
+
+    def _is_fixed(self, fix: Callable[[], object]) -> bool:
+        try:
+            return fix() is not False
+        except HeadlessError as exc:  # what else is wrong has to be reported, too
+            self.ui.warn(b'%s\n' % hgcompat.to_bytes(exc.line()))
+            return False
 
 
 def differences(row: Changeset, there: Changeset, where: bytes) -> list[Problem]:
