@@ -30,10 +30,11 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
             f'"{wanted}" was pushed to within the last day: stop its servers first '
             '(--force drops it)'
         )
-    if opts['dry_run']:
-        ui.status(b'would drop %s\n' % _described(there))
-        return 0
     other = backend.of(wanted)
+    described = _described(there, other.catalog.read(statistics.pushed, None).pushes)
+    if opts['dry_run']:
+        ui.status(b'would drop %s\n' % described)
+        return 0
     # Rows before objects, and the repository's own row last: a run that is killed goes on.
     with delete.required(other) as deleter:
         with options.progress(ui, b'dropping', b'rows', None) as bar:
@@ -47,14 +48,14 @@ def run(ui: Any, repo: Any, backend: Backend, name: bytes, **opts: Any) -> int:
         if options.tell_undeleted(ui, deleter):
             return 1
         other.catalog.write(epochs.drop)
-    ui.status(b'dropped %s\n' % _described(there))
+    ui.status(b'dropped %s\n' % described)
     return 0
 
 
-def _described(there: Any) -> bytes:
+def _described(there: Any, pushes: int) -> bytes:
     return b'"%s": %s, %s with %s' % (
         hgcompat.to_bytes(there.name),
-        options.number(there.last_push_id, 'push'),
+        options.number(pushes, 'push'),
         options.number(there.objects, 'object'),
         util.bytecount(there.bytes),
     )

@@ -71,7 +71,8 @@ def imported_push_id(session: Session) -> int:
 def count(session: Session, last: int) -> int:
     """Return the number of pushes up to ``last``: ids are consecutive, but for known gaps.
 
-    Each epoch begins with one, and an older pushlog may have had some.
+    Each epoch begins with one, and an older pushlog may have had some. What was known before the
+    oldest epoch has been dropped.
     """
     skipped = select(func.sum(epochs.c.first_push_id - 1 - epochs.c.known_push_id)).where(
         session.mine(epochs), epochs.c.first_push_id <= last
@@ -79,7 +80,9 @@ def count(session: Session, last: int) -> int:
     imported = select(repositories.c.imported_push_id - repositories.c.imported_pushes).where(
         repositories.c.id == session.repository_id, repositories.c.imported_push_id <= last
     )
-    return last - int(session.scalar(skipped) or 0) - (session.scalar(imported) or 0)
+    known = session.scalar(select(func.min(epochs.c.known_push_id)).where(session.mine(epochs)))
+    dropped = max(0, (known or 0) - imported_push_id(session))
+    return last - dropped - int(session.scalar(skipped) or 0) - (session.scalar(imported) or 0)
 
 
 def entries(

@@ -7,7 +7,8 @@ import json
 import pytest
 from helpers.world import Server
 
-from hgext_headless.catalog import engine, epochs
+from hgext_headless.catalog import engine, epochs, pushlog
+from hgext_headless.catalog.statements import Session
 
 
 @pytest.fixture
@@ -98,8 +99,6 @@ def test_drop(world, try_, other, monkeypatch):
     )
     monkeypatch.setattr(epochs, '_ROWS', 1)
     database = engine.open_database(other.configured('database'))
-    from hgext_headless.catalog.statements import Session
-
     for _ in range(4):
         with database.writing() as connection:
             assert epochs.drop_rows(Session(connection, 'try')) == 1
@@ -109,3 +108,34 @@ def test_drop(world, try_, other, monkeypatch):
     assert 'all is well' in other.hg_fast('admin::headless-verify', '--full')
     bob = world.clone(other.url('path'), 'bob')
     bob.hg_fast('pull', '-r', draft)
+
+
+def test_begun_again(world, try_, other):
+    """What was dropped is missed nowhere, and not counted; bookmarks are logged again."""
+    push(world, try_, 'a')
+    bob = world.clone(try_.url('path'), 'bob')
+    bob.hg_fast('bookmark', 'there')
+    bob.hg_fast('push', '-B', 'there', code=1)
+    try_.hg_fast('admin::headless-follow')
+    database = engine.open_database(other.configured('database'))
+
+    def drop() -> None:
+        out = other.hg_fast('admin::headless-drop', 'try', '--force')
+        assert 'dropped "try": 1 push, 2 objects' in out
+        try_.hg_fast('admin::headless-init')
+        assert counted() == 0
+
+    def counted() -> int:
+        with database.reading() as connection:
+            session = Session(connection, 'try')
+            return pushlog.count(session, pushlog.last_push_id(session))
+
+    drop()
+    [line, *_summary] = try_.hg_fast('admin::headless-verify', '--repair').splitlines()
+    assert line.startswith('bookmark: there: is at ') and line.endswith(' (repaired)')
+    assert 'all is well' in try_.hg_fast('admin::headless-verify')
+    push(world, try_, 'b')
+    assert counted() == 1
+    assert 'all is well' in try_.hg_fast('admin::headless-verify')
+    drop()  # of ids above a million
+    database._engine.dispose()

@@ -61,9 +61,10 @@ def _check_gap(
     """Report missing ids between two pushes.
 
     An imported pushlog may have gaps, and there is one before the first id of an epoch, which
-    ``known`` maps to the last id that was known of the epoch before.
+    ``known`` maps to the last id that was known of the epoch before. Before the oldest epoch is
+    what was dropped.
     """
-    first = max(seen, counter.imported_push_id) + 1
+    first = max(seen, counter.imported_push_id, min(known.values(), default=0)) + 1
     push_id = min(push_id, known.get(push_id, push_id) + 1)
     if first < push_id:
         ids = b'%d' % first if first == push_id - 1 else b'%d-%d' % (first, push_id - 1)
@@ -193,6 +194,7 @@ def _check_missing(report: Report) -> None:
             b'is at %s here, by a move that the log has lost; there it is at %s: run '
             b'headless-rebuild on a push server, before headless-follow'
             % (_shown(own), _shown(logged.get(name))),
+            lambda: follow.log_bookmarks(repo, backend, follow.lost_bookmarks),
         )
     for node in places.public_heads(repo):
         if node not in place.heads:
