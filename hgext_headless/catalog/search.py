@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -37,9 +37,9 @@ _RARE = 5000
 _NAMING, _NAMING_TEXT = 1000, 4096
 #: Number of the newest pushes that are scanned for words that more changesets have.
 _FAR = 20_000
-#: Number of the newest pushes whose authors are searched for a part of a name, of their changesets
-#: at most, and of bytes of each author.
-_AUTHORS, _AUTHORED, _NAME = 5000, 50_000, 256
+#: Number of the newest pushes whose authors and branches are searched for a part of a name, of
+#: their changesets at most, and of bytes of each name.
+_NAMED, _NAMED_CHANGESETS, _NAME = 5000, 50_000, 256
 
 
 #: Number of bytes of a description, or of an author, that are searched.
@@ -132,29 +132,35 @@ def _newest(session: Session, count: int) -> sqlalchemy.Subquery:
     return mine.order_by(pushes.c.push_id.desc()).limit(count).subquery()
 
 
-def pushes_by_author(session: Session, text: str, limit: int) -> list[int]:
-    """Return pushes, the newest first, with a changeset of whose author ``text`` is a part.
+def part_of(text: str) -> Callable[[bytes], bool]:
+    """Return a function: whether ``text`` is a part of a name that begins with a word."""
+    begins = re.compile(r'(?:\b|(?<=_))' + re.escape(fold(text)))
+    return lambda name: begins.search(fold(name.decode('utf-8', 'replace'))) is not None
 
-    It is a name, or its beginning. The index has whole words only. So this looks at the newest
-    `_AUTHORS` pushes.
+
+def pushes_by_name(session: Session, text: str, limit: int) -> list[int]:
+    """Return pushes, the newest first, with a changeset whose author or branch has ``text``.
+
+    See `part_of`. The index has whole words only. So this looks at the newest `_NAMED` pushes.
     """
-    oldest = select(func.min(_newest(session, _AUTHORS).c.push_id)).scalar_subquery()
+    oldest = select(func.min(_newest(session, _NAMED).c.push_id)).scalar_subquery()
     place = push_changesets.c.push_id, push_changesets.c.position
-    authors = (
-        select(push_changesets.c.push_id, beginning(changesets.c.author, _NAME))
+    names = (
+        select(
+            push_changesets.c.push_id,
+            beginning(changesets.c.author, _NAME),
+            beginning(changesets.c.branch, _NAME),
+        )
         .join(changesets, changesets.c.id == push_changesets.c.changeset_id)
         .where(session.mine(push_changesets), push_changesets.c.push_id >= oldest)
         .order_by(*(column.desc() for column in place))
-        .limit(_AUTHORED)
+        .limit(_NAMED_CHANGESETS)
     )
-    begins = re.compile(r'\b' + re.escape(fold(text)))
-    by_author: dict[bytes, set[int]] = {}
-    for row in session.execute(authors):
-        by_author.setdefault(row.author, set()).add(row.push_id)
-    found: set[int] = set()
-    for name, push_ids in by_author.items():
-        if begins.search(fold(name.decode('utf-8', 'replace'))):
-            found |= push_ids
+    by_name: dict[bytes, set[int]] = {}
+    for row in session.execute(names):
+        for name in {row.author, row.branch} - {b'default'}:  # that branch is nearly all
+            by_name.setdefault(name, set()).add(row.push_id)
+    found = set().union(*(by_name[name] for name in filter(part_of(text), by_name)))
     return sorted(found, reverse=True)[:limit]
 
 

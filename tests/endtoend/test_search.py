@@ -131,6 +131,14 @@ def test_search(log):
         'search=my-mark': [4],
         'search=side/branch': [5],
         'search=default': [],
+        # Not whole, and in another case.
+        'search=SIDE/bra': [5],
+        'search=branch%20zed': [],
+        'search=branch&user=alice': [5],
+        'search=BRANCH%20today': [5],
+        'search=idebranch': [],
+        'search=MARK': [4],
+        'search=my-m&user=alice': [],
         'search=bob%20out': [4],
         'search=crash%20ALIC': [1, 3],
         # A name and a time, in any order.
@@ -270,7 +278,7 @@ def test_public_and_imported(world, make_server):
     server.hg_fast('tag', '--local', '-r', 'tip', 'REL_1')
     server.hg_fast('bookmark', '-r', 'tip', 'a-mark')
     base = server.start()
-    for text in ('published', 'tip', 'REL_1', 'a-mark'):
+    for text in ('published', 'tip', 'REL_1', 'a-mark', 'rel_', 'A-MA', 'mark'):
         assert fetch_json(f'{base}json-pushes?search={text}').keys() == {'1'}
     old = world.clone(str(server.root), 'old')
     old.commit('b', None, '-m', 'imported words')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from mercurial.node import bin
 
 from ... import hgcompat
 from ...backend import Backend
-from ...catalog import epochs, names as catalog_names, pushlog, search, statements
+from ...catalog import bookmarks, epochs, names as catalog_names, pushlog, search, statements
 from ...model import Entry, Selection
 from ...wire import discovery
 from .. import pages
@@ -34,8 +35,9 @@ _MAX_WORDS = 30
 _MIN_NAME, _MAX_MEANT = 3, 20
 #: Maximum number of words one of which may be the name of a user.
 _MOST_NAMED = 3
-#: Maximum number of pushes that a search finds by a part of an author's name.
-_MAX_OF_AUTHORS = 500
+#: Maximum number of pushes that a search finds by a part of the name of an author or a branch, and
+#: number of the newest bookmarks of drafts whose names it looks at.
+_MAX_BY_NAME, _BOOKMARKS = 500, 5000
 #: A bug, as people and addresses name it. Without limits, an address could take seconds.
 _BUG = re.compile(rb'(?:\S{0,200}[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S{0,200})?', re.I)
 #: A hash that is unmistakable, and the id of a push, in what was copied.
@@ -195,8 +197,8 @@ def _meanings(
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
-    It may be a part of the name of a user or an author, hashes or the beginning of some, a push id,
-    a bookmark, a tag, a branch, or a time since when, alone or beside one of the others.
+    It may be a part of the name of a user, an author, a bookmark, a tag or a branch, hashes or the
+    beginning of some, a push id, or a time since when, alone or beside one of the others.
     """
     if not selection.words or selection.author:
         return
@@ -219,8 +221,9 @@ def _meanings(
         names = _users(session, selection, text)
         if names:
             yield named._replace(users=names)
-        brought = search.pushes_by_author(session, hgcompat.to_str(text), _MAX_OF_AUTHORS)
+        brought = search.pushes_by_name(session, hgcompat.to_str(text), _MAX_BY_NAME)
         yield from _among(named, brought)
+        yield from _with(session, named, _marked(session, repo, text))
     hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
     if not all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
         # As "hg id" prints it, and a command, a sentence or an address has it.
@@ -239,8 +242,7 @@ def _meanings(
         nodes = set(catalog_names.named(session, text))
         with contextlib.suppress(KeyError):
             nodes.add(repo.names.singlenode(repo, text))
-        marked = pushlog.brought(session, nodes, with_ends=False)
-        yield from _among(named, (found.entry.push_id for found in marked.values()))
+        yield from _with(session, named, nodes)
         if pushlog.has_branch(session, text):
             yield named._replace(branch=text)
 
@@ -251,6 +253,18 @@ def _users(session: statements.Session, selection: Selection, part: bytes) -> tu
         return ()
     names = search.users(session, hgcompat.to_str(part), _MAX_MEANT)
     return tuple(n for n in names if selection.users is None or n in selection.users)
+
+
+def _marked(session: statements.Session, repo: Any, part: bytes) -> list[bytes]:
+    """Return changesets with a bookmark or a tag of whose name ``part`` is a part.
+
+    Those of public history are in memory for each page.
+    """
+    public = itertools.chain(repo.tags().items(), repo._bookmarks.items())
+    drafts = bookmarks.newest(session, _BOOKMARKS).items()
+    is_part = search.part_of(hgcompat.to_str(part))
+    named = itertools.chain(((encoding.fromlocal(name), node) for name, node in public), drafts)
+    return [node for name, node in named if is_part(name)][:_MAX_MEANT]
 
 
 def _copied(text: str) -> list[str]:
@@ -265,6 +279,14 @@ def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]
     found = sorted(i for i in push_ids if asked is None or i in asked)
     if found:
         yield selection._replace(push_ids=tuple(found))
+
+
+def _with(
+    session: statements.Session, selection: Selection, nodes: Iterable[bytes]
+) -> Iterator[Selection]:
+    """Yield what ``selection`` has of the pushes that brought ``nodes``, if that is anything."""
+    brought = pushlog.brought(session, nodes, with_ends=False)
+    yield from _among(selection, (found.entry.push_id for found in brought.values()))
 
 
 def of_push(name: bytes, last: int) -> Query:
