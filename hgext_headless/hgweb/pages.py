@@ -31,6 +31,8 @@ _LAST_SECOND = 0x7FFFFFFF
 _COUNTING, _MOST_ROWS = (b'revcount', b'context'), 5000
 #: Number of lines, before and after a change, that a comparison side by side may have.
 _MOST_COMPARED = 10_000
+#: Commands whose path names no file: what is behind a slash belongs to the name of a changeset.
+_WITHOUT_FILE = {'rev', 'changeset', 'changelog', 'shortlog', 'graph'}
 #: Commands whose path names no changeset.
 _WITHOUT_NODE = {'static', 'help'}
 #: Commands that find drafts themselves, and commands that take several values of ``node``.
@@ -128,7 +130,9 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                 with catalog.reading() as session:
                     raise errors.gone(rctx, session, name)
             if name in unknown and not nodes:
-                errors.hint(rctx, b'pushlogunknown', unknownname=name)
+                rest = req.qsparams.get(b'file') if command in _WITHOUT_FILE else None
+                whole = name + b'/' + rest if rest else name
+                errors.hint(rctx, b'pushlogunknown', unknownname=whole)
         found = [nodes[0] for nodes in drafts.nodes.values() if nodes]
         found = [node for node in found if not repo.changelog.hasnode(node)]
         stages.note(drafts=len(found))

@@ -195,11 +195,16 @@ def test_unknown_and_ambiguous(world, make_server):
         nodes[content] = alice.commit('n', content, '-m', 'n', '-d', '0 0', '-u', 't')
         if content == '1':
             alice.hg_fast('phase', '--public', '.')
+    twins = []
+    for date in ('288 0', '531 0'):
+        alice.hg_fast('update', '-q', 'null')
+        twins.append(alice.commit('n', '1', '-m', 'n', '-d', date, '-u', 't'))
+    assert [node[:5] for node in twins] == ['38b1d', '38b15']
     # The public one and a draft begin alike, and two drafts.
     assert [node[:2] for node in nodes.values()] == ['ca', 'ca', 'd0', 'd3']
     alice.hg_fast('push', '-q', '-f', '-r', 'all()')
     base = server.start()
-    for prefix in ('ca', 'd', 'c'):
+    for prefix in ('ca', 'd', 'c', '38b1'):
         assert 'ambiguous' in fetch_json(base + f'json-rev/{prefix}', 404)['error']
         assert 'ambiguous' in fetch_json(base + f'json-pushes?changeset={prefix}', 404)['error']
     for node in nodes.values():
@@ -218,9 +223,20 @@ def test_unknown_and_ambiguous(world, make_server):
         for path in ('rev/d?', 'pushloghtml?changeset=d&'):
             page = fetch_page(f'{base}{path}style={style}', 404)
             assert 'give 4 digits or more' in page and 'search=d"' not in page
-        for path in ('rev/no%22name?', 'pushloghtml?changeset=no%22name&'):
+        for path in ('rev/38b1?', 'pushloghtml?changeset=38b1&'):
             page = fetch_page(f'{base}{path}style={style}', 404)
-            assert f'href="/pushloghtml?style={style}&amp;search=no%22name"' in page
+            link = re.search(r'href="/(pushloghtml\?[^"]*search=38b1)"', page).group(1)
+            found = fetch_page(base + link.replace('&amp;', '&'))
+            assert all(node[:12] in found for node in twins)
+        for name, path in (
+            ('no%22name', 'rev/{}?'),
+            ('no%22name', 'pushloghtml?changeset={}&'),
+            (quote('feature/"новая'), 'rev/{}?'),
+            (quote('feature/"новая'), 'graph/{}?'),
+            (quote('feature/"новая'), 'pushloghtml?changeset={}&'),
+        ):
+            page = fetch_page(f'{base}{path.format(name)}style={style}', 404)
+            assert f'href="/pushloghtml?style={style}&amp;search={name}"' in page
             assert '00changelog' not in page and 'no"name' not in page
 
 
