@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import func, insert, or_, select
 
 from ..errors import Refused
 from .schema import audit, tombstones
@@ -24,6 +24,8 @@ EXPLAINS = (
         (audit.c.action == LOST) & (audit.c.date == tombstones.c.gone),
     )
 )
+#: When the draft of such a pair went, in seconds since the epoch; None if it is not known.
+WENT = func.coalesce(audit.c.date, tombstones.c.gone).label('gone')
 
 
 def record(session: Session, user: str, nodes: Iterable[bytes], reason: bytes) -> None:
@@ -70,15 +72,21 @@ def refuse(session: Session, nodes: Iterable[bytes]) -> None:
         )
 
 
-def actions(session: Session, nodes: Iterable[bytes]) -> dict[bytes, str | None]:
-    """Return the actions by which those of ``nodes`` went last that are gone; None: it expired."""
+def fates(
+    session: Session, nodes: Iterable[bytes]
+) -> dict[tuple[bytes, int], tuple[str | None, int | None]]:
+    """Return by which action those of ``nodes`` went that are gone, and when, by node and push.
+
+    Without an action, they expired.
+    """
     query = (
-        select(tombstones.c.node, audit.c.action)
+        select(tombstones.c.node, tombstones.c.push_id, audit.c.action, WENT)
         .outerjoin(audit, EXPLAINS)
         .where(session.mine(tombstones))
-        .order_by(tombstones.c.push_id, audit.c.action)
+        .order_by(audit.c.action)
     )
-    return {row.node: row.action for row in rows(session, query, tombstones.c.node, nodes)}
+    found = rows(session, query, tombstones.c.node, nodes)
+    return {(row.node, row.push_id): (row.action, row.gone) for row in found}
 
 
 def nodes(session: Session) -> set[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import literal, select, union_all
 
 from ..model import Drafts, Tombstone
 from . import bans, bookmarks, drafts, pushlog
@@ -120,7 +120,7 @@ def gone(session: Session, name: bytes) -> Tombstone | None:
     query = (
         select(
             tombstones.c.node,
-            func.coalesce(audit.c.date, tombstones.c.gone).label('gone'),
+            bans.WENT,
             audit.c.action,
             pushes.c.push_id,
             pushes.c.date,

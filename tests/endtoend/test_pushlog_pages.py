@@ -223,6 +223,7 @@ def test_page_of_a_push(seen, style):
     for number in ('4', '5'):  # what is gone has no diff
         gone = fetch_page(f'{seen.base}push/{number}?{ask}')
         assert 'class="pushlogdiff"' not in gone and 'a secret' not in gone
+        assert re.search(r'(removed|expired)</span> on 20\d\d-\d\d-\d\d\. ', gone)
     for name in ('10', '0', '99', 'x', '1'.zfill(30)):
         assert 'unknown push' in fetch_page(f'{seen.base}push/{name}?{ask}', 404)
 

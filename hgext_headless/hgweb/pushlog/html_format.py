@@ -231,7 +231,7 @@ def _pushes(
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
             facts = _facts(session, web.repo, batch, last)
         for entry, changesets in batch:
-            rows = [_row(web, links, c, facts, words) for c in changesets]
+            rows = [_row(web, links, entry, c, facts, words) for c in changesets]
             omitted = max(0, sizes[entry.push_id] - _MOST)
             yield {
                 **_listed_push(links, entry, changesets, rows, omitted),
@@ -247,7 +247,9 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
         listed = changesets[::-1]
         facts = _facts(session, web.repo, [(entry, listed)], last)
     # Before a draft is laid over the repository, which changes what is visible in it.
-    rows = [{**_row(web, links, c, facts), **message} for c, message in _messages(links, listed)]
+    rows = [
+        {**_row(web, links, entry, c, facts), **message} for c, message in _messages(links, listed)
+    ]
     live = [c for c in listed if not c.is_tombstone]
     branches = dict.fromkeys(encoding.tolocal(c.branch) for c in live)
     reviews = dict.fromkeys(link for c in live for link in links.matches(text(c.description)))
@@ -304,7 +306,7 @@ class _Facts(NamedTuple):
     ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete.
     """
 
-    states: dict[visibility.Row, bytes]
+    states: dict[visibility.Row, visibility.State]
     again: dict[bytes, int]
     marked: dict[bytes, list[bytes]]
     backouts: dict[bytes, bytes]
@@ -332,7 +334,7 @@ def _facts(session: statements.Session, repo: Any, batch: Listed, last: int) -> 
         bookmarks.by_node(session, live),
         backouts,
         visibility.backouts(session, repo, backouts.values()) if backouts else {},
-        fates.of(session, repo, [node for node in live if states[node, False] == b'obsolete']),
+        fates.of(session, repo, [node for node in live if states[node, 0].name == b'obsolete']),
     )
 
 
@@ -366,12 +368,14 @@ def _messages(
 def _row(
     web: Any,
     links: configured.Links,
+    entry: Entry,
     changeset: Changeset,
     facts: _Facts,
     words: frozenset[str] = frozenset(),
 ) -> dict[bytes, Any]:
     """Return the keywords of a changeset in a list; hits of a search for ``words`` are marked."""
     node, branch = changeset.node, encoding.tolocal(changeset.branch)
+    state = facts.states[visibility.row(changeset, entry.push_id)]
     backout = facts.backouts.get(node, b'')
     description = text(changeset.description)
     summary = (description.strip().splitlines() or [''])[0]
@@ -384,8 +388,9 @@ def _row(
         b'node': hex(node),
         b'noderest': hex(node)[12:],
         b'named': any(node.hex().startswith(word) for word in words if len(word) > 3),
-        b'state': facts.states[visibility.row(changeset)],
+        b'state': state.name,
         b'gone': changeset.is_tombstone,
+        b'gonedate': b'' if state.gone is None else templateutil.date((state.gone, 0)),
         b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',
         b'replacements': fates.replacements(facts.became.get(node, ())),
         b'author': _pieces(

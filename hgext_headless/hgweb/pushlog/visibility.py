@@ -9,7 +9,7 @@ imported.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mercurial.node import hex, nullid
 
@@ -19,13 +19,20 @@ from ...model import Changeset, Selection, ServingNeeds
 from . import links
 
 #: See `row`.
-Row = tuple[bytes, bool]
+Row = tuple[bytes, int]
 #: The state of a changeset that is gone, by the action of the row that explains it.
 _STATES: dict[str | None, bytes] = {bans.OBLITERATE: b'removed', bans.LOST: b'lost'}
 #: Number of the newest pushes that a process checks at first: a replica lags by fewer.
 _WINDOW = 2000
 #: Number of pushes in one query.
 _BATCH = 200
+
+
+class State(NamedTuple):
+    """The state of a changeset: see `states_of`; and when it went, in seconds since the epoch."""
+
+    name: bytes
+    gone: int | None = None
 
 
 def last_shown(backend: Backend, session: statements.Session, repo: Any) -> int:
@@ -89,7 +96,7 @@ def obsolete(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
 
 def states_of(
     session: statements.Session, repo: Any, pushes: Mapping[int, Sequence[Changeset]]
-) -> dict[Row, bytes]:
+) -> dict[Row, State]:
     """Return the state of each changeset of ``pushes``, by `row`.
 
     It is ``public``, ``draft`` or ``obsolete``. For a changeset that is gone, it is ``removed``,
@@ -100,15 +107,15 @@ def states_of(
     live = [changeset.node for changeset in listed if not changeset.is_tombstone]
     hidden = obsolete(session, repo, live)
     here = {node for node in live if repo.changelog.hasnode(node)}
-    states = {(n, False): repo[n].phasestr() if n in here else b'draft' for n in live}
-    states.update(dict.fromkeys(((node, False) for node in hidden), b'obsolete'))
+    states = {(n, 0): State(repo[n].phasestr() if n in here else b'draft') for n in live}
+    states.update(dict.fromkeys(((node, 0) for node in hidden), State(b'obsolete')))
     states.update(_gone(session, pushes))
     return states
 
 
-def row(changeset: Changeset) -> Row:
+def row(changeset: Changeset, push_id: int) -> Row:
     """Return what distinguishes a changeset in a list from one that was gone and pushed again."""
-    return changeset.node, changeset.is_tombstone
+    return changeset.node, push_id if changeset.is_tombstone else 0
 
 
 def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -130,17 +137,18 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
 
 def _gone(
     session: statements.Session, pushes: Mapping[int, Sequence[Changeset]]
-) -> Iterator[tuple[Row, bytes]]:
-    tombstones = {
-        changeset.node: push_id
+) -> Iterator[tuple[Row, State]]:
+    listed = [
+        row(changeset, push_id)
         for push_id, changesets in pushes.items()
         for changeset in changesets
         if changeset.is_tombstone
-    }
-    if not tombstones:
+    ]
+    if not listed:
         return
-    actions = bans.actions(session, tombstones)
+    fates = bans.fates(session, [node for node, _push_id in listed])
     imported = pushlog.imported_push_id(session)
-    for node, push_id in tombstones.items():
+    for node, push_id in listed:
         expired = b'gone' if push_id <= imported else b'expired'
-        yield (node, True), _STATES.get(actions[node], expired)
+        action, gone = fates[node, push_id]
+        yield (node, push_id), State(_STATES.get(action, expired), gone)
