@@ -94,6 +94,12 @@ def is_chg_server() -> bool:
     return b'CHGINTERNALMARK' in encoding.environ
 
 
+def load_path(path: bytes, name: str) -> Any:
+    """Load a file as the Python module ``name``."""
+    load = getattr(util, 'load_path', None) or extensions.loadpath  # until 7.1
+    return load(path, name)
+
+
 def wrap_once(container: Any, name: str, wrapper: Any) -> None:
     """Do what `extensions.wrapfunction` does, unless ``wrapper`` is there already."""
     if wrapper not in extensions.getwrapperchain(container, name):

@@ -25,7 +25,7 @@ from ..backend import Backend
 from ..catalog import announcements, pushlog
 from ..catalog.announcements import Cursor
 from ..catalog.coordination import Lock
-from ..errors import HeadlessError, Misconfigured, Refused
+from ..errors import HeadlessError, Misconfigured, Refused, counted
 from ..hgweb.pushlog import json_format, visibility
 from ..hgweb.pushlog.query import Query
 from ..model import Entry, Selection
@@ -259,9 +259,7 @@ def _list(
     ui: Any, repo: Any, backend: Backend, targets: Sequence[Target], opts: dict[str, Any]
 ) -> int:
     names = {target.name for target in targets}
-    with backend.read_catalog.reading() as session:
-        last = visibility.last_shown(backend, session, repo)
-    cursors = backend.catalog.read(announcements.cursors, last)
+    cursors = places(repo, backend)
     with ui.formatter(b'headless-announce', pycompat.byteskwargs(opts)) as fm:
         for name in sorted(names | cursors.keys()):
             fm.startitem()
@@ -271,12 +269,25 @@ def _list(
                 fm.data(push=None, behind=None, failures=0, error=b'')
                 fm.plain(b'new; the first run begins with the next push\n')
                 continue
-            to_come = options.number(cursor.behind, 'push')
-            error = hgcompat.to_bytes(cursor.error)
             fm.data(push=cursor.push_id, behind=cursor.behind)
-            fm.data(failures=cursor.failures, error=error)
-            fm.plain(b'%s after push %d to come' % (to_come, cursor.push_id))
-            if cursor.failures:
-                fm.plain(b'; failed %s: %s' % (options.number(cursor.failures, 'time'), error))
-            fm.plain(b'\n' if name in names else b'; not configured here\n')
+            fm.data(failures=cursor.failures, error=hgcompat.to_bytes(cursor.error))
+            fm.plain(described(cursor))
+            if name not in names:
+                fm.plain(b'; not configured here: see "hg help admin::headless-announce"')
+            fm.plain(b'\n')
     return 0
+
+
+def places(repo: Any, backend: Backend) -> dict[str, Cursor]:
+    """Return how far each target is that was ever told, by name."""
+    with backend.read_catalog.reading() as session:
+        last = visibility.last_shown(backend, session, repo)
+    return backend.catalog.read(announcements.cursors, last)
+
+
+def described(cursor: Cursor) -> bytes:
+    """Return what a target is still to be told, and why."""
+    text = f'{counted(cursor.behind, "push")} after push {cursor.push_id} to come'
+    if cursor.failures:
+        text += f'; failed {counted(cursor.failures, "time")}: {cursor.error}'
+    return hgcompat.to_bytes(text)

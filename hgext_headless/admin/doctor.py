@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ from mercurial import pycompat
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
 from ..catalog import diagnosis, engine, epochs, public_log, pushlog, schema, statements
-from ..errors import HeadlessError
+from ..errors import HeadlessError, of_file
 from ..hgweb.pushlog import visibility
 from ..lifecycle import delete, drop
+from ..model import Selection
 from ..receive import hooks
 from . import announce, options
 
@@ -31,6 +33,7 @@ _NIGHTLY = 'gc', 'verify'
 
 _OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
 
+_ANNOUNCE = b': is "hg admin::headless-announce --watch" running?'
 _FOLLOW = b': is "hg admin::headless-follow --watch" running?'
 
 #: What a check finds: a kind, and a text.
@@ -122,9 +125,10 @@ class _Doctor(NamedTuple):
             return
         ui = self.repo.ui
         for name, command in ui.configitems(b'hooks'):
-            if name in hooks.OWN or name.split(b'.')[0] not in hooks.NAMES:
+            if name in hooks.OWN or name.split(b'.')[0] not in hooks.OF_PUSHES:
                 continue
             if hooks.is_python(command):
+                yield from self._loaded(name, command)
                 if b'txn' in name.split(b'.')[0]:
                     yield _WARNING, b'%s: repo.currenttransaction() is None in a push' % name
             elif b'HG_PENDING' in command:
@@ -136,6 +140,14 @@ class _Doctor(NamedTuple):
         for item in (b'hook-track-tags', b'single-head-per-branch'):
             if ui.configbool(b'experimental', item):
                 yield _WARNING, b'experimental.%s has no effect on drafts' % item
+
+    def _loaded(self, name: bytes, command: Any) -> _Said:
+        """Load a hook in Python, as each push does."""
+        try:
+            hooks.load(self.repo, name, command)
+        except Exception as exc:
+            said = of_file(exc) if isinstance(exc, OSError) else f'{type(exc).__name__}: {exc}'
+            yield _PROBLEM, b'%s cannot be loaded: %s' % (name, hgcompat.to_bytes(said))
 
     def hgrc(self) -> _Said:
         """Whoever can read it, or what it names, may know a password and the key of the links."""
@@ -274,17 +286,37 @@ class _Doctor(NamedTuple):
             )
         while not os.path.lexists(folder):  # what is missing is made at first use
             folder = os.path.dirname(folder) or os.curdir
-        if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as exc:
             yield (
                 _PROBLEM,
-                b'headless.cache-dir cannot be written: %s is not a folder that this user may '
-                b'write to. Make %s, of this user'
-                % (hgcompat.to_bytes(folder), hgcompat.to_bytes(self.settings.cache_dir)),
+                b'headless.cache-dir cannot be written: %s: %s. Make %s, of this user'
+                % (
+                    hgcompat.to_bytes(folder),
+                    hgcompat.to_bytes(exc.strerror or ''),
+                    hgcompat.to_bytes(self.settings.cache_dir),
+                ),
             )
 
     def announcements(self) -> _Said:
-        announce.configured(self.repo.ui, ())
-        yield from ()  # what is wrong is raised
+        targets = announce.configured(self.repo.ui, ())
+        there = announce.places(self.repo, self.backend) if targets else {}
+        for name in (target.name for target in targets):
+            cursor = there.get(name)
+            said = announce.described(cursor) if cursor else b'was never told of a push'
+            shown = b'%s: %s' % (hgcompat.to_bytes(name), said)
+            if cursor and cursor.failures:
+                yield _PROBLEM, shown
+            elif not cursor or (cursor.behind and self._waits_long(cursor.push_id)):
+                yield _WARNING, shown + _ANNOUNCE
+
+    def _waits_long(self, after: int) -> bool:
+        """Return whether a push after the push ``after`` is old enough to have been announced."""
+        following = Selection(after=after)
+        found = self.backend.read_catalog.read(pushlog.entries, following, False, 1)
+        return any(push.date < time.time() - _LAG for push in found)
 
     def public_history(self) -> _Said:
         if not places.has_log(self.settings):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import pkgutil
 import random
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mercurial import bookmarks, error, hook, phases, pycompat
+from mercurial import bookmarks, error, hook, phases, pycompat, util
 from mercurial.node import hex
 from mercurial.utils import hashutil
 
@@ -45,6 +47,8 @@ NAMES = (
     b'changegroup',
     b'incoming',
 )
+#: All that a push runs.
+OF_PUSHES = (*NAMES, b'prepushkey', b'pushkey')
 #: The extension's own ones: they are not run for what has passed through the quarantine.
 OWN = (GUARD, *append.HOOKS)
 _HOOKS = b'hooks'
@@ -258,10 +262,28 @@ def is_python(command: Any) -> bool:
     return callable(command) or command.startswith(b'python:')
 
 
+def load(repo: Any, name: bytes, command: Any) -> None:
+    """Load a hook that is in Python, as Mercurial does in each push; raise what that raises."""
+    if callable(command):
+        return
+    path, _colon, called = command[len(b'python:') :].strip().rpartition(b':')
+    function = hgcompat.to_str(called)
+    if path:
+        path = os.path.join(repo.root, util.expandpath(path))
+        getattr(hgcompat.load_path(path, 'hghook.' + hgcompat.to_str(name)), function)
+        return
+    try:
+        pkgutil.resolve_name(function)
+    except ImportError:
+        with contextlib.suppress(ImportError):
+            pkgutil.resolve_name(f'hgext_{function}')
+            return
+        raise
+
+
 def _has_python_hooks(ui: Any) -> bool:
-    names = (*NAMES, b'prepushkey', b'pushkey')
     return any(
-        is_python(command) and name.split(b'.')[0] in names
+        is_python(command) and name.split(b'.')[0] in OF_PUSHES
         for name, command in ui.configitems(_HOOKS)
         if name not in OWN
     )

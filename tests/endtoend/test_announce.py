@@ -101,6 +101,8 @@ def test_list_counts_pushes(world, make_server, consumer):
     assert listed(server)['ci']['behind'] == 2
     server.hg(ANNOUNCE)
     assert consumer.order == [5_000_000, 5_000_001]
+    server.configure('')
+    assert '; not configured here: see' in server.hg(ANNOUNCE, '--list')
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 from helpers import services as running
 from helpers.web import fetch, fetch_json
-from helpers.world import Server
+from helpers.world import Server, free_url
 
 DOCTOR = 'admin::headless-doctor'
 
@@ -46,7 +46,13 @@ def test_well(server):
     found['database'].remove(fsync)
     assert {kind for lines in found.values() for kind, _text in lines} == {'ok'}, found
     assert list(found) == [
-        'configuration', 'hgrc', 'requirement', 'database', 'pushes', 'store', 'public history',
+        'configuration',
+        'hgrc',
+        'requirement',
+        'database',
+        'pushes',
+        'store',
+        'public history',
         'commands',
     ]
     assert 'ok: store: an object was written, read, listed and deleted' in server.hg(DOCTOR, code=1)
@@ -65,7 +71,7 @@ def test_what_is_wrong(server, world, settings):
     assert str(found).count('headless: temporary') == 1
     assert found['store'][0][0] == 'ok'
     [(kind, text)] = found['cache']
-    assert kind == 'problem' and f'{file} is not a folder' in text and f' {file}/cache' in text
+    assert kind == 'problem' and f'{file}: Not a directory. Make {file}/cache' in text
     wrong = '[headless-announce]\nbuild = htps://example.com/\n'
     server.configure(f'{without_database(settings)}cache-dir = cache\n', wrong)
     found = examined(server, code=1)
@@ -76,6 +82,42 @@ def test_what_is_wrong(server, world, settings):
     server.hg_fast('admin::headless-init')
     kind, text = examined(server, code=0)['configuration'][-1]
     assert kind == 'warning' and text.endswith('set headless.database')
+
+
+def test_what_will_fail(server, world, settings):
+    """Hooks that cannot be loaded, a cache that cannot be made, and who is not told of pushes."""
+    (world.folder / 'there.py').write_text('def hook(**kwargs):\n    pass\n')
+    nobody, _port = free_url()
+    server.configure(
+        f'{settings}cache-dir = /proc/cache\n',
+        f'[hooks]\npretxnchangegroup.gone = python:{world.folder}/gone.py:hook\n'
+        f'prepushkey.other = python:{world.folder}/there.py:other\n'
+        f'pretxnclose-phase.good = python:{world.folder}/there.py:hook\n'
+        'changegroup.module = python:no_module.hook\nincoming.notify = python:hgext.notify.hook\n'
+        f'[headless-announce]\nci = {nobody}\nlater = | cat > {world.folder}/told\n',
+    )
+    found = examined(server, code=1)
+    assert ['was never told' in text for _kind, text in found['announcements']] == [True, True]
+    assert [text for kind, text in found['hooks'] if kind == 'problem'] == [
+        f'pretxnchangegroup.gone cannot be loaded: {world.folder}/gone.py: No such file or '
+        'directory',
+        "prepushkey.other cannot be loaded: AttributeError: module 'hghook_prepushkey_other' has "
+        "no attribute 'other'",
+        "changegroup.module cannot be loaded: ModuleNotFoundError: No module named 'no_module'",
+    ]
+    [(kind, text)] = found['cache']
+    assert kind == 'problem' and '/proc: No such file or directory. Make /proc/cache' in text
+    server.hg('admin::headless-announce')
+    alice = world.clone(server.url('path'), 'alice')
+    alice.commit('a')
+    server.configure(settings, f'[headless-announce]\nci = {nobody}\nold = | true\n')
+    alice.hg('push')
+    server.hg('admin::headless-announce', 'ci', code=1)
+    with sqlalchemy.create_engine(server.configured('database')).begin() as connection:
+        connection.exec_driver_sql('UPDATE pushes SET date = date - 100')
+    (ci_kind, ci), (old_kind, old) = examined(server, code=1)['announcements']
+    assert ci_kind == 'problem' and 'ci: 1 push after push 0 to come; failed 1 time: it c' in ci
+    assert old_kind == 'warning' and old.endswith('--watch" running?')
 
 
 def test_copy_of_the_hgrc(server, settings, tmp_path):
@@ -265,9 +307,7 @@ def test_replica(world, settings, server):
     alice.hg_fast('push')
     found = examined(replica, code=1)
     assert 'takes no pushes' in found['configuration'][0][1]
-    assert found['public history'] == [
-        ('ok', 'this repository is 1 entry behind the log')
-    ]
+    assert found['public history'] == [('ok', 'this repository is 1 entry behind the log')]
 
 
 def test_ready(world, settings, server):
