@@ -14,7 +14,7 @@ from .schema import marker_nodes, markers
 from .statements import Session, batches, insert_new, present, rows
 
 #: Maximum number of markers that are read for a page, of each batch of changesets.
-_MOST = 1000
+MOST = 1000
 
 
 def record(session: Session, brought: Sequence[Marker]) -> int:
@@ -62,9 +62,11 @@ def _record_nodes(session: Session, wanted: set[tuple[bytes, int]]) -> None:
     insert_new(session, marker_nodes, new)
 
 
-def exchanged_with(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
-    """Return the markers that are exchanged with ``nodes``, encoded."""
-    return list({row.id: row.data for row in _exchanged_with(session, nodes)}.values())
+def exchanged_with(
+    session: Session, nodes: Iterable[bytes], limit: int | None = None
+) -> list[bytes]:
+    """Return the markers that are exchanged with ``nodes``, encoded; ``limit`` for each batch."""
+    return list({row.id: row.data for row in _exchanged_with(session, nodes, limit)}.values())
 
 
 def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
@@ -86,11 +88,14 @@ def relevant(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
     return list(found.values())
 
 
-def _exchanged_with(session: Session, nodes: Iterable[bytes]) -> Iterator[Any]:
+def _exchanged_with(
+    session: Session, nodes: Iterable[bytes], limit: int | None = None
+) -> Iterator[Any]:
     query = (
         select(markers.c.id, markers.c.predecessor, markers.c.data)
         .join(marker_nodes, marker_nodes.c.marker_id == markers.c.id)
         .where(session.mine(marker_nodes))
+        .limit(limit)
     )
     return rows(session, query, marker_nodes.c.node, nodes)
 
@@ -103,7 +108,7 @@ def obsolete(session: Session, nodes: Iterable[bytes]) -> set[bytes]:
 def replacing(session: Session, nodes: Iterable[bytes]) -> list[bytes]:
     """Return the markers that make one of ``nodes`` obsolete, encoded; of too many, the newest."""
     query = select(markers.c.data).where(session.mine(markers)).order_by(markers.c.id.desc())
-    found = rows(session, query.limit(_MOST), markers.c.predecessor, nodes)
+    found = rows(session, query.limit(MOST), markers.c.predecessor, nodes)
     return [row.data for row in found]
 
 

@@ -1,4 +1,5 @@
-"""What became of obsolete changesets, as stock's ``succsandmarkers`` tells it of visible ones.
+"""What became of obsolete changesets, as stock's ``succsandmarkers`` tells it of visible ones, and
+what others replace.
 
 Mercurial looks for successors in the repository. Those of a draft are mostly in no bundle that is
 laid over it, so the markers alone are followed, to the last successors.
@@ -14,7 +15,7 @@ from mercurial import templateutil
 from mercurial.node import hex
 
 from ..bundles import markers
-from ..catalog import markers as stored, statements
+from ..catalog import markers as stored, pushlog, statements
 
 #: Maximum number of markers in a row, of changesets that are looked up at a time, and of fates of
 #: one changeset: a client can push any number of markers.
@@ -47,6 +48,40 @@ def of(session: statements.Session, repo: Any, nodes: Collection[bytes]) -> dict
         for node in nodes
         if node in found
     }
+
+
+def predecessors(
+    session: statements.Session, repo: Any, nodes: Collection[bytes], limit: int | None = None
+) -> dict[bytes, set[bytes]]:
+    """Return the changesets that ``nodes`` replace, as single markers say, by node.
+
+    ``limit`` is that of `catalog.markers.exchanged_with`.
+    """
+    found: dict[bytes, set[bytes]] = {}
+    known = map(markers.unpack, stored.exchanged_with(session, nodes, limit))
+    own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
+    for predecessor, successors, *_rest in itertools.chain(known, own):
+        for node in successors:
+            found.setdefault(node, set()).add(predecessor)
+    return found
+
+
+def replaced(session: statements.Session, repo: Any, node: bytes) -> list[bytes]:
+    """Return the last changesets before ``node`` that it replaces and that a push brought."""
+    found: list[bytes] = []
+    pending, seen = {node}, {node}
+    for _step in range(_STEPS):
+        before = predecessors(session, repo, pending, stored.MOST)
+        pending = set().union(*(before.get(one, ()) for one in pending)) - seen
+        if not pending:
+            break
+        pending = set(sorted(pending)[:_WIDTH])
+        seen |= pending
+        known = {*pushlog.brought(session, pending, with_ends=False)}
+        known |= pushlog.tombstoned(session, pending).keys()
+        found += sorted(known)
+        pending -= known
+    return found[:_MOST]
 
 
 def _followed(

@@ -116,6 +116,8 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
                     became = fates.of(session, repo, _held(drafts))
+                    stored = [node for nodes in drafts.nodes.values() for node in nodes]
+                    replaced = {node: fates.replaced(session, repo, node) for node in stored}
         except HeadlessError:
             if unknown:
                 raise
@@ -138,7 +140,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
         stages.note(drafts=len(found))
         if found:
             with stages.stage('lay'):
-                lay(rctx, drafts, found, became)
+                lay(rctx, drafts, found, became, replaced)
             _replace_bookmarks(req, drafts)
 
 
@@ -166,10 +168,11 @@ def lay(
     drafts: Drafts,
     nodes: Iterable[bytes],
     became: Mapping[bytes, Sequence[fates.Fate]] = {},
+    replaced: Mapping[bytes, Sequence[bytes]] = {},
 ) -> None:
     """Lay the bundles of the drafts ``nodes`` over the repository of a request.
 
-    ``became`` are the fates that its page shows.
+    ``became`` are the fates that its page shows, and ``replaced`` what its changesets replace.
     """
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
@@ -180,7 +183,7 @@ def lay(
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
     overlay.draft_bookmarks = drafts.bookmarks
-    overlay.headless_fates = became
+    overlay.headless_fates, overlay.headless_replaced = became, replaced
     # A request is in memory until the next garbage collection; its overlay must not be.
     rctx.res.headless_stack.callback(_turn_to, rctx, repo)
     # A draft that a public changeset has replaced has its page too.

@@ -76,6 +76,7 @@ _FACTS = (
     (b'bugs', b'bugs', b'{join(bugs%pushlognamed, ", ")}'),
     (b'reviewers', b'reviewers', b'{join(reviewers%pushlognamed, ", ")}'),
     (b'backsoutnodes', b'backs&nbsp;out', b'{join(backsoutnodes%pushlogchangesetlink, ", ")}'),
+    (b'replaces', b'replaces', b'{join(replaces%pushlogchangesetlink, ", ")}'),
     (b'descriptionlinks', b'links', b'{join(descriptionlinks%pushlognamed, ", ")}'),
     (b'pushlinks', b'see', b'{join(pushlinks%pushlognamed, ", ")}'),
 )

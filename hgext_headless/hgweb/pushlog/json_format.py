@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mercurial.node import hex, nullid
 
-from ...bundles import markers
-from ...catalog import epochs, markers as catalog_markers, pushlog, statements
+from ...catalog import epochs, pushlog, statements
 from ...model import Changeset, Entry
+from .. import fates
 from . import visibility
 from .query import Query
 
@@ -108,7 +108,7 @@ def _large(repo: Any, entry: Entry) -> Iterator[str]:
                 with repo.headless.read_catalog.reading() as session:
                     found = pushlog.changesets_from(session, entry.push_id, start, number)
                     shown = [c for c in found if c.node in wanted and not c.is_tombstone]
-                    precursors = _precursors(session, repo, {c.node for c in shown})
+                    precursors = fates.predecessors(session, repo, {c.node for c in shown})
                 lines = [
                     json.dumps(_changeset(repo, c, commits, precursors.get(c.node))) for c in shown
                 ]
@@ -149,7 +149,7 @@ def _full(
     }
     commits = {c.node: _git(dict(c.extras)) for listed in found.values() for c in listed}
     obsolete = visibility.obsolete(session, repo, commits)
-    precursors = _precursors(session, repo, commits)
+    precursors = fates.predecessors(session, repo, commits)
     for entry in batch:
         listed = [
             (c.node, _changeset(repo, c, commits, precursors.get(c.node)), commits[c.node])
@@ -176,24 +176,11 @@ def _push(
     return push
 
 
-def _precursors(
-    session: statements.Session, repo: Any, nodes: Collection[bytes]
-) -> dict[bytes, set[str]]:
-    """Return the changesets that ``nodes`` replace, hexadecimal, by node."""
-    found: dict[bytes, set[str]] = {}
-    stored = map(markers.unpack, catalog_markers.exchanged_with(session, nodes))
-    own = (m for node in nodes for m in repo.obsstore.predecessors.get(node, ()))
-    for predecessor, successors, *_rest in itertools.chain(stored, own):
-        for node in successors:
-            found.setdefault(node, set()).add(predecessor.hex())
-    return found
-
-
 def _changeset(
     repo: Any,
     changeset: Changeset,
     commits: dict[bytes, str | None],
-    precursors: set[str] | None,
+    precursors: set[bytes] | None,
 ) -> dict[str, Any]:
     parents = [changeset.p1] if changeset.p2 == nullid else [changeset.p1, changeset.p2]
     entry: dict[str, Any] = {
@@ -208,7 +195,7 @@ def _changeset(
         'tags': [text(tag) for tag in repo.nodetags(changeset.node)],
     }
     if precursors:
-        entry['precursors'] = sorted(precursors)
+        entry['precursors'] = sorted(node.hex() for node in precursors)
     return entry
 
 

@@ -241,6 +241,24 @@ def replacedby(context: Any, mapping: Any) -> Any:
     return fates.replacements(_fates(context, mapping))
 
 
+@web_keyword(b'replaces', requires={b'ctx'})
+def replaces(context: Any, mapping: Any) -> Any:
+    """The changesets that a draft replaces, of those that were pushed: ``node``."""
+    changed = context.resource(mapping, b'ctx')
+    known = getattr(changed.repo().unfiltered(), 'headless_replaced', {})
+    found = known.get(scmutil.binnode(changed), ())
+    return templateutil.mappinglist([{b'node': hex(node)} for node in found])
+
+
+@web_keyword(b'relandedby', requires={b'ctx'})
+def relandedby(context: Any, mapping: Any) -> bytes | None:
+    """String. The changeset that backed out what backed this one out."""
+    changed = context.resource(mapping, b'ctx')
+    backouts = Backouts(changed.repo())
+    backout = backouts.of(changed)
+    return backout and backouts.of(changed.repo()[backout])
+
+
 def of_pages() -> dict[bytes, Any]:
     """Return all keywords that hgweb's pages have, by name."""
     return {
