@@ -36,6 +36,7 @@ class Seen:
     new: str
     broken: str
     backout: str
+    counted: str
 
 
 _PATCH = '''# HG changeset patch
@@ -94,12 +95,14 @@ def seen(tmp_path_factory):
     alice.hg_fast('update', '-q', broken)
     said = f'Backed out changeset {broken} for "reasons"'
     backout = alice.commit('broken', 'mended\n', '-m', said)
-    alice.commit('again', None, '-m', f'Backed out changeset {backout[:12].upper()}')
+    said = f'Backed out 1 changesets\n\nBacked out changeset {backout[:12].upper()}'
+    counted = alice.commit('again', None, '-m', said)
     push()
     server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', removed)
     server.hg_fast('admin::headless-expire', '-q', '--push', '5')
     yield Seen(
-        server, server.start(), stack, bug, public, removed, expired, old, new, broken, backout
+        server, server.start(), stack, bug, public, removed, expired, old, new, broken, backout,
+        counted,
     )
     server.stop()
     world.stop()
@@ -154,6 +157,12 @@ def test_pushlog(seen, style):
     assert f'href="/rev/{seen.backout[:12]}?style={style}"' in said
     assert re.search(r'</strong> \(itself backed out by <a href="/rev/[0-9a-f]{12}', row)
     assert ''.join(shown.values()).count('pushlogbackedout') == 2
+    # What a back-out names in its first line is a link there; what it names below, behind it.
+    said = shown[seen.backout[:12]]
+    link = f'<a href="/rev/{seen.broken[:12]}?style={style}">{seen.broken}</a>'
+    assert f'Backed out changeset {link} for' in said
+    said = shown[seen.counted[:12]]
+    assert f'backs out <a href="/rev/{seen.backout[:12]}?style={style}">' in said
     states = {
         seen.stack[0]: 'draft',
         seen.public: 'public',
@@ -217,7 +226,8 @@ def test_page_of_a_push(seen, style):
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
     stack = fetch_page(f'{seen.base}push/1?{ask}')
     backing = rows(fetch_page(f'{seen.base}push/9?{ask}'))[seen.backout[:12]]
-    assert f'backs out <a href="/rev/{seen.broken[:12]}?{ask}">' in backing
+    link = f'<a href="/rev/{seen.broken[:12]}?{ask}">{seen.broken}</a>'
+    assert f'Backed out changeset {link} for &quot;' in backing and 'backs out' not in backing
     assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
     assert ' of them' not in stack and 'open="open"><summary>25 files' in stack
     for number in ('4', '5'):  # what is gone has no diff

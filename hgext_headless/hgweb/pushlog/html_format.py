@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -380,6 +381,7 @@ def _row(
     description = text(changeset.description)
     summary = (description.strip().splitlines() or [''])[0]
     segments = list(links.linked(summary))
+    backed_out = configured.backed_out(description)
     in_summary = {segment.url for segment in segments}
     found = [link for link in links.bugs(description) if link.url]
     found = [configured.Link(f'bug {link.label}', link.url) for link in found]
@@ -397,17 +399,11 @@ def _row(
             text(templatefilters.person(changeset.author) or changeset.author), words
         ),
         b'summary': templateutil.mappinglist(
-            [
-                {
-                    b'link': keywords.local(segment.url or ''),
-                    b'pieces': _pieces(segment.label, words),
-                }
-                for segment in (segments if summary else ())
-            ]
+            list(_summary(segments if summary else (), backed_out, words))
         ),
         b'backedoutby': hex(backout) if backout else b'',
         b'relandedby': hex(facts.relandings[backout]) if backout in facts.relandings else b'',
-        b'backsout': _named_nodes(configured.backed_out(description)),
+        b'backsout': _named_nodes(name for name in backed_out if name not in summary.lower()),
         b'branchname': b'' if branch == b'default' else branch,
         b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),
         b'bookmarknames': templateutil.hybridlist(
@@ -416,6 +412,22 @@ def _row(
         b'reviewers': keywords.mappings(links.reviewers(description)),
         b'links': keywords.mappings(link for link in found if link.url not in in_summary),
     }
+
+
+def _summary(
+    segments: Iterable[configured.Link], backed_out: Sequence[str], words: frozenset[str]
+) -> Iterator[dict[bytes, Any]]:
+    """Yield the pieces of a first line, also those that name one of ``backed_out``."""
+    hashes = re.compile(rf'(?i)((?:{"|".join(backed_out)})[0-9a-f]*)')
+    for segment in segments:
+        is_whole = segment.url or not backed_out
+        labels = [segment.label] if is_whole else hashes.split(segment.label)
+        for number, label in enumerate(labels):
+            yield {
+                b'link': keywords.local(segment.url or ''),
+                b'backedout': label[:12].lower().encode('ascii') if number % 2 else b'',
+                b'pieces': _pieces(label, words),
+            }
 
 
 def _pieces(shown: str, words: frozenset[str]) -> Any:
