@@ -81,6 +81,13 @@ return [document.documentElement.scrollWidth, Math.min(...widths)];
 """
 
 
+#: Where a push and a changeset of it begin.
+_EDGES = """
+return ['.pushlogid', '.pushlognode'].map(
+  one => document.querySelector(one).getBoundingClientRect().left);
+"""
+
+
 @pytest.mark.skipif(DRIVER is None, reason='chromedriver is not installed')
 def test_widths(world, make_server):
     """No width, nor print, scrolls sideways or leaves a description less than 20 em."""
@@ -105,6 +112,11 @@ def test_widths(world, make_server):
                     scrolled, narrowest = chromium.run(_MEASURE)
                     if scrolled > width or narrowest < 20:
                         wrong.append((style, page, width, scrolled, narrowest))
+                if page == 'pushloghtml':
+                    chromium.resize(800)
+                    push, changeset = chromium.run(_EDGES)
+                    if push != changeset:
+                        wrong.append((style, page, 'edges', push, changeset))
                 chromium.emulate('print')
                 chromium.resize(700)
                 scrolled, narrowest = chromium.run(_MEASURE)

@@ -285,7 +285,7 @@ def test_page_of_a_changeset(seen, style):
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
     assert not re.search(r'>\s*\d+\s*</a>', fetch_page(f'{seen.base}file/{seen.bug}?style={style}'))
     broken = fetch_page(f'{seen.base}rev/{seen.broken}?style={style}')
-    said = re.search(r'pushlogbackedout [^>]*><strong>(.*?)</strong>', broken).group(1)
+    said = re.search(r'pushlogbackedout [^>]*><strong[^>]*>(.*?)</strong>', broken).group(1)
     assert said.startswith('Backed out by <a href') and seen.backout[:12] in said
     assert re.search(r'</strong> \(itself backed out by <a href="/rev/[0-9a-f]{12}', broken)
     assert broken.index('pushlogbackedout') < broken.rindex('broken')
