@@ -101,9 +101,10 @@ class Backend:
         may_make = self._may_make_database and not os.path.isdir(kept)
         if settings.embedded_database and not may_make and not catalogs.is_made(url):
             raise Misconfigured(
-                f'headless.database is not set, and the embedded database in {settings.home} is '
-                'missing: set it, or put the file back, or make a new one with '
-                '"hg admin::headless-init" and fill it with "hg admin::headless-rebuild"'
+                'headless.database is not set, and the embedded database is missing: set it, or '
+                'put the file back, or make a new one with "hg admin::headless-init" and fill it '
+                'with "hg admin::headless-rebuild"',
+                settings.home,
             )
         return catalogs.open_catalog(
             url,

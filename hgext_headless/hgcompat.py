@@ -358,6 +358,11 @@ def hgweb_class() -> Any:
     return _hgweb_module('hgweb_mod').hgweb
 
 
+def last_repository(app: Any) -> Any:
+    """Return the repository that an hgweb has opened last, be it still there or not."""
+    return app._lastrepo._repo
+
+
 def hgwebdir_class() -> Any:
     """Return the class that answers requests for several repositories."""
     return _hgweb_module('hgwebdir_mod').hgwebdir

@@ -13,13 +13,18 @@ from typing import Any
 from mercurial import error
 from mercurial.utils import procutil
 
-from .errors import HeadlessError
+from .errors import HeadlessError, Unopened
 from .hgcompat import to_bytes, to_str
 
 _EVENT = b'headless'
 _PLAIN = re.compile(r'[A-Za-z0-9_.:/@+-]+')
 #: Maximum length of a value: some come from clients.
 _LONGEST = 300
+#: Outcomes that are told to the log of a web server, and seconds for which one line is told once.
+_FAILURES = {'temporary', 'misconfigured', 'corrupt', 'failed'}
+_ONCE = 60
+_MOST_TOLD = 1000
+_told: dict[str, float] = {}
 
 
 class Stages:
@@ -80,8 +85,8 @@ def _value(fact: Any) -> str:
 
 
 @contextlib.contextmanager
-def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
-    """Time the block and log one line about it, also if it fails.
+def logged(ui: Any, event: str, only_failures: bool = False, **facts: Any) -> Iterator[Stages]:
+    """Time the block and log one line about it, also if it fails, or ``only_failures``.
 
     ``outcome`` is ``ok``, the kind of one of our errors, ``unknown`` (no such changeset),
     ``aborted`` (by Mercurial or a hook of the site), ``failed``, or ``interrupted``.
@@ -90,17 +95,23 @@ def logged(ui: Any, event: str, **facts: Any) -> Iterator[Stages]:
     try:
         yield stages
     except BaseException as exc:
-        stages.note(**_failure(exc))
+        stages.note(**failure(exc))
         raise
     finally:
-        # The blackbox does not log the event's name itself.
-        ui.log(_EVENT, b'headless %s\n', stages.line())
-        tell(ui, stages.facts, stages.seconds())
+        outcome = stages.facts['outcome']
+        if outcome in _FAILURES:
+            complain(ui.environ, f'headless: {outcome}: {stages.facts.get("error")}')
+        if outcome in _FAILURES or not only_failures:
+            # The blackbox does not log the event's name itself.
+            ui.log(_EVENT, b'headless %s\n', stages.line())
+            tell(ui, stages.facts, stages.seconds())
 
 
-def _failure(exc: BaseException) -> dict[str, str]:
-    if isinstance(exc, HeadlessError):
-        return {'outcome': exc.kind, 'error': str(exc)}
+def failure(exc: BaseException) -> dict[str, str]:
+    """Return the facts of an error."""
+    why = exc.__cause__ if isinstance(exc, Unopened) else exc
+    if isinstance(why, HeadlessError):
+        return {'outcome': why.kind, 'error': str(why)}
     # The text of other errors may be anything, so log only their type.
     name = type(exc).__name__
     if isinstance(exc, (error.RepoLookupError, error.LookupError)):
@@ -108,6 +119,33 @@ def _failure(exc: BaseException) -> dict[str, str]:
     if isinstance(exc, (error.Abort, error.PushRaced)):
         return {'outcome': 'aborted', 'error': name}
     return {'outcome': 'failed' if isinstance(exc, Exception) else 'interrupted', 'error': name}
+
+
+def note_failure(ui: Any, during: str, exc: Exception) -> None:
+    """Log a failure after which an answer goes on without what failed."""
+    line = f'headless: {exc.kind}: {exc}' if isinstance(exc, HeadlessError) else repr(exc)
+    ui.log(_EVENT, b'%s: %s\n', to_bytes(during), to_bytes(line))
+    complain(ui.environ, line)
+
+
+def complain(environ: Mapping[bytes, Any], line: str) -> None:
+    """Write a line to the log of the web server that has taken a request, if one has.
+
+    The same line is written once a minute: in a flood of requests, each may fail.
+    """
+    log, now = environ.get(b'wsgi.errors'), time.monotonic()
+    if log is None or _told.get(line, now) > now:
+        return
+    if len(_told) > _MOST_TOLD:
+        _told.clear()
+    _told[line] = now + _ONCE
+    plain = ' '.join(line.split()).encode('ascii', 'backslashreplace')
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            log.write(plain.decode('ascii') + '\n')
+        except TypeError:  # that of "hg serve"
+            log.write(plain)
+        log.flush()
 
 
 def tell(ui: Any, facts: Mapping[str, Any], seconds: Mapping[str, float]) -> None:

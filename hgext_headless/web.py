@@ -140,13 +140,13 @@ def _init_hgwebdir(orig: Any, self: Any, *args: Any, **kwargs: Any) -> None:
 
 def _run_wsgi(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
     health = functools.partial(ready.answer_health, res) if ready.asks_for_health(req) else None
-    return web_errors.answer_unopened(_answer(orig, app, req, res), res, health)
+    return web_errors.answer_unopened(app, _answer(orig, app, req, res), req, res, health)
 
 
 def _answer(orig: Any, app: Any, req: Any, res: Any) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         res.headless_stack = stack  # for what stays open until the last byte is sent
-        with app._obtainrepo() as repo:
+        with web_errors.obtained(app) as repo:
             answer = _own_answer(repo, req, res)
         yield from answer or orig(app, req, res)
 
@@ -157,6 +157,7 @@ def _own_answer(repo: Any, req: Any, res: Any) -> Iterator[bytes] | None:
         wire_command.leave_to_hgweb(req)
         return None
     lazy.settle()
+    repo.ui.environ = req.rawenv  # as hgweb does later
     _bound_arguments(repo, req)
     if bundle_links.matches(req):
         return bundle_links.answer(repo, req, res)

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mercurial import templateutil
+from mercurial import error, templateutil
 from mercurial.hgweb import common
 from mercurial.node import hex
 
-from .. import hgcompat
+from .. import config, hgcompat, timings
 from ..catalog import bans, names, statements
-from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened
+from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened, clear_errors, of_file
 from ..timings import Stages
 from .pushlog import decorate
 
@@ -32,7 +32,7 @@ def shown(web: Any, stages: Stages) -> Iterator[None]:
     try:
         yield
     except HeadlessError as exc:
-        stages.note(outcome=exc.kind, error=str(exc))
+        stages.note(**timings.failure(exc))
         line = hgcompat.to_bytes(exc.line(on_page=True))
         headers = []
         if exc.status == _UNAVAILABLE:
@@ -40,16 +40,37 @@ def shown(web: Any, stages: Stages) -> Iterator[None]:
             hint(web, b'pushlogunavailable', comesback=exc.kind == Temporary.kind)
         raise common.ErrorResponse(exc.status, line, headers) from exc
     except Unopened as exc:  # an overlay opens the repository
+        stages.note(**timings.failure(exc))
         raise common.ErrorResponse(_UNAVAILABLE, exc.message, [RETRY_AFTER]) from exc
 
 
+@contextlib.contextmanager
+def obtained(app: Any) -> Iterator[Any]:
+    """Yield the repository of an hgweb. Raise `Unopened` if a headless one has vanished."""
+    with contextlib.ExitStack() as stack:
+        try:
+            repo = stack.enter_context(app._obtainrepo())
+        except (OSError, error.RepoError) as exc:
+            served = hgcompat.last_repository(app)
+            if isinstance(exc, Unopened) or not config.participates(served):
+                raise
+            said = of_file(exc) if isinstance(exc, OSError) else hgcompat.to_str(exc.args[0])
+            with clear_errors(Unopened, on_page=True):
+                raise Temporary('the repository cannot be opened', said) from exc
+        yield repo
+
+
 def answer_unopened(
-    chunks: Iterator[bytes], res: Any, other: Callable[[], Iterator[bytes]] | None = None
+    app: Any,
+    chunks: Iterator[bytes],
+    req: Any,
+    res: Any,
+    other: Callable[[], Iterator[bytes]] | None = None,
 ) -> Iterator[bytes]:
     """Answer that the repository cannot be opened any more: hgweb opens it anew when it changes.
 
     ``chunks`` are what hgweb answers; ``other`` answers instead what needs no repository. The line
-    is in the status too, which clients print.
+    is in the status too, which clients print. The server's log is told which repository it is.
     """
     begun = False
     try:
@@ -59,6 +80,9 @@ def answer_unopened(
     except Unopened as exc:
         if begun:
             raise
+        where = hgcompat.to_str(hgcompat.last_repository(app).root)
+        said = timings.failure(exc)
+        timings.complain(req.rawenv, f'{where}: headless: {said["outcome"]}: {said["error"]}')
         if other is not None:
             yield from other()
             return

@@ -16,7 +16,7 @@ from typing import Any
 from mercurial import hg
 from mercurial.hgweb import common
 
-from .. import config, hgcompat, metrics, place as places
+from .. import config, hgcompat, metrics, place as places, timings
 from ..catalog import diagnosis, engine, pushlog
 from ..errors import Corrupt, HeadlessError, Misconfigured
 from ..lifecycle import delete
@@ -93,6 +93,7 @@ def _kept(repo: Any) -> dict[str, Any]:
     try:
         memory = backend.catalog.memory('ready', repo.root)
     except HeadlessError as exc:
+        timings.note_failure(repo.ui, 'ready', exc)
         return {'ready': False, 'public_history': {}, 'pushlog': {}, 'database': exc.kind}
     if time.monotonic() - memory.get('asked', -_KEPT) >= _KEPT:
         hg.repository(repo.baseui, repo.root)  # as hgweb does when it changes, and a push
@@ -136,17 +137,16 @@ def _ready(repo: Any) -> dict[str, Any]:
                 raise Corrupt('the newest object is not there')
 
     for name, check in (('database', database), ('store', store)):
-        found[name] = _outcome(check)
+        found[name] = _outcome(repo.ui, check)
         found['ready'] &= found[name] == 'ok'
     return found
 
 
-def _outcome(check: Callable[[], None]) -> str:
-    """Return ``ok``, or the kind of the error, but not its text, which may name hosts."""
+def _outcome(ui: Any, check: Callable[[], None]) -> str:
+    """Return ``ok``, or the kind of the error; its text, which may name hosts, is for the log."""
     try:
         check()
-    except HeadlessError as exc:
-        return exc.kind
-    except Exception:
-        return 'failed'
+    except Exception as exc:
+        timings.note_failure(ui, 'ready', exc)
+        return exc.kind if isinstance(exc, HeadlessError) else 'failed'
     return 'ok'

@@ -15,7 +15,7 @@ from mercurial import error, localrepo, pushkey, wireprototypes
 from mercurial.i18n import _
 from mercurial.node import bin, hex
 
-from .. import config, errors, hgcompat
+from .. import config, errors, hgcompat, timings
 from ..catalog import bookmarks, names
 from ..errors import HeadlessError
 from . import phase_roots
@@ -46,7 +46,7 @@ class FindingDrafts:
 
     def lookup(self, key: bytes) -> bytes:
         repo: Any = self
-        with errors.clear_errors():
+        with errors.clear_errors(), timings.logged(repo.ui, 'lookup', only_failures=True):
             if _HASH.fullmatch(key) and not repo.unfiltered().changelog.hasnode(bin(key)):
                 # Mercurial would read all names, and map all nodes to compare their beginnings.
                 found = _named(repo, key)
@@ -166,7 +166,8 @@ def list_keys(orig: Any, repo: Any, proto: Any, namespace: bytes) -> Any:
 def _keys(repo: Any, answer: Any, namespace: bytes) -> Any:
     """Return the answer to ``listkeys``; ``answer`` is that of public history."""
     try:
-        keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
+        with timings.logged(repo.ui, 'listkeys', only_failures=True):
+            keys = _with_drafts(repo, pushkey.decodekeys(answer.data), namespace)
     except HeadlessError as exc:
         return wireprototypes.ooberror(hgcompat.to_bytes(exc.line()) + b'\n')
     return wireprototypes.bytesresponse(pushkey.encodekeys(sorted(keys.items())))
@@ -194,7 +195,7 @@ def _draft_bookmarks(repo: Any) -> dict[bytes, bytes]:
         with backend.catalog.fail_fast().reading() as session:
             found = bookmarks.newest(session, backend.settings.listed_bookmarks)
     except HeadlessError as exc:
-        repo.ui.log(b'headless', b'listkeys: %s\n', hgcompat.to_bytes(exc.line()))
+        timings.note_failure(repo.ui, 'listkeys', exc)
         return {}
     return {name: hex(node) for name, node in found.items() if hgcompat.is_plain(name)}
 

@@ -123,7 +123,7 @@ def answer(repo: Any, req: Any, res: Any) -> Iterator[bytes]:
     except HeadlessError as exc:
         _text(res, 404 if isinstance(exc, Corrupt) else exc.status, exc.line(on_page=True))
     except Exception as exc:
-        repo.ui.log(b'headless', b'link: %s\n', hgcompat.to_bytes(repr(exc)))
+        timings.note_failure(repo.ui, 'link', exc)
         _text(res, Temporary.status, 'headless: temporary: try again later')
     return res.sendresponse()
 

@@ -126,7 +126,7 @@ def test_defaults_that_are_lost(world, make_server):
         ('store', f'the folder {home}/store of headless.store does not exist'),
         (
             'catalog.sqlite',
-            f'headless.database is not set, and the embedded database in {home} is missing',
+            'headless.database is not set, and the embedded database is missing',
         ),
     ):
         server.stop()

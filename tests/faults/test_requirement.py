@@ -210,6 +210,8 @@ def test_hgrc_that_changes_under_a_server(world, make_server, hgrc, extensions):
     # The process lives: to start it again would not help.
     assert BELOW_HGWEBDIR or fetch(f'{url}headless-health')[0] == 200
     assert line in alice.hg('push', code=255)
+    # The log says so once, and not for each request.
+    assert BELOW_HGWEBDIR or server.errors().count(f'{server.root}: {line}') == 1
     path.unlink(missing_ok=True)
     path.write_text(kept)
     assert 'as push 1' in alice.hg('push')

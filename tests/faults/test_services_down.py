@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import socket
+import time
 
 import pytest
 from helpers.lying import failed_push
 from helpers.web import fetch, fetch_page
-from helpers.world import free_url
+from helpers.world import BELOW_HGWEBDIR, free_url
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,54 @@ def test_details_are_not_for_pages(world, make_server):
         log.unlink(missing_ok=True)
         out = world.hg('clone', there, 'clone', '-r', '1' * 40, code=255)
         assert f'headless: temporary: {said} (' in out and 'none.invalid' in out
+        assert 'event=lookup' in log.read_text()
     assert private.search(server.hg('admin::headless-stats', code=255))
+
+
+def test_log_of_the_web_server(world, make_server):
+    """It has a line for each thing that fails, with what was said, and not one a request."""
+    server = make_server('services')
+    alice = world.clone(server.url('path'), 'alice')
+    tip = alice.commit('a')
+    alice.hg_fast('push')
+    hgrc = server.root / '.hg' / 'hgrc'
+    with open(hgrc, 'a') as appended:
+        appended.write('[headless]\ndatabase = postgresql+psycopg2://account@none.invalid/name\n')
+    url = server.start()
+    for _ in range(2):
+        world.hg('identify', '-r', tip, url, code=255)
+        assert fetch(f'{url}?cmd=listkeys&namespace=phases')[0] == 200
+        for page in ('headless-ready', 'json-pushes', f'rev/{tip}'):
+            assert fetch(url + page)[0] == 503
+    [line] = server.errors().splitlines()
+    said = 'headless: temporary: the database is not reachable or too slow ('
+    assert said in line and 'none.invalid' in line
+
+
+@pytest.mark.skipif(BELOW_HGWEBDIR, reason='hgwebdir says that there is no such repository')
+def test_repository_that_vanishes(world, make_server):
+    """One line for all that asks, until it is there again; the process lives."""
+    server = make_server('embedded')
+    url = server.start()
+    alice = world.clone(url, 'alice')
+    alice.commit('a')
+    for lost in (server.root, server.root / '.hg' / 'store', server.root / '.hg' / 'headless'):
+        assert fetch(url + 'headless-ready')[0] == 200
+        with open(server.root / '.hg' / 'error.log') as log:
+            log.seek(0, os.SEEK_END)
+            lost.rename(world.folder / 'elsewhere')
+            time.sleep(1)  # an answer is kept for so long
+            assert fetch(url + 'headless-health')[0] == 200
+            for page in ('headless-ready', 'json-pushes', f'rev/{"1" * 40}'):
+                code, body, _headers = fetch(url + page)
+                assert code == 503 and str(world.folder).encode() not in body, (lost, page, body)
+            out = alice.hg_fast('push', code=255)
+            assert re.search('headless: (temporary|misconfigured): ', out), out
+            (world.folder / 'elsewhere').rename(lost)
+            assert str(lost) in log.read()
+        time.sleep(1)
+    assert fetch(url + 'headless-ready')[0] == 200
+    assert 'as push 1' in alice.hg_fast('push')
 
 
 @pytest.mark.slow

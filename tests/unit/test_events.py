@@ -58,3 +58,12 @@ def test_standard_error_of_ssh_is_the_clients(ui, monkeypatch):
     ui.environ = {}
     timings.tell(ui, FACTS, {})
     assert written.getvalue().count(b'\n') == 1
+
+
+def test_log_of_a_web_server(ui):
+    """That of gunicorn takes text; "hg serve" has been seen to take bytes. A line is told once."""
+    log = io.StringIO()
+    ui.environ = {b'wsgi.errors': log}
+    for _ in range(2):
+        timings.complain(ui.environ, 'a\udce9 line\nof two')
+    assert log.getvalue() == 'a\\udce9 line of two\n'

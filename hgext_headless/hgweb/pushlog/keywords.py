@@ -21,7 +21,7 @@ from mercurial.i18n import _
 from mercurial.node import hex
 from mercurial.utils import dateutil
 
-from ... import config, errors, hgcompat
+from ... import config, errors, timings
 from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import PushOf
@@ -301,7 +301,7 @@ def _asked(repo: Any, nodes: Sequence[bytes], with_ends: bool) -> dict[bytes, Pu
         with repo.headless.read_catalog.fail_fast().reading() as session:
             answer.update(pushlog.brought(session, nodes, with_ends))
     except HeadlessError as exc:
-        repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
+        timings.note_failure(repo.ui, 'pushlog', exc)
     return answer
 
 

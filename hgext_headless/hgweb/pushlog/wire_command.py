@@ -20,7 +20,7 @@ from typing import Any
 from mercurial import wireprototypes, wireprotov1server
 from mercurial.node import hex
 
-from ... import config, hgcompat
+from ... import config, hgcompat, timings
 from ...catalog import pushlog
 from ...errors import HeadlessError
 from ...model import Selection
@@ -151,7 +151,7 @@ def _lines(repo: Any, first: int) -> Iterator[bytes]:
             if of != history or after - start > high - low:
                 memory['run'] = (history, start, after)
     except HeadlessError as exc:
-        repo.ui.log(b'headless', b'pushlog: %s\n', hgcompat.to_bytes(exc.line()))
+        timings.note_failure(repo.ui, 'pushlog', exc)
 
 
 def _batch(repo: Any, after: int, last: int) -> list[tuple[int, bytes]]:
