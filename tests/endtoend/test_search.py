@@ -169,11 +169,11 @@ def test_search(log):
 @pytest.mark.slow
 def test_page(log):
     _ids, page = log.page('search=mend%20%3Cthe&author=bob')
-    assert "Changes with the words 'mend &lt;the', by author 'bob'" in page
+    assert "Changes that match 'mend &lt;the', by author 'bob'" in page
     assert re.search('name="search"[^>]* value="mend &lt;the"', page)
     _ids, page = log.page('search=an%20hour%20ago')
     date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
-    assert re.search(f"Changes pushed since {date}, or with the words 'an hour ago'", page)
+    assert re.search(f"Changes pushed since {date}, or that match 'an hour ago'", page)
     ids, page = log.page('search=today')
     assert ids and f'since {time.strftime("%Y-%m-%d")} 00:00:00 UTC,' in page
     # What was found is marked.

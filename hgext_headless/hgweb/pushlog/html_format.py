@@ -44,7 +44,7 @@ _WORDS = {
     b'changeset': b'that came with changeset %s',
     b'push': b'of push %s',
     b'branch': b'on branch %s',
-    b'search': b"with the words '%s'",
+    b'search': b"that match '%s'",
     b'author': b"by author '%s'",
 }
 #: Parameters that have a field of their own in the form.
@@ -403,7 +403,10 @@ def _row(
         ),
         b'backedoutby': hex(backout) if backout else b'',
         b'relandedby': hex(facts.relandings[backout]) if backout in facts.relandings else b'',
-        b'backsout': _named_nodes(name for name in backed_out if name not in summary.lower()),
+        b'backsout': templateutil.hybridlist(
+            [name.encode('ascii') for name in backed_out if name not in summary.lower()],
+            name=b'node',
+        ),
         b'branchname': b'' if branch == b'default' else branch,
         b'tagnames': templateutil.hybridlist(web.repo.nodetags(node), name=b'tagname'),
         b'bookmarknames': templateutil.hybridlist(
@@ -445,10 +448,6 @@ def _pieces(shown: str, words: frozenset[str]) -> Any:
     return templateutil.mappinglist(
         [{b'label': keywords.local(label), b'hit': hit} for label, hit in pieces]
     )
-
-
-def _named_nodes(names: Iterable[str]) -> Any:
-    return templateutil.hybridlist([name.encode('ascii') for name in names], name=b'node')
 
 
 def _named(names: Iterable[bytes]) -> Any:
