@@ -31,6 +31,7 @@ _DURABLE = (
 #: Seconds without use after which a connection may be broken, and is tried before it is used.
 _PING_AFTER = 1
 _HINT = 'run "hg admin::headless-init"'
+_EMPTY = f'{_HINT} or, if it had one, see "Restore" in docs/operating.rst'
 #: Maximum length of what the database said: an error has 255 bytes.
 _LONGEST_SAID = 150
 _SERVER = re.compile(r'^\s*connection to server .*? failed: ')
@@ -205,7 +206,7 @@ def check_schema(connection: sqlalchemy.Connection) -> None:
     """Raise `Misconfigured` unless this code works with the schema."""
     found = schema_revision(connection)
     if found is None:
-        raise NoSchema(f'the database has no schema: {_HINT}')
+        raise NoSchema(f'the database has no schema: {_EMPTY}')
     newer = found > schema.REVISION
     min_code = connection.scalar(sqlalchemy.select(revision_columns()[1])) if newer else None
     check_revision(found, min_code)
@@ -279,7 +280,7 @@ _FAILURES: tuple[tuple[str | tuple[str, ...], str, type[HeadlessError], str], ..
         '42P01',
         'no such table',
         Misconfigured,
-        'the database lacks a table: run "hg admin::headless-init"',
+        f'the database lacks a table: {_EMPTY}',
     ),
     (
         '42',

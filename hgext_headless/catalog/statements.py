@@ -191,7 +191,7 @@ def without_row(session: Session) -> Misconfigured:
     was = 'was dropped from the database' if dropped else 'is not in the database'
     return Misconfigured(
         f'the repository "{session.repository}" {was}: if headless.repository is right, run '
-        '"hg admin::headless-init"'
+        '"hg admin::headless-init", or if it was lost, see "Restore" in docs/operating.rst'
     )
 
 

@@ -109,7 +109,8 @@ def test_what_was_said(world, services):
         ),
         (
             said(url, 'SELECT * FROM none'),
-            'misconfigured: the database lacks a table: run "hg admin::headless-init"',
+            'misconfigured: the database lacks a table: run "hg admin::headless-init" or, if it '
+            'had one, see "Restore" in docs/operating.rst',
             'relation "none" does not exist',
         ),
         (
