@@ -28,6 +28,7 @@ def _now(monkeypatch):
     [
         (('2026-12-01 02:28:51 UTC', '2026-12-01T02:28:51Z', '2026-12-01 02:28:51'), '2:28:51'),
         (('2026-12-01 11:28:51 +0900', '2026-12-01T11:28:51+09:00'), '2:28:51'),
+        (('2026-12-01 11:28:51 0900', '2026-12-01T11:28:51 09:00'), '2:28:51'),
         (('2026-12-01T02:28:51.250Z', '2026-12-1 2:28:51'), '2:28:51'),
         (('2026-12-01 02', '2026-12-1 2:00'), '2:00:00'),
         (('Tue, 01 Dec 2026 02:28:51 +0000', 'Tue Dec 01 02:28:51 2026 +0000'), '2:28:51'),
@@ -100,8 +101,10 @@ def test_dates(texts, expected):
 
 
 @pytest.mark.parametrize(
-    'text', ['2026-11-30 12:00 CET', '12:00 EST', '1 week from now PST', 'foo tomorrow at noon']
-)
+    'text',
+    ['2026-11-30 12:00 CET', '12:00 EST', '1 week from now PST', 'foo tomorrow at noon',
+     '11/30/2026 10:00 +0100', '2026-11-30 12:00 UTC+1'],
+)  # fmt: skip
 def test_what_is_no_date(text):
     """A word is not ignored: the date would be another one."""
     with pytest.raises(ValueError):

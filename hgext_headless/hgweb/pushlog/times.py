@@ -24,6 +24,8 @@ _HALF = re.compile(r'(?<![0-9:])(1?[0-9])(:[0-9]{2})? ?([ap])m\b')
 _PERIOD = re.compile(rf'(last|this|past) ({_UNIT}|{"|".join(_DAYS)})')
 _CLOCK = r'(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)'
 _ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-][0-9]{2}:?[0-9]{2})))?'
+#: In a URL, a plus that is not escaped is a blank.
+_ZONE_IN_URL = _ZONE.replace('[+-]', '(?:[+-]|(?<=:[0-9]{2}) )')
 _MONTH = '|'.join(
     f'{name}(?:{whole.lower()[3:]})?' for name, whole in zip(_MONTHS, calendar.month_name[1:])
 )
@@ -32,7 +34,7 @@ _WEEKDAY = rf'(?:(?:{"|".join(name[:3] for name in _DAYS)})[a-z]*,? )?'
 _MOMENTS = (
     re.compile(
         r'(?P<year>[0-9]{4})-(?P<number>[0-9]{1,2})-(?P<day>[0-9]{1,2})'
-        rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE}'
+        rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE_IN_URL}'
     ),
     re.compile(_CLOCK + _ZONE),
     re.compile(
@@ -171,9 +173,10 @@ def seconds(text: str) -> float:
             now = time.gmtime(time.time())
             found, context = words.parse(text, now)
             left = text.lower()
-            for *_when, said in words.nlp(left, now) or ():
-                left = left.replace(said, ' ', 1)
+            dates = words.nlp(left, now) or []
+            if len(dates) == 1:
+                left = left.replace(dates[0][-1], ' ')
             # It ignores what it does not know, such as time zones.
-            if context.hasDateOrTime and _LEFT.issuperset(re.findall(r'[^\W\d_]+', left)):
+            if context.hasDateOrTime and _LEFT.issuperset(re.findall(r'[^\W_]+', left)):
                 return calendar.timegm(found)
     raise ValueError(f"not a date: '{text[:_MAX_LENGTH]}'")
