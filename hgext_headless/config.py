@@ -57,7 +57,7 @@ REMOVED = {
     ),
     b'store-read': 'set headless.bundle-url to a CDN in front of the bucket',
     b'store-read-region': 'set headless.bundle-url to a CDN in front of the bucket',
-    b's3-storage-class': 'give the bucket a life cycle rule',
+    b's3-storage-class': 'give the bucket a lifecycle rule',
     b's3-kms-key': 'make the key the default encryption of the bucket, then delete this line',
 }
 #: Those of them without which objects would be encrypted with another key, or as the bucket happens

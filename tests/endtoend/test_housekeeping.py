@@ -146,7 +146,7 @@ def test_verify_says_what_it_has_not_looked_at(embedded):
     for path in objects(server):
         os.utime(path, (time.time() - 700, time.time() - 700))
     out = server.hg_fast('admin::headless-verify', '--full', '--repair', code=1)
-    assert out.count('no row points at it: run headless-rebuild') == 3
+    assert out.count('no row points at it: run "hg admin::headless-rebuild"') == 3
     assert 'not looked at' not in out
     assert '(repaired)' not in out
     assert 'rebuilt 3 bundles' in server.hg_fast('admin::headless-rebuild')

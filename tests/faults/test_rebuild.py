@@ -152,7 +152,7 @@ def test_verify_rebuilds_single_ones(embedded):
     server.sql('DELETE FROM bundles')
     make_old(server, 3 * 86400)
     assert all(
-        'run headless-rebuild' in problem for problem in problems(server) if 'row' in problem
+        'headless-rebuild' in problem for problem in problems(server) if 'row' in problem
     )
     server.hg_fast('admin::headless-verify', '--repair')
     drafts_are_there(server, alice, nodes)
@@ -209,7 +209,8 @@ def test_obliterated_stay_obliterated_without_the_database(embedded):
     server.hg_fast('admin::headless-obliterate', '--reason', 'secret', nodes[3])
     server.sql('DELETE FROM audit')
     assert problems(server) == [
-        'obliterated was removed for good, and the database does not know it: run headless-rebuild'
+        'obliterated was removed for good, and the database does not know it: run '
+        '"hg admin::headless-rebuild"'
     ]
     out = server.hg_fast('admin::headless-doctor', code=1)
     assert '1 draft removed for good could come back' in out

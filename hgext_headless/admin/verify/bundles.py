@@ -99,7 +99,7 @@ class _Bundles:
             sizes.update((found.key, found.size) for found in objects)
             orphans = delete.without_row(self._backend, objects)
         old = [found for found in orphans if found.modified < self._certain]
-        text = b'no row points at it: run headless-rebuild, or gc removes it'
+        text = b'no row points at it: run "hg admin::headless-rebuild", or gc removes it'
         problems = [
             Problem(b'orphan', hgcompat.to_bytes(found.key), text, found)
             for found in old
@@ -209,7 +209,8 @@ class _Bundles:
             self._report.problem(
                 b'obliterated',
                 hex(node),
-                b'was removed for good, and the database does not know it: run headless-rebuild',
+                b'was removed for good, and the database does not know it: run '
+                b'"hg admin::headless-rebuild"',
                 functools.partial(drop.record_obliterated, self._backend, {node}),
             )
         for node in sorted(unnoted):

@@ -192,7 +192,7 @@ def _check_missing(report: Report) -> None:
             b'bookmark',
             name,
             b'is at %s here, by a move that the log has lost; there it is at %s: run '
-            b'headless-rebuild on a push server, before headless-follow'
+            b'"hg admin::headless-rebuild" on a push server, before "hg admin::headless-follow"'
             % (_shown(own), _shown(logged.get(name))),
             lambda: follow.log_bookmarks(repo, backend, follow.lost_bookmarks),
         )
