@@ -108,7 +108,7 @@ def test_what_was_lost_has_not_expired(embedded):
     assert 'and it expired on 20' in fetch_page(f'{base}rev/{b}', 410)
     page = fetch_page(f'{base}pushloghtml')
     states = re.findall(rf'<li class="pushlog(\w+)"><del[^>]*>{b[:12]}</del>', page)
-    assert states == ['expired', 'expired']
+    assert states == ['expired', 'lost']  # each row has the fate of its own push
 
 
 def test_verify_names_a_draft_that_no_object_has(embedded):
