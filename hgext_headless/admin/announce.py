@@ -61,7 +61,7 @@ def run(ui: Any, repo: Any, backend: Backend, *names: bytes, **opts: Any) -> int
                 backend.catalog.write(announcements.begin, target.name, max(0, first - 1))
     announcer = _Announcer(ui, repo.unfiltered(), backend, targets)
     if opts['watch']:
-        options.watch(ui, backend, announcer.tell_all)
+        options.watch(ui, repo, announcer.tell_all)
     return 0 if announcer.tell_all() else 1
 
 

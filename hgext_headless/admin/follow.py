@@ -37,7 +37,7 @@ def _watch(ui: Any, repo: Any, backend: Backend) -> None:
             _log_missing(ui, repo, backend)
             looked = time.monotonic()
 
-    options.watch(ui, backend, look)
+    options.watch(ui, repo, look)
 
 
 def _apply(ui: Any, repo: Any, backend: Backend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -142,11 +143,12 @@ def tell_undeleted(ui: Any, deleter: delete.Deleter) -> bool:
     return bool(undeleted)
 
 
-def watch(ui: Any, backend: Backend, look: Callable[[], object]) -> None:
+def watch(ui: Any, repo: Any, look: Callable[[], object]) -> None:
     """Call ``look`` for ever: when the database tells of something new, and from time to time.
 
     Go on after `Temporary`, and say when that has ended.
     """
+    backend = repo.headless
     is_postgres = backend.settings.database.startswith('postgresql')
     pause = _FIRST_PAUSE
     has_failed = False
@@ -154,6 +156,8 @@ def watch(ui: Any, backend: Backend, look: Callable[[], object]) -> None:
         try:
             with backend.catalog.listening() as wait:
                 while True:
+                    if not os.path.isdir(repo.spath):  # Mercurial would take it for an empty one
+                        raise Temporary('the repository is not there', hgcompat.to_str(repo.root))
                     look()
                     if has_failed:
                         ui.warn(b'headless: it works again\n')
