@@ -1,5 +1,5 @@
-"""What became of obsolete changesets, as stock's ``succsandmarkers`` tells it of visible ones, and
-what others replace.
+"""What became of changesets: of obsolete ones, as stock's ``succsandmarkers`` tells it of visible
+ones, what others replace, and what was backed out.
 
 Mercurial looks for successors in the repository. Those of a draft are mostly in no bundle that is
 laid over it, so the markers alone are followed, to the last successors.
@@ -16,6 +16,8 @@ from mercurial.node import hex
 
 from ..bundles import markers
 from ..catalog import markers as stored, pushlog, statements
+from ..model import Drafts
+from .pushlog import visibility
 
 #: Maximum number of markers in a row, of changesets that are looked up at a time, and of fates of
 #: one changeset: a client can push any number of markers.
@@ -27,6 +29,28 @@ class Fate(NamedTuple):
 
     successors: tuple[bytes, ...]
     markers: tuple[markers.Raw, ...]
+
+
+class Facts(NamedTuple):
+    """What pages of drafts say that the bundles laid over the repository do not: by node.
+
+    ``became`` are fates, ``replaced`` what a changeset replaces, ``backouts`` what backs it out, or
+    backs out that.
+    """
+
+    became: Mapping[bytes, Sequence[Fate]] = {}
+    replaced: Mapping[bytes, Sequence[bytes]] = {}
+    backouts: Mapping[bytes, bytes] = {}
+
+
+def facts(session: statements.Session, repo: Any, drafts: Drafts) -> Facts:
+    """Return the facts of the drafts that a request names, and the fates of those around them."""
+    held = {node for bundle in drafts.bundles.values() for node in bundle.nodes}
+    named = [node for nodes in drafts.nodes.values() for node in nodes]
+    backouts = visibility.backouts(session, repo, named)
+    again = visibility.backouts(session, repo, backouts.values()) if backouts else {}
+    replaced = {node: _replaced(session, repo, node) for node in named}
+    return Facts(of(session, repo, held), replaced, {**again, **backouts})
 
 
 def of(session: statements.Session, repo: Any, nodes: Collection[bytes]) -> dict[bytes, list[Fate]]:
@@ -66,7 +90,7 @@ def predecessors(
     return found
 
 
-def replaced(session: statements.Session, repo: Any, node: bytes) -> list[bytes]:
+def _replaced(session: statements.Session, repo: Any, node: bytes) -> list[bytes]:
     """Return the last changesets before ``node`` that it replaces and that a push brought."""
     found: list[bytes] = []
     pending, seen = {node}, {node}

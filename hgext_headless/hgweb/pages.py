@@ -4,7 +4,7 @@ laid over it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mercurial import archival, error, scmutil
@@ -115,9 +115,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                     catalog = catalog.fail_fast()
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
-                    became = fates.of(session, repo, _held(drafts))
-                    stored = [node for nodes in drafts.nodes.values() for node in nodes]
-                    replaced = {node: fates.replaced(session, repo, node) for node in stored}
+                    facts = fates.facts(session, repo, drafts)
         except HeadlessError:
             if unknown:
                 raise
@@ -140,7 +138,7 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
         stages.note(drafts=len(found))
         if found:
             with stages.stage('lay'):
-                lay(rctx, drafts, found, became, replaced)
+                lay(rctx, drafts, found, facts)
             _replace_bookmarks(req, drafts)
 
 
@@ -159,20 +157,15 @@ def timed(rctx: Any, event: str, **facts: Any) -> Stages:
     return stages
 
 
-def _held(drafts: Drafts) -> set[bytes]:
-    return {node for bundle in drafts.bundles.values() for node in bundle.nodes}
-
-
 def lay(
     rctx: Any,
     drafts: Drafts,
     nodes: Iterable[bytes],
-    became: Mapping[bytes, Sequence[fates.Fate]] = {},
-    replaced: Mapping[bytes, Sequence[bytes]] = {},
+    facts: fates.Facts | None = None,
 ) -> None:
     """Lay the bundles of the drafts ``nodes`` over the repository of a request.
 
-    ``became`` are the fates that its page shows, and ``replaced`` what its changesets replace.
+    Its page shows ``facts``.
     """
     repo = rctx.repo
     bundles = {drafts.bundles[node].key: drafts.bundles[node] for node in nodes}
@@ -183,7 +176,7 @@ def lay(
     overlays.name_public_history(overlay, repo)
     overlay.headless_brought = drafts.brought
     overlay.draft_bookmarks = drafts.bookmarks
-    overlay.headless_fates, overlay.headless_replaced = became, replaced
+    overlay.headless_facts = facts or fates.Facts()
     # A request is in memory until the next garbage collection; its overlay must not be.
     rctx.res.headless_stack.callback(_turn_to, rctx, repo)
     # A draft that a public changeset has replaced has its page too.

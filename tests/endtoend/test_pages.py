@@ -258,7 +258,18 @@ def test_children_of_a_growing_stack(world, make_server):
     alice.hg_fast('push', '-q')
     two = alice.commit('b')
     alice.hg_fast('push', '-q', '-f', '-r', '.')
-    assert fetch_json(server.start() + f'json-rev/{one}')['children'] == [two]
+    base = server.start()
+    assert fetch_json(base + f'json-rev/{one}')['children'] == [two]
+    # A back-out need not be in the same bundle, to the page as to the pushlog.
+    alice.hg_fast('update', '-q', 'public()')
+    out = alice.commit('out', None, '-m', f'Backed out changeset {one[:12]}')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    again = alice.commit('again', None, '-m', f'Backed out changeset {out}')
+    alice.hg_fast('update', '-q', 'public()')
+    alice.hg_fast('push', '-q', '-f', '-r', again)
+    assert fetch_json(base + f'json-rev/{one}')['backedoutby'] == out
+    page = fetch_page(base + f'rev/{one}')
+    assert f'itself backed out by <a href="/rev/{again[:12]}"' in page
 
 
 _THIRD_PARTY = """

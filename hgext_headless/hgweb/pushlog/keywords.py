@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mercurial import (
@@ -18,7 +18,7 @@ from mercurial import (
     templateutil,
 )
 from mercurial.i18n import _
-from mercurial.node import hex
+from mercurial.node import bin, hex
 from mercurial.utils import dateutil
 
 from ... import config, errors, timings
@@ -125,8 +125,18 @@ class Backouts:
 @eh.templatekeyword(b'backedoutby', requires={b'ctx'})
 def backedoutby(context: Any, mapping: Any) -> bytes | None:
     """String. The changeset that backed this one out."""
-    changed = context.resource(mapping, b'ctx')
-    return Backouts(changed.repo()).of(changed)
+    return _backout(context.resource(mapping, b'ctx'))
+
+
+def _facts(changed: Any) -> fates.Facts:
+    facts: fates.Facts = getattr(changed.repo().unfiltered(), 'headless_facts', fates.Facts())
+    return facts
+
+
+def _backout(changed: Any) -> bytes | None:
+    """Return what backs a changeset out: for the page of a draft, as the pushlog has it."""
+    node = _facts(changed).backouts.get(scmutil.binnode(changed))
+    return hex(node) if node else Backouts(changed.repo()).of(changed)
 
 
 #: The keywords by name. hgweb's pages have them, ``hg log`` does not.
@@ -223,10 +233,7 @@ def pushlinks(context: Any, mapping: Any) -> Any:
 
 def _fates(context: Any, mapping: Any) -> Sequence[fates.Fate]:
     changed = context.resource(mapping, b'ctx')
-    known: Mapping[bytes, Sequence[fates.Fate]] = getattr(
-        changed.repo().unfiltered(), 'headless_fates', {}
-    )
-    return known.get(scmutil.binnode(changed), ())
+    return _facts(changed).became.get(scmutil.binnode(changed), ())
 
 
 @web_keyword(b'fates', requires={b'ctx'})
@@ -245,8 +252,7 @@ def replacedby(context: Any, mapping: Any) -> Any:
 def replaces(context: Any, mapping: Any) -> Any:
     """The changesets that a draft replaces, of those that were pushed: ``node``."""
     changed = context.resource(mapping, b'ctx')
-    known = getattr(changed.repo().unfiltered(), 'headless_replaced', {})
-    found = known.get(scmutil.binnode(changed), ())
+    found = _facts(changed).replaced.get(scmutil.binnode(changed), ())
     return templateutil.mappinglist([{b'node': hex(node)} for node in found])
 
 
@@ -254,9 +260,12 @@ def replaces(context: Any, mapping: Any) -> Any:
 def relandedby(context: Any, mapping: Any) -> bytes | None:
     """String. The changeset that backed out what backed this one out."""
     changed = context.resource(mapping, b'ctx')
-    backouts = Backouts(changed.repo())
-    backout = backouts.of(changed)
-    return backout and backouts.of(changed.repo()[backout])
+    backout = _backout(changed)
+    known = backout and _facts(changed).backouts.get(bin(backout))
+    if known:
+        return hex(known)
+    repo = changed.repo()
+    return _backout(repo[backout]) if backout and repo.changelog.hasnode(bin(backout)) else None
 
 
 def of_pages() -> dict[bytes, Any]:
