@@ -53,8 +53,7 @@ def apply(
     Without any, nothing is locked. Raise `error.PushRaced` if public history changed since the
     client read it.
     """
-    if plan.applied or plan.leaving:
-        bookmarks.check(incoming.repo.unfiltered(), plan.seen)
+    bookmarks.check(incoming.repo.unfiltered(), plan.seen)
     if not (divided.public or plan.applied or markers):
         return
     with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:

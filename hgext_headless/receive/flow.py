@@ -175,7 +175,8 @@ def _take(push: Incoming) -> None:
         hooks.before_close(divided, moves, divided_markers)
 
         changes_public = bool(divided.public or moves.applied or moves.leaving)
-        to_log = places.has_log(push.backend.settings) and changes_public
+        has_log = places.has_log(push.backend.settings)
+        to_log = has_log and changes_public
         changes = bool(changes_public or moves.stored)
         limited = push.backend.settings.has_limits
         to_record = to_log or bool(
@@ -218,10 +219,14 @@ def _take(push: Incoming) -> None:
         )
         recorded = Recorded()
         # Locked until it is recorded: others must not see a bookmark that has moved already, nor
-        # expire a draft that is becoming public.
-        holding = apply.locked(push, changes_public)
+        # expire a draft that is becoming public. Without a log, this also decides whether a name
+        # is a draft's or a public changeset's.
+        names_drafts = any(move.new for move in moves.stored)
+        holding = apply.locked(push, changes_public or (names_drafts and not has_log))
         with unrecorded.noted(push.repo, divided.public, row.user), holding:
             with _at_the_head(push, moves) if to_log else contextlib.nullcontext() as session:
+                if moves.applied and not has_log:
+                    push.backend.catalog.read(bookmarks.check_drafts, moves)
                 with stage('repository'):
                     apply.apply(push, quarantine.overlay, divided, moves, divided_markers.applied)
                 hooks.applied(divided.public)

@@ -155,6 +155,28 @@ def test_race_of_a_public_bookmark(world, make_server, phase):
     assert server.changesets() == 5
 
 
+@pytest.mark.parametrize('phase', ['public', 'draft'])
+def test_race_for_a_new_name(world, make_server, phase):
+    """It becomes a draft's or a public changeset's: the one would hide the other."""
+    server = make_server('embedded')
+    url = server.url('path')
+    alice, bob = world.clone(url, 'alice'), world.clone(url, 'bob')
+    if phase == 'public':
+        alice.publish('a')
+        theirs = bob.commit('b')
+    else:
+        alice.commit('a')
+        theirs = bob.publish('b')
+    for clone in (alice, bob):
+        clone.hg_fast('bookmark', 'mine')
+    let_others_in(world, server)
+    race = {'RACE': f'{HG} -R {bob.root} push -q -f -B mine'}
+    out = alice.hg('push', '-f', '-B', 'mine', code=255, env=race)
+    assert f'(bookmark "mine" set on {theirs[:12]}, expected missing)' in out
+    assert listed(alice, url) == {'mine': theirs}
+    assert server.changesets() == 3 + (phase == 'draft')
+
+
 def test_race_of_public_heads(world, make_server):
     """What the client knows of public history is checked again under the lock."""
     server = make_server('embedded')
