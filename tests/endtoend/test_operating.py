@@ -107,16 +107,17 @@ def has_web_server(one: Machine, folder: Path) -> None:
 @pytest.fixture(scope='module')
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
     folder = tmp_path_factory.mktemp('fleet')
-    with Network(folder, 'db', 's3', 'push1', 'web1', 'laptop', 'db2') as found:
+    with Network(folder, 'db', 's3', 'push1', 'push2', 'web1', 'laptop', 'db2') as found:
         _checkout(folder / 'opt' / 'checkout')
         has_database(found['db'])
         has_store(found['s3'])
         stub = (ROOT / 'tests' / 'helpers' / 'systemctl.py').read_text()
-        for name in ('db', 'push1', 'web1'):
+        for name in ('db', 'push1', 'push2', 'web1'):
             found[name].write('/usr/local/bin/systemctl', stub, mode='755')
-        for name in ('push1', 'web1'):
+        with_web = ('push1', 'push2', 'web1')
+        for name in with_web:
             has_web_server(found[name], folder)
-        trusted = ''.join((folder / f'{name}.pem').read_text() for name in ('push1', 'web1'))
+        trusted = ''.join((folder / f'{name}.pem').read_text() for name in with_web)
         for one in found.values():
             one.sh('cat >> /etc/ssl/certs/ca-certificates.crt', text=trusted)
         yield found
@@ -197,7 +198,7 @@ class Laptop:
     def sh(self, script: str) -> str:
         return self._machine.sh(
             'PATH=/opt/hg/bin:$PATH; export HGUSER=alice HGPLAIN=1 HGRCPATH=/dev/null\n'
-            f'push() {{ hg push "$@" https://alice:password-of-alice@push1/; }}\n{script}'
+            f'push() {{ hg push "$@" https://alice:password-of-alice@${{TO:-push1}}/; }}\n{script}'
         )
 
     def push(self, name: str, *, is_public: bool = False) -> tuple[str, int]:
@@ -310,6 +311,25 @@ class Life:
             f'cd /tmp/clone; hg bookmark {option} {name}; push -B {name} && exit 1; test $? = 1'
         )
 
+    def second(self) -> None:
+        """A second push server has the blocks of push1 so far, but a clone, and its own address."""
+        found = {block.name: block for block in blocks()}
+        for name in list(found)[: list(found).index('doctor-web')]:
+            if 'push1' in found[name].machines:
+                block = found['clone' if name == 'repository' else name]
+                if name in ('link-base', 'web'):
+                    block = block._replace(text=block.text.replace('//push1/', '//push2/'))
+                run(self.fleet, block._replace(machines=('push2',)))
+        out = self.laptop.sh(
+            'cd /tmp/clone; echo second > second; hg commit -qAm second; hg phase --public .\n'
+            'TO=push2 push -r .; hg log -r . -T "node {node}"'
+        )
+        self.pushed.append(out.rpartition('node ')[2])
+        self.last += 1
+        assert f'https://push2/push/{self.last}' in out
+        self.laptop.pull(self.pushed[-1], 'push1')
+        self.fleet['push2'].sh('systemctl stop hgweb headless-follow')
+
     def kept_house(self) -> None:
         self.fleet['push1'].sh(f'test ! -e {OLD_ENTRY}')
 
@@ -361,6 +381,7 @@ AFTER = {
     'web': Life.web,
     'reload': Life.reloads,
     'serve-web': Life.replica,
+    'doctor-web': Life.second,
     'housekeeping': Life.kept_house,
     'announce-service': Life.announced,
     'backup': Life.after_the_backup,
