@@ -156,11 +156,15 @@ def pushes_by_name(session: Session, text: str, limit: int) -> list[int]:
         .order_by(*(column.desc() for column in place))
         .limit(_NAMED_CHANGESETS)
     )
-    by_name: dict[bytes, set[int]] = {}
-    for row in session.execute(names):
-        for name in {row.author, row.branch} - {b'default'}:  # that branch is nearly all
-            by_name.setdefault(name, set()).add(row.push_id)
-    found = set().union(*(by_name[name] for name in filter(part_of(text), by_name)))
+    by_names: dict[tuple[bytes, bytes], set[int]] = {}
+    for push_id, author, branch in session.execute(names):
+        by_names.setdefault((author, branch), set()).add(push_id)
+    is_part = part_of(text)
+    found: set[int] = set()
+    for (author, branch), push_ids in by_names.items():
+        # The branch default is nearly all.
+        if is_part(author) or (branch != b'default' and is_part(branch)):
+            found |= push_ids
     return sorted(found, reverse=True)[:limit]
 
 
