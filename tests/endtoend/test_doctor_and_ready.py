@@ -11,6 +11,7 @@ import sqlalchemy
 from helpers import services as running
 from helpers.web import fetch, fetch_json
 from helpers.world import Server, free_url
+from mercurial import util
 
 DOCTOR = 'admin::headless-doctor'
 
@@ -120,6 +121,7 @@ def test_what_will_fail(server, world, settings):
     assert old_kind == 'warning' and old.endswith('--watch" running?')
 
 
+@pytest.mark.skipif(util.versiontuple() < (7,), reason='hg has no --config-file before 7.0')
 def test_copy_of_the_hgrc(server, settings, tmp_path):
     """What the copy lacks is missed, also where the hgrc has it: see docs/operating.rst."""
     server.configure(settings, more='[extensions]\nhgext_headless.push:required = yes\n')
