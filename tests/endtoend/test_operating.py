@@ -143,7 +143,7 @@ def has_standby(fleet: dict[str, Machine]) -> None:
     db.sh("psql -c 'SELECT pg_reload_conf()'", 'postgres')
     db2.sh('install -d -o postgres /var/lib/postgresql /run/postgresql')
     bin = POSTGRES[-1]
-    db2.sh(f'{bin}/pg_basebackup -h db -U postgres -D {data} -R -X stream', 'postgres')
+    db2.sh(f'{bin}/pg_basebackup -h db -U postgres -D {data} -R -X stream -c fast', 'postgres')
     db2.sh(f'{bin}/pg_ctl -w -D {data} -l /var/lib/postgresql/log start', 'postgres')
     db.sh(f'{bin}/pg_ctl -m immediate -D {data} stop', 'postgres')
     for one in fleet.values():
