@@ -17,17 +17,23 @@ from mercurial.node import bin, hex
 
 from .. import config, errors, hgcompat, timings
 from ..catalog import bookmarks, names
-from ..errors import HeadlessError
+from ..errors import HeadlessError, Refused
 from . import phase_roots
 
 _HASH = re.compile(rb'[0-9a-fA-F]{40}')
+#: Maximum number of names in a batch that the database is asked for: "pull -r" sends them at once.
+_MOST_NAMES = 1000
 
 
 @dataclass
 class _Batch:
-    """A ``batch`` of commands: whether it has heads, and its answers to ``listkeys`` so far."""
+    """A ``batch`` of commands: whether it has heads, and its answers to ``listkeys`` so far.
+
+    ``names`` is the number of names that the database was asked for.
+    """
 
     has_heads: bool = False
+    names: int = 0
     keys: dict[bytes, Any] = field(default_factory=dict)
 
 
@@ -114,6 +120,10 @@ def resolve(
 
 
 def _named(repo: Any, key: bytes, is_public: bool = False) -> tuple[bytes, ...]:
+    if within := _in_batch.get():
+        within.names += 1
+        if within.names > _MOST_NAMES:
+            raise Refused(f'one batch can name {_MOST_NAMES} drafts')
     catalog = repo.headless.catalog
     with (catalog.fail_fast() if is_public else catalog).reading() as own:
         return names.named(own, key)

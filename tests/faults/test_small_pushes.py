@@ -102,6 +102,13 @@ def test_batch(server):
     commands = ';'.join(['listkeys namespace=phases'] * 300)
     assert post(url, b'', 'batch', cmds=quote(commands)).count('\t') == 300 * 300
     assert _seconds(server) - before < 0.8
+    # Each name takes twenty times as long as with stock.
+    public = server.log('tip', '{node}')[0]
+    commands = ';'.join(f'lookup key={n:040x}' for n in range(1, 1010)) + f';lookup key={public}'
+    answers = post(url, b'', 'batch', cmds=quote(commands)).split(';')
+    assert answers[0].startswith('0 unknown revision')
+    assert answers[-2] == '0 headless:c refused:c one batch can name 1000 drafts\n'
+    assert answers[-1] == f'1 {public}\n'
 
 
 @pytest.mark.parametrize('length', ['100000', '9' * 5000])
