@@ -16,11 +16,15 @@ from typing import Any
 
 from mercurial import wireprotoserver
 
-from .. import config, hgcompat, lazy
+from .. import config, errors, hgcompat, lazy
 from ..backend import Backend
+from ..errors import Refused
 
 #: Seconds of silence after which the database gets its connections back.
 _PATIENCE = 0.3
+#: Maximum size in bytes of an argument, or of a chunk of a push: it is read at once. hg's chunks
+#: have 4 KB.
+_MAX_READ = 64 * 1024 * 1024
 
 #: The client that this process serves, if it is one of a headless repository.
 _clients: list[Requests] = []
@@ -40,14 +44,21 @@ class Requests:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def readline(self, *args: Any) -> bytes:
+    def read(self, size: int) -> bytes:
+        if size > _MAX_READ:
+            with errors.clear_errors():
+                raise Refused(f'an argument or a chunk may not have {size} bytes')
+        data: bytes = self._stream.read(size)
+        return data
+
+    def readline(self) -> bytes:
         while self._steps and not self._has_sent(within=0):
             # An error occurs again, and is reported, where the push needs it.
             with contextlib.suppress(Exception), lazy.without_gc():
                 self._steps.pop(0)()
         if self._backend.is_opened() and not self._has_sent(within=_PATIENCE):
             self._backend.disconnect()
-        line: bytes = self._stream.readline(*args)
+        line: bytes = self._stream.readline(_MAX_READ)
         if line == b'unbundle\n':
             self.expect_push()
         return line

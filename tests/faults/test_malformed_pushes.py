@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import re
 import struct
@@ -13,6 +14,7 @@ import zlib
 import pytest
 from helpers.forge import NULL, Forged, compressed, interrupted, post
 from helpers.lying import accept, alice, failed_push, forged, honest, kept, refuse, server
+from helpers.world import HG
 from mercurial import bookmarks
 
 __all__ = ['alice', 'forged', 'honest', 'server']
@@ -298,6 +300,32 @@ def test_memory_of_parts(make_server, parts):
     with open(f'/proc/{server.pid}/status') as file:
         peak = int(next(line for line in file if line.startswith('VmHWM')).split()[1])
     assert peak - before < 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ('sent', 'words'),
+    [
+        (f'unbundle\nheads 0\n{300 << 20}\nHG20', 'a chunk may not have 314572800 bytes'),
+        (f'lookup\nkey {300 << 20}\n', 'an argument or a chunk may not have'),
+        ('', ''),
+    ],
+    ids=['chunk', 'argument', 'line'],
+)
+def test_memory_over_ssh(world, server, sent, words):
+    """What is read at once is limited."""
+    process = subprocess.Popen(
+        [HG, '-R', server.root, 'serve', '--stdio'],
+        env=world.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    with contextlib.suppress(BrokenPipeError):  # it may be refused at once
+        process.stdin.write(sent.encode())
+        for _ in range(300):
+            process.stdin.write(bytes(1 << 20))
+        assert _peak(process) < 250
+    assert words in process.communicate()[0].decode('latin-1')
 
 
 def test_bookmark_twice(server, forged):
