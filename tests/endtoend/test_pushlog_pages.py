@@ -249,6 +249,8 @@ def test_diff_of_a_push_as_text(seen, tmp_path):
     (tmp_path / 'push').write_bytes(diff)
     other.hg_fast('import', '-q', '--no-commit', tmp_path / 'push')
     assert other.hg_fast('status').count('A s') == 25
+    # That of one changeset makes the same changeset again.
+    assert fetch(f'{seen.base}raw-push/2')[1] == fetch(f'{seen.base}raw-rev/{seen.bug}')[1]
     assert "the push has no head 'nope'" in fetch_page(f'{seen.base}push/1?head=nope', 404)
     for path, code, line in (
         ('raw-push/4', 410, 'the changesets of push 4 are gone'),

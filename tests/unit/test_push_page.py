@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mercurial import context, hg, templater, ui as uimod
-from mercurial.hgweb import webutil
 from mercurial.node import nullid
 
 from hgext_headless.hgweb.pushlog import html_format, links as configured, push_page
@@ -22,12 +22,17 @@ class History:
     repo: Any
     nodes: dict[str, bytes] = field(default_factory=dict)
 
-    def commit(self, name: str, *parents: str, **files: bytes) -> None:
+    def commit(
+        self, name: str, *parents: str, copied: dict[str, bytes] | None = None,
+        **files: bytes | None,
+    ) -> None:
         above = [self.nodes.get(parent, nullid) for parent in (*parents, '', '')[:2]]
 
         def content(repo, changed, path):
-            data = files[path.decode()]
-            return context.memfilectx(repo, changed, path, data)
+            data, source = files[path.decode()], (copied or {}).get(path.decode())
+            if data is None:
+                return None
+            return context.memfilectx(repo, changed, path, data, copysource=source)
 
         names = [path.encode() for path in files]
         made = context.memctx(self.repo, above, name.encode(), names, content, user=b'a')
@@ -43,9 +48,10 @@ class History:
             changesets.append(Changeset(node, p1, p2, b'', b'a', 0, 0, b'', (), extras))
         return changesets
 
-    def base(self, names: str, head: str) -> str:
-        found = push_page._base(self.repo, self.pushed(names), self.nodes[head])
-        return next(name for name, node in self.nodes.items() if node == found)
+    def base(self, names: str, head: str) -> list[str]:
+        """The base of a push, and what it merges."""
+        base, merged = push_page._base(self.repo, self.pushed(names), self.nodes[head])
+        return [self.repo[node].description().decode() for node in (base, *merged)]
 
 
 @pytest.fixture
@@ -73,11 +79,11 @@ def history(tmp_path):
         ('a b merge', 'merge', 'p1'),
         ('p1 a b merge', 'merge', 'p0'),
         # but that of the second parent if neither has the other.
-        ('merges', 'merges', 'other'),
+        ('merges', 'merges', 'other p1'),
     ],
 )
 def test_base(history, names, head, base):
-    assert history.base(names, head) == base
+    assert history.base(names, head) == base.split()
 
 
 def test_heads(history):
@@ -93,23 +99,22 @@ def test_bounds(history, monkeypatch):
         lines = b'line\n' * 50
         history.commit('large', 'p0', f1=b'1\n', f2=lines, f3=lines, f4=b'\0', f5=b'x' * 5000)
     base, head = (history.repo[history.nodes[name]] for name in ('p0', 'large'))
-    made = push_page.Diff(base, head, [b'a', b'f1', b'f2', b'f3', b'f4', b'f5'])
+    made = push_page.Diff(base, head, [], [b'f1', b'f2', b'f3', b'f4', b'f5'])
     monkeypatch.setattr(push_page, '_MOST_LINES', 60)
     monkeypatch.setattr(push_page, '_MOST_BYTES', 4000)
-    monkeypatch.setattr(push_page, '_MOST_COUNTED', 6)
+    monkeypatch.setattr(push_page, '_MOST_COUNTED', 5)
     found = push_page.counted(made)
     assert found.counts == {
-        b'a': (0, 0, False),
         b'f1': (1, 0, False),
         b'f2': (50, 0, False),
         b'f3': (50, 0, False),
         b'f4': (0, 0, True),
     }
-    assert found.shown == [b'a', b'f1', b'f2']
+    assert found.shown == {b'f1': 1, b'f2': 2}
     assert found.lines == 51
     monkeypatch.setattr(push_page, '_MOST_LINES', 1000)
     monkeypatch.setattr(push_page, '_LONGEST_LINE', 20)  # that of a binary file is longer
-    assert push_page.counted(made).shown == [b'a', b'f1', b'f2', b'f3']
+    assert [*push_page.counted(made).shown] == [b'f1', b'f2', b'f3']
     assert [push_page._note(made, name) for name in (b'f1', b'a', b'gone')] == [
         b'new',
         b'',
@@ -118,22 +123,57 @@ def test_bounds(history, monkeypatch):
 
 
 @pytest.mark.parametrize('is_git', [False, True])
-def test_links_lead_to_the_place_of_a_file_in_the_diff(history, is_git):
-    """A file without lines has no place there, unless git has a header for it."""
+def test_each_file_has_its_place_and_its_name_in_the_diff(history, is_git):
     history.repo.ui.setconfig(b'diff', b'git', is_git)
     with history.repo.lock(), history.repo.transaction(b'test'):
         history.commit('more', 'p0', a=b'2\n', b=b'', c=b'1\n', d=b'\0', e=b'1\n2\n')
     base, head = (history.repo[history.nodes[name]] for name in ('a', 'more'))
-    found = push_page.counted(push_page.Diff(base, head, [b'a', b'b', b'c', b'd', b'e', b'x']))
-    web = SimpleNamespace(repo=history.repo, stripecount=1)
-    made = templater.templater(cache={b'page': b'{diff}', b'diffblock': b'{blockno} '})
-    page = made.render(b'page', {b'diff': webutil.diffs(web, head, base, found.shown, b'paper')})
-    assert page.split() == [b'%d' % number for number in found.blocks.values()]
-    expected = {b'a': 1, b'b': 2, b'c': 3, b'd': 4, b'e': 5, b'x': 6}
-    if not is_git:
-        del expected[b'b']
-    assert found.blocks == expected
+    found = push_page.counted(push_page.Diff(base, head, [], [b'a', b'b', b'c', b'd', b'e', b'x']))
+    assert found.shown == {b'a': 1, b'b': 2, b'c': 3, b'd': 4, b'e': 5, b'x': 6}
+    assert blocks(found) == [b'a', b'b', b'c', b'd', b'e', b'x']
     assert [found.counts[name] for name in (b'd', b'x')] == [(0, 0, True), (0, 1, False)]
+
+
+def blocks(made: push_page.Diff) -> list[bytes]:
+    """The last word of the first line of each block of the diff on the page."""
+    web = SimpleNamespace(repo=made.head.repo(), stripecount=1)
+    kinds = (b'', b'plus', b'minus', b'at')
+    texts = {b'diffline' + kind: b'{lineid} {line}' for kind in kinds}
+    texts.update({b'page': b'{diff}', b'diffblock': b'{lines}'})
+    page = templater.templater(cache=texts).render(b'page', {b'diff': push_page._shown(web, made)})
+    return re.findall(rb'^l\d+\.1 diff .*[ /](.*)$', page, re.M)
+
+
+@pytest.mark.parametrize('is_git', [False, True])
+def test_renames(history, monkeypatch, is_git):
+    history.repo.ui.setconfig(b'diff', b'git', is_git)
+    lines = b'line\n' * 50
+    with history.repo.lock(), history.repo.transaction(b'test'):
+        history.commit('old', 'p0', old=lines, kept=lines)
+        copied = {'copy': b'kept', 'new': b'old', 'new2': b'old'}
+        history.commit(
+            'new', 'old', copied=copied, old=None, copy=lines, new=lines + b'1234567\n', new2=lines
+        )
+    base, head = (history.repo[history.nodes[name]] for name in ('old', 'new'))
+    made = push_page.Diff(base, head, [], [b'copy', b'new', b'new2', b'old'])
+    found = push_page.counted(made)
+    listed = [(name, push_page._note(found, name), found.counts[name][:2]) for name in found.files]
+    if not is_git:
+        assert [note for _name, note, _counts in listed] == [b'new', b'new', b'new', b'removed']
+        return
+    assert listed == [
+        (b'copy', b'copied from kept', (0, 0)),
+        (b'new', b'renamed from old', (1, 0)),
+        (b'new2', b'renamed from old', (0, 0)),
+    ]
+    assert blocks(found) == [b'copy', b'new', b'new2']
+    # Of what was renamed and is left out, the diff has no old name either.
+    monkeypatch.setattr(push_page, '_LONGEST_LINE', 7)
+    found = push_page.counted(made)
+    assert [*found.shown] == blocks(found) == [b'copy', b'new2']
+    # The file that it was copied from is read, too.
+    monkeypatch.setattr(push_page, '_MOST_BYTES', 499)
+    assert push_page.counted(made).shown == {}
 
 
 def test_what_is_folded_counts_what_is_left_out():

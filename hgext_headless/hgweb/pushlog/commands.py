@@ -173,7 +173,7 @@ def _raw_push(web: Any, entry: Entry) -> Any:
         line = b'the changesets of push %d are gone' % entry.push_id
         raise common.ErrorResponse(errors.GONE, line)
     web.tmpl.cache[b'push'] = b'{diff}'
-    return _send_page(web, b'push', push_page.raw(web, entry, changesets, size))
+    return _send_page(web, *push_page.raw(web, entry, changesets, size))
 
 
 def _found(web: Any, stages: Stages, **options: bool) -> tuple[queries.Query, list[Entry], int]:

@@ -6,11 +6,11 @@ repository for it. The cost is bounded, and what is left out is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mercurial import patch, scmutil, templateutil
+from mercurial import copies, patch, pycompat, scmutil, templateutil
 from mercurial.hgweb import common, webutil
 from mercurial.node import hex, nullid
 
@@ -29,6 +29,8 @@ _MOST_LISTED, _MOST_COUNTED, _MOST_BYTES = 1000, 300, 16 << 20
 _MOST_LINES, _LONG = 10_000, 400
 #: Maximum length in bytes of a line there: a file with a longer one is left out.
 _LONGEST_LINE = 10_000
+#: Maximum number of parents that are named beside the base of a diff.
+_MOST_MERGED = 10
 #: Number of files from which on their list is folded.
 _MANY = 30
 #: Maximum number of bytes of the files of a raw diff, before and after the push.
@@ -57,22 +59,29 @@ def heads(changesets: Sequence[Changeset]) -> list[bytes]:
 class Diff:
     """The diff of a push, from ``base`` to ``head``, which are contexts.
 
-    ``files`` are the files that differ. ``counts`` are the numbers of lines that were added and
-    removed, for those that were looked at; the page has the diff of ``shown``, in which
-    Mercurial numbers them as in ``blocks``.
+    ``merged`` are other parents of the push, of which the diff shows what they bring. ``files`` are
+    the files that differ, ``sources`` what they were copied or renamed from. ``counts`` are the
+    numbers of lines that were added and removed, for those that were looked at; the page has the
+    diff of ``shown``, with the numbers that Mercurial gives them there.
     """
 
     base: Any
     head: Any
+    merged: list[bytes]
     files: list[bytes]
+    sources: dict[bytes, bytes] = field(default_factory=dict)
     counts: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
-    shown: list[bytes] = field(default_factory=list)
-    blocks: dict[bytes, int] = field(default_factory=dict)
+    shown: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
         """Number of changed lines of what is shown."""
         return sum(sum(self.counts[name][:2]) for name in self.shown)
+
+    def renamed(self, names: Iterable[bytes]) -> set[bytes]:
+        """Return the former names of those of ``names`` that were renamed: not on the list."""
+        found = {self.sources[name] for name in names if name in self.sources}
+        return {source for source in found if source not in self.head}
 
 
 def diff(web: Any, changesets: Sequence[Changeset], head: bytes) -> Diff:
@@ -83,28 +92,30 @@ def diff(web: Any, changesets: Sequence[Changeset], head: bytes) -> Diff:
             drafts = names.drafts_named(session, [hex(head)])
         pages.lay(web, drafts, drafts.bundles)
         repo = web.repo
-    base, new = repo[_base(repo, changesets, head)], repo[head]
+    found, merged = _base(repo, changesets, head)
+    base, new = repo[found], repo[head]
     status = base.status(new)
-    return Diff(base, new, sorted({*status.modified, *status.added, *status.removed}))
+    return Diff(base, new, merged, sorted({*status.modified, *status.added, *status.removed}))
 
 
 def counted(made: Diff) -> Diff:
     """Return the diff with what the page shows of it, bounded."""
+    repo = made.head.repo()
+    options = patch.diffopts(repo.ui, untrusted=True)
+    made = _with_sources(made, made.files[:_MOST_COUNTED])
+    renamed = made.renamed(made.sources)
     chosen, size = [], 0
     for name in made.files[:_MOST_COUNTED]:
-        size += _size(made, name)
-        if size <= _MOST_BYTES:
-            chosen.append(name)
+        if name not in renamed:
+            size += _size(made, name)
+            if size <= _MOST_BYTES:
+                chosen.append(name)
     counts: dict[bytes, tuple[int, int, bool]] = {}
-    has_lines: dict[bytes, bool] = {}
     long: set[bytes] = set()
     if chosen:  # Mercurial takes no file for all files
-        repo = made.head.repo()
-        options = patch.diffopts(repo.ui, untrusted=True)
-        matching = scmutil.matchfiles(repo, chosen)
         counts = dict.fromkeys(chosen, (0, 0, False))
-        # In the order, and with the options, of the diff on the page.
-        for old, new, header, hunks in patch.diffhunks(
+        matching = scmutil.matchfiles(repo, [*chosen, *made.renamed(chosen)])
+        for old, new, _header, hunks in patch.diffhunks(
             repo, made.base, made.head, matching, opts=options
         ):
             name = (new or old).path()
@@ -112,7 +123,6 @@ def counted(made: Diff) -> Diff:
             counts[name] = _counted(changed)
             if max(map(len, changed), default=0) > _LONGEST_LINE:
                 long.add(name)
-            has_lines[name] = bool(hunks or header[1:])
     shown, lines = [], 0
     for name in chosen:
         if name in long:
@@ -120,9 +130,22 @@ def counted(made: Diff) -> Diff:
         lines += sum(counts[name][:2])
         if lines <= _MOST_LINES:
             shown.append(name)
-    numbered = enumerate((name for name in has_lines if name in shown), 1)
-    blocks = {name: number for number, name in numbered if has_lines[name]}
-    return Diff(made.base, made.head, made.files, counts, shown, blocks)
+    files = [name for name in made.files if name not in renamed]
+    numbers = {name: number for number, name in enumerate(shown, 1)}
+    return replace(made, files=files, counts=counts, shown=numbers)
+
+
+def _with_sources(made: Diff, names: Sequence[bytes]) -> Diff:
+    """Return the diff with what those of its files in ``names`` were copied or renamed from.
+
+    Only git's format has it.
+    """
+    repo = made.head.repo()
+    if not names or not patch.diffopts(repo.ui, untrusted=True).git:
+        return made
+    found = copies.pathcopies(made.base, made.head, scmutil.matchfiles(repo, names))
+    new = {name: old for name, old in found.items() if old in made.base and name not in made.base}
+    return replace(made, sources=new)
 
 
 def _counted(lines: Sequence[bytes]) -> tuple[int, int, bool]:
@@ -131,20 +154,28 @@ def _counted(lines: Sequence[bytes]) -> tuple[int, int, bool]:
     return added, removed, any(line.startswith((b'Binary', b'GIT')) for line in lines)
 
 
-def raw(web: Any, entry: Entry, changesets: Sequence[Changeset], size: int) -> dict[bytes, Any]:
-    """Return the keywords of the template ``push`` of the style ``raw``: the whole diff."""
+def raw(
+    web: Any, entry: Entry, changesets: Sequence[Changeset], size: int
+) -> tuple[bytes, dict[bytes, Any]]:
+    """Return a template of the style ``raw``, and its keywords: the whole diff.
+
+    That of one changeset has its author, date and description, for :hg:`import`.
+    """
     if size > MOST_CHANGESETS:
         raise Refused(
             f'push {entry.push_id} has {size} changesets, and a diff is made of {MOST_CHANGESETS} '
             'at most'
         )
     made = diff(web, changesets, chosen_head(web, changesets))
+    made = _with_sources(made, made.files)
     total = 0
     for name in made.files:
         total += _size(made, name)
         if total > _MOST_RAW:
             raise Refused(f'the files of push {entry.push_id} are too large for one diff')
-    return {b'diff': webutil.diffs(web, made.head, made.base, None, b'raw')}
+    if size == 1 and made.base == made.head.p1():
+        return b'changeset', pycompat.byteskwargs(webutil.changesetentry(web, made.head))
+    return b'push', {b'diff': webutil.diffs(web, made.head, made.base, None, b'raw')}
 
 
 def keywords(
@@ -161,7 +192,6 @@ def keywords(
         comes_back = exc.kind == Temporary.kind
         line = hgcompat.to_bytes(exc.line(on_page=True))
         return {b'difffailed': line, b'comesback': comes_back}
-    style = web.tmpl.defaults[b'style']
     listed = made.files[:_MOST_LISTED]
     counts = made.counts.values()
     return {
@@ -171,7 +201,7 @@ def keywords(
         b'otherheads': templateutil.mappinglist(
             [{b'node': hex(node), b'pushid': entry.push_id} for node in ends if node != head]
         ),
-        b'filecount': len(made.files),
+        b'filecount': len(made.files) or b'',
         b'addedlines': sum(added for added, _removed, _binary in counts),
         b'removedlines': sum(removed for _added, removed, _binary in counts),
         b'pushfiles': templateutil.mappinggenerator(_files, args=(made, listed)),
@@ -182,10 +212,18 @@ def keywords(
         b'manyfiles': len(made.files) > _MANY,
         b'unshown': len(made.files) - len(made.shown) or b'',
         b'islong': made.lines > _LONG,
-        b'diff': (
-            webutil.diffs(web, made.head, made.base, made.shown, style) if made.shown else b''
+        b'merged': templateutil.hybridlist(
+            list(map(hex, made.merged[:_MOST_MERGED])), name=b'node'
         ),
+        b'diff': _shown(web, made) if made.shown else b'',
     }
+
+
+def _shown(web: Any, made: Diff) -> Any:
+    """Return the diff on the page, as templates have it."""
+    names = [*made.shown, *made.renamed(made.shown)]
+    # In this style, each block begins with the name of its file.
+    return webutil.diffs(web, made.head, made.base, names, b'raw')
 
 
 def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[bytes, Any]]:
@@ -198,8 +236,7 @@ def _files(context: Any, made: Diff, listed: Sequence[bytes]) -> Iterator[dict[b
             b'removed': removed,
             b'isbinary': is_binary,
             b'iscounted': name in made.counts,
-            b'isshown': name in made.shown,
-            b'blockno': made.blocks.get(name, b''),
+            b'blockno': made.shown.get(name, b''),
             b'note': _note(made, name),
         }
 
@@ -208,11 +245,17 @@ def _note(made: Diff, name: bytes) -> bytes:
     """Return what is said of a file beside its lines."""
     if name not in made.head:
         return b'removed'
-    kind = {b'l': b'symbolic link', b'x': b'executable'}.get(made.head.flags(name), b'')
-    if name not in made.base:
+    flags = made.head.flags(name)
+    kind = {b'l': b'symbolic link', b'x': b'executable'}.get(flags, b'')
+    source = made.sources.get(name)
+    if name not in made.base and source is None:
         return b'new %s' % kind if kind else b'new'
-    same = made.base.flags(name) == made.head.flags(name)
-    return b'' if same else b'now %s' % (kind or b'a regular file')
+    notes = []
+    if source is not None:
+        notes.append((b'copied from ' if source in made.head else b'renamed from ') + source)
+    if made.base.flags(source or name) != flags:
+        notes.append(b'now %s' % (kind or b'a regular file'))
+    return b', '.join(notes)
 
 
 def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
@@ -230,11 +273,12 @@ def chosen_head(web: Any, changesets: Sequence[Changeset]) -> bytes:
 
 
 def _size(made: Diff, name: bytes) -> int:
-    return sum(context[name].size() for context in (made.base, made.head) if name in context)
+    both = (made.base, made.sources.get(name, name)), (made.head, name)
+    return sum(context[path].size() for context, path in both if path in context)
 
 
-def _base(repo: Any, changesets: Sequence[Changeset], head: bytes) -> bytes:
-    """Return what a push, up to its changeset ``head``, builds on.
+def _base(repo: Any, changesets: Sequence[Changeset], head: bytes) -> tuple[bytes, list[bytes]]:
+    """Return what a push, up to its changeset ``head``, builds on, and what else it merges.
 
     These are the parents that it did not bring. If it merges several, it is the one that has all
     others as ancestors, so that the diff does not show what was merged; without such a one, it is
@@ -249,14 +293,14 @@ def _base(repo: Any, changesets: Sequence[Changeset], head: bytes) -> bytes:
             elif parent not in reached:
                 reached.add(parent)
                 pending.append(parent)
-    if len(outside) == 1:
-        return outside.pop()
     changelog = repo.changelog
-    for node in sorted(outside, key=changelog.rev, reverse=True)[:1]:
+    newest = sorted(outside, key=changelog.rev, reverse=True)
+    for node in newest[:1]:
         rev = changelog.rev(node)
         if all(changelog.isancestorrev(changelog.rev(other), rev) for other in outside):
-            return node
-    return _first_outside(parents, head)
+            return node, []
+    first = _first_outside(parents, head)
+    return first, [node for node in newest if node != first]
 
 
 def _first_outside(parents: Mapping[bytes, tuple[bytes, ...]], head: bytes) -> bytes:
