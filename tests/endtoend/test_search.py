@@ -149,6 +149,17 @@ def test_search(log):
         'search=bob%202020-01-01%2012:30&user=bob': [4],
         'search=nobody%20today': [],
         'search=bob%201h30m': [2, 4],
+        # A day ends.
+        'search=yesterday': [],
+        'search=since%20yesterday': [1, 2, 3, 4, 5],
+        # What people say before a name, a day or a hash.
+        'search=by%20bob': [2, 4],
+        'search=crash%20by%20alice': [1, 3],
+        'search=today%20by%20bob': [2, 4],
+        'search=since%20yesterday%20by%20bob&endID=3': [2],
+        'search=on%20side/branch': [5],
+        f'search=rev%20{hashes[1][:7]}': [2],
+        f'search=Commit%20{hashes[1][:7].upper()}': [2],
         f'search=crash%20since%20{shown}': [1, 3],
     }.items():
         assert log.ids(query) == expected, query
@@ -175,7 +186,12 @@ def test_page(log):
     date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
     assert re.search(f"Changes pushed since {date}, or that match 'an hour ago'", page)
     ids, page = log.page('search=today')
-    assert ids and f'since {time.strftime("%Y-%m-%d")} 00:00:00 UTC,' in page
+    assert ids and f'on {time.strftime("%Y-%m-%d")} UTC,' in page
+    _ids, page = log.page('search=bob%20yesterday&endID=3')
+    assert re.search(r"pushed on [-\d]+ UTC with 'bob', or that match 'bob yesterday'", page)
+    then = html.unescape(re.search('"([^"]*)">since then<', page).group(1))
+    assert then == '/pushloghtml?search=since%20yesterday%20bob&endID=3'
+    assert log.page(then.partition('?')[2])[0] == [2]
     # What was found is marked.
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         _ids, page = log.page(f'search=mend%20alice&style={style}')

@@ -40,8 +40,13 @@ def _now(monkeypatch):
         (('11:48pm',), '30. 23:48:00'),
         (('23:48',), '30. 23:48:00'),
         (('today', 'midnight', 'this morning', '2026-12-01', 'Dec 1', 'tuesday'), '0:00:00'),
-        (('yesterday', 'monday', 'this week', 'last night', '30 nov 2026', 'Nov 30, 2026'), '30.'),
+        (('yesterday', 'monday', 'on Monday', 'this week', '30 nov 2026', 'Nov 30, 2026'), '30.'),
+        (('30.11.2026', '11/30/2026', '11/30/2026 00:00 UTC', 'from yesterday'), '30.'),
+        (('last night', 'tonight', 'yesterday at 6pm', '30.11.2026 18:00'), '30. 18:00:00'),
+        (('noon', 'at noon', 'monday afternoon', 'yesterday at noon'), '30. 12:00:00'),
         (('last week', '23 november'), '23.'),
+        (('last tuesday',), '24.'),
+        (('the day before yesterday', 'on Sunday', 'this sunday'), '29.'),
         (('last month', '1 nov'), '1.'),
         (('last saturday', 'saturday', 'Sat, 28 Nov 2026'), '28.'),
     ],
@@ -50,7 +55,7 @@ def test_moments(texts, expected):
     day, _dot, clock = expected.rpartition('.')
     parts = [int(part) for part in (clock.strip() or '0:0:0').split(':')]
     wanted = calendar.timegm((2026, 11 if day else 12, int(day or 1), *parts))
-    assert {text: times.since(text) for text in texts} == dict.fromkeys(texts, wanted)
+    assert {text: times.span(text)[0] for text in texts} == dict.fromkeys(texts, wanted)
 
 
 @pytest.mark.parametrize(
@@ -61,23 +66,25 @@ def test_moments(texts, expected):
         (('1h', '1 hr ago', 'an hour ago', 'hour ago', 'last hour', 'past hour'), 3600),
         (('1.5h', '1h30m', '1 hour 30 minutes ago', '1 hour and 30 minutes', '1h 30m ago'), 5400),
         (('4 days', '4d', 'four days ago', 'about 4 days ago', '96h'), 4 * 86400),
+        (('just now', 'in the last 10 minutes'), 600),
         (('1 month ago', 'a month ago', 'past month'), 30 * 86400),
         (('1w', 'one week ago', 'past week'), 7 * 86400),
     ],
 )  # fmt: skip
 def test_durations(texts, seconds):
-    found = {text: NOW + 0.5 - times.since(text) for text in texts}
+    found = {text: NOW + 0.5 - times.span(text)[0] for text in texts}
     assert found == dict.fromkeys(texts, seconds)
 
 
 @pytest.mark.parametrize(
     'text',
     ['', 'x', '12', '2026', 'marker 12', 'last resort', 'this patch', '25:00', 'feb 30', 'may',
-     '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h'],
+     '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h', '30/11/2026',
+     'last week afternoon', 'monday 3pm evening', 'morning', 'in 2 hours'],
 )  # fmt: skip
 def test_what_is_no_time(text):
     with pytest.raises(ValueError):
-        times.since(text)
+        times.span(text)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_dates(texts, expected):
 @pytest.mark.parametrize(
     'text',
     ['2026-11-30 12:00 CET', '12:00 EST', '1 week from now PST', 'foo tomorrow at noon',
-     '11/30/2026 10:00 +0100', '2026-11-30 12:00 UTC+1'],
+     '11/30/26 10:00 +0100', '2026-11-30 12:00 UTC+1'],
 )  # fmt: skip
 def test_what_is_no_date(text):
     """A word is not ignored: the date would be another one."""
@@ -111,9 +118,44 @@ def test_what_is_no_date(text):
         times.seconds(text)
 
 
+@pytest.mark.parametrize(
+    ('texts', 'hours'),
+    [
+        (('yesterday', 'monday', 'last friday', 'Nov 30', '2026-11-30', '30.11.2026', 'today'), 24),
+        (('yesterday morning', 'this morning', 'monday morning', '2026-11-30 morning'), 12),
+        (('yesterday afternoon', 'on monday in the afternoon', 'last evening'), 6),
+        (('last night', 'friday night'), 12),
+        (('since monday', 'since yesterday morning', 'monday 3pm', '2026-11-30 15:00', '2h'), None),
+        (('an hour ago', 'last week', 'this week', 'last 2 days', 'tonight', 'noon'), None),
+    ],
+)  # fmt: skip
+def test_spans(texts, hours):
+    """A day ends, as that of "hg log -d" does."""
+    spans = {text: times.span(text) for text in texts}
+    found = {text: end and (end - begin) / 3600 for text, (begin, end) in spans.items()}
+    assert found == dict.fromkeys(texts, hours)
+
+
 def test_apart():
-    assert times.apart('bob 2h') == (NOW + 0.5 - 7200, 'bob')
-    assert times.apart('1 hour 30 minutes ago crash in Foo') == (NOW + 0.5 - 5400, 'crash in Foo')
-    assert times.apart('crash since 2026-12-01 02:00:00 UTC') == (NOW - 1870, 'crash')
+    said = '1 hour 30 minutes ago'
+    assert times.apart('bob 2h') == (NOW + 0.5 - 7200, None, '2h', 'bob')
+    assert times.apart(f'{said} crash in Foo') == (NOW + 0.5 - 5400, None, said, 'crash in Foo')
+    said = 'since 2026-12-01 02:00:00 UTC'
+    assert times.apart(f'crash {said}') == (NOW - 1870, None, said, 'crash')
     assert times.apart('crash in foo') is None
     assert times.apart('') is None
+
+
+@pytest.mark.parametrize(
+    ('text', 'shown', 'since_then'),
+    [
+        ('Yesterday by bob', 'on 2026-11-30 UTC', 'since yesterday bob'),
+        ('bob on friday', 'on 2026-11-27 UTC', 'since friday bob'),
+        ('last night', 'on 2026-11-30 from 18:00 to 06:00 UTC', 'since last night'),
+        ('2:00', 'since 2026-12-01 02:00:00 UTC', 'since 2:00'),
+    ],
+)
+def test_how_it_is_shown(text, shown, since_then):
+    said = times.apart(text)
+    assert said is not None
+    assert (str(said), said.since_then) == (shown, since_then)

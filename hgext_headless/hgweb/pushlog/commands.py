@@ -99,7 +99,7 @@ def pushes(web: Any, stages: Stages) -> Any:
     ``user``, ``changeset`` and ``branch`` select pushes; without any of them, the last
     ten are shown. ``search`` finds words in the description or author of a changeset,
     the beginning of its hash, a part of the name of who pushed it, of its branch, of a
-    bookmark or of a tag, or a time since when; ``author`` finds words in its author; ten
+    bookmark or of a tag, a day, or a time since when; ``author`` finds words in its author; ten
     pushes are shown on a page, the last ones first.
     ``full``, ``tipsonly=1`` and ``version`` set how much of each push is shown.
 

@@ -13,6 +13,7 @@ from mercurial import encoding, templatefilters, templateutil, util
 from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
+from ... import hgcompat
 from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
 from .. import fates
@@ -62,15 +63,15 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     if query.page is not None and query.is_counted:
         count = web.repo.headless.read_catalog.read(pushlog.count, last)
     pages = list(_pages(query, len(entries), count))
-    page_vars = _page_vars(web, query)
+    page_vars = _page_vars(web, query.words)
     said = dict(_WORDS)
-    later = [one for one in query.others if one.since != query.selection.since]
-    if later:
-        since = time.gmtime(int(later[0].since or 0) + 1)
-        after = time.strftime('%Y-%m-%d %H:%M:%S UTC', since).encode('ascii')
-        rest = ' '.join(later[0].words).encode('ascii')
-        after += b" with '%s'" % rest.replace(b'%', b'%%') if rest else b''
-        said[b'search'] = b'pushed since %s, or %s' % (after, _WORDS[b'search'])
+    timed = query.timed
+    if timed:
+        when = str(timed) + (f" with '{timed.rest}'" if timed.rest else '')
+        shown = keywords.local(when).replace(b'%', b'%%')
+        since_then = [(b'search', hgcompat.to_bytes(timed.since_then))]
+        since_then += [word for word in query.words if word[0] != b'search']
+        said[b'search'] = b'pushed %s, or %s' % (shown, _WORDS[b'search'])
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = web.repo.headless.settings.pushlog_limit
@@ -93,6 +94,7 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
+        b'sincethen': _page_vars(web, since_then) if timed and timed.before else b'',
         b'users': _named(query.selection.users or (b'',)),
         b'branch': params.get(b'branch', b''),
         b'since': params.get(b'startdate', b''),
@@ -454,11 +456,11 @@ def _named(names: Iterable[bytes]) -> Any:
     return templateutil.mappinglist([{b'name': name} for name in names])
 
 
-def _page_vars(web: Any, query: Query) -> Any:
+def _page_vars(web: Any, words: Iterable[tuple[bytes, bytes]]) -> Any:
     """Return the parameters that links to other pages keep."""
     params = web.req.qsparams
     kept = [(b'style', params[b'style'])] if b'style' in params else []
-    kept += query.words
+    kept += words
     separators = itertools.chain([b'?'], itertools.repeat(b'&'))
     return templateutil.mappinglist(
         [

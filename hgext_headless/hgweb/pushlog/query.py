@@ -45,6 +45,8 @@ _HASH = re.compile(r'(?<![0-9a-z])[0-9a-f]{12,40}(?![0-9a-z])')
 _PUSH = re.compile(rb'\bpush[ /]?#?([0-9]{1,15})\b', re.I)
 #: What ``hg log`` has before a user, a date or other facts.
 _LABEL = re.compile(rb'^(?:user|date|branch|bookmark|tag|summary|phase): {2,}')
+#: What people call a hash, in front of it.
+_CALLED = {'rev', 'revision', 'changeset', 'commit', 'node', '-r'}
 #: What an error about a date says.
 _DATES = b". '2026-11-30', '2026-11-30 12:00 +01:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
@@ -60,7 +62,7 @@ class Query:
     ``page`` counts from 1. It is None if all pushes that match are wanted. If they are too
     many, take the ``newest`` of them, or the oldest. ``words`` describe the query for people:
     pairs of kind and value. A search also finds the pushes of ``others``: see `_meanings`.
-    ``problem`` says why a search of people finds nothing.
+    ``timed`` is the time in its text. ``problem`` says why a search of people finds nothing.
     """
 
     selection: Selection
@@ -71,6 +73,7 @@ class Query:
     version: int
     newest: bool
     others: tuple[Selection, ...] = ()
+    timed: times.Said | None = None
     problem: bytes = b''
 
     @property
@@ -170,6 +173,8 @@ def parse(
     far = _MAX_FAR_PAGE if users or bounds or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
     selection = selection._replace(upto=upto)
+    text = searched(params, b'search') if selection.words and not selection.author else b''
+    timed = times.apart(hgcompat.to_str(text))
     return Query(
         selection=selection,
         page=_page(params, _MAX_SEARCH_PAGE if is_search else far) if paged else None,
@@ -178,7 +183,8 @@ def parse(
         tips_only=params.get(b'tipsonly') == b'1',
         version=int(version),
         newest=newest,
-        others=tuple(_meanings(session, repo, selection, searched(params, b'search'))),
+        others=tuple(_meanings(session, repo, selection, text, timed)),
+        timed=timed,
         problem=problem,
     )
 
@@ -193,37 +199,41 @@ def _meanings(
     repo: Any,
     selection: Selection,
     text: bytes,
-    may_have_time: bool = True,
+    timed: times.Said | None = None,
 ) -> Iterator[Selection]:
     """Yield the selections of pushes that a text to search for can mean beside its words.
 
     It may be a part of the name of a user, an author, a bookmark, a tag or a branch, hashes or the
-    beginning of some, a push id, or a time since when, alone or beside one of the others.
+    beginning of some, a push id, or a time, alone or beside one of the others.
     """
-    if not selection.words or selection.author:
+    if not text:
         return
-    timed = times.apart(hgcompat.to_str(text))
-    if timed and may_have_time:
+    if timed:
         # A page shows the second of a push.
-        since = max(timed[0] - 1, selection.since or 0)
-        rest = hgcompat.to_bytes(timed[1])
-        later = selection._replace(since=since, words=tuple(search.split(rest)))
-        yield later
-        yield from _meanings(session, repo, later, rest, may_have_time=False)
-    words = text.split()
+        since = max(timed.since - 1, selection.since or 0)
+        ends = [end for end in (timed.before, selection.before) if end is not None]
+        rest = hgcompat.to_bytes(timed.rest)
+        then = selection._replace(
+            since=since, before=min(ends, default=None), words=tuple(search.split(rest))
+        )
+        yield then
+        yield from _meanings(session, repo, then, rest)
+    name = times.BEFORE_NAMES.sub('', hgcompat.to_str(text))
+    words = [word for word in name.split() if not times.BEFORE_NAMES.match(f'{word} .')]
     for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
         names = _users(session, selection, word)
-        others = search.split(b' '.join(one for one in words if one is not word))
-        if names and others:
-            yield selection._replace(users=names, words=tuple(others))
+        others = ' '.join(one for one in words if one is not word)
+        what = search.split(hgcompat.to_bytes(others))
+        if names and what:
+            yield selection._replace(users=names, words=tuple(what))
     named = selection._replace(words=())
-    if len(text) >= _MIN_NAME:
-        names = _users(session, selection, text)
+    if len(name) >= _MIN_NAME:
+        names = _users(session, selection, name)
         if names:
             yield named._replace(users=names)
-        brought = search.pushes_by_name(session, hgcompat.to_str(text), _MAX_BY_NAME)
+        brought = search.pushes_by_name(session, name, _MAX_BY_NAME)
         yield from _among(named, brought)
-        yield from _with(session, named, _marked(session, repo, text))
+        yield from _with(session, named, _marked(session, repo, name))
     hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
     if not all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
         # As "hg id" prints it, and a command, a sentence or an address has it.
@@ -247,30 +257,30 @@ def _meanings(
             yield named._replace(branch=text)
 
 
-def _users(session: statements.Session, selection: Selection, part: bytes) -> tuple[bytes, ...]:
+def _users(session: statements.Session, selection: Selection, part: str) -> tuple[bytes, ...]:
     """Return the users of a selection of whose name ``part`` is a part; none if it is short."""
     if len(part) < _MIN_NAME:
         return ()
-    names = search.users(session, hgcompat.to_str(part), _MAX_MEANT)
+    names = search.users(session, part, _MAX_MEANT)
     return tuple(n for n in names if selection.users is None or n in selection.users)
 
 
-def _marked(session: statements.Session, repo: Any, part: bytes) -> list[bytes]:
+def _marked(session: statements.Session, repo: Any, part: str) -> list[bytes]:
     """Return changesets with a bookmark or a tag of whose name ``part`` is a part.
 
     Those of public history are in memory for each page.
     """
     public = itertools.chain(repo.tags().items(), repo._bookmarks.items())
     drafts = bookmarks.newest(session, _BOOKMARKS).items()
-    is_part = search.part_of(hgcompat.to_str(part))
+    is_part = search.part_of(part)
     named = itertools.chain(((encoding.fromlocal(name), node) for name, node in public), drafts)
     return [node for name, node in named if is_part(name)][:_MAX_MEANT]
 
 
 def _copied(text: str) -> list[str]:
-    """Return the words of a text without what hg, addresses and sentences have around hashes."""
+    """Return the words of a text without what hg, people and addresses have around hashes."""
     words = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'+') for word in text.split())
-    return [word for word in words if word]
+    return [word for word in words if word and word not in _CALLED]
 
 
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:

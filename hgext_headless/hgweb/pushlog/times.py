@@ -6,6 +6,7 @@ import calendar
 import contextlib
 import re
 import time
+from typing import NamedTuple
 
 _DAYS = ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
 _MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
@@ -21,7 +22,12 @@ _NUMBERS.update((word, str(number)) for number, word in enumerate(_COUNTED, 1))
 _NUMBER = re.compile(rf'^(?:({"|".join(_NUMBERS)}) )?(?={_UNIT} ago)')
 #: Half of the day.
 _HALF = re.compile(r'(?<![0-9:])(1?[0-9])(:[0-9]{2})? ?([ap])m\b')
-_PERIOD = re.compile(rf'(last|this|past) ({_UNIT}|{"|".join(_DAYS)})')
+_PERIOD = re.compile(rf'(last|this|past) ({_UNIT})')
+#: Parts of a day: the hours at which they begin and end.
+_PARTS = {'morning': (0, 12), 'afternoon': (12, 18), 'evening': (18, 24), 'night': (18, 30)}
+_PART_OF_DAY = re.compile(rf'(.+?) (?:in the )?({"|".join(_PARTS)})')
+_WORDS_FOR = {'noon': '12:00', 'midnight': '0:00', 'tonight': '18:00', 'just now': '10 minutes'}
+_WORD_FOR = re.compile(rf'\b({"|".join(_WORDS_FOR)})$')
 _CLOCK = r'(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)'
 _ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-][0-9]{2}:?[0-9]{2})))?'
 #: In a URL, a plus that is not escaped is a blank.
@@ -36,6 +42,14 @@ _MOMENTS = (
         r'(?P<year>[0-9]{4})-(?P<number>[0-9]{1,2})-(?P<day>[0-9]{1,2})'
         rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE_IN_URL}'
     ),
+    re.compile(
+        r'(?P<day>[0-9]{1,2})\.(?P<number>[0-9]{1,2})\.(?P<year>[0-9]{4})'
+        rf'(?: {_CLOCK})?{_ZONE}'
+    ),
+    # As Mercurial reads it.
+    re.compile(
+        rf'(?P<number>[0-9]{{1,2}})/(?P<day>[0-9]{{1,2}})/(?P<year>[0-9]{{4}})(?: {_CLOCK})?{_ZONE}'
+    ),
     re.compile(_CLOCK + _ZONE),
     re.compile(
         rf'{_WEEKDAY}(?P<month>{_MONTH}) (?P<day>[0-9]{{1,2}})(?:,? (?P<year>[0-9]{{4}}))?'
@@ -46,8 +60,13 @@ _MOMENTS = (
         rf'(?: {_CLOCK})?{_ZONE}'
     ),
 )
-#: A time of day, after the name of a day.
-_TIMED = re.compile(rf'(?:at )?{_CLOCK}(?: ?(?:z|utc|gmt))?(?P<zone>)')
+_NAMED_DAY = re.compile(
+    rf'(?P<name>today|yesterday|day before yesterday|(?:(?:last|this|past) )?(?:{"|".join(_DAYS)}))'
+    rf'(?: (?:at )?{_CLOCK}(?: ?(?:z|utc|gmt))?)?(?P<zone>)'
+)
+#: What people say before a time, and before a name.
+BEFORE_NAMES = re.compile('^(?:(?:by|on|from|in|at) )+(?=.)', re.I)
+_BEFORE = re.compile('(?:(?:since|on|from|at|in the|the) )*(?:about |around )?')
 #: Maximum number of words of a time.
 _WORDS = 7
 #: What `parsedatetime` leaves of a date that it understands.
@@ -56,8 +75,35 @@ _LEFT = {'now', 'eod', 'eom', 'eoy', 'at', 'on', 'in', 'the', 'and', 'z', 'utc',
 _MAX_LENGTH = 100
 
 
-def apart(text: str) -> tuple[float, str] | None:
-    """Return a time since when, at one end of a text, and the rest; None if there is no time."""
+class Said(NamedTuple):
+    """A time in a text: it begins at ``since``, and ends at ``before`` if it is in one day.
+
+    ``text`` says it, and ``rest`` is what else the whole text has.
+    """
+
+    since: float
+    before: float | None
+    text: str
+    rest: str
+
+    def __str__(self) -> str:
+        """Return the time as pages show times."""
+        begins = time.gmtime(self.since)
+        if self.before is None:
+            return time.strftime('since %Y-%m-%d %H:%M:%S UTC', begins)
+        if self.before - self.since == _DAY:
+            return time.strftime('on %Y-%m-%d UTC', begins)
+        ends = time.strftime('%H:%M UTC', time.gmtime(self.before))
+        return f'{time.strftime("on %Y-%m-%d from %H:%M", begins)} to {ends}'
+
+    @property
+    def since_then(self) -> str:
+        """What to search for from its beginning on."""
+        return f'since {_BEFORE.sub("", self.text.lower(), count=1)} {self.rest}'.strip()
+
+
+def apart(text: str) -> Said | None:
+    """Return the time at one end of a text; None if there is none."""
     words = text.split()
     for length in range(min(len(words), _WORDS), 0, -1):
         for said, rest in (
@@ -65,44 +111,60 @@ def apart(text: str) -> tuple[float, str] | None:
             (words[:length], words[length:]),
         ):
             with contextlib.suppress(ValueError):
-                return since(' '.join(said)), ' '.join(rest)
+                ends = span(' '.join(said))
+                return Said(*ends, ' '.join(said), BEFORE_NAMES.sub('', ' '.join(rest)))
     return None
 
 
-def since(text: str) -> float:
-    """Return what people mean by a time since when, in seconds since the epoch.
+def span(text: str) -> tuple[float, float | None]:
+    """Return when the time begins that people mean, and when it ends, in seconds since the epoch.
 
-    Times of day, and days, are in the time zone of pages, UTC. Raise `ValueError`.
+    A day, or a part of one, ends; other times, and "since" a day, do not. Times of day, and days,
+    are in the time zone of pages, UTC. Raise `ValueError`.
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"not a time: '{text[:_MAX_LENGTH]}'")
-    text = re.sub('^(?:since |at )?(?:about |around )?', '', ' '.join(text.lower().split()))
-    text = re.sub('^(?:last|past) (?=[0-9])', '', text)
-    text = _HALF.sub(_of_day, text)
-    now = time.time()
-    text = re.sub(r'^(last|this) (?:morning|afternoon|evening|night)$', r'\1 day', text)
+    said = ' '.join(text.lower().split())
+    bare = re.sub('^(?:last|past) (?=[0-9])', '', _BEFORE.sub('', said, count=1))
+    bare = _WORD_FOR.sub(lambda found: _WORDS_FOR[found[1]], _HALF.sub(_of_day, bare))
+    part = _PART_OF_DAY.fullmatch(bare)
+    if part:
+        bare = {'this': 'today', 'last': 'yesterday'}.get(part[1], part[1])
+    begins, is_day = _begins(bare, time.time())
+    first, end = _PARTS[part[2]] if part else (0, 24)
+    if part and not is_day:
+        raise ValueError(f"not a day: '{bare}'")
+    ends = is_day and not said.startswith('since ')
+    return begins + first * 3600, begins + end * 3600 if ends else None
+
+
+def _begins(text: str, now: float) -> tuple[float, bool]:
+    """Return when a time begins, and whether it is a day."""
     text = _NUMBER.sub(lambda found: _NUMBERS[found[1] or 'a'] + ' ', text, count=1)
     if _LASTING.fullmatch(text):
-        return now - sum(
-            float(number) * _UNITS[_letter(unit)] for number, unit in _PART.findall(text)
-        )
-    midnight = now // _DAY * _DAY
-    days = {'today': 0, 'midnight': 0, 'yesterday': 1}
-    days.update((name, int(midnight // _DAY + 3 - number) % 7) for number, name in enumerate(_DAYS))
-    day, _blank, clock = text.partition(' ')
-    timed = _TIMED.fullmatch(clock or '0:00') if day in days else None
-    if timed:
-        return midnight - days[day] * _DAY + _moment(timed.groupdict(), now) % _DAY
+        parts = _PART.findall(text)
+        return now - sum(float(number) * _UNITS[_letter(unit)] for number, unit in parts), False
     period = _PERIOD.fullmatch(text)
-    if period and period[2] in days:
-        return midnight - days[period[2]] * _DAY
     if period:
-        return _begun(period[1], period[2], now)
+        return _begun(period[1], period[2], now), False
+    named = _NAMED_DAY.fullmatch(text)
+    if named:
+        days = now // _DAY - _ago(named['name'], now)
+        return days * _DAY + _moment(named.groupdict(), now) % _DAY, not named['clock']
     for form in _MOMENTS:
         found = form.fullmatch(text)
         if found:
-            return _moment(found.groupdict(), now)
+            return _moment(found.groupdict(), now), not found['clock']
     raise ValueError(f"not a time: '{text}'")
+
+
+def _ago(name: str, now: float) -> int:
+    """Return how many days ago a day was."""
+    which, _blank, day = name.rpartition(' ')
+    if day in _DAYS:
+        days = (time.gmtime(now).tm_wday - _DAYS.index(day)) % 7
+        return 7 if which == 'last' and not days else days
+    return {'today': 0, 'yesterday': 1}.get(name, 2)
 
 
 def _of_day(half: re.Match[str]) -> str:
@@ -156,7 +218,7 @@ def _moment(said: dict[str, str | None], now: float) -> float:
 
 
 def seconds(text: str) -> float:
-    """Return a date in seconds since the epoch: such seconds, what `since` takes, or words.
+    """Return a date in seconds since the epoch: such seconds, what `span` takes, or words.
 
     Raise `ValueError` if it is none of these.
     """
@@ -164,7 +226,7 @@ def seconds(text: str) -> float:
     if re.fullmatch(r'[0-9]{1,15}(\.[0-9]{1,9})?', text):
         return float(text)
     with contextlib.suppress(ValueError):
-        return since(text)
+        return span(text)[0]
     if len(text) <= _MAX_LENGTH:
         import parsedatetime  # a push imports this module, and no date
 
