@@ -56,6 +56,9 @@ _UNSPACED = re.compile(
 #: of combining characters that follow each other.
 _PIECE = re.compile(r'\S{1,256}')
 _ACCENT = re.compile('[\u0300-\u036f]')
+#: Letters that have no accent in Unicode, and what those write who do not have them. Words that are
+#: stored keep these letters; names are compared without.
+_LETTERS = str.maketrans({'ø': 'o', 'ł': 'l', 'đ': 'd', 'æ': 'ae', 'œ': 'oe', 'ı': 'i'})
 
 
 def split(text: bytes) -> list[str]:
@@ -78,6 +81,10 @@ def _words(run: str) -> Iterator[str]:
 def fold(text: str) -> str:
     """Return ``text`` without accents and case."""
     return text.lower() if text.isascii() else _PIECE.sub(_folded, text)
+
+
+def _fold_name(name: str) -> str:
+    return fold(name).translate(_LETTERS)
 
 
 def _folded(piece: re.Match[str]) -> str:
@@ -120,9 +127,9 @@ def naming(session: Session, words: Iterable[str]) -> list[tuple[bytes, bytes]]:
 
 def users(session: Session, text: str, limit: int) -> list[bytes]:
     """Return users of the newest `_FAR` pushes whose names contain ``text``, sorted."""
-    wanted = fold(text)
+    wanted = _fold_name(text)
     names = session.scalars(select(_newest(session, _FAR).c.user).distinct())
-    found = sorted(name for name in names if wanted in fold(name.decode('utf-8', 'replace')))
+    found = sorted(name for name in names if wanted in _fold_name(name.decode('utf-8', 'replace')))
     return found[:limit]
 
 
@@ -134,8 +141,8 @@ def _newest(session: Session, count: int) -> sqlalchemy.Subquery:
 
 def part_of(text: str) -> Callable[[bytes], bool]:
     """Return a function: whether ``text`` is a part of a name that begins with a word."""
-    begins = re.compile(r'(?:\b|(?<=_))' + re.escape(fold(text)))
-    return lambda name: begins.search(fold(name.decode('utf-8', 'replace'))) is not None
+    begins = re.compile(r'(?:\b|(?<=_))' + re.escape(_fold_name(text)))
+    return lambda name: begins.search(_fold_name(name.decode('utf-8', 'replace'))) is not None
 
 
 def pushes_by_name(session: Session, text: str, limit: int) -> list[int]:

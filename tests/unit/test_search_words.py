@@ -41,6 +41,24 @@ def test_split(text, expected):
     assert search.split(text) == expected
 
 
+@pytest.mark.parametrize(
+    ('part', 'name'),
+    [
+        ('orsted', 'Bjørn Ørsted <b@x>'),
+        ('BJØRN o', 'Bjorn Orsted <b@x>'),
+        ('lukasz', 'Łukasz'),
+        ('aero-dang', 'Ærø-Đặng'),
+        ('strasse', 'ada/Straße'),
+        ('new-parser', 'ada/new-parser'),
+        ('isik', 'Işık'),
+    ],
+)
+def test_parts_of_names(part, name):
+    """Names are compared without letters that most keyboards do not have."""
+    assert search.part_of(part)(name.encode())
+    assert not search.part_of(part[1:])(name.encode())
+
+
 def test_limits():
     """An index entry of Postgres is limited, and nobody reads the end of a long text."""
     assert search.split(b'x' * 100_000) == ['x' * 64]
