@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mercurial import error, exchange
-from mercurial.node import nullid, nullrev
+from mercurial.node import bin, nullhex, nullid, nullrev
+from mercurial.utils import storageutil
 
 from .. import hgcompat
 from ..errors import Refused
@@ -32,6 +33,8 @@ _MOST_LINES = 2_000_000
 _FLAGS = (b'', b'x', b'l')
 #: The text of a manifest (``hg help internals.revlogs``).
 _MANIFEST = re.compile(rb'(?:[^\0\n]+\0[0-9a-f]{40}[lx]?\n)*')
+#: What begins and ends the metadata of a file's revision, if it has any; its maximum size in bytes.
+_METADATA, _MAX_METADATA = b'\1\n', 1 << 20
 
 
 class Unfit(Refused):
@@ -251,8 +254,10 @@ class _Check:
         for entry in hgcompat.deltas(unpacker):
             owner = owners.get(entry.node)
             if not (read and owner):
-                storage.revision(entry.node)
+                text = storage.revision(entry.node)
                 self._overlay.effort.check()
+                if name:
+                    _check_metadata(text)
             if owner is None:
                 if not hgcompat.repository_has(storage, entry.node):
                     raise Unfit(
@@ -263,6 +268,19 @@ class _Check:
             elif entry.link != owner:
                 offset = hgcompat.link_offset(unpacker.tell(), entry)
                 self.misnamed.append(Misnamed(offset, owner))
+
+
+def _check_metadata(text: bytes) -> None:
+    """Raise `ValueError` if what precedes the content of a file is malformed.
+
+    Whoever pulled the revision, or looked where it was copied from, would fail at it.
+    """
+    if text.startswith(_METADATA):
+        if text.index(_METADATA, len(_METADATA)) > _MAX_METADATA:
+            raise ValueError('the metadata are too large')
+        found, _size = storageutil.parsemeta(text)
+        if len(bin(found.get(b'copyrev', nullhex))) != len(nullid):
+            raise ValueError('copyrev is not a node')
 
 
 def check_written(overlay: Any, bundle: Bundle, path: str, checked: Checked) -> None:

@@ -134,6 +134,27 @@ def test_malformed_manifests(server, forged, change):
     refuse(server, forged, 'headless: refused')
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        b'\1\ncopy: a',
+        b'\1\nnothing\n\1\nx',
+        b'\1\ncopy: public0\ncopyrev: zz\n\1\nx',
+        b'\1\ncopy: public0\ncopyrev: abab\n\1\nx',
+        b'\1\n' + b'a: b\n' * 300_000 + b'\1\nx',
+    ],
+    ids=['end', 'line', 'hex', 'length', 'size'],
+)
+def test_malformed_metadata(server, forged, text):
+    """Whoever pulls the file, or looks where it was copied from, would stop at it."""
+    old = forged.files[b'a'][0]
+    new = forged.files[b'a'][0] = forged.rewrite(old, text)
+    nodes = old.node.hex().encode(), new.node.hex().encode()
+    forged.change_manifest(lambda text: text.replace(*nodes))
+    refuse(server, forged, 'a revision is malformed')
+    refuse(server, forged, 'a revision is malformed', public=True)
+
+
 def test_secret(server, forged):
     for phase in (2, 32, 96):
         data = struct.pack('>i20s', phase, forged.changesets[-1].node)
