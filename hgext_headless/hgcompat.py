@@ -5,6 +5,7 @@ Only this module knows what differs between Mercurial 6.9 and 7.2.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -110,6 +111,24 @@ def wrap_commands(**wrappers: Any) -> None:
     """Wrap commands of the wire protocol, by their names."""
     for name, wrapper in wrappers.items():
         wrap_once(wireprotov1server.commands[name.encode('ascii')], 'func', wrapper)
+
+
+@contextlib.contextmanager
+def transaction(repo: Any, name: bytes) -> Iterator[Any]:
+    """Open a transaction. If it can be neither closed nor aborted, leave it to ``hg recover``.
+
+    That is so if the disk is full when the journal is written. Mercurial would abort it when its
+    object is freed: by then, others may have recovered, and what they have added since would be
+    truncated.
+    """
+    is_outermost = repo.currenttransaction() is None
+    opened = repo.transaction(name)
+    try:
+        with opened:
+            yield opened
+    finally:
+        if is_outermost:
+            opened._journal = None
 
 
 def bookmarks(repo: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from mercurial import error
 from mercurial.utils import procutil
 
-from .errors import HeadlessError, Unopened
+from .errors import HeadlessError, Unopened, file_failed
 from .hgcompat import to_bytes, to_str
 
 _EVENT = b'headless'
@@ -110,6 +110,8 @@ def logged(ui: Any, event: str, only_failures: bool = False, **facts: Any) -> It
 def failure(exc: BaseException) -> dict[str, str]:
     """Return the facts of an error."""
     why = exc.__cause__ if isinstance(exc, Unopened) else exc
+    if isinstance(why, OSError):
+        why = file_failed(type(why).__name__, why)
     if isinstance(why, HeadlessError):
         return {'outcome': why.kind, 'error': str(why)}
     # The text of other errors may be anything, so log only their type.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mercurial import pycompat
+from mercurial import error, pycompat
 
 from .. import config, hgcompat, place as places, requirement
 from ..backend import Backend
@@ -31,6 +31,9 @@ _ORPHANS = 1000
 #: Commands that should run each night.
 _NIGHTLY = 'gc', 'verify'
 
+#: What a push of public changesets appends to, in the repository's store.
+_APPENDED = b'00changelog.i', b'00manifest.i', b'fncache'
+
 _OK, _WARNING, _PROBLEM = b'ok', b'warning', b'problem'
 
 _ANNOUNCE = b': is "hg admin::headless-announce --watch" running?'
@@ -51,6 +54,7 @@ def run(ui: Any, repo: Any, backend: Backend, **opts: Any) -> int:
             doctor.hooks,
             doctor.hgrc,
             doctor.requirement,
+            doctor.repository,
             doctor.database,
             doctor.pushes,
             doctor.store,
@@ -183,6 +187,28 @@ class _Doctor(NamedTuple):
                 _PROBLEM,
                 b'an hg without the extensions would take drafts: run "hg admin::headless-init"',
             )
+
+    def repository(self) -> _Said:
+        """A push of drafts writes nothing into it, so nobody may have noticed."""
+        if not self.takes_pushes:
+            return
+        try:
+            with self.repo.wlock(wait=False), self.repo.lock(wait=False):
+                for name in _APPENDED:
+                    if self.repo.svfs.exists(name):
+                        with open(self.repo.sjoin(name), 'ab'):
+                            pass
+                if self.repo.svfs.exists(b'journal'):
+                    yield (
+                        _WARNING,
+                        b'a transaction was interrupted (or the disk is full): the next push of '
+                        b'public history, or "hg recover", takes back what it has added',
+                    )
+        except error.LockHeld:
+            return
+        except OSError as exc:
+            said = of_file(exc)
+            yield _PROBLEM, b'no public changeset can be added: %s' % hgcompat.to_bytes(said)
 
     def database(self) -> _Said:
         with self.backend.catalog.reading() as session:

@@ -41,6 +41,12 @@ def locked(incoming: Incoming, needed: bool = True) -> Iterator[Any]:
         yield repo
 
 
+def recover(incoming: Incoming) -> None:
+    """Raise `Temporary` if a process was killed in a transaction: what it left fits nothing."""
+    with locked(incoming, incoming.repo.svfs.exists(b'journal')):
+        pass
+
+
 def apply(
     incoming: Incoming,
     overlay: Any,
@@ -56,7 +62,7 @@ def apply(
     bookmarks.check(incoming.repo.unfiltered(), plan.seen)
     if not (divided.public or plan.applied or markers):
         return
-    with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:
+    with locked(incoming) as repo, hgcompat.transaction(repo, incoming.source) as transaction:
         transaction.hookargs.update(incoming.hookargs)
         transaction.hookargs[b'source'] = incoming.source
         transaction.hookargs[b'url'] = incoming.url
@@ -82,7 +88,7 @@ def remove_bookmarks(incoming: Incoming, plan: bookmarks.Plan) -> None:
     """
     if not plan.leaving:
         return
-    with locked(incoming) as repo, repo.transaction(incoming.source) as transaction:
+    with locked(incoming) as repo, hgcompat.transaction(repo, incoming.source) as transaction:
         transaction.hookargs.update(incoming.hookargs)
         changes = [(name, None) for name in plan.leaving]
         hgcompat.bookmarks(repo).applychanges(repo, transaction, changes)

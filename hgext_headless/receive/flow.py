@@ -128,6 +128,7 @@ def take(push: Incoming) -> None:
     try:
         _take(push)
     except Unfit as exc:
+        apply.recover(push)
         # The client leaves out content that another server has.
         if logged and follow.catch_up(push.repo, push.backend):
             raise Temporary(f'this server lacked public history until now ({exc})') from exc

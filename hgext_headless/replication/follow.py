@@ -76,7 +76,7 @@ def _apply(repo: Any, backend: Backend, entries: Sequence[tuple[LogEntry, str]])
         with backend.catalog.reading() as session:
             moves = _news(repo, session)
             state = public_log.state(session)
-        with repo.transaction(b'headless-follow') as transaction:
+        with hgcompat.transaction(repo, b'headless-follow') as transaction:
             transaction.hookargs.update({b'source': b'pull', b'url': b'headless:'})
             before = len(repo)
             for entry, path in entries:

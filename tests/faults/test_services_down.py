@@ -236,7 +236,7 @@ def reposetup(ui, repo):
     class dying(repo.__class__):
         def transaction(self, *args, **kwargs):
             made = super().transaction(*args, **kwargs)
-            made.addfinalize(b'zz', lambda tr: os.kill(os.getpid(), 9))
+            made.{when}(b'zz', lambda tr: os.kill(os.getpid(), 9))
             return made
 
     if repo.local():
@@ -249,7 +249,7 @@ def test_killed_before_its_transaction_ends(world, make_server):
     server = make_server('embedded')
     alice = world.clone(server.url('ssh'), 'alice')
     public = alice.publish('public')
-    (world.folder / 'die.py').write_text(_DYING)
+    (world.folder / 'die.py').write_text(_DYING.format(when='addfinalize'))
     with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
         hgrc.write(f'[extensions]\ndie = {world.folder}/die.py\n')
     alice.hg_fast('push', code=255)
@@ -267,3 +267,24 @@ def test_killed_before_its_transaction_ends(world, make_server):
     assert 'as push 2' in alice.hg_fast('push', '-f', '-r', '.')
     assert 'all is well' in server.hg_fast('admin::headless-verify', '--full')
     assert 'as push 3' in alice.hg_fast('push', '-f', '-r', public)
+
+
+def test_what_was_written_in_part(world, make_server):
+    """A disk was full: the revisions that are there do not fit, and are no fault of the push."""
+    server = make_server('embedded')
+    alice = world.clone(server.url('ssh'), 'alice')
+    alice.publish('public')
+    (world.folder / 'die.py').write_text(_DYING.format(when='addvalidator'))  # before the changelog
+    with open(server.root / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(f'[extensions]\ndie = {world.folder}/die.py\n')
+    alice.hg_fast('push', code=255)
+    server.configure('')
+    written = server.root / '.hg' / 'store' / 'data' / 'public.i'
+    os.truncate(written, written.stat().st_size - 1)
+    out = server.hg_fast('admin::headless-doctor', code=None)
+    assert 'warning: repository: a transaction was interrupted' in out
+    out = alice.hg_fast('push', code=255)
+    assert 'headless: temporary: what a process that was killed had added here' in out
+    assert 'as push 1' in alice.hg_fast('push')
+    server.verified()
+    assert 'interrupted' not in server.hg_fast('admin::headless-doctor', code=None)

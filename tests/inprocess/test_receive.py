@@ -4,6 +4,8 @@ becomes of the rest."""
 from __future__ import annotations
 
 import contextlib
+import errno
+import gc
 import io
 import os
 import random
@@ -17,7 +19,7 @@ from helpers.world import Server, World
 from mercurial import bundlerepo, changegroup, hg, mdiff, ui as uis, util
 from mercurial.utils import storageutil
 
-from hgext_headless import timings
+from hgext_headless import hgcompat, timings
 from hgext_headless.bundles import check, overlay, shared_index, write
 from hgext_headless.bundles.ancestry import Stack
 from hgext_headless.errors import Corrupt, Refused
@@ -485,3 +487,48 @@ def test_written_alone(received, forged, nodes, pushed, tmp_path):
         more = Stack((nodes['d'],), (nodes['public'],))
         with pytest.raises(Corrupt, match='does not hold the changesets that it should'):
             write.write_checked(opened.overlay, repo, 'try', more, str(folder))
+
+
+class _OnAFullDisk:
+    """A journal that keeps what is written until there is room."""
+
+    full = True
+
+    def __init__(self, file) -> None:
+        self._file, self._kept = file, b''
+
+    def write(self, text: bytes) -> None:
+        self._kept += text
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        self._file.write(self._kept)
+        self._kept = b''
+
+    def seek(self, offset: int) -> None:
+        self.flush()
+        self._file.seek(offset)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+def test_transaction_that_cannot_be_aborted(tmp_path):
+    """It is not when others have recovered: what they have added since would be lost."""
+    world = World(tmp_path)
+    clone = world.clone(str(Server(world, extensions=()).root), 'clone')
+    repo = hg.repository(uis.ui.load(), os.fsencode(clone.root))
+    with repo.lock(), pytest.raises(OSError), hgcompat.transaction(repo, b'push') as transaction:
+        journal = transaction._file = _OnAFullDisk(transaction._file)
+        callbacks = dict(transaction._abortcallback)  # a server's repository refers to them
+        transaction.add(b'00changelog.i', len(repo.svfs.read(b'00changelog.i')))
+    clone.hg('recover')
+    added = clone.commit('later')
+    journal.full = False
+    del transaction
+    gc.collect()
+    assert callbacks
+    assert added in ' '.join(clone.log())
+    clone.verified()
+    world.stop()

@@ -42,6 +42,7 @@ TOUCHED = {
     '_inner': 'mercurial.revlog',
     '_load_inner': 'mercurial.revlog',
     '_loader': 'mercurial.templater',
+    '_journal': 'mercurial.transaction',
     '_lastrepo': 'mercurial.hgweb.hgweb_mod mercurial.hgweb.hgweb_mod_inner',
     '_obtainrepo': 'mercurial.hgweb.hgweb_mod mercurial.hgweb.hgweb_mod_inner',
     '_opener': 'mercurial.manifest',
