@@ -48,6 +48,8 @@ def test_bugs(text, bugs):
         ('pull/1234567, PR #54321, PR 54321, 20261201, 2026-12-01', []),
         ('115.0.12345, v12345, 12345.6, 12345-x, 12345/x, 12:34567, -12345', []),
         ('2 fixes; debug 12, ab=12', []),
+        ('port 65535 at it, Port: 65535, ports 65535', []),
+        ('version 11500, rev 12345, revision 12345', []),
         ('See 12345\nSource-Repo: https://github.com/mozilla/servo', []),
     ],
 )
@@ -86,6 +88,23 @@ def test_reviewers(text, reviewers):
 
 
 @pytest.mark.parametrize(
+    ('text', 'reviewers'),
+    [
+        ('Bug 1 - it; r=ada r=ada a=RelMan, CLOSED TREE', ['ada', 'RelMan']),
+        ('Bug 1 - it; r=ada, DONTBUILD', ['ada']),
+        ('Bug 1 - it; r=ada,CLOSED,ada', ['ada', 'CLOSED']),
+    ],
+)
+def test_reviewers_on_pages(text, reviewers):
+    assert links.reviewers(text, for_people=True) == reviewers
+
+
+def test_what_programs_expect_of_reviewers():
+    said = links.reviewers('Bug 1 - it; r=ada r=ada a=RelMan, CLOSED TREE')
+    assert said == ['ada', 'ada', 'RelMan', 'CLOSED']
+
+
+_BACKED_OUT = pytest.mark.parametrize(
     ('text', 'nodes'),
     [
         ('Bug 1 - it works', []),
@@ -95,7 +114,6 @@ def test_reviewers(text, reviewers):
         ('Backed out revision 1234567890ab', ['1234567890ab']),
         ('Back out of 1234567890ab', ['1234567890ab']),
         ('Backout of changeset 1234567890ab for failures', ['1234567890ab']),
-        ('Bug 1 - Backed out changeset 1234567890ab', []),
         (
             'Backed out changesets 123456789012 and 234567890123 (bug 1)',
             ['123456789012', '234567890123'],
@@ -113,13 +131,56 @@ def test_reviewers(text, reviewers):
         (f'Backed out changeset {"1234567890" * 4} (bug 1)', ['123456789012']),
         (f'Backed out changesets {"A" * 40} and 1234567890ab', ['a' * 12, '1234567890ab']),
         ('Backed out changeset C49F58E6DD7F', ['c49f58e6dd7f']),
-        ('Backed out changeset 1234567890123', []),
         ('Backed out changeset 1234', []),
+        ('Revert changeset 1234567890ab', []),
         ('', []),
     ],
 )
+
+
+@_BACKED_OUT
 def test_backed_out(text, nodes):
     assert links.backed_out(text) == nodes
+
+
+@_BACKED_OUT
+def test_backed_out_on_pages(text, nodes):
+    assert links.backed_out(text, for_people=True) == nodes
+
+
+@pytest.mark.parametrize(
+    ('text', 'nodes'),
+    [
+        ('Back out rev 1234567890ab', ['1234567890ab']),
+        ('Backed out the changeset 1234567890ab', ['1234567890ab']),
+        ('Backed out 1 changeset (bug 5): 1234567890ab', ['1234567890ab']),
+        (
+            'Backed out 1 changesets (bug 5) 1234567890ab, 234567890123',
+            ['1234567890ab', '234567890123'],
+        ),
+        ('Bug 5 - Backed out changeset 1234567890ab', ['1234567890ab']),
+        ('No bug: back out 1234567890ab because of 234567890123', ['1234567890ab']),
+        ('Bug 5 - Backed out 1 changesets\n\nBacked out changeset 1234567890ab', ['1234567890ab']),
+        ('Backed out changeset 1234567890123', ['123456789012']),
+        ('Backed out changeset 34C3918', ['34c3918']),
+    ],
+)
+def test_more_back_outs_on_pages(text, nodes):
+    assert links.backed_out(text) == []
+    assert links.backed_out(text, for_people=True) == nodes
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'Backed out bug 1234567',
+        'Backed out the defaced page',
+        'Backed out the whole thing, as 1234567890ab broke it',
+        'It was not backed out: 1234567890ab',
+    ],
+)
+def test_no_back_outs_on_pages(text):
+    assert links.backed_out(text, for_people=True) == []
 
 
 @pytest.mark.parametrize(
@@ -133,6 +194,11 @@ def test_backed_out(text, nodes):
         '#12345 ' * 30_000,
         'PR ' * 70_000 + '&id=1',
         'Backed out changesets' + ' ' * 200_000 + 'it',
+        'Backed out ' + '(,:' * 70_000,
+        'Backed out' + ' the 1' * 40_000,
+        'Backed out' + ' 1234567' * 30_000,
+        'Backed out' + ' 123456a' * 30_000 + ' ' * 200_000,
+        'Bug 1' + ' ' * 200_000,
         'Backed out 2 changesets\n' + ('Backed out' + ' ' * 20_000) * 10,
         'Backed out changesets' + ' 123456789012' * 20_000 + ' ' * 200_000,
         'bug' + ' ' * 200_000,
@@ -150,8 +216,8 @@ def test_backed_out(text, nodes):
 def test_time(text):
     """It grows with the text, and no faster: anybody can push one."""
     started = time.process_time()
-    links.backed_out(text)
-    links.bugs(text)
-    links.bugs(text, for_people=True)
-    links.reviewers(text)
+    for for_people in (False, True):
+        links.backed_out(text, for_people)
+        links.bugs(text, for_people)
+        links.reviewers(text, for_people)
     assert time.process_time() - started < 2

@@ -43,6 +43,17 @@ def test_values_are_encoded():
     assert found.of_push(3, 'a', '') == []
 
 
+def test_groups():
+    """A pattern that is for the name of a group is for groups among reviewers too."""
+    found = configured(
+        people='/p/{reviewer}/', phabricator=r's!D(\d+)!/D\1!', groups=r's!#([\w-]+)!/tag/\1/!'
+    )
+    assert found.reviewers('it; r=one,#two!,#D1') == [
+        ('one', '/p/one/'), ('#two!', '/tag/two/'), ('#D1', '/tag/D1/'),
+    ]
+    assert configured(people='/p/{reviewer}/').reviewers('it; r=#two') == [('#two', None)]
+
+
 def test_without_configuration():
     found = configured()
     assert found.bugs('bug 1; r=me') == [('1', None)]

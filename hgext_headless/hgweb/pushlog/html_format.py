@@ -383,7 +383,7 @@ def _row(
     description = text(changeset.description)
     summary = (description.strip().splitlines() or [''])[0]
     segments = list(links.linked(summary))
-    backed_out = configured.backed_out(description)
+    backed_out = configured.backed_out(description, for_people=True)
     in_summary = {segment.url for segment in segments}
     found = [link for link in links.bugs(description) if link.url]
     found = [configured.Link(f'bug {link.label}', link.url) for link in found]

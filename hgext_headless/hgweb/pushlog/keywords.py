@@ -86,10 +86,11 @@ _keyword(
 
 
 class Backouts:
-    """Knows which changesets of a repository were backed out."""
+    """Knows which changesets of a repository were backed out, by descriptions as in `links`."""
 
-    def __init__(self, repo: Any) -> None:
+    def __init__(self, repo: Any, for_people: bool = False) -> None:
         self._repo = repo
+        self._for_people = for_people
         self._named: dict[int, list[str]] = {}
 
     def of(self, context: Any) -> bytes | None:
@@ -108,7 +109,7 @@ class Backouts:
                 continue
             if descendants.isdisjoint(changelog.parentrevs(other)):
                 continue
-            if short in self._backs_out(other):
+            if any(map(short.startswith, self._backs_out(other))):
                 return self._repo[other].hex()
             descendants.add(other)
             if len(descendants) == _BACKOUT_WITHIN:
@@ -118,7 +119,7 @@ class Backouts:
     def _backs_out(self, rev: int) -> list[str]:
         if rev not in self._named:
             text = self._repo[rev].description().decode('utf-8', 'replace')
-            self._named[rev] = links.backed_out(text)
+            self._named[rev] = links.backed_out(text, self._for_people)
         return self._named[rev]
 
 
@@ -136,7 +137,7 @@ def _facts(changed: Any) -> fates.Facts:
 def _backout(changed: Any) -> bytes | None:
     """Return what backs a changeset out: for the page of a draft, as the pushlog has it."""
     node = _facts(changed).backouts.get(scmutil.binnode(changed))
-    return hex(node) if node else Backouts(changed.repo()).of(changed)
+    return hex(node) if node else Backouts(changed.repo(), True).of(changed)
 
 
 #: The keywords by name. hgweb's pages have them, ``hg log`` does not.
@@ -205,7 +206,7 @@ def backsoutnodes(context: Any, mapping: Any) -> Any:
     """The changesets that this one backs out, if they are here: ``node``."""
     repo = context.resource(mapping, b'ctx').repo()
     found = []
-    for name in links.backed_out(_description(context, mapping)):
+    for name in links.backed_out(_description(context, mapping), for_people=True):
         with contextlib.suppress(error.LookupError):  # it may be ambiguous
             node = scmutil.resolvehexnodeidprefix(repo, name.encode('ascii'))
             if node is not None:

@@ -1,7 +1,8 @@
 """What the description of a changeset names, bugs, reviewers and back-outs, and links to it.
 
 The rules are those of ``mozautomation.commitparser`` of Mozilla's version-control-tools. The
-examples in its tests are in this project's tests too.
+examples in its tests are in this project's tests too. Pages (``for_people``) understand more, and
+leave out what people see to be no bug and no reviewer.
 
 An operator configures the links: ``[headless-links]`` in :hg:`help config.headless`. Values for
 their fields come from pushing users, and are percent-encoded.
@@ -44,10 +45,11 @@ _DIGITS = 8
 #: that know Mozilla's parser.
 _BUG = r'(?i)(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b'
 #: The same on pages, where each is a link. A number alone has to stand apart, and has seven digits
-#: at most: ports, versions, dates and pull requests are no bugs.
+#: at most: ports, versions, dates, revision numbers and pull requests are no bugs.
 _SHOWN_BUG = (
     r'(?i)(?:\b(?:bug|b=)\s*#?|(?<=[?&]id=)'
-    r'|(?<![^\s(\[,;#])(?<!\w#)(?<!PR )(?<!PR #)(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b'
+    r'|(?<![^\s(\[,;#])(?<!\w#)(?<!\bPR )(?<!\bPR #)(?<!\bports )(?<!\bport )(?<!\bport: )'
+    r'(?<!\bversion )(?<!\brev )(?<!\brevision )(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b'
 )
 #: For changesets from GitHub, where other numbers are issues of GitHub.
 _NAMED_BUG = r'(?i)(?:bug|b=)\s*(\d+)\b'
@@ -62,6 +64,8 @@ _REVIEW = (
     r'[\s(.\[;,](?:r|a|sr|rs|ui-r)[=?]'
     rf'({_REVIEWER}(?:{_SEPARATOR}(?![a-z0-9.\-]+[=?]){_REVIEWER})*)'
 )
+#: What is for hooks of Mozilla's, and stands where a reviewer could.
+_FLAG = r'\b(?:CLOSED TREE|DONTBUILD|NPOTB)\b'
 
 _BACKED_OUT = r'(?i)(?:backed out|backout|back out)\b'
 _NODE = r'([0-9a-f]{12})(?:[0-9a-f]{28})?\b'
@@ -71,6 +75,15 @@ _COUNTED = rf'{_BACKED_OUT}\s+\d+\s+\b(?:changesets|revisions|changes|csets|of)\
 _LISTED = (
     rf'{_BACKED_OUT}(?=\s)(?:\s+(?:changesets|revisions|changes|csets|of)\b)?'
     rf'(?P<nodes>(?:(?:\s|and|,)+{_NODE})+)'
+)
+#: A bug before a back-out, on pages.
+_BUG_BEFORE = r'(?i)(?:(?:no\s+bug|bug\s*#?\d+)\b\W*)?'
+#: A hash on pages: it may be shorter, but is no number then, and no word.
+_SHOWN_NODE = r'\b(?=[0-9a-f]{12}|[0-9]*[a-f]+[0-9]|[0-9]+[a-f])[0-9a-f]{7,40}\b'
+_SHOWN_BACKED_OUT = (
+    rf'{_BACKED_OUT}(?:[\s(),:#]+(?:of|the|this|hg|rev|revs|revisions?|changesets?|changes?|csets?|'
+    r'commits?|bugs?|\d{1,8})\b)*'
+    rf'(?P<nodes>[\s(),:#]+{_SHOWN_NODE}(?:(?:\s|and|,)+{_SHOWN_NODE})*)'
 )
 
 
@@ -85,14 +98,27 @@ def _named(bug: str, text: str) -> Iterator[re.Match[str]]:
     return re.finditer(_NAMED_BUG if re.search(_FROM_GITHUB, text) else bug, text)
 
 
-def reviewers(text: str) -> list[str]:
-    """Return the reviewers that the first line of a description names."""
+def reviewers(text: str, for_people: bool = False) -> list[str]:
+    """Return the reviewers that the first line of a description names; to people, each once."""
     summary = text.split('\n', 1)[0]
-    return [name for found in re.findall(_REVIEW, summary) for name in re.split(_SEPARATOR, found)]
+    if for_people:
+        summary = re.sub(_FLAG, '', summary)
+    lists = re.findall(_REVIEW, summary)
+    names = [name for found in lists for name in re.split(_SEPARATOR, found)]
+    return list(dict.fromkeys(names)) if for_people else names
 
 
-def backed_out(text: str) -> list[str]:
-    """Return the first 12 digits of the changesets that a description says are backed out."""
+def backed_out(text: str, for_people: bool = False) -> list[str]:
+    """Return the first 12 digits of the changesets that a description says are backed out.
+
+    To people, there may be fewer digits.
+    """
+    if for_people:
+        text = re.sub(_BUG_BEFORE, '', text, count=1)
+        summary = text.partition('\n')[0]
+        said = re.match(_SHOWN_BACKED_OUT, summary)
+        if said:
+            return [node[:12] for node in re.findall(_SHOWN_NODE, said['nodes'].lower())]
     summary, _newline, rest = text.partition('\n')
     if not re.match(_BACKED_OUT, summary):
         return []
@@ -139,13 +165,19 @@ class Links:
         ]
 
     def reviewers(self, text: str) -> list[Link]:
-        """Return links to the reviewers that a description names; to none for a group."""
-        return [Link(name, self._of_reviewer(name)) for name in reviewers(text[:LOOKED_AT])[:_MOST]]
+        """Return links to the reviewers that a description names.
+
+        A group is no person: its name has a link if one of the patterns is for all of it.
+        """
+        names = reviewers(text[:LOOKED_AT], for_people=True)
+        return [Link(name, self._of_reviewer(name)) for name in names[:_MOST]]
 
     def _of_reviewer(self, name: str) -> str | None:
-        if self.reviewer is None or name.startswith('#'):
-            return None
-        return _filled(self.reviewer, {'reviewer': name.rstrip('!')})
+        name = name.rstrip('!')
+        if name.startswith('#'):
+            wholes = ((pattern.fullmatch(name), url) for pattern, url in self.patterns)
+            return next((_expanded(url, match) for match, url in wholes if match), None)
+        return self.reviewer and _filled(self.reviewer, {'reviewer': name})
 
     def matches(self, text: str) -> list[Link]:
         """Return links for what the patterns find in a description, each once."""

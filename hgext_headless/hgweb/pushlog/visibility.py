@@ -128,7 +128,7 @@ def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> 
     named = {name[:12]: node for name, node in whole.items()}
     found: dict[bytes, bytes] = {}
     for other, description in search.naming(session, [*named, *whole]):
-        for name in links.backed_out(description.decode('utf-8', 'replace')):
+        for name in links.backed_out(description.decode('utf-8', 'replace'), for_people=True):
             node = named.get(name)
             if node is not None and (has_node(other) or not has_node(node)):
                 found.setdefault(node, other)
