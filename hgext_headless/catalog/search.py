@@ -148,7 +148,27 @@ def part_of(text: str) -> Callable[[bytes], bool]:
 def pushes_by_name(session: Session, text: str, limit: int) -> list[int]:
     """Return pushes, the newest first, with a changeset whose author or branch has ``text``.
 
-    See `part_of`. The index has whole words only. So this looks at the newest `_NAMED` pushes.
+    See `part_of`.
+    """
+    is_part = part_of(text)
+    found: set[int] = set()
+    for (author, branch), push_ids in _by_names(session).items():
+        # The branch default is nearly all.
+        if is_part(author) or (branch != b'default' and is_part(branch)):
+            found |= push_ids
+    return sorted(found, reverse=True)[:limit]
+
+
+def branches(session: Session, text: str, limit: int) -> list[bytes]:
+    """Return branches whose names have ``text``, sorted. See `part_of`."""
+    is_part = part_of(text)
+    return sorted({branch for _author, branch in _by_names(session) if is_part(branch)})[:limit]
+
+
+def _by_names(session: Session) -> dict[tuple[bytes, bytes], set[int]]:
+    """Return the newest `_NAMED` pushes by authors and branches of their changesets.
+
+    The index has whole words only.
     """
     oldest = select(func.min(_newest(session, _NAMED).c.push_id)).scalar_subquery()
     place = push_changesets.c.push_id, push_changesets.c.position
@@ -163,16 +183,10 @@ def pushes_by_name(session: Session, text: str, limit: int) -> list[int]:
         .order_by(*(column.desc() for column in place))
         .limit(_NAMED_CHANGESETS)
     )
-    by_names: dict[tuple[bytes, bytes], set[int]] = {}
+    found: dict[tuple[bytes, bytes], set[int]] = {}
     for push_id, author, branch in session.execute(names):
-        by_names.setdefault((author, branch), set()).add(push_id)
-    is_part = part_of(text)
-    found: set[int] = set()
-    for (author, branch), push_ids in by_names.items():
-        # The branch default is nearly all.
-        if is_part(author) or (branch != b'default' and is_part(branch)):
-            found |= push_ids
-    return sorted(found, reverse=True)[:limit]
+        found.setdefault((author, branch), set()).add(push_id)
+    return found
 
 
 def pushes_with_prefix(session: Session, prefix: str, limit: int) -> list[int]:

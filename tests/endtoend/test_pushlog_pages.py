@@ -255,6 +255,7 @@ def test_diff_of_a_push_as_text(seen, tmp_path):
     for path, code, line in (
         ('raw-push/4', 410, 'the changesets of push 4 are gone'),
         ('raw-push/99', 404, "unknown push '99'"),
+        ('raw-push/1/x', 404, "unknown push '1/x'"),
         ('raw-push/1?head=nope', 404, "the push has no head 'nope'"),
         ('json-push/1', 404, 'no pushlog in this style'),
         ('atom-push/1', 404, 'no pushlog in this style'),

@@ -206,6 +206,7 @@ def test_page(log):
         assert 'Nothing was found.' in page
         assert 'name="search"' in page
         assert '&ldquo;nothing&rdquo;' in page and 'href="/log?rev=nothing' in page
+        assert 'names of files, are searched in' in page
         assert 'the other conditions' not in page
         assert 'meet the other conditions' in log.page(f'search=mend&user=x&style={style}')[1]
         ids, page = log.page(f'user=lic%3C&style={style}')
@@ -218,8 +219,27 @@ def test_page(log):
             assert not ids and said in page and f'value="{query.partition("=")[2]}"' in page
         ids, page = log.page(f'user=lic&style={style}')
         assert not ids
-        for link in ('user=alice">alice', 'search=lic">search'):
+        for link in ('user=alice">alice', 'search=lic">lic'):
             assert f'href="/pushloghtml?style={style}&amp;{link}' in page
+    for query, said in {
+        'search=push%20999': 'There is no push 999: the last is 4.',
+        'search=999': 'There is no push 999 (the last is 4), and no pushed changeset has',
+        'search=push%203&user=bob': 'Among the pushes that meet the other conditions, no changeset',
+        'search=rev%20deadbee': 'No changeset that was pushed begins with deadbee.',
+        'search=yesterday': 'Nothing was pushed on ',
+        'search=default': 'see <a href="/pushloghtml?branch=default">its pushes</a>',
+        'search=build%20zoe': 'zoe">zoe</a> finds 1 push.',
+        'search=yesterday%20mend': 'search=mend">mend</a> finds 2 pushes.',
+        'search=crash%20zzz': 'search=crash">crash</a> finds 2 pushes, <a href="/pushloghtml?search'
+        '=zzz">zzz</a> finds nothing.',
+        'search=yyy%20zzz': 'all words of &ldquo;yyy zzz&rdquo;, and no user',
+        'author=bob&search=zzz': '&ldquo;zzz&rdquo; and &ldquo;bob&rdquo; in its author.',
+        'branch=DEFAUL': 'Similar: <a href="/pushloghtml?branch=default">default</a>.',
+        'user=al&user=al%3C': '&ldquo;al&rdquo;, &ldquo;al&lt;&rdquo; pushed nothing here.',
+        'startdate=today&enddate=yesterday': "'pushed after' is not earlier than 'before'.",
+    }.items():
+        ids, page = log.page(query)
+        assert not ids and said in page.replace('&#39;', "'"), query
 
 
 @pytest.mark.slow

@@ -145,7 +145,8 @@ def push(web: Any, stages: Stages) -> Any:
     ``raw-push/{id}`` is the diff as text. The diff of a push with several heads is that of the
     last one; ``head={node}`` names another one.
     """
-    backend, asked = web.repo.headless, web.req.qsparams.get(b'node', b'')
+    backend, params = web.repo.headless, web.req.qsparams
+    asked = b'/'.join(params[item] for item in (b'node', b'file') if params.get(item))
     with stages.stage('find'), backend.read_catalog.reading() as session:
         last = visibility.last_shown(backend, session, web.repo)
         query = queries.of_push(asked, last)

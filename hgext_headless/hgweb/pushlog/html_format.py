@@ -17,9 +17,9 @@ from ... import hgcompat
 from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
 from .. import fates
-from . import keywords, links as configured, push_page, visibility
+from . import keywords, links as configured, nothing, push_page, visibility
 from .json_format import BATCH, text
-from .query import PAGE, Query, searched
+from .query import PAGE, Query
 
 #: Number of page links before the current page, and after it.
 _AROUND = 4
@@ -31,8 +31,6 @@ _UNFOLDED, _MOST = 20, 200
 _LONG_LINES, _WIDE, _MOST_TEXT = 12, 100, 200_000
 #: Maximum number of review links of a push.
 _MOST_BUTTONS = 50
-#: Maximum number of users that are named for one that has no push.
-_MOST_SIMILAR = 10
 
 _WORDS = {
     b'startdate': b"pushed after '%s'",
@@ -75,8 +73,8 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = web.repo.headless.settings.pushlog_limit
+    is_beyond = not entries and (query.page or 1) > 1
     params = web.req.qsparams
-    looked_for = (searched(params, item) for item in (b'search', b'author'))
     return {
         **_mozillas(web, listed, pages, page_vars),
         b'pushes': templateutil.mappinggenerator(
@@ -86,11 +84,8 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
         b'search': params.get(b'search', b''),
         b'searched': query.is_search,
         b'problem': query.problem,
-        b'lookedfor': b' '.join(filter(None, looked_for)),
-        b'byauthor': bool(query.selection.author),
-        b'nouser': b' '.join(query.selection.users or ()) if query.is_of_users else b'',
-        b'isbeyond': not entries and (query.page or 1) > 1,
-        b'similar': _named([] if entries else _similar(web, query)),
+        b'isbeyond': is_beyond,
+        **(nothing.found(web, query, last) if not entries and not is_beyond else {}),
         b'truncated': limit if query.page is None and len(entries) == limit > 0 else b'',
         b'query': described,
         b'querydescription': described,
@@ -105,17 +100,6 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
         b'symrev': b'tip',
         b'onepush': b'',
     }
-
-
-def _similar(web: Any, query: Query) -> list[bytes]:
-    """Return users with names like those that a query without result asks for."""
-    with web.repo.headless.read_catalog.reading() as session:
-        return [
-            encoding.tolocal(name)
-            for user in query.selection.users or ()
-            for name in search.users(session, text(user), _MOST_SIMILAR)
-            if name != user
-        ]
 
 
 def _mozillas(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mercurial import encoding, error, scmutil
@@ -55,7 +55,7 @@ UPPER = {b'enddate': None, b'tochange': None, b'endID': None}.keys()
 MAX_ID = 2**62
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Query:
     """A query of the pushlog.
 
@@ -169,6 +169,8 @@ def parse(
                 selection = attempt(bounded, item, params[item])
                 bounds.append((item, params[item]))
                 break
+    if for_people and (selection.since or 0) >= (selection.before or MAX_ID):
+        problem = b"'pushed after' is not earlier than 'before'"
     paged = is_search or (paged and not named and (for_people or not users))
     far = _MAX_FAR_PAGE if users or bounds or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
@@ -234,16 +236,13 @@ def _meanings(
         brought = search.pushes_by_name(session, name, _MAX_BY_NAME)
         yield from _among(named, brought)
         yield from _with(session, named, _marked(session, repo, name))
-    hashes = _copied(text.decode('latin-1').lower())[:_MAX_MEANT]
-    if not all(re.fullmatch('[0-9a-f]{4,40}', each) for each in hashes):
-        # As "hg id" prints it, and a command, a sentence or an address has it.
-        hashes = _HASH.findall(text.decode('latin-1').lower())[:_MAX_MEANT]
+    hashes = hashes_in(text)
     if hashes:
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
         yield from _among(named, found)
-    push_id = _PUSH.search(text) or re.fullmatch(rb'#?([0-9]{1,15})', text)
-    if push_id:
-        yield from _among(named, [int(push_id.group(1))])
+    push_id = push_in(text)
+    if push_id is not None:
+        yield from _among(named, [push_id])
     bug = _BUG.fullmatch(text)
     if bug:
         yield selection._replace(words=tuple(search.split(bug.group(1))))
@@ -255,6 +254,22 @@ def _meanings(
         yield from _with(session, named, nodes)
         if pushlog.has_branch(session, text):
             yield named._replace(branch=text)
+
+
+def hashes_in(text: bytes) -> list[str]:
+    """Return the hashes, or beginnings of some, that a text consists of or has."""
+    lower = text.decode('latin-1').lower()
+    words = _copied(lower)
+    if not all(re.fullmatch('[0-9a-f]{4,40}', word) for word in words):
+        # As "hg id" prints it, and a command, a sentence or an address has it.
+        words = _HASH.findall(lower)
+    return words[:_MAX_MEANT]
+
+
+def push_in(text: bytes) -> int | None:
+    """Return the id of a push that a text is or has."""
+    found = _PUSH.search(text) or re.fullmatch(rb'#?([0-9]{1,15})', text)
+    return int(found.group(1)) if found else None
 
 
 def _users(session: statements.Session, selection: Selection, part: str) -> tuple[bytes, ...]:
@@ -334,6 +349,19 @@ def entries(backend: Backend, session: statements.Session, query: Query) -> list
         selection = selection._replace(upto=selection.upto - before)
         before = 0
     return pushlog.entries(session, selection, newest=True, limit=PAGE, offset=before)[::-1]
+
+
+def number_found(
+    backend: Backend, session: statements.Session, repo: Any, query: Query, text: str
+) -> int:
+    """Return how many pushes, of one page, the same search finds for another text."""
+    asked = hgcompat.to_bytes(text)
+    selection = query.selection._replace(words=tuple(search.split(asked)))
+    if not selection.words:
+        return 0
+    others = tuple(_meanings(session, repo, selection, asked, times.apart(text)))
+    other = dataclasses.replace(query, selection=selection, others=others, page=1)
+    return len(entries(backend, session, other))
 
 
 def _is_given(params: Any, item: bytes) -> bool:

@@ -1,0 +1,86 @@
+"""What the page of the pushlog says where it finds no push: what is missing, what is similar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mercurial import templateutil
+
+from ... import hgcompat
+from ...catalog import pushlog, search, statements
+from ...model import Selection
+from . import keywords, query as queries
+from .json_format import text
+
+#: Maximum number of names like one that is not found, and of words that are looked for one by one.
+_MOST_SIMILAR, _MOST_WORDS = 10, 3
+
+
+def found(web: Any, query: queries.Query, last: int) -> dict[bytes, Any]:
+    """Return the keywords of the template ``pushlognone``."""
+    params = web.req.qsparams
+    asked = queries.searched(params, b'search')
+    users = query.selection.users if query.is_of_users else None
+    with web.repo.headless.read_catalog.reading() as session:
+        meant = _meant(web, session, query, asked, last) if query.selection.words else {}
+        return {
+            b'lookedfor': asked,
+            b'author': queries.searched(params, b'author'),
+            b'nousers': _mappings({b'name': name} for name in users or ()),
+            b'similar': _mappings(_similar(session, query, params.get(b'branch', b''))),
+            **meant,
+        }
+
+
+def _similar(
+    session: statements.Session, query: queries.Query, branch: bytes
+) -> Iterator[dict[bytes, Any]]:
+    """Yield names like those of the users and the branch that were asked for."""
+    for kind, asked, names in (
+        (b'user', query.selection.users or (), search.users),
+        (b'branch', (branch,) if query.problem and branch else (), search.branches),
+    ):
+        similar = {name for one in asked for name in names(session, text(one), _MOST_SIMILAR)}
+        for name in sorted(similar.difference(asked)):
+            yield {b'kind': kind, b'name': keywords.local(text(name))}
+
+
+def _meant(
+    web: Any, session: statements.Session, query: queries.Query, asked: bytes, last: int
+) -> dict[bytes, Any]:
+    """Return the keywords about a push, and about a search alone: hashes, a time, several words."""
+    push_id = queries.push_in(asked)
+    if push_id is not None:
+        one = Selection(push_ids=(push_id,), upto=last)
+        if not pushlog.entries(session, one, newest=True, limit=1):
+            is_number = b'push' not in asked.lower()
+            return {b'nopush': b'%d' % push_id, b'last': last, b'isnumber': is_number}
+    if len(query.words) > 1:
+        return {}
+    hashes = queries.hashes_in(asked)
+    if any(len(one) > 6 or re.search('[0-9]', one) for one in hashes):
+        return {b'nohashes': ', '.join(hashes).encode('ascii')}
+    timed = query.timed
+    if timed and not timed.rest:
+        return {b'when': str(timed).encode('ascii')}
+    parts = [timed.text, *timed.rest.split()] if timed else hgcompat.to_str(asked).split()
+    if not 1 < len(parts) <= _MOST_WORDS:
+        return {}
+    backend = web.repo.headless
+    counts = {p: queries.number_found(backend, session, web.repo, query, p) for p in parts}
+    return {
+        b'alone': any(counts.values()) and _mappings(
+            {
+                b'name': keywords.local(part),
+                b'count': count or b'',
+                b'ismore': count == queries.PAGE,
+            }
+            for part, count in counts.items()
+        )
+    }
+
+
+def _mappings(items: Iterable[dict[bytes, Any]]) -> Any:
+    return templateutil.mappinglist(list(items))
