@@ -16,6 +16,8 @@ from .schema import audit, changesets, push_branches, push_changesets, pushes, t
 from .statements import Session, batches
 
 _WHOLE = re.compile(rb'[0-9a-fA-F]{40}\Z')
+#: A hash, or a prefix of one that is long enough not to be mistaken for another name.
+_LONG_PREFIX = re.compile(rb'[0-9a-fA-F]{7,40}\Z')
 #: What is said of a draft that is gone, by the action of the row that explains it.
 _WENT: dict[str | None, str] = {bans.OBLITERATE: 'was removed', bans.LOST: 'was lost'}
 #: Number of pushes in which to look for the tip of a branch: drafts of the newest may be gone.
@@ -97,25 +99,28 @@ def drafts_named(session: Session, names: Collection[bytes]) -> Drafts:
 
 
 def _expired(session: Session, names: Collection[bytes]) -> frozenset[bytes]:
-    """Return those of ``names`` that stand for a changeset that is gone.
+    """Return those of ``names`` that stand for a changeset that is gone: see `gone`."""
+    queries = {name: _gone_as(session, name) for name in names if _LONG_PREFIX.match(name)}
+    found = _each(session, queries)
+    return frozenset(name for name, nodes in found.items() if len(nodes) == 1)
 
-    A name is a hash, or a long prefix of one.
-    """
-    queries = {}
-    for name in names:
-        if re.fullmatch(pushlog.LONG_PREFIX, name):
-            named = drafts.has_prefix(tombstones.c.node, name.decode('ascii'))
-            query = select(tombstones.c.node).where(session.mine(tombstones), named)
-            queries[name] = query.limit(1)
-    return frozenset(_each(session, queries))
+
+def _gone_as(session: Session, prefix: bytes) -> sqlalchemy.Select[Any]:
+    """Return the query for changesets that are gone whose hashes begin so, or for two of them."""
+    is_named = drafts.has_prefix(tombstones.c.node, prefix.decode('ascii'))
+    named = select(tombstones.c.node).where(session.mine(tombstones), is_named)
+    return named.distinct().limit(2)
 
 
 def gone(session: Session, name: bytes) -> Tombstone | None:
-    """Return the changeset that is gone whose hash, or a long prefix of it, is ``name``.
+    """Return the changeset that is gone whose hash, or a long unique prefix of it, is ``name``.
 
     Its push is the latest one that brought it.
     """
-    if not re.fullmatch(pushlog.LONG_PREFIX, name):
+    if not _LONG_PREFIX.match(name):
+        return None
+    nodes = session.scalars(_gone_as(session, name)).all()
+    if len(nodes) != 1:
         return None
     query = (
         select(
@@ -127,7 +132,7 @@ def gone(session: Session, name: bytes) -> Tombstone | None:
         )
         .join(pushes)
         .outerjoin(audit, bans.EXPLAINS)
-        .where(session.mine(tombstones), drafts.has_prefix(tombstones.c.node, name.decode('ascii')))
+        .where(session.mine(tombstones), tombstones.c.node == nodes[0])
         .order_by(pushes.c.push_id.desc(), audit.c.action.desc())
         .limit(1)
     )

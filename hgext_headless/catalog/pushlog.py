@@ -41,9 +41,6 @@ _BYTES = functools.reduce(
 #: branch, which is before it, has at most 1,000.
 _MOST_EXTRAS = 1200
 
-#: A prefix of a hash, long enough not to be mistaken for another name.
-LONG_PREFIX = rb'[0-9a-fA-F]{12,40}'
-
 
 def last_push_id(session: Session) -> int:
     """Return the highest push id that may be shown; 0 if there is none.

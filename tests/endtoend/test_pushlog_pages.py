@@ -318,7 +318,9 @@ def test_errors_say_how_to_go_on(seen, style):
         assert f'href="/push/{push}{ask}">push {push}</a>' in page
         page = fetch_page(f'{base}pushloghtml{ask}&changeset={node[:12]}')
         assert f'<title>{seen.server.shown_name}: push {push}</title>' in page
-        assert word in fetch_json(f'{base}json-rev/{node[:12]}', 410)['error']
+        for name in (node[:12], node[:7]):
+            assert word in fetch_json(f'{base}json-rev/{name}', 410)['error']
+        fetch_json(f'{base}json-rev/{node[:6]}', 404)
 
 
 def test_what_is_gone_has_no_author_to_tell(seen):
