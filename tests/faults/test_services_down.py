@@ -93,6 +93,7 @@ def test_log_of_the_web_server(world, make_server):
     for _ in range(2):
         world.hg('identify', '-r', tip, url, code=255)
         assert fetch(f'{url}?cmd=listkeys&namespace=phases')[0] == 200
+        assert fetch(f'{url}?cmd=capabilities')[0] == 200  # of public history, for balancers
         for page in ('headless-ready', 'json-pushes', f'rev/{tip}'):
             assert fetch(url + page)[0] == 503
     [line] = server.errors().splitlines()
@@ -117,6 +118,8 @@ def test_repository_that_vanishes(world, make_server):
             for page in ('headless-ready', 'json-pushes', f'rev/{"1" * 40}'):
                 code, body, _headers = fetch(url + page)
                 assert code == 503 and str(world.folder).encode() not in body, (lost, page, body)
+            is_served = lost.name == 'headless'  # public history, without a database
+            assert fetch(f'{url}?cmd=capabilities')[0] == (200 if is_served else 503)
             out = alice.hg_fast('push', code=255)
             assert re.search('headless: (temporary|misconfigured): ', out), out
             (world.folder / 'elsewhere').rename(lost)
