@@ -433,7 +433,7 @@ def test_html(log):
         assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', last) == ['2', '1']
         assert re.findall(r'>(First|Prev)<', last)[:2] == ['First', 'Prev']
     query = fetch_page(log.base + 'pushloghtml?startdate=2020-01-01%2004:00&user=bob')
-    assert "Changes pushed after '2020-01-01 04:00', by user bob" in query
+    assert "pushed after '2020-01-01 04:00' (2020-01-01 04:00:00 UTC), by user bob" in query
     assert re.findall(r'class="pushlogid"[^>]*>(\d+)<', query) == ['12', '8']
     assert 'name="startdate"' in query
     assert 'value="2020-01-01 04:00"' in query

@@ -185,6 +185,7 @@ def test_page(log):
     _ids, page = log.page('search=an%20hour%20ago')
     date = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC'
     assert re.search(f"Changes pushed since {date}, or that match 'an hour ago'", page)
+    assert re.search(rf"before 'today 00:00' \({date}\)", log.page('enddate=today%2000:00')[1])
     ids, page = log.page('search=today')
     assert ids and f'on {time.strftime("%Y-%m-%d")} UTC,' in page
     _ids, page = log.page('search=bob%20yesterday&endID=3')
@@ -212,16 +213,19 @@ def test_page(log):
         ids, page = log.page(f'user=lic%3C&style={style}')
         assert not ids and 'lic&lt;' in page and 'Similar' not in page
         for query, said in (
-            ('startdate=foo', "startdate is not a date: 'foo'"),
+            ('startdate=foo', "'pushed after' is not a date: 'foo'"),
             ('branch=nope', "unknown branch 'nope'"),
         ):
             ids, page = log.page(f'{query}&style={style}')
-            assert not ids and said in page and f'value="{query.partition("=")[2]}"' in page
+            assert not ids and said in html.unescape(page)
+            assert f'value="{query.partition("=")[2]}"' in page
         ids, page = log.page(f'user=lic&style={style}')
         assert not ids
         for link in ('user=alice">alice', 'search=lic">lic'):
             assert f'href="/pushloghtml?style={style}&amp;{link}' in page
+    older = log.alice.node('0')[:12]
     for query, said in {
+        f'search=rev%20{older[:7]}': f'No push brought <a href="/rev/{older}">{older}</a>',
         'search=push%20999': 'There is no push 999: the last is 4.',
         'search=999': 'There is no push 999 (the last is 4), and no pushed changeset has',
         'search=push%203&user=bob': 'Among the pushes that meet the other conditions, no changeset',

@@ -41,7 +41,7 @@ def _now(monkeypatch):
         (('23:48',), '30. 23:48:00'),
         (('today', 'midnight', 'this morning', '2026-12-01', 'Dec 1', 'tuesday'), '0:00:00'),
         (('yesterday', 'monday', 'on Monday', 'this week', '30 nov 2026', 'Nov 30, 2026'), '30.'),
-        (('30.11.2026', '11/30/2026', '11/30/2026 00:00 UTC', 'from yesterday'), '30.'),
+        (('30.11.2026', '30.11.', '11/30/2026', '11/30/2026 00:00 UTC', 'from monday'), '30.'),
         (('last night', 'tonight', 'yesterday at 6pm', '30.11.2026 18:00'), '30. 18:00:00'),
         (('noon', 'at noon', 'monday afternoon', 'yesterday at noon'), '30. 12:00:00'),
         (('last week', '23 november'), '23.'),
@@ -110,7 +110,8 @@ def test_dates(texts, expected):
 @pytest.mark.parametrize(
     'text',
     ['2026-11-30 12:00 CET', '12:00 EST', '1 week from now PST', 'foo tomorrow at noon',
-     '11/30/26 10:00 +0100', '2026-11-30 12:00 UTC+1'],
+     '11/30/26 10:00 +0100', '2026-11-30 12:00 UTC+1', '2026-11-30 25:00', 'yesterday 24:00',
+     'tomorrow at 10:75', '2026-11-30T24:00', '31.11.'],
 )  # fmt: skip
 def test_what_is_no_date(text):
     """A word is not ignored: the date would be another one."""

@@ -17,7 +17,7 @@ from ... import hgcompat
 from ...catalog import bookmarks, pushlog, search, statements
 from ...model import Changeset, Entry
 from .. import fates
-from . import keywords, links as configured, nothing, push_page, visibility
+from . import keywords, links as configured, nothing, push_page, times, visibility
 from .json_format import BATCH, text
 from .query import PAGE, Query
 
@@ -63,13 +63,16 @@ def page(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[by
     pages = list(_pages(query, len(entries), count))
     page_vars = _page_vars(web, query.words)
     said = dict(_WORDS)
-    timed = query.timed
+    timed, selection = query.timed, query.selection
     if timed:
         when = str(timed) + (f" with '{timed.rest}'" if timed.rest else '')
         shown = keywords.local(when).replace(b'%', b'%%')
         since_then = [(b'search', hgcompat.to_bytes(timed.since_then))]
         since_then += [word for word in query.words if word[0] != b'search']
         said[b'search'] = b'pushed %s, or %s' % (shown, _WORDS[b'search'])
+    for item, moment in ((b'startdate', selection.since), (b'enddate', selection.before)):
+        if moment is not None:
+            said[item] += b' (%s)' % times.shown(moment).encode('ascii')
     words = [said[kind] % value for kind, value in query.words]
     described = b'Changes ' + b', '.join(words) if words else b''
     limit = web.repo.headless.settings.pushlog_limit

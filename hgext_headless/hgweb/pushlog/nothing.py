@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mercurial import templateutil
+from mercurial import error, scmutil, templateutil
 
 from ... import hgcompat
 from ...catalog import pushlog, search, statements
@@ -61,7 +62,8 @@ def _meant(
         return {}
     hashes = queries.hashes_in(asked)
     if any(len(one) > 6 or re.search('[0-9]', one) for one in hashes):
-        return {b'nohashes': ', '.join(hashes).encode('ascii')}
+        names = ', '.join(hashes).encode('ascii')
+        return {b'nohashes': names, b'publicnode': _public(web.repo, names)}
     timed = query.timed
     if timed and not timed.rest:
         return {b'when': str(timed).encode('ascii')}
@@ -80,6 +82,14 @@ def _meant(
             for part, count in counts.items()
         )
     }
+
+
+def _public(repo: Any, name: bytes) -> bytes:
+    """Return the hash of a changeset of public history; nothing if it has none of this name."""
+    with contextlib.suppress(error.RepoLookupError, error.LookupError):
+        found: bytes = scmutil.revsymbol(repo, name).hex()
+        return found
+    return b''
 
 
 def _mappings(items: Iterable[dict[bytes, Any]]) -> Any:

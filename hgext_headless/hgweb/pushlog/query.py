@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial import encoding, error, scmutil
@@ -47,6 +47,8 @@ _PUSH = re.compile(rb'\bpush[ /]?#?([0-9]{1,15})\b', re.I)
 _LABEL = re.compile(rb'^(?:user|date|branch|bookmark|tag|summary|phase): {2,}')
 #: What people call a hash, in front of it.
 _CALLED = {'rev', 'revision', 'changeset', 'commit', 'node', '-r'}
+#: Parameters by their names in the form.
+_FIELDS = {b'startdate': b"'pushed after'", b'enddate': b"'before'"}
 #: What an error about a date says.
 _DATES = b". '2026-11-30', '2026-11-30 12:00 +01:00', 'yesterday' and '2 hours ago' are dates"
 #: Upper bounds, in the order of which the first applies.
@@ -118,7 +120,7 @@ def parse(
     version = params.get(b'version', b'1')
     if version not in (b'1', b'2'):
         raise _bad(b"version must be 1 or 2, not '%s'", version)
-    bounded = functools.partial(_bounded, session, repo, last)
+    bounded = functools.partial(_bounded, session, repo, last, _FIELDS if for_people else {})
     selection = Selection()
     words: list[tuple[bytes, bytes]] = []
 
@@ -170,7 +172,7 @@ def parse(
                 bounds.append((item, params[item]))
                 break
     if for_people and (selection.since or 0) >= (selection.before or MAX_ID):
-        problem = b"'pushed after' is not earlier than 'before'"
+        problem = b'%s is not earlier than %s' % tuple(_FIELDS.values())
     paged = is_search or (paged and not named and (for_people or not users))
     far = _MAX_FAR_PAGE if users or bounds or selection.branch is not None else None
     upto = last if selection.upto is None else min(last, selection.upto)
@@ -373,6 +375,7 @@ def _bounded(
     session: statements.Session,
     repo: Any,
     last: int,
+    fields: Mapping[bytes, bytes],
     selection: Selection,
     item: bytes,
     value: bytes,
@@ -381,7 +384,8 @@ def _bounded(
         try:
             moment = times.seconds(hgcompat.to_str(value))
         except ValueError:
-            raise _bad(b"%s is not a date: '%s'" + _DATES, item, value) from None
+            name = fields.get(item, item)
+            raise _bad(b"%s is not a date: '%s'" + _DATES, name, value) from None
         if item == b'startdate':
             return selection._replace(since=moment)
         return selection._replace(before=moment)

@@ -43,7 +43,7 @@ _MOMENTS = (
         rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE_IN_URL}'
     ),
     re.compile(
-        r'(?P<day>[0-9]{1,2})\.(?P<number>[0-9]{1,2})\.(?P<year>[0-9]{4})'
+        r'(?P<day>[0-9]{1,2})\.(?P<number>[0-9]{1,2})\.(?P<year>[0-9]{4})?'
         rf'(?: {_CLOCK})?{_ZONE}'
     ),
     # As Mercurial reads it.
@@ -69,10 +69,17 @@ BEFORE_NAMES = re.compile('^(?:(?:by|on|from|in|at) )+(?=.)', re.I)
 _BEFORE = re.compile('(?:(?:since|on|from|at|in the|the) )*(?:about |around )?')
 #: Maximum number of words of a time.
 _WORDS = 7
+#: No time of day: `parsedatetime` takes the date alone.
+_NO_CLOCK = re.compile(r'(?<![0-9:])(?:2[4-9]|[3-9][0-9]):[0-9]|[0-9]:[6-9][0-9]')
 #: What `parsedatetime` leaves of a date that it understands.
 _LEFT = {'now', 'eod', 'eom', 'eoy', 'at', 'on', 'in', 'the', 'and', 'z', 'utc', 'gmt'}
 #: Longer text is not a date, and a library needs long to reject it.
 _MAX_LENGTH = 100
+
+
+def shown(moment: float) -> str:
+    """Return a time as pages show it."""
+    return time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))
 
 
 class Said(NamedTuple):
@@ -90,7 +97,7 @@ class Said(NamedTuple):
         """Return the time as pages show times."""
         begins = time.gmtime(self.since)
         if self.before is None:
-            return time.strftime('since %Y-%m-%d %H:%M:%S UTC', begins)
+            return f'since {shown(self.since)}'
         if self.before - self.since == _DAY:
             return time.strftime('on %Y-%m-%d UTC', begins)
         ends = time.strftime('%H:%M UTC', time.gmtime(self.before))
@@ -227,7 +234,7 @@ def seconds(text: str) -> float:
         return float(text)
     with contextlib.suppress(ValueError):
         return span(text)[0]
-    if len(text) <= _MAX_LENGTH:
+    if len(text) <= _MAX_LENGTH and not _NO_CLOCK.search(text):
         import parsedatetime  # a push imports this module, and no date
 
         words = parsedatetime.Calendar(version=parsedatetime.VERSION_CONTEXT_STYLE)
