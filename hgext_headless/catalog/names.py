@@ -112,6 +112,13 @@ def _gone_as(session: Session, prefix: bytes) -> sqlalchemy.Select[Any]:
     return named.distinct().limit(2)
 
 
+def known(session: Session, hashes: Collection[bytes]) -> set[bytes]:
+    """Return those of ``hashes``, whole or long prefixes, that name a draft, stored or gone."""
+    stored = {name: drafts.with_prefix(session, name.decode('ascii')) for name in hashes}
+    found = _each(session, {name: query.limit(1) for name, query in stored.items()}).keys()
+    return found | _expired(session, [name for name in hashes if name not in found])
+
+
 def gone(session: Session, name: bytes) -> Tombstone | None:
     """Return the changeset that is gone whose hash, or a long unique prefix of it, is ``name``.
 

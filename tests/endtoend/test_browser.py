@@ -81,6 +81,13 @@ return [document.documentElement.scrollWidth, Math.min(...widths)];
 """
 
 
+#: Whether what is folded is shown.
+_UNFOLDED = """
+return Array.from(document.querySelectorAll('table.pushlog details:not([open]) *'))
+  .every(one => one.checkVisibility());
+"""
+
+
 #: Where a push and a changeset of it begin.
 _EDGES = """
 return ['.pushlogid', '.pushlognode'].map(
@@ -90,10 +97,10 @@ return ['.pushlogid', '.pushlognode'].map(
 
 @pytest.mark.skipif(DRIVER is None, reason='chromedriver is not installed')
 def test_widths(world, make_server):
-    """No width, nor print, scrolls sideways or leaves a description less than 20 em."""
+    """No width, text size or print scrolls sideways or leaves a description less than 20 em."""
     server = make_server()
     alice = world.clone(str(server.root), 'alice')
-    for text in ('Bug 1912700 - ' + 'many words ' * 30, 'x' * 200, 'short'):
+    for text in ('Bug 1912700 - ' + 'many words ' * 30, 'x' * 200, 'short\n' + '\nline' * 20):
         alice.commit(
             'some/folder/' + text.split()[0], 'a line of a file\n' * 40 + 'y' * 400, '-m', text,
             '-u', 'Somebody of a Long Name <somebody@example.com>',
@@ -120,6 +127,15 @@ def test_widths(world, make_server):
                 chromium.emulate('print')
                 chromium.resize(700)
                 scrolled, narrowest = chromium.run(_MEASURE)
-                if scrolled > 700 or narrowest < 20:
+                if scrolled > 700 or narrowest < 20 or not chromium.run(_UNFOLDED):
                     wrong.append((style, page, 'print', scrolled, narrowest))
+    with browser(world.folder, font_size=32) as chromium:
+        for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
+            for page in ('pushloghtml', 'push/1'):
+                chromium.get(f'{base}{page}?style={style}')
+                for width in range(640, 2000, 80):
+                    chromium.resize(width)
+                    scrolled, narrowest = chromium.run(_MEASURE)
+                    if scrolled > width or narrowest < 20:
+                        wrong.append((style, page, 'text', width, scrolled, narrowest))
     assert not wrong, '\n'.join(map(str, wrong))

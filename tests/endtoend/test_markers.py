@@ -228,6 +228,7 @@ def test_pages_say_what_became_of_a_draft(world, evolving):
 
     assert facts(first) == (True, [second])
     assert facts(second) == (False, [])
+    assert fetch_json(f'{url}json-rev/{second}')['replaces'] == [first]
     assert facts(pruned) == (True, [])
     for style in ('paper', 'gitweb', 'monoblue', 'spartan', 'coal'):
         page = fetch_page(f'{url}rev/{first}?style={style}')

@@ -421,7 +421,8 @@ def test_html(log):
         assert rows[:4] == [n[:12] for n in (*log.nodes[12][::-1], *log.nodes[11][::-1])]
         assert 'merge of 3 changesets' in page and 'earlier one' not in page
         (merge,) = re.findall(r'id="push(\d+)">(?:(?!</tr>).)*merge of 3', page, re.S)
-        assert '<details><summary>' not in fetch_page(f'{log.base}push/{merge}?style={style}')
+        one = fetch_page(f'{log.base}push/{merge}?style={style}')
+        assert '<details><summary>' not in one and '<span class="pushlogstate">merge<' in one
         assert 'rss-log"' not in page and f'href="/pushlog?style={style}" title="Atom' in page
         assert 'feature' in page
         assert '>tip<' in page

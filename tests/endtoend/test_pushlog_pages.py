@@ -39,6 +39,9 @@ class Seen:
     counted: str
 
 
+#: Addresses, and hashes that are none.
+_NAMING = f'See (https://example.com/x_(y)?a=1&b). {"f" * 12}, {"1" * 40}, <javascript:x>, '
+
 _PATCH = '''# HG changeset patch
 # User Test <test@example.com>
 {0}
@@ -73,7 +76,8 @@ def seen(tmp_path_factory):
     alice.hg_fast('import', '-q', world.folder / 'patches')
     stack = alice.log('draft()', '{node}\n')
     push()
-    message = 'Bug 12345 - <b>fix</b> it; r=romulus,remus\n\nDifferential: D77'
+    message = 'Bug 12345 - <b>fix</b> it; r=romulus,remus\n\nDifferential: D77\n'
+    message += _NAMING + stack[0]
     alice.commit('bug', '1\n2\n3\n<b>bold</b>\n', '-m', message, '-u', 'Ann <a@b>')
     bug = push(user='bob & "co"')
     alice.commit('public')
@@ -179,6 +183,12 @@ def test_pushlog(seen, style):
         assert ('<a ' in row) == (state not in ('removed', 'expired'))
 
 
+def test_titles(seen):
+    page = fetch_page(f'{seen.base}pushloghtml?search=%3Cfix')
+    title = f'{seen.server.shown_name}: pushlog: Changes that match \'&lt;fix\''
+    assert f'<title>{title}</title>' in page.replace('&#39;', "'")
+
+
 @pytest.mark.parametrize('style', STYLES)
 def test_every_page_leads_to_the_pushlog(seen, style):
     base, bug = seen.base, seen.bug
@@ -197,6 +207,7 @@ def test_every_page_leads_to_the_pushlog(seen, style):
         page = fetch_page(f'{base}{path}{"&" if "?" in path else "?"}style={style}')
         assert page.count(f'href="/pushloghtml?style={style}">pushlog</a>') == 1, path
         # Menus have one order.
+        assert ('Those of drafts are' in page) == (path in ('bookmarks', 'branches')), path
         menu = re.sub('<[^>]*>', ' ', page.partition('pushlog</a>')[2])
         lacks_graph = (style, path) == ('spartan', 'graph')
         assert re.match(r'[\s|]*' + ('tags' if lacks_graph else 'graph'), menu), path
@@ -209,17 +220,30 @@ def test_page_of_a_push(seen, style):
     assert not re.search(r'<a href="#[^"]*"></a>', page), 'a link without a text'
     # Who looks for a changeset sees its push.
     assert fetch_page(f'{seen.base}pushloghtml?changeset={seen.bug}&{ask}') == page
-    assert f'<title>{seen.server.shown_name}: push 2</title>' in page
+    headline = 'Bug 12345 - &lt;b&gt;fix&lt;/b&gt; it; r=romulus,remus'
+    assert f'<title>{seen.server.shown_name}: push 2: {headline}</title>' in page
+    around = re.search(r'<div class="pushlognav"[^>]*>(.*?)</div>', page).group(1)
+    assert re.findall(r'href="([^"]*)">([^<]*)<', around) == [
+        (f'/push/1?{ask}', 'previous: push 1'),
+        (f'/push/3?{ask}', 'next: push 3'),
+        (f'/pushloghtml?{ask}&amp;startID=0&amp;endID=7#push2', 'pushes around it'),
+    ]
     assert re.search(r'<h([12])[^>]*>(?:<a .*)?Push 2</h\1>', page)
     assert page.count(f'href="/pushloghtml?{ask}">pushlog</a>') >= 1
     facts = re.search(r'class="pushlogfacts">(.*?)</p>', page, re.S).group(1)
-    assert 'bob &amp; &quot;co&quot;</a>' in facts and '>draft<' in facts and '>default<' in facts
+    assert 'bob &amp; &quot;co&quot;</a>' in facts and '>draft<' in facts
+    assert f'<a href="/pushloghtml?{ask}&amp;branch=default">default</a>' in facts
     buttons = re.search(r'class="pushlogbuttons">(.*?)</p>', page, re.S).group(1)
     assert re.findall(r'>([\w ]+)</a>', buttons) == ['results', 'D77', 'raw diff']
     assert list(rows(page)) == [seen.bug[:12]]
     assert '<a href="https://phab.example.com/p/remus/">remus</a>' in page
     said = re.search(r'class="pushlogtext">(.*?)</div>', rows(page)[seen.bug[:12]], re.S).group(1)
-    assert said == 'Differential: <a href="https://phab.example.com/D77">D77</a>'
+    address, node = 'https://example.com/x_(y)?a=1&amp;b', seen.stack[0]
+    assert said == (
+        'Differential: <a href="https://phab.example.com/D77">D77</a>\n'
+        f'See (<a href="{address}">{address}</a>). {"f" * 12}, {"1" * 40}, &lt;javascript:x&gt;, '
+        f'<a href="/rev/{node[:12]}?{ask}">{node}</a>'
+    )
     file = re.search(r'/bug[^"]*">bug</a></th>\s*<td>new, \+4 &minus;0 <a href="#([^"]*)"', page)
     assert f' id="{file.group(1)}"' in page
     diff = page.partition('pushlogdiff')[2]
@@ -230,6 +254,10 @@ def test_page_of_a_push(seen, style):
     assert f'Backed out changeset {link} for &quot;' in backing and 'backs out' not in backing
     assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
     assert ' of them' not in stack and 'open="open"><summary>25 files' in stack
+    marked = fetch_page(f'{seen.base}push/8?{ask}')
+    assert f'<a href="/pushloghtml?{ask}&amp;search=a%20%3Cmark%3E">a &lt;mark&gt;</a>' in marked
+    last = fetch_page(f'{seen.base}push/9?{ask}')
+    assert 'previous: push 8' in last and 'next: push' not in last
     for number in ('4', '5'):  # what is gone has no diff
         gone = fetch_page(f'{seen.base}push/{number}?{ask}')
         assert 'class="pushlogdiff"' not in gone and 'a secret' not in gone
@@ -296,7 +324,11 @@ def test_page_of_a_changeset(seen, style):
     if style == 'gitweb':  # the title bar has its tags
         assert re.search(r'class="title"[^<]*<span class="logtags">.*push 8', broken)
     # Public history came with no push, and names nothing.
-    assert 'class="pushlogfact"' not in fetch_page(f'{seen.base}rev/0?style={style}')
+    public = fetch_page(f'{seen.base}rev/0?style={style}')
+    assert 'class="pushlogfact"' not in public
+    assert [re.findall(r'phase[^>]*>(\w+)<', one) for one in (page, public)] == [
+        ['draft'], ['public']
+    ]
     # No link is in a link.
     for link in re.findall(r'<a [^>]*>.*?</a>', page, re.S):
         assert link.count('<a ') == 1, link
@@ -317,7 +349,7 @@ def test_errors_say_how_to_go_on(seen, style):
         assert word in page and 'a secret' not in page
         assert f'href="/push/{push}{ask}">push {push}</a>' in page
         page = fetch_page(f'{base}pushloghtml{ask}&changeset={node[:12]}')
-        assert f'<title>{seen.server.shown_name}: push {push}</title>' in page
+        assert f'<title>{seen.server.shown_name}: push {push}</title>' in page  # no words are left
         for name in (node[:12], node[:7]):
             assert word in fetch_json(f'{base}json-rev/{name}', 410)['error']
         fetch_json(f'{base}json-rev/{node[:6]}', 404)

@@ -162,7 +162,10 @@ def test_large_pushes(server):
     assert '210 more changesets' in page
     assert '30 earlier ones are on <a href="/push/1">the page of the push' in page
     assert page.count('class="pushlognode"') == 200
-    assert fetch_page(url + 'push/1').count('class="pushlognode"') == 230
+    page = fetch_page(url + 'push/1')
+    assert page.count('class="pushlognode"') == 230
+    assert 'No files are changed' in page and '<caption>230 changesets' in page
+    assert '0 files' not in page
     assert fetch(url + 'pushlog')[1].count(b'<entry>') == 200
     (pushed,) = fetch_json(url + 'json-pushes').values()
     assert pushed['changesets'] == nodes

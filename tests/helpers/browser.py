@@ -19,7 +19,7 @@ DRIVER = shutil.which('chromedriver')
 
 
 class Browser:
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, font_size: int) -> None:
         self._url = url
         arguments = [
             '--headless',
@@ -29,7 +29,8 @@ class Browser:
             '--disable-background-networking',
             f'--user-data-dir={folder / "profile"}',
         ]
-        options = {'binary': CHROMIUM, 'args': arguments}
+        prefs = {'webkit.webprefs.default_font_size': font_size}
+        options = {'binary': CHROMIUM, 'args': arguments, 'prefs': prefs}
         wanted = {'alwaysMatch': {'goog:chromeOptions': options}}
         made = self._ask('POST', '/session', {'capabilities': wanted})
         self._url += f'/session/{made["sessionId"]}'
@@ -70,7 +71,7 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
+def browser(folder: Path, font_size: int = 16) -> Iterator[Browser]:
     driver = subprocess.Popen(
         [str(DRIVER), '--port=0'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -81,7 +82,7 @@ def browser(folder: Path) -> Iterator[Browser]:
             for line in driver.stdout
             if (found := re.search(r'started successfully on port (\d+)', line))
         )
-        made = Browser(f'http://127.0.0.1:{port}', folder)
+        made = Browser(f'http://127.0.0.1:{port}', folder, font_size)
         try:
             yield made
         finally:

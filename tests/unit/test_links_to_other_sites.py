@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from mercurial import ui as uimod
 
@@ -98,3 +100,35 @@ def test_linked():
         ('b=3', 'https://bugs.example.com/3'),
     ]
     assert [piece for piece in configured().linked('bug 1') if piece.label] == [('bug 1', None)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'addresses'),
+    [
+        ('see http://a/b?c=d&e#f, or "HTTPS://b/".', ['http://a/b?c=d&e#f', 'HTTPS://b/']),
+        ('(http://a/x_(y)) [http://b] <http://c>;', ['http://a/x_(y)', 'http://b', 'http://c']),
+        ('http:// xhttp://a ftp://a javascript:a //a www.a.b', []),
+        ('https://bugs.example.com/D1?id=12345', ['https://bugs.example.com/D1?id=12345']),
+    ],
+)
+def test_addresses(text, addresses):
+    found = configured(bugzilla='https://bugs/{bug}', phabricator=r's!D(\d+)!https://phab/D\1!')
+    assert [piece.url for piece in found.linked(text) if piece.url] == addresses
+
+
+def test_hashes():
+    whole, short = 'ab' * 20, 'CD' * 6
+    text = f'{whole}, {short}: {whole}0 {"12" * 6} x{short}'
+    assert list(links.hashes(text)) == [whole, short.lower(), '12' * 6]
+    known = {whole: '/rev/a', short.lower(): '/rev/b'}
+    found = [piece for piece in configured().linked(text, known) if piece.url]
+    assert found == [(whole, '/rev/a'), (short, '/rev/b')]
+
+
+@pytest.mark.parametrize(
+    'text', ['http://' * 3000, 'http://a(' * 2500, 'http://a' + '.,;' * 6000, 'ab' * 9999]
+)
+def test_linear(text):
+    before = time.perf_counter()
+    list(configured().linked(text, {'x': 'y'}))
+    assert time.perf_counter() - before < 1

@@ -191,7 +191,7 @@ def test_descriptions_on_the_page_are_bounded(monkeypatch):
     monkeypatch.setattr(html_format, '_LONG_LINES', 2)
     said = [b'summary', b'summary\n\n1\n2\n', b'summary\n' + b'line\n' * 8, b'a\nb']
     changesets = [Changeset(b'x' * 20, nullid, nullid, b'', b'a', 0, 0, d, (), ()) for d in said]
-    found = [message for _changeset, message in html_format._messages(links, changesets)]
+    found = [message for _changeset, message in html_format._messages(links, changesets, {})]
     assert [(m[b'messagelines'], m[b'longmessage'], m[b'cutmessage']) for m in found] == [
         (0, False, False),
         (2, False, False),

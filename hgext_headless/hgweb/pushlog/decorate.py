@@ -56,7 +56,9 @@ _OWN_FIELDS = (
     b'"landingsystem": {ifcontains("moz-landing-system", extras,'
     b' get(extras, "moz-landing-system")|utf8|json, "null")},\n'
     b'"obsolete": {if(fates, "true", "false")},\n'
-    b'"replacedby": {replacedby|json}'
+    b'"replacedby": {replacedby|json},\n'
+    b'"relandedby": {relandedby|json},\n'
+    b'"replaces": {replaces|json}'
 )
 #: The templates of the style ``json`` that show one changeset each.
 _OBJECTS = (b'changeset', b'changelistentry', b'filelogentry', b'graphentry')
@@ -130,6 +132,15 @@ _NUMBERS = (
     ),
 )
 _IF_PUBLIC = b'pushlogifpublic'
+
+#: The phase of a changeset: stock names it unless it is public.
+_PHASES = (
+    (b'{alltags}', b'{pushlogpublic}{alltags}'),
+    (b"{ifeq(phase, 'public', '', ", b'{if(phase, '),
+)
+#: Lists of what public history has, and their end.
+_LISTS = (b'bookmarks', b'branches')
+_LIST_END = re.compile(rb'\{entries ?% ?\w+\}\s*(</tbody>\s*)?</(table|ul)>')
 
 #: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
@@ -329,6 +340,10 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
         text = place.sub(instead, text)
     if name == b'changeset':
         text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
+        for stock, ours in _PHASES:
+            text = text.replace(stock, ours, 1)
+    if name in _LISTS:
+        text = _LIST_END.sub(rb'\g<0>\n{pushlogofdrafts}', text, count=1)
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
     for stock, ours in _OBSOLETE:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mercurial import encoding, templatefilters, templateutil, util
@@ -14,8 +13,8 @@ from mercurial.hgweb import webutil
 from mercurial.node import hex, nullid
 
 from ... import hgcompat
-from ...catalog import bookmarks, pushlog, search, statements
-from ...model import Changeset, Entry
+from ...catalog import bookmarks, names as catalog_names, pushlog, search, statements
+from ...model import Changeset, Entry, Selection
 from .. import fates
 from . import keywords, links as configured, nothing, push_page, times, visibility
 from .json_format import BATCH, text
@@ -31,6 +30,9 @@ _UNFOLDED, _MOST = 20, 200
 _LONG_LINES, _WIDE, _MOST_TEXT = 12, 100, 200_000
 #: Maximum number of review links of a push.
 _MOST_BUTTONS = 50
+#: Maximum number of hashes in the texts of a page, or of `BATCH` pushes, that are looked up, and of
+#: those that the database is asked for.
+_MOST_HASHES, _MOST_DRAFTS = 1000, 100
 
 _WORDS = {
     b'startdate': b"pushed after '%s'",
@@ -219,7 +221,7 @@ def _pushes(
     for start in range(0, len(entries), BATCH):
         with web.repo.headless.read_catalog.reading() as session:
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
-            facts = _facts(session, web.repo, batch, last)
+            facts = _facts(session, web, batch, last, _summary_of)
         for entry, changesets in batch:
             rows = [_row(web, links, entry, c, facts, words) for c in changesets]
             omitted = max(0, sizes[entry.push_id] - _MOST)
@@ -235,10 +237,16 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     with web.repo.headless.read_catalog.reading() as session:
         changesets, size = push_page.found(session, entry.push_id)
         listed = changesets[::-1]
-        facts = _facts(session, web.repo, [(entry, listed)], last)
+        facts = _facts(session, web, [(entry, listed)], last, lambda c: text(c.description))
+        before, after = Selection(upto=entry.push_id - 1), Selection(entry.push_id, last)
+        neighbours = {
+            b'previous': pushlog.entries(session, before, newest=True, limit=1),
+            b'next': pushlog.entries(session, after, newest=False, limit=1),
+        }
     # Before a draft is laid over the repository, which changes what is visible in it.
     rows = [
-        {**_row(web, links, entry, c, facts), **message} for c, message in _messages(links, listed)
+        {**_row(web, links, entry, c, facts), **message}
+        for c, message in _messages(links, listed, facts.named)
     ]
     live = [c for c in listed if not c.is_tombstone]
     branches = dict.fromkeys(encoding.tolocal(c.branch) for c in live)
@@ -247,6 +255,16 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
         **page(web, query, [entry], last),
         **_listed_push(links, entry, listed, rows, size - len(listed), in_a_list=False),
         b'onepush': entry.push_id,
+        b'headline': keywords.local(_summary_of(live[0])[:_WIDE]) if live else b'',
+        b'neighbours': templateutil.mappinglist(
+            [
+                {b'way': way, b'pushid': other.push_id}
+                for way, found in neighbours.items()
+                for other in found
+            ]
+        ),
+        b'aroundbegin': max(0, entry.push_id - PAGE // 2 - 1),
+        b'aroundend': entry.push_id + PAGE // 2,
         b'changesetcount': size,
         b'states': templateutil.hybridlist(
             list(dict.fromkeys(row[b'state'] for row in rows)), name=b'state'
@@ -293,7 +311,8 @@ class _Facts(NamedTuple):
     """What the database knows of listed changesets, by node: see `visibility`.
 
     ``again`` are the pushes that brought what was gone again, ``marked`` the bookmarks of drafts,
-    ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete.
+    ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete. ``named``
+    are the URLs of changesets that texts name, by their hashes there.
     """
 
     states: dict[visibility.Row, visibility.State]
@@ -302,6 +321,7 @@ class _Facts(NamedTuple):
     backouts: dict[bytes, bytes]
     relandings: dict[bytes, bytes]
     became: dict[bytes, list[fates.Fate]]
+    named: dict[str, str]
 
     def bookmarks(self, repo: Any, node: bytes) -> list[bytes]:
         """Return the bookmarks of a changeset."""
@@ -309,8 +329,18 @@ class _Facts(NamedTuple):
         return sorted({*repo.nodebookmarks(node), *drafts})
 
 
-def _facts(session: statements.Session, repo: Any, batch: Listed, last: int) -> _Facts:
-    """Return the facts of pushes, of a pushlog that ends with push ``last``."""
+def _facts(
+    session: statements.Session,
+    web: Any,
+    batch: Listed,
+    last: int,
+    shown: Callable[[Changeset], str],
+) -> _Facts:
+    """Return the facts of pushes, of a pushlog that ends with push ``last``.
+
+    ``shown`` returns what of a description is shown.
+    """
+    repo = web.repo
     listed = {entry.push_id: changesets for entry, changesets in batch}
     live = [c.node for changesets in listed.values() for c in changesets if not c.is_tombstone]
     gone = [c.node for changesets in listed.values() for c in changesets if c.is_tombstone]
@@ -325,11 +355,38 @@ def _facts(session: statements.Session, repo: Any, batch: Listed, last: int) -> 
         backouts,
         visibility.backouts(session, repo, backouts.values()) if backouts else {},
         fates.of(session, repo, [node for node in live if states[node, 0].name == b'obsolete']),
+        _named_changesets(session, web, itertools.chain.from_iterable(listed.values()), shown),
     )
 
 
+def _named_changesets(
+    session: statements.Session,
+    web: Any,
+    changesets: Iterable[Changeset],
+    shown: Callable[[Changeset], str],
+) -> dict[str, str]:
+    """Return the URLs of what is named, of ``changesets``, where it is ``shown``: by hashes.
+
+    What is backed out is taken to be there.
+    """
+
+    def first(found: Iterable[Iterable[str]]) -> dict[bytes, None]:
+        names = itertools.islice(itertools.chain.from_iterable(found), _MOST_HASHES)
+        return dict.fromkeys(name.encode('ascii') for name in names)
+
+    listed = list(changesets)
+    backed_out = first(configured.backed_out(text(c.description), True) for c in listed)
+    names = first(configured.hashes(shown(c)) for c in listed)
+    others = [n for n in names if n not in backed_out and keywords.named(web.repo, n) is None]
+    known = {*names, *backed_out}.difference(others)
+    if others:
+        known |= catalog_names.known(session, others[:_MOST_DRAFTS])
+    urls = {name: web.tmpl.render(b'pushlogrev', {b'node': name}) for name in known}
+    return {name.decode('ascii'): url.decode('ascii') for name, url in urls.items()}
+
+
 def _messages(
-    links: configured.Links, changesets: Sequence[Changeset]
+    links: configured.Links, changesets: Sequence[Changeset], named: Mapping[str, str]
 ) -> Iterator[tuple[Changeset, dict[bytes, Any]]]:
     """Yield changesets with the keywords of their descriptions below the first line.
 
@@ -344,7 +401,7 @@ def _messages(
         yield (
             changeset,
             {
-                b'message': keywords.mappings(links.linked(shown) if shown else ()),
+                b'message': keywords.mappings(links.linked(shown, named) if shown else ()),
                 b'messagelines': lines,
                 b'longmessage': lines > _LONG_LINES or len(shown) > _LONG_LINES * _WIDE,
                 b'cutmessage': (
@@ -368,8 +425,8 @@ def _row(
     state = facts.states[visibility.row(changeset, entry.push_id)]
     backout = facts.backouts.get(node, b'')
     description = text(changeset.description)
-    summary = (description.strip().splitlines() or [''])[0]
-    segments = list(links.linked(summary))
+    summary = _summary_of(changeset)
+    segments = list(links.linked(summary, facts.named)) if summary else []
     backed_out = configured.backed_out(description, for_people=True)
     in_summary = {segment.url for segment in segments}
     found = [link for link in links.bugs(description) if link.url]
@@ -380,6 +437,7 @@ def _row(
         b'noderest': hex(node)[12:],
         b'named': any(node.hex().startswith(word) for word in words if len(word) > 3),
         b'state': state.name,
+        b'ismerge': changeset.p2 != nullid,
         b'gone': changeset.is_tombstone,
         b'gonedate': b'' if state.gone is None else templateutil.date((state.gone, 0)),
         b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',
@@ -388,7 +446,10 @@ def _row(
             text(templatefilters.person(changeset.author) or changeset.author), words
         ),
         b'summary': templateutil.mappinglist(
-            list(_summary(segments if summary else (), backed_out, words))
+            [
+                {b'link': keywords.local(url or ''), b'pieces': _pieces(label, words)}
+                for label, url in segments
+            ]
         ),
         b'backedoutby': hex(backout) if backout else b'',
         b'relandedby': hex(facts.relandings[backout]) if backout in facts.relandings else b'',
@@ -406,20 +467,9 @@ def _row(
     }
 
 
-def _summary(
-    segments: Iterable[configured.Link], backed_out: Sequence[str], words: frozenset[str]
-) -> Iterator[dict[bytes, Any]]:
-    """Yield the pieces of a first line, also those that name one of ``backed_out``."""
-    hashes = re.compile(rf'(?i)((?:{"|".join(backed_out)})[0-9a-f]*)')
-    for segment in segments:
-        is_whole = segment.url or not backed_out
-        labels = [segment.label] if is_whole else hashes.split(segment.label)
-        for number, label in enumerate(labels):
-            yield {
-                b'link': keywords.local(segment.url or ''),
-                b'backedout': label[:12].lower().encode('ascii') if number % 2 else b'',
-                b'pieces': _pieces(label, words),
-            }
+def _summary_of(changeset: Changeset) -> str:
+    """Return the first line of a description."""
+    return (text(changeset.description).strip().splitlines() or [''])[0]
 
 
 def _pieces(shown: str, words: frozenset[str]) -> Any:

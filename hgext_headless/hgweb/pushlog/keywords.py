@@ -201,17 +201,21 @@ def reviewers(context: Any, mapping: Any) -> Any:
     return mappings(found, lambda link: {b'name': link.label, b'revset': f'reviewer({link.label})'})
 
 
+def named(repo: Any, name: bytes) -> bytes | None:
+    """Return the changeset of a repository that a hash, whole or short, names; None: not one."""
+    with contextlib.suppress(error.LookupError, error.WdirUnsupported):
+        found: bytes | None = scmutil.resolvehexnodeidprefix(repo, name)
+        return found
+    return None
+
+
 @web_keyword(b'backsoutnodes', requires={b'ctx'})
 def backsoutnodes(context: Any, mapping: Any) -> Any:
     """The changesets that this one backs out, if they are here: ``node``."""
     repo = context.resource(mapping, b'ctx').repo()
-    found = []
-    for name in links.backed_out(_description(context, mapping), for_people=True):
-        with contextlib.suppress(error.LookupError):  # it may be ambiguous
-            node = scmutil.resolvehexnodeidprefix(repo, name.encode('ascii'))
-            if node is not None:
-                found.append({b'node': hex(node)})
-    return templateutil.mappinglist(found)
+    backed_out = links.backed_out(_description(context, mapping), for_people=True)
+    nodes = (named(repo, name.encode('ascii')) for name in backed_out)
+    return templateutil.mappinglist([{b'node': hex(node)} for node in nodes if node is not None])
 
 
 @web_keyword(b'descriptionlinks', requires={b'repo', b'ctx'})
@@ -254,7 +258,7 @@ def replaces(context: Any, mapping: Any) -> Any:
     """The changesets that a draft replaces, of those that were pushed: ``node``."""
     changed = context.resource(mapping, b'ctx')
     found = _facts(changed).replaced.get(scmutil.binnode(changed), ())
-    return templateutil.mappinglist([{b'node': hex(node)} for node in found])
+    return templateutil.hybridlist(list(map(hex, found)), name=b'node')
 
 
 @web_keyword(b'relandedby', requires={b'ctx'})

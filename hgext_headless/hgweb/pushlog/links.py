@@ -86,6 +86,9 @@ _SHOWN_BACKED_OUT = (
     rf'(?P<nodes>[\s(),:#]+{_SHOWN_NODE}(?:(?:\s|and|,)+{_SHOWN_NODE})*)'
 )
 
+#: An address, without what ends a sentence, and without a bracket that was opened before it.
+_ADDRESS = r'(?i)\bhttps?://(?:\([^\s()<>"]*\)|[^\s()<>"])+(?<![.,;:!?\'`\]])'
+
 
 def bugs(text: str, for_people: bool = False) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
@@ -130,6 +133,12 @@ def backed_out(text: str, for_people: bool = False) -> list[str]:
         return [found.group(1).lower() for line in lines if (found := re.match(_ONE, line))]
     listed = re.match(_LISTED, summary)
     return re.findall(_NODE, listed['nodes'].lower()) if listed else []
+
+
+def hashes(text: str) -> Iterator[str]:
+    """Yield what may be the hash of a changeset in a text: 12 or 40 digits."""
+    found = (match[0].lower() for match in re.finditer('(?i)' + _SHOWN_NODE, text[:LOOKED_AT]))
+    return (name for name in found if len(name) in (12, 40))
 
 
 class Link(NamedTuple):
@@ -184,13 +193,20 @@ class Links:
         found = dict.fromkeys(link for _span, link in self._spans(text[:LOOKED_AT]))
         return list(found)[:_MOST]
 
-    def linked(self, text: str) -> Iterator[Link]:
-        """Yield all of ``text`` in pieces, those with a URL where it names a bug or matches."""
+    def linked(self, text: str, changesets: Mapping[str, str] = {}) -> Iterator[Link]:
+        """Yield all of ``text`` in pieces, those with a URL where it names something or matches.
+
+        ``changesets`` are the URLs of changesets, by their hashes or the first 12 digits.
+        """
         text, start = text[:LOOKED_AT], 0
         urls = {link.label: link.url for link in self.bugs(text)}
         named = _named(_SHOWN_BUG, text)
         found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in named]
         found += [(span, link.url or '') for span, link in self._spans(text)]
+        found += [(match.span(), match[0]) for match in re.finditer(_ADDRESS, text)]
+        for match in re.finditer('(?i)' + _SHOWN_NODE, text) if changesets else ():
+            name = match[0].lower()
+            found.append((match.span(), changesets.get(name) or changesets.get(name[:12], '')))
         for (begin, end), url in sorted(found):
             if url and start <= begin < end:
                 yield Link(text[start:begin], None)

@@ -73,7 +73,8 @@ def _meant(
     backend = web.repo.headless
     counts = {p: queries.number_found(backend, session, web.repo, query, p) for p in parts}
     return {
-        b'alone': any(counts.values()) and _mappings(
+        b'alone': any(counts.values())
+        and _mappings(
             {
                 b'name': keywords.local(part),
                 b'count': count or b'',

@@ -102,14 +102,15 @@ def counted(made: Diff) -> Diff:
     """Return the diff with what the page shows of it, bounded."""
     repo = made.head.repo()
     options = patch.diffopts(repo.ui, untrusted=True)
-    made = _with_sources(made, made.files[:_MOST_COUNTED])
+    # Enough to know those of all that are counted, once what was renamed is left out.
+    made = _with_sources(made, made.files[:_MOST_LISTED])
     renamed = made.renamed(made.sources)
+    files = [name for name in made.files if name not in renamed]
     chosen, size = [], 0
-    for name in made.files[:_MOST_COUNTED]:
-        if name not in renamed:
-            size += _size(made, name)
-            if size <= _MOST_BYTES:
-                chosen.append(name)
+    for name in files[:_MOST_COUNTED]:
+        size += _size(made, name)
+        if size <= _MOST_BYTES:
+            chosen.append(name)
     counts: dict[bytes, tuple[int, int, bool]] = {}
     long: set[bytes] = set()
     if chosen:  # Mercurial takes no file for all files
@@ -130,7 +131,6 @@ def counted(made: Diff) -> Diff:
         lines += sum(counts[name][:2])
         if lines <= _MOST_LINES:
             shown.append(name)
-    files = [name for name in made.files if name not in renamed]
     numbers = {name: number for number, name in enumerate(shown, 1)}
     return replace(made, files=files, counts=counts, shown=numbers)
 
