@@ -206,6 +206,7 @@ def test_every_page_leads_to_the_pushlog(seen, style):
             continue
         page = fetch_page(f'{base}{path}{"&" if "?" in path else "?"}style={style}')
         assert page.count(f'href="/pushloghtml?style={style}">pushlog</a>') == 1, path
+        assert ('Those of drafts are not listed' in page) == (path in ('branches', 'bookmarks'))
         # Menus have one order.
         assert ('Those of drafts are' in page) == (path in ('bookmarks', 'branches')), path
         menu = re.sub('<[^>]*>', ' ', page.partition('pushlog</a>')[2])

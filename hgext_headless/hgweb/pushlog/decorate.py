@@ -146,6 +146,8 @@ _LIST_END = re.compile(rb'\{entries ?% ?\w+\}\s*(</tbody>\s*)?</(table|ul)>')
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
 _SEARCHED = b'pushlogsearched'
 _SEARCH = rb"{%s(entries%%changelogentry, '\1', pushlognothing, pushlogdrafts)}" % _SEARCHED
+#: The pages of bookmarks and branches, which are those of public history, with the end of the list.
+_LISTED = re.compile(rb'\{entries ?% ?(?:bookmark|branch)entry\}(?:\s*</(?:tbody|table|ul)>)+')
 _ERROR = re.compile(rb'\{error\|escape\}(\s*</p>)?')
 
 #: Filters after which a value can stand in HTML and XML, and a function that makes HTML.
@@ -348,7 +350,9 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
     for stock, ours in _OBSOLETE:
         text = text.replace(stock, ours)
-    if name == b'search':
+    if name in (b'bookmarks', b'branches'):
+        text = _LISTED.sub(rb'\g<0>{pushlogunlisted}', text)
+    elif name == b'search':
         text = _ENTRIES.sub(_SEARCH, text, count=1)
     elif name == b'error':
         text = _ERROR.sub(rb'\g<0>\n<p class="pushloghint normal">{pushloghint}</p>', text)
