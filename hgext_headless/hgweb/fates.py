@@ -132,6 +132,7 @@ def mappings(fates: Sequence[Fate]) -> Any:
     return templateutil.mappinglist(
         [
             {
+                b'issplit': len(successors) > 1,
                 b'successors': templateutil.mappinglist([{b'node': hex(n)} for n in successors]),
                 b'markers': list(said),
             }

@@ -139,3 +139,36 @@ def test_widths(world, make_server):
                     if scrolled > width or narrowest < 20:
                         wrong.append((style, page, 'text', width, scrolled, narrowest))
     assert not wrong, '\n'.join(map(str, wrong))
+
+
+@pytest.mark.skipif(DRIVER is None, reason='chromedriver is not installed')
+def test_form_and_names_of_strangers(world, make_server):
+    server = make_server()
+    alice = world.clone(str(server.root), 'alice')
+    alice.commit('n' * 200, None, '-m', 'turned \u202e', '-u', 'turned \u202e <a@b>')
+    alice.hg_fast('push', '-q')
+    base = server.start()
+    with browser(world.folder) as chromium:
+        chromium.get(base + 'pushloghtml')
+        for name in ('Author', 'Summary'):
+            chosen = f"document.querySelector('.pushlog{name.lower()}')"
+            assert chromium.run(f'return getComputedStyle({chosen}).unicodeBidi') == 'isolate'
+        colour = "return getComputedStyle(document.getElementById('pushloglocal')).backgroundColor"
+        off = chromium.run(colour)
+        chromium.run("document.getElementById('pushloglocal').click()")
+        assert chromium.run(colour) != off
+        chromium.run(
+            "const form = document.querySelector('form.pushlogform');"
+            "form.querySelector('[name=search]').value = 'turned'; form.requestSubmit()"
+        )
+        assert chromium.wait('return location.search') == '?search=turned'
+        chromium.run('history.back()')
+        assert chromium.wait("return location.search === ''")
+        assert chromium.run("return document.querySelectorAll('input:disabled').length") == 0
+        chromium.get(base + 'push/1')
+        chromium.resize(1280)
+        width = (
+            "const cell = document.querySelector('.pushlogfiles tbody td');"
+            "return cell.offsetWidth / parseFloat(getComputedStyle(cell).fontSize)"
+        )
+        assert chromium.run(width) > 14

@@ -244,9 +244,33 @@ def test_pages_say_what_became_of_a_draft(world, evolving):
         assert re.search(f'replaces ?:? {first[:12]} ', text), text
         page = fetch_page(f'{url}pushloghtml?style={style}')
         assert f'replaced by <a href="/rev/{second[:12]}' in row(page, first)
-        assert 'replaced' not in row(page, pruned) + row(page, second)
+        assert 'replaced' not in row(page, second)
+        assert re.search(
+            'obsolete</span> <span class="pushlogreplaced">pruned</span>', row(page, pruned)
+        )
 
     alice.hg_fast('phase', '--public', '.')
     alice.hg_fast('push', '-q')
     assert facts(first) == (True, [second])
     assert f'replaced by <a href="/rev/{second[:12]}' in row(fetch_page(url + 'push/1'), first)
+
+    torn = alice.commit('torn')
+    alice.hg_fast('update', '-q', second)
+    twin = alice.commit('twin')
+    alice.hg_fast('push', '-q', '-f', '-r', torn, '-r', twin)
+    page = fetch_page(f'{url}push/4')
+    heads = r'The files and diffs here are those of (\w{12}) only; there are also <[^>]*>(\w{12})<'
+    said = re.search(heads, page)
+    assert sorted(said.groups()) == sorted([torn[:12], twin[:12]])
+    assert said.start() < page.index('>raw diff<')
+    alice.hg_fast('update', '-q', second)
+    one, other = alice.commit('one'), alice.commit('other')
+    for markers in ((torn, one, other), (twin, one), (twin, other)):
+        alice.hg('debugobsolete', *markers)
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    page = re.sub(
+        '<(?!/?li|a )[^>]*>|<a (?!class="pushlognode")[^>]*>', '', fetch_page(f'{url}push/4')
+    )
+    assert f'split into {one[:12]}, {other[:12]}' in row(page, torn)
+    by = [f'replaced by {node[:12]}' for node in (one, other)]
+    assert ', '.join(by) in row(page, twin) or ', '.join(by[::-1]) in row(page, twin)

@@ -156,11 +156,13 @@ def test_pushlog(seen, style):
     assert '<time datetime="20' in page
     row = shown[seen.broken[:12]]
     assert '>a &lt;mark&gt;<' in row
-    said = re.search(r'class="pushlogdescription">(.*?)</strong>', row).group(1)
-    assert said.startswith('<strong class="pushlogbackedout">backed out by ')
+    said = re.search(r'class="pushlogdescription">(.*?)</span>', row).group(1)
+    assert said.startswith('<span class="pushlogrelanded">backed out by ')
     assert f'href="/rev/{seen.backout[:12]}?style={style}"' in said
-    assert re.search(r'</strong> \(itself backed out by <a href="/rev/[0-9a-f]{12}', row)
-    assert ''.join(shown.values()).count('pushlogbackedout') == 2
+    assert re.search(r' \(itself backed out by <a href="/rev/[0-9a-f]{12}', said)
+    # It is in again; what is out stands out.
+    assert ''.join(shown.values()).count('pushlogbackedout') == 1
+    assert '<strong class="pushlogbackedout">backed out by ' in shown[seen.backout[:12]]
     # What a back-out names in its first line is a link there; what it names below, behind it.
     said = shown[seen.backout[:12]]
     link = f'<a href="/rev/{seen.broken[:12]}?style={style}">{seen.broken}</a>'
@@ -245,7 +247,8 @@ def test_page_of_a_push(seen, style):
         f'See (<a href="{address}">{address}</a>). {"f" * 12}, {"1" * 40}, &lt;javascript:x&gt;, '
         f'<a href="/rev/{node[:12]}?{ask}">{node}</a>'
     )
-    file = re.search(r'/bug[^"]*">bug</a></th>\s*<td>new, \+4 &minus;0 <a href="#([^"]*)"', page)
+    row = r'/bug[^"]*">bug</a></th>\s*<td><bdi>new</bdi>, \+4 &minus;0 <a href="#([^"]*)"'
+    file = re.search(row, page)
     assert f' id="{file.group(1)}"' in page
     diff = page.partition('pushlogdiff')[2]
     assert '+&lt;b&gt;bold&lt;/b&gt;' in re.sub('<[^>]*>', '', diff) and '<b>bold' not in page
@@ -254,6 +257,7 @@ def test_page_of_a_push(seen, style):
     link = f'<a href="/rev/{seen.broken[:12]}?{ask}">{seen.broken}</a>'
     assert f'Backed out changeset {link} for &quot;' in backing and 'backs out' not in backing
     assert '5 more changesets' in stack and '25 files, +25 &minus;0 lines' in stack
+    assert 'open="open"><summary>diff from' in stack
     assert ' of them' not in stack and 'open="open"><summary>25 files' in stack
     marked = fetch_page(f'{seen.base}push/8?{ask}')
     assert f'<a href="/pushloghtml?{ask}&amp;search=a%20%3Cmark%3E">a &lt;mark&gt;</a>' in marked
@@ -316,10 +320,16 @@ def test_page_of_a_changeset(seen, style):
     # The revision number of a draft would be that of another one, for the next reader.
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
     assert not re.search(r'>\s*\d+\s*</a>', fetch_page(f'{seen.base}file/{seen.bug}?style={style}'))
+    if style != 'spartan':
+        compared = fetch_page(f'{seen.base}comparison/{seen.bug}/bug?style={style}')
+        heads = re.findall('<th>(.*)</th>', compared)
+        assert re.match(r'\d:[0-9a-f]{12}$', heads[-2]) and heads[-1] == seen.bug[:12], heads
     broken = fetch_page(f'{seen.base}rev/{seen.broken}?style={style}')
     said = re.search(r'pushlogbackedout [^>]*><strong[^>]*>(.*?)</strong>', broken).group(1)
     assert said.startswith('Backed out by <a href') and seen.backout[:12] in said
     assert re.search(r'</strong> \(itself backed out by <a href="/rev/[0-9a-f]{12}', broken)
+    assert 'font-weight: normal">Backed out by' in broken
+    assert 'bold">Backed out by' in fetch_page(f'{seen.base}rev/{seen.backout}?style={style}')
     assert broken.index('pushlogbackedout') < broken.rindex('broken')
     assert 'a &lt;mark&gt;' in broken or style == 'spartan'
     if style == 'gitweb':  # the title bar has its tags

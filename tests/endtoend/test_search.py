@@ -358,8 +358,8 @@ def test_search_of_hgweb(world, make_server):
     assert hint not in fetch_page(f'{base}raw-log?rev=words')
 
 
-def test_hash_of_one_of_many(world, make_server):
-    """It is marked, and not in a fold that is shut."""
+def test_one_of_many(world, make_server):
+    """What is found, by its hash or by words, is marked, and not in a fold that is shut."""
     server = make_server('embedded')
     alice = world.clone(str(server.root), 'alice')
     first = alice.commit('0')
@@ -371,6 +371,10 @@ def test_hash_of_one_of_many(world, make_server):
     assert re.findall('<mark>(.*?)</mark>', page) == [first[:12]]
     fold = '<details{}><summary>2 more changesets'
     assert fold.format(' open="open"') in page
+    page = fetch_page(f'{base}pushloghtml?search=test+0')
+    assert re.findall('<mark>(.*?)</mark>', page) == ['Test', '0']
+    assert fold.format(' open="open"') in page
+    assert fold.format('') in fetch_page(f'{base}pushloghtml?search=test')
     assert fold.format('') in fetch_page(f'{base}pushloghtml?search=push%201')
 
 

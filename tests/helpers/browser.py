@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,14 @@ class Browser:
 
     def run(self, script: str, *args: Any) -> Any:
         return self._ask('POST', '/execute/sync', {'script': script, 'args': args})
+
+    def wait(self, script: str) -> Any:
+        """Return the first value of a script that is not empty, while a page is loaded."""
+        for _attempt in range(100):
+            if found := self.run(script):
+                return found
+            time.sleep(0.1)
+        raise TimeoutError(script)
 
     def resize(self, width: int, height: int = 900) -> None:
         self.command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mercurial import encoding, templatefilters, templateutil, util
@@ -215,7 +215,7 @@ def _pushes(
     web: Any, query: Query, entries: Sequence[Entry], last: int
 ) -> Iterator[dict[bytes, Any]]:
     selections = (query.selection, *query.others)
-    words = frozenset(word for one in selections for word in (*one.words, *one.author))
+    sought = {frozenset((*one.words, *one.author)) for one in selections} - {frozenset()}
     links = configured.configured(web.repo.ui)
     number = itertools.count()
     for start in range(0, len(entries), BATCH):
@@ -223,7 +223,7 @@ def _pushes(
             batch, sizes = _batch(session, False, entries[start : start + BATCH])
             facts = _facts(session, web, batch, last, _summary_of)
         for entry, changesets in batch:
-            rows = [_row(web, links, entry, c, facts, words) for c in changesets]
+            rows = [_row(web, links, entry, c, facts, sought) for c in changesets]
             omitted = max(0, sizes[entry.push_id] - _MOST)
             yield {
                 **_listed_push(links, entry, changesets, rows, omitted),
@@ -289,7 +289,8 @@ def _listed_push(
 ) -> dict[bytes, Any]:
     """Return the keywords of a push; of a merge ``in_a_list``, only the merge is not folded."""
     is_merge = in_a_list and bool(changesets) and changesets[0].p2 != nullid
-    shown = 1 if is_merge else _UNFOLDED
+    unfolded = 1 if is_merge else _UNFOLDED
+    shown, folded = rows[:unfolded], rows[unfolded:]
     last = next((c.node.hex() for c in changesets if not c.is_tombstone), '')
     return {
         b'pushid': entry.push_id,
@@ -297,14 +298,20 @@ def _listed_push(
         b'pushuser': encoding.tolocal(entry.user),
         b'pushdate': templateutil.date((entry.date, 0)),
         b'results': keywords.mappings(links.of_push(entry.push_id, text(entry.user), last)),
-        b'changesets': templateutil.mappinglist(rows[:shown]),
-        b'folded': templateutil.mappinglist(rows[shown:]),
-        b'foldedcount': len(rows[shown:]) + omitted,
-        b'unfolded': any(row.get(b'named') for row in rows[shown:]),
+        b'changesets': templateutil.mappinglist(shown),
+        b'folded': templateutil.mappinglist(folded),
+        b'foldedcount': len(folded) + omitted,
+        b'unfolded': (
+            _has(folded, b'named') or (_has(folded, b'found') and not _has(shown, b'found'))
+        ),
         b'omittedcount': omitted or b'',  # templates take the number 0 for true
         b'ismerge': is_merge,
         b'gone': not rows,
     }
+
+
+def _has(rows: Iterable[dict[bytes, Any]], keyword: bytes) -> bool:
+    return any(row.get(keyword) for row in rows)
 
 
 class _Facts(NamedTuple):
@@ -418,13 +425,19 @@ def _row(
     entry: Entry,
     changeset: Changeset,
     facts: _Facts,
-    words: frozenset[str] = frozenset(),
+    sought: Collection[frozenset[str]] = (),
 ) -> dict[bytes, Any]:
-    """Return the keywords of a changeset in a list; hits of a search for ``words`` are marked."""
+    """Return the keywords of a changeset in a list.
+
+    If it has all words of one that is ``sought``, they are marked.
+    """
     node, branch = changeset.node, encoding.tolocal(changeset.branch)
     state = facts.states[visibility.row(changeset, entry.push_id)]
     backout = facts.backouts.get(node, b'')
     description = text(changeset.description)
+    has = set(search.split(changeset.author + b' ' + changeset.description) if sought else ())
+    words = frozenset(word for one in sought if one <= has for word in one)
+    hashes = (word for one in sought for word in one if len(word) > 3)
     summary = _summary_of(changeset)
     segments = list(links.linked(summary, facts.named)) if summary else []
     backed_out = configured.backed_out(description, for_people=True)
@@ -435,13 +448,14 @@ def _row(
     return {
         b'node': hex(node),
         b'noderest': hex(node)[12:],
-        b'named': any(node.hex().startswith(word) for word in words if len(word) > 3),
+        b'named': any(map(node.hex().startswith, hashes)),
+        b'found': bool(words),
         b'state': state.name,
         b'ismerge': changeset.p2 != nullid,
         b'gone': changeset.is_tombstone,
         b'gonedate': b'' if state.gone is None else templateutil.date((state.gone, 0)),
         b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',
-        b'replacements': fates.replacements(facts.became.get(node, ())),
+        b'fates': fates.mappings(facts.became.get(node, ())),
         b'author': _pieces(
             text(templatefilters.person(changeset.author) or changeset.author), words
         ),

@@ -31,7 +31,7 @@ _MOST_LINES, _LONG = 10_000, 400
 _LONGEST_LINE = 10_000
 #: Maximum number of parents that are named beside the base of a diff.
 _MOST_MERGED = 10
-#: Number of files from which on their list is folded.
+#: Number of files from which on their list and their diff are folded.
 _MANY = 30
 #: Maximum number of bytes of the files of a raw diff, before and after the push.
 _MOST_RAW = 256 << 20
@@ -211,7 +211,7 @@ def keywords(
         b'countedfiles': len(made.counts),
         b'manyfiles': len(made.files) > _MANY,
         b'unshown': len(made.files) - len(made.shown) or b'',
-        b'islong': made.lines > _LONG,
+        b'islong': made.lines > _LONG or len(made.shown) > _MANY,
         b'merged': templateutil.hybridlist(
             list(map(hex, made.merged[:_MOST_MERGED])), name=b'node'
         ),
