@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from mercurial import encoding, templater, templateutil
 
@@ -81,3 +83,9 @@ def test_other_encodings_in_feeds(monkeypatch, name, expected):
     monkeypatch.setattr(encoding, 'encoding', name)
     escape = decorate._for_xml(lambda text: text)
     assert escape(b'caf\xe9 \xc3\xa9') == expected
+
+
+def test_no_fragment_has_the_name_of_another():
+    """The second would take the place of the first."""
+    names = re.findall(rb'^(\w+) = ', decorate._read('map'), re.MULTILINE)
+    assert sorted(names) == sorted(decorate.fragments())

@@ -136,7 +136,7 @@ _IF_PUBLIC = b'pushlogifpublic'
 
 #: The phase of a changeset: stock names it unless it is public.
 _PHASES = (
-    (b'{alltags}', b'{pushlogpublic}{alltags}'),
+    (b'{alltags}', b'{pushlogphase}{alltags}'),
     (b"{ifeq(phase, 'public', '', ", b'{if(phase, '),
 )
 #: Lists of what public history has, and their end.
