@@ -232,7 +232,8 @@ def test_page(log):
         'search=rev%20deadbee': 'No changeset that was pushed begins with deadbee.',
         'search=yesterday': 'Nothing was pushed on ',
         'search=default': 'see <a href="/pushloghtml?branch=default">its pushes</a>',
-        'search=build%20zoe': 'zoe">zoe</a> finds 1 push.',
+        'search=build%20in%20zoe': 'build">build</a> finds 1 push, <a href="/pushloghtml?search=zoe'
+        '">zoe</a> finds 1 push.',
         'search=yesterday%20mend': 'search=mend">mend</a> finds 2 pushes.',
         'search=crash%20zzz': 'search=crash">crash</a> finds 2 pushes, <a href="/pushloghtml?search'
         '=zzz">zzz</a> finds nothing.',

@@ -67,7 +67,9 @@ def _meant(
     timed = query.timed
     if timed and not timed.rest:
         return {b'when': str(timed).encode('ascii')}
-    parts = [timed.text, *timed.rest.split()] if timed else hgcompat.to_str(asked).split()
+    parts = queries.main_words(timed.rest if timed else hgcompat.to_str(asked))
+    if timed:
+        parts = [timed.text, *parts]
     if not 1 < len(parts) <= _MOST_WORDS:
         return {}
     backend = web.repo.headless

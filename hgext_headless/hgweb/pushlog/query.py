@@ -223,7 +223,7 @@ def _meanings(
         yield then
         yield from _meanings(session, repo, then, rest)
     name = times.BEFORE_NAMES.sub('', hgcompat.to_str(text))
-    words = [word for word in name.split() if not times.BEFORE_NAMES.match(f'{word} .')]
+    words = main_words(name)
     for word in words if 1 < len(words) <= _MOST_NAMED else ():  # who pushed, and what
         names = _users(session, selection, word)
         others = ' '.join(one for one in words if one is not word)
@@ -256,6 +256,11 @@ def _meanings(
         yield from _with(session, named, nodes)
         if pushlog.has_branch(session, text):
             yield named._replace(branch=text)
+
+
+def main_words(text: str) -> list[str]:
+    """Return the words of a text, but those that people say before names."""
+    return [word for word in text.split() if not times.BEFORE_NAMES.match(f'{word} .')]
 
 
 def hashes_in(text: bytes) -> list[str]:
