@@ -126,6 +126,7 @@ _NUMBERS = (
         rb'{pushlogifpublic(rev, rev, node|short)}',
     ),
     (re.compile(rb'(?<=\n)\{rev\}(?=\n)'), rb'{pushlogifpublic(rev, rev, node|short)}'),
+    (re.compile(rb'\{(left|right)rev\}:'), rb"{pushlogifpublic(\1rev, '{\1rev}:')}"),
     # The word before it goes with it.
     (
         re.compile(rb" rev\{pushlogifpublic\(rev, ' \{rev\}'\)\}(:?)"),
@@ -139,9 +140,6 @@ _PHASES = (
     (b'{alltags}', b'{pushlogphase}{alltags}'),
     (b"{ifeq(phase, 'public', '', ", b'{if(phase, '),
 )
-#: Lists of what public history has, and their end.
-_LISTS = (b'bookmarks', b'branches')
-_LIST_END = re.compile(rb'\{entries ?% ?\w+\}\s*(</tbody>\s*)?</(table|ul)>')
 
 #: The results of a search, with the end of the table that some styles have around them.
 _ENTRIES = re.compile(rb'\{entries%changelogentry\}(\s*</tbody>\s*</table>)?')
@@ -345,8 +343,6 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
         text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
         for stock, ours in _PHASES:
             text = text.replace(stock, ours, 1)
-    if name in _LISTS:
-        text = _LIST_END.sub(rb'\g<0>\n{pushlogofdrafts}', text, count=1)
     if name in _WITH_ROWS:
         text = text.replace(_ROWS_BEFORE, _rows(style) + _ROWS_BEFORE, 1)
     for stock, ours in _OBSOLETE:
