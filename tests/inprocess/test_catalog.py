@@ -23,6 +23,7 @@ from hgext_headless.catalog import (
     drafts,
     drop as catalog_drop,
     engine,
+    names,
     pushlog,
     record as catalog_record,
     statements,
@@ -242,6 +243,9 @@ def test_dropped(catalog):
     with catalog.reading() as session:
         assert pushlog.tombstoned(session, [A, B]) == {B: 1}
         assert bookmarks.places(session, [b'mine']) == {}
+        # Whole hashes and short ones, as texts name them.
+        hashes = [A.hex().encode(), A.hex()[:12].encode(), B.hex()[:12].encode(), b'12' * 6]
+        assert names.known(session, hashes) == {*hashes[:3]}
         assert [one.node for one in pushlog.changesets_of(session, [1])[1]] == [A, B]
     assert catalog.read(deletions.pending) == [bundle(A, B).key]
     # Pushed again, it is new.
