@@ -3,6 +3,7 @@ laid over it."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -182,7 +183,35 @@ def lay(
     # A draft that a public changeset has replaced has its page too.
     view = _WITH_OBSOLETE.get(repo.filtername, repo.filtername)
     _turn_to(rctx, overlay.filtered(view) if view else overlay)
+    _list_ancestors(rctx.repo.changelog, len(repo.unfiltered().changelog))
     _forget_tag(rctx.req)
+
+
+def _list_ancestors(changelog: Any, public: int) -> None:
+    """Let a list that begins with a draft go on with its ancestors, as the log and the graph do.
+
+    By the order of numbers, newer public changesets come next, as if it were built on them.
+    ``public`` is the number of public revisions.
+    """
+    orig = changelog.revs
+
+    def revs(start: int = 0, stop: int | None = None) -> Iterator[int]:
+        if stop is None or not public <= start >= stop:
+            return orig(start, stop)  # type: ignore[no-any-return]
+        drafts, bases, pending = {start}, {-1}, [start]
+        while pending:
+            for rev in changelog.parentrevs(pending.pop()):
+                if rev < public:
+                    bases.add(rev)
+                elif rev not in drafts:
+                    drafts.add(rev)
+                    pending.append(rev)
+        base = max(bases)
+        below = orig(base, stop) if base >= stop else ()
+        listed = (rev for rev in sorted(drafts, reverse=True) if rev >= stop)
+        return itertools.chain(listed, below)
+
+    changelog.revs = revs
 
 
 def _turn_to(rctx: Any, repo: Any) -> None:

@@ -316,6 +316,10 @@ def test_page_of_a_changeset(seen, style):
     assert f'revision={seen.bug}"' in page
     assert 'pushlogbackedout' not in page
     log = fetch_page(f'{seen.base}log/{seen.bug}?style={style}')
+    for path in ('shortlog', 'graph'):  # a newer public changeset is no ancestor
+        listed = fetch_page(f'{seen.base}{path}/{seen.stack[24]}?style={style}&revcount=26')
+        nodes = [*seen.stack[::-1], seen.server.hg_fast('log', '-r', '2', '-T', '{node}')]
+        assert seen.public[:12] not in listed and all(node[:12] in listed for node in nodes)
     assert not re.search(r'[|\]] rev\b(?! \d)', log)
     # The revision number of a draft would be that of another one, for the next reader.
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
