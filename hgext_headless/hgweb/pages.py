@@ -197,7 +197,7 @@ def _list_ancestors(changelog: Any, public: int) -> None:
 
     def revs(start: int = 0, stop: int | None = None) -> Iterator[int]:
         if stop is None or not public <= start >= stop:
-            return orig(start, stop)  # type: ignore[no-any-return]
+            return orig(start, stop)
         drafts, bases, pending = {start}, {-1}, [start]
         while pending:
             for rev in changelog.parentrevs(pending.pop()):

@@ -40,6 +40,7 @@ def _without_numbers(body: bytes, public: int) -> bytes:
     """A page without the revision numbers of drafts, of which the first one is ``public``."""
     for pattern, form in (
         (rb' (?P<rev>\d+):(?=<a |[0-9a-f]{12}<)', b' '),
+        (rb'(<th>)(?P<rev>\d+):(?=[0-9a-f]{12}<)', rb'\1'),
         (rb'(?<=[|\]]) rev (?P<rev>\d+)\b:?', b''),
         (rb'\b(changeset|parent|child|revision|rev) (?P<rev>\d+)\b', rb'\1'),
         (rb'(/annotate/([0-9a-f]{12})/[^"]*"[^>]*>\s*)(?P<rev>\d+)(?=\s*<)', rb'\1\2'),

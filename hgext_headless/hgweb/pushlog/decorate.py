@@ -117,7 +117,6 @@ _FIRST = re.compile(
 _NUMBERS = (
     (re.compile(rb' \{rev\}:(?=<a |\{node)'), rb"{pushlogifpublic(rev, ' {rev}:', ' ')}"),
     (re.compile(rb'(?<=\w) \{rev\}'), rb"{pushlogifpublic(rev, ' {rev}')}"),
-    (re.compile(rb'\{((?:left|right)rev)\}:'), rb"{pushlogifpublic(\1, '{\1}:')}"),
     (
         re.compile(
             rb'(?<=annotate/\{node\|short\}/\{file\|urlescape\}'
