@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import cast, func, select
+from sqlalchemy import BigInteger, cast, column, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from .schema import bundles, last_runs, leases, metadata
@@ -14,6 +15,18 @@ from .statements import Session, put
 def is_durable(session: Session) -> bool:
     """Return whether a commit survives a crash of the database's machine."""
     return not session.is_postgres or session.scalar(select(func.current_setting('fsync'))) == 'on'
+
+
+def identity(session: Session) -> str | None:
+    """Return the cluster and the name of this database, which a dump does not take along.
+
+    None on SQLite.
+    """
+    if not session.is_postgres:
+        return None
+    asked = select(column('system_identifier', BigInteger), func.current_database())
+    row = session.execute(asked.select_from(func.pg_control_system())).one()
+    return f'{row[0]}-{quote(row[1], safe="")}'
 
 
 def lacking(session: Session, right: str) -> list[str]:

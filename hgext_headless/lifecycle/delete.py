@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from .. import store as stores
 from ..backend import Backend
 from ..bundles.overlay import scratch
-from ..catalog import bundle_rows, deletions
+from ..catalog import bundle_rows, deletions, diagnosis
 from ..catalog.coordination import Lock
 from ..catalog.statements import batches
 from ..errors import Corrupt, Misconfigured, Temporary
@@ -68,9 +68,37 @@ def without_row(backend: Backend, found: Iterable[Object]) -> list[Object]:
 
 @contextlib.contextmanager
 def opened(backend: Backend) -> Iterator[Deleter | None]:
-    """Yield a `Deleter`; None if another process is deleting."""
+    """Yield a `Deleter`; None if another process is deleting.
+
+    Raise `Misconfigured` if the objects are those of another database.
+    """
+    _check_database(backend)
     with backend.catalog.exclusive('removal') as lock:
         yield None if lock is None else Deleter(backend, lock)
+
+
+def _check_database(backend: Backend) -> None:
+    """Let the store say whose objects these are: only a database that knows of all may delete.
+
+    A copy of one, as for a trial, knows nothing of what is pushed later.
+    """
+    own = backend.catalog.read(diagnosis.identity)
+    if own is None:
+        return
+    prefix = stores.database(backend.settings.repository)
+    noted = [found.key for found in backend.store.objects(prefix)]
+    others = [key for key in noted if key != prefix + own]
+    if others:
+        raise Misconfigured(
+            f'another database has these objects: if this one ({own}) has taken its place, delete '
+            f'{others[0]} from the store'
+        )
+    if not noted:
+        with scratch() as folder:
+            path = os.path.join(folder, 'database')
+            with open(path, 'w') as file:
+                file.write(f'{own}\n')
+            backend.store.put(prefix + own, path)
 
 
 @contextlib.contextmanager

@@ -136,9 +136,14 @@ def obliterated(repository: str) -> str:
     return f'{repository}/obliterated/'
 
 
+def database(repository: str) -> str:
+    """Return the prefix of the object that says which database deletes: see `lifecycle.delete`."""
+    return f'{repository}/database/'
+
+
 def is_foreign(repository: str, key: str) -> bool:
     """Return whether nothing of ours has made an object of this name."""
-    ours = (probes(repository), obliterated(repository))
+    ours = (probes(repository), obliterated(repository), database(repository))
     return not (is_key(key) or key.startswith(ours))
 
 

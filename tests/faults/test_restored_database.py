@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+import sqlalchemy
 from conftest import fresh
 from helpers.fleet import FOLLOW, Backup, Fleet, public, sql
 from helpers.web import fetch, fetch_json, fetch_page
@@ -237,3 +238,33 @@ def test_name_without_a_repository(fleet, world):
     assert fleet.a.hg_fast('admin::headless-doctor', code=1).count(line) == 1
     fleet.a.configure(fleet.settings)
     assert 'as push 1' in alice.hg_fast('push')
+
+
+def test_a_copy_deletes_nothing(world, services):
+    """It has the same store, and knows nothing of what is pushed after it was made."""
+    fleet = Fleet(world, f'{fresh(world, services)}store = file://{world.folder}/store\n')
+    alice = world.clone(fleet.a.url('path'), 'alice')
+    for name in ('before', 'after'):
+        draft = alice.commit(name)
+        alice.hg_fast('push')
+        fleet.a.hg_fast('admin::headless-gc')
+        if name == 'before':
+            Backup(services, fleet.a)
+    hgrc = fleet.b.root / '.hg' / 'hgrc'
+    database = sqlalchemy.make_url(fleet.a.configured('database')).database
+    hgrc.write_text(re.sub(f'(database = .*/{database})', r'\1_backup', hgrc.read_text()))
+    for command in (
+        ('gc', '--grace', '0s'),
+        ('expire', '--older-than', '0s'),
+        ('obliterate', '--reason', 'x', draft),
+        ('drop', '--force', 'try'),
+    ):
+        out = fleet.b.hg_fast(f'admin::headless-{command[0]}', *command[1:], code=None)
+        assert 'headless: misconfigured: another database has these objects' in out, command
+    assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
+    [note] = (world.folder / 'store').glob('try/database/*')
+    assert note.name.endswith(f'-{database}') and f'try/database/{note.name}' in out
+    note.unlink()  # it takes its place
+    assert fleet.b.hg_fast('admin::headless-gc', '--grace', '0s')
+    out = fleet.a.hg_fast('admin::headless-gc', code=255)
+    assert f'{note.name}_backup' in out

@@ -69,6 +69,11 @@ def store(tmp_path):
     return FileStore(str(tmp_path / 'store'))
 
 
+def backend_of(catalog, store):
+    settings = SimpleNamespace(repository='try')
+    return SimpleNamespace(catalog=catalog, store=store, settings=settings)
+
+
 def changeset(node: bytes, p1: bytes = PUBLIC, branch: bytes = b'default') -> Changeset:
     return Changeset(node, p1, NULL, branch, b'author', 7, 0, b'text', (b'file',), ())
 
@@ -304,7 +309,7 @@ def test_marks_outlive_pushes(catalog):
 def test_stored_again(catalog, store, tmp_path):
     """What `lifecycle.upload` does of it: the object is there in the end."""
     record(catalog, stack(D))  # no object is deleted before the first push
-    backend = SimpleNamespace(catalog=catalog, store=store)
+    backend = backend_of(catalog, store)
     path = tmp_path / 'file'
     path.write_bytes(b'x')
     key, push = bundle(A).key, stack(A)
@@ -327,7 +332,7 @@ def test_stored_again(catalog, store, tmp_path):
 
 def test_an_interrupted_deletion(catalog, store, tmp_path):
     """The next one goes on with it, and leaves what rows point at."""
-    backend = SimpleNamespace(catalog=catalog, store=store)
+    backend = backend_of(catalog, store)
     (tmp_path / 'file').write_bytes(b'x')
     for one in (bundle(A), bundle(B)):
         store.put(one.key, str(tmp_path / 'file'))
@@ -349,7 +354,7 @@ class Refusing(FileStore):
 def test_a_refused_deletion(catalog, tmp_path):
     """It is tried again, but is in nobody's way: neither of other objects nor of pushes."""
     store = Refusing(str(tmp_path / 'refusing'))
-    backend = SimpleNamespace(catalog=catalog, store=store)
+    backend = backend_of(catalog, store)
     path = tmp_path / 'file'
     path.write_bytes(b'x')
     store.put(bundle(A).key, str(path))
@@ -375,7 +380,7 @@ def test_a_refused_deletion(catalog, tmp_path):
 def test_a_push_after_an_interrupted_deletion(catalog, tmp_path, store_type):
     """As soon as it is certain that nobody deletes, the push finishes it, and stores again."""
     store = store_type(str(tmp_path / 'other'))
-    backend = SimpleNamespace(catalog=catalog, store=store)
+    backend = backend_of(catalog, store)
     path = tmp_path / 'file'
     path.write_bytes(b'x')
     store.put(bundle(A).key, str(path))
@@ -401,8 +406,8 @@ def test_a_push_after_an_interrupted_deletion(catalog, tmp_path, store_type):
     assert store.size(bundle(A).key) == 1
 
 
-def test_one_at_a_time(catalog, monkeypatch):
-    backend = SimpleNamespace(catalog=catalog)
+def test_one_at_a_time(catalog, store, monkeypatch):
+    backend = backend_of(catalog, store)
     with delete.opened(backend) as one:
         assert one is not None
         with delete.opened(backend) as other:
