@@ -116,7 +116,7 @@ def _relevant(context: Any, brought: PushOf | None) -> dict[str, Any]:
         'phase': context.phasestr().decode('ascii'),
         'rev': context.rev(),
         **_push(brought),
-        **_said(_text(context.description())),
+        **_said(context),
     }
 
 
@@ -132,15 +132,16 @@ def _push(brought: PushOf | None) -> dict[str, Any]:
     }
 
 
-def _said(text: str) -> dict[str, list[dict[str, str]]]:
+def _said(context: Any) -> dict[str, list[dict[str, str]]]:
     """Return what a description says, in the format of hg.mozilla.org."""
-    text = text[: links.LOOKED_AT]
+    text = _text(context.description())[: links.LOOKED_AT]
+    backed_out = [keywords.named(context.repo(), n.encode('ascii')) for n in links.backed_out(text)]
     return {
         'bugs': [{'no': str(n), 'url': links.BUG_URL % n} for n in links.bugs(text)],
         'reviewers': [
             {'name': name, 'revset': f'reviewer({name})'} for name in links.reviewers(text)
         ],
-        'backsoutnodes': [{'node': node} for node in links.backed_out(text)],
+        'backsoutnodes': [{'node': node.hex()} for node in backed_out if node is not None],
     }
 
 

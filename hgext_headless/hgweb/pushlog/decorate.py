@@ -50,7 +50,7 @@ _FIELDS = (
 )
 #: Fields of a changeset's own page only: finding out whether it was backed out takes long.
 _OWN_FIELDS = (
-    b',\n"backedoutby": {backedoutby|json},\n'
+    b',\n"backedoutby": "{backedoutby}",\n'
     b'"git_commit": {ifcontains("git_commit", extras,'
     b' get(extras, "git_commit")|utf8|json, "null")},\n'
     b'"landingsystem": {ifcontains("moz-landing-system", extras,'
