@@ -19,6 +19,7 @@ _WEB = '[web]\nname = the repository\nallow-archive = zip gz bz2\n'
 _PUSH_FIELDS = re.compile(rb',\s*"pushid": .*\s*"pushuser": .*\s*"pushdate": [^}]*?(?=\s*})')
 #: And what they have in other words, or in other places.
 _WOVEN = (
+    (rb'</?bdi>', b''),
     (rb'<(span|a) class="tag(tag)?" [^>]*title="pushed by [^>]*>push \d+</(span|a)> ', b''),
     (rb'.*">pushlog</a>.*\n', b''),
     (rb'.*class="pushlogfact".*\n', b''),

@@ -320,6 +320,8 @@ def test_page_of_a_changeset(seen, style):
         listed = fetch_page(f'{seen.base}{path}/{seen.stack[24]}?style={style}&revcount=26')
         nodes = [*seen.stack[::-1], seen.server.hg_fast('log', '-r', '2', '-T', '{node}')]
         assert seen.public[:12] not in listed and all(node[:12] in listed for node in nodes)
+        # A mark in it that turns the direction of writing does not turn the tags behind it.
+        assert '<bdi>s24</bdi>' in listed
     assert not re.search(r'[|\]] rev\b(?! \d)', log)
     # The revision number of a draft would be that of another one, for the next reader.
     assert not re.search(r'(?:changeset|rev|revision) \d{1,4}\b', page)
@@ -337,7 +339,8 @@ def test_page_of_a_changeset(seen, style):
     assert broken.index('pushlogbackedout') < broken.rindex('broken')
     assert 'a &lt;mark&gt;' in broken or style == 'spartan'
     if style == 'gitweb':  # the title bar has its tags
-        assert re.search(r'class="title"[^<]*<span class="logtags">.*push 8', broken)
+        tags = r'class="title"[^<]*<bdi>[^<]*</bdi>[^<]*<span class="logtags">.*push 8'
+        assert re.search(tags, broken)
     # Public history came with no push, and names nothing.
     public = fetch_page(f'{seen.base}rev/0?style={style}')
     assert 'class="pushlogfact"' not in public

@@ -113,6 +113,9 @@ _FIRST = re.compile(
     rb'<div class="description">|<div>\n <a class="title"|<h3 class="changeset">'
     rb'|<table id="changesetEntry">'
 )
+#: The first line of a description, which labels may follow: a mark in it that turns the direction
+#: of writing ends with it.
+_FIRST_LINE = re.compile(rb'\{desc\|[^}]*firstline[^}]*\}')
 #: Places of revision numbers. Those of drafts are valid for one request only.
 _NUMBERS = (
     (re.compile(rb' \{rev\}:(?=<a |\{node)'), rb"{pushlogifpublic(rev, ' {rev}:', ' ')}"),
@@ -338,6 +341,7 @@ def _with_push(style: bytes, name: bytes, text: bytes) -> bytes:
     text = _MENU_LINE.sub(_MENU_LINK, text, count=1)
     for place, instead in _NUMBERS:
         text = place.sub(instead, text)
+    text = _FIRST_LINE.sub(rb'<bdi>\g<0></bdi>', text)
     if name == b'changeset':
         text = _FIRST.sub(rb'{pushlogwasbackedout}\g<0>', text, count=1)
         for stock, ours in _PHASES:
