@@ -99,7 +99,7 @@ def seen(tmp_path_factory):
     alice.hg_fast('update', '-q', broken)
     said = f'Backed out changeset {broken} for "reasons"'
     backout = alice.commit('broken', 'mended\n', '-m', said)
-    said = f'Backed out 1 changesets\n\nBacked out changeset {backout[:12].upper()}'
+    said = f'Bug 5 - Backed out 1 changesets\n\nBacked out changeset {backout[:12].upper()}'
     counted = alice.commit('again', None, '-m', said)
     push()
     server.hg_fast('admin::headless-obliterate', '--reason', 'a secret', removed)
