@@ -43,12 +43,12 @@ class Facts(NamedTuple):
     backouts: Mapping[bytes, bytes] = {}
 
 
-def facts(session: statements.Session, repo: Any, drafts: Drafts) -> Facts:
+def facts(session: statements.Session, repo: Any, drafts: Drafts, for_people: bool) -> Facts:
     """Return the facts of the drafts that a request names, and the fates of those around them."""
     held = {node for bundle in drafts.bundles.values() for node in bundle.nodes}
     named = [node for nodes in drafts.nodes.values() for node in nodes]
-    backouts = visibility.backouts(session, repo, named)
-    again = visibility.backouts(session, repo, backouts.values()) if backouts else {}
+    backouts = visibility.backouts(session, repo, named, for_people)
+    again = visibility.backouts(session, repo, backouts.values(), for_people) if backouts else {}
     replaced = {node: _replaced(session, repo, node) for node in named}
     return Facts(of(session, repo, held), replaced, {**again, **backouts})
 

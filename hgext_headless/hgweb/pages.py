@@ -116,7 +116,8 @@ def _lay_named(rctx: Any, req: Any, operation: bytes | None) -> None:
                     catalog = catalog.fail_fast()
                 with catalog.reading() as session:
                     drafts = names.drafts_named(session, asked)
-                    facts = fates.facts(session, repo, drafts)
+                    for_people = rctx.tmpl.defaults[b'style'] != b'json'
+                    facts = fates.facts(session, repo, drafts, for_people)
         except HeadlessError:
             if unknown:
                 raise

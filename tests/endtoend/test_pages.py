@@ -272,6 +272,11 @@ def test_children_of_a_growing_stack(world, make_server):
     assert fetch_json(base + f'json-rev/{one}')['backedoutby'] == out
     page = fetch_page(base + f'rev/{one}')
     assert f'itself backed out by <a href="/rev/{again[:12]}"' in page
+    # What people understand beside, programs that know Mozilla's parser do not expect.
+    alice.commit('more', None, '-m', f'Bug 5 - Back out rev {two[:12]}')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    assert 'Backed out by' in fetch_page(base + f'rev/{two}')
+    assert fetch_json(base + f'json-rev/{two}')['backedoutby'] == ''
 
 
 _THIRD_PARTY = """

@@ -126,7 +126,7 @@ class Backouts:
 @eh.templatekeyword(b'backedoutby', requires={b'ctx'})
 def backedoutby(context: Any, mapping: Any) -> bytes | None:
     """String. The changeset that backed this one out."""
-    return _backout(context.resource(mapping, b'ctx'))
+    return _backout(context.resource(mapping, b'ctx'), context.symbol(mapping, b'style'))
 
 
 def _facts(changed: Any) -> fates.Facts:
@@ -134,10 +134,10 @@ def _facts(changed: Any) -> fates.Facts:
     return facts
 
 
-def _backout(changed: Any) -> bytes | None:
+def _backout(changed: Any, style: Any) -> bytes | None:
     """Return what backs a changeset out: for the page of a draft, as the pushlog has it."""
     node = _facts(changed).backouts.get(scmutil.binnode(changed))
-    return hex(node) if node else Backouts(changed.repo(), True).of(changed)
+    return hex(node) if node else Backouts(changed.repo(), style != b'json').of(changed)
 
 
 #: The keywords by name. hgweb's pages have them, ``hg log`` does not.
@@ -265,12 +265,14 @@ def replaces(context: Any, mapping: Any) -> Any:
 def relandedby(context: Any, mapping: Any) -> bytes | None:
     """String. The changeset that backed out what backed this one out."""
     changed = context.resource(mapping, b'ctx')
-    backout = _backout(changed)
+    style = context.symbol(mapping, b'style')
+    backout = _backout(changed, style)
     known = backout and _facts(changed).backouts.get(bin(backout))
     if known:
         return hex(known)
     repo = changed.repo()
-    return _backout(repo[backout]) if backout and repo.changelog.hasnode(bin(backout)) else None
+    is_here = backout and repo.changelog.hasnode(bin(backout))
+    return _backout(repo[backout], style) if is_here else None
 
 
 def of_pages() -> dict[bytes, Any]:

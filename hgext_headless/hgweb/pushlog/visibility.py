@@ -118,17 +118,20 @@ def row(changeset: Changeset, push_id: int) -> Row:
     return changeset.node, push_id if changeset.is_tombstone else 0
 
 
-def backouts(session: statements.Session, repo: Any, nodes: Iterable[bytes]) -> dict[bytes, bytes]:
+def backouts(
+    session: statements.Session, repo: Any, nodes: Iterable[bytes], for_people: bool = True
+) -> dict[bytes, bytes]:
     """Return the changesets that back one of ``nodes`` out, as their descriptions say, by node.
 
-    What a draft says of public history is not so until the draft is public.
+    How they say it is as in `links`. What a draft says of public history is not so until the draft
+    is public.
     """
     has_node = repo.changelog.hasnode
     whole = {hex(node).decode('ascii'): node for node in nodes}
     named = {name[:12]: node for name, node in whole.items()}
     found: dict[bytes, bytes] = {}
     for other, description in search.naming(session, [*named, *whole]):
-        for name in links.backed_out(description.decode('utf-8', 'replace'), for_people=True):
+        for name in links.backed_out(description.decode('utf-8', 'replace'), for_people):
             node = named.get(name)
             if node is not None and (has_node(other) or not has_node(node)):
                 found.setdefault(node, other)
