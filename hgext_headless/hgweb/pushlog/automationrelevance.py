@@ -17,7 +17,7 @@ from ...catalog import drafts, markers, names as catalog_names, pushlog, stateme
 from ...catalog.statements import BATCH, portions
 from ...model import PushOf
 from .. import errors, pages
-from . import keywords, links, query
+from . import keywords, links, query, visibility
 from .json_format import begun
 from .keywords import text as _text
 
@@ -35,7 +35,8 @@ def answer(web: Any) -> Iterator[bytes]:
 
 
 def _chunks(web: Any) -> Iterator[bytes]:
-    catalog = web.repo.headless.read_catalog
+    repo = web.repo  # without the bundles that are laid over it
+    catalog = repo.headless.read_catalog
     node, contexts = _relevant_to(web)
     backouts = keywords.Backouts(web.repo) if web.req.qsparams.get(b'backouts') else None
     is_obsolete = node in web.repo.obsstore.successors or bool(
@@ -47,8 +48,11 @@ def _chunks(web: Any) -> Iterator[bytes]:
         brought = catalog.read(pushlog.brought, [context.node() for context in batch])
         entries = [_relevant(context, brought.get(context.node())) for context in batch]
         if backouts is not None:
+            asked = [context.node() for context in batch if context.mutable()]
+            pushed = catalog.read(visibility.backouts, repo, asked) if asked else {}
             for entry, context in zip(entries, batch):
-                found = backouts.of(context)
+                backout = pushed.get(context.node())
+                found = hex(backout) if backout else backouts.of(context)
                 if found is not None:
                     entry['backedoutby'] = found.decode('ascii')
         yield (separator + ', '.join(map(json.dumps, entries))).encode('ascii')
