@@ -49,7 +49,7 @@ def _chunks(web: Any) -> Iterator[bytes]:
         entries = [_relevant(context, brought.get(context.node())) for context in batch]
         if backouts is not None:
             asked = [context.node() for context in batch if context.mutable()]
-            pushed = catalog.read(visibility.backouts, repo, asked) if asked else {}
+            pushed = catalog.read(visibility.backouts, repo, asked, False) if asked else {}
             for entry, context in zip(entries, batch):
                 backout = pushed.get(context.node())
                 found = hex(backout) if backout else backouts.of(context)
