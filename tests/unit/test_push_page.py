@@ -11,7 +11,7 @@ import pytest
 from mercurial import context, hg, templater, ui as uimod
 from mercurial.node import nullid
 
-from hgext_headless.hgweb.pushlog import html_format, links as configured, push_page
+from hgext_headless.hgweb.pushlog import links as configured, push_page, push_rows
 from hgext_headless.model import Changeset, Entry
 
 
@@ -179,19 +179,19 @@ def test_renames(history, monkeypatch, is_git):
 def test_what_is_folded_counts_what_is_left_out():
     """The page has 25 of 55 changesets, and shows 20."""
     links = configured.Links(None, None, (), ())
-    listed = html_format._listed_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 30)
+    listed = push_rows.of_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 30)
     assert (listed[b'foldedcount'], listed[b'omittedcount']) == (35, 30)
-    whole = html_format._listed_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 0)
+    whole = push_rows.of_push(links, Entry(1, b'alice', 0), [], [{}] * 25, 0)
     assert whole[b'foldedcount'] == 5 and not whole[b'omittedcount']
 
 
 def test_descriptions_on_the_page_are_bounded(monkeypatch):
     links = configured.Links(None, None, (), ())
-    monkeypatch.setattr(html_format, '_MOST_TEXT', 30)
-    monkeypatch.setattr(html_format, '_LONG_LINES', 2)
+    monkeypatch.setattr(push_rows, '_MOST_TEXT', 30)
+    monkeypatch.setattr(push_rows, '_LONG_LINES', 2)
     said = [b'summary', b'summary\n\n1\n2\n', b'summary\n' + b'line\n' * 8, b'a\nb']
     changesets = [Changeset(b'x' * 20, nullid, nullid, b'', b'a', 0, 0, d, (), ()) for d in said]
-    found = [message for _changeset, message in html_format._messages(links, changesets, {})]
+    found = [message for _changeset, message in push_rows.messages(links, changesets, {})]
     assert [(m[b'messagelines'], m[b'longmessage'], m[b'cutmessage']) for m in found] == [
         (0, False, False),
         (2, False, False),

@@ -4,9 +4,11 @@ The API is that of hg.mozilla.org's pushlog
 (https://mozilla-version-control-tools.readthedocs.io/en/latest/hgmo/pushlog.html).
 
 - `commands`: the web commands
-- `query`: parameters, and the pushes that they select; `times`: dates, as people write them
+- `query`: parameters, and the pushes that they select; `meanings`: what the text of a search can
+  mean; `times`: dates, as people write them
 - `visibility`: how far this server may show the log, and the state of a changeset
-- `json_format`, `html_format`: the answers; `push_page`: the files and the diff of a push
+- `json_format`, `html_format`: the answers; `push_rows`: the rows of a push; `push_page`: its files
+  and its diff; `nothing`: what a page says that finds no push
 - `automationrelevance`: what build tasks ask of a changeset
 - `links`: what descriptions name, and the links that are configured
 - `keywords`: template keywords and revset predicates

@@ -12,7 +12,7 @@ from mercurial import error, scmutil, templateutil
 from ... import hgcompat
 from ...catalog import pushlog, search, statements
 from ...model import Selection
-from . import keywords, query as queries
+from . import keywords, meanings, query as queries
 from .json_format import text
 
 #: Maximum number of names like one that is not found, and of words that are looked for one by one.
@@ -52,7 +52,7 @@ def _meant(
     web: Any, session: statements.Session, query: queries.Query, asked: bytes, last: int
 ) -> dict[bytes, Any]:
     """Return the keywords about a push, and about a search alone: hashes, a time, several words."""
-    push_id = queries.push_in(asked)
+    push_id = meanings.push_in(asked)
     if push_id is not None:
         one = Selection(push_ids=(push_id,), upto=last)
         if not pushlog.entries(session, one, newest=True, limit=1):
@@ -60,14 +60,14 @@ def _meant(
             return {b'nopush': b'%d' % push_id, b'last': last, b'isnumber': is_number}
     if len(query.words) > 1:
         return {}
-    hashes = queries.hashes_in(asked)
+    hashes = meanings.hashes_in(asked)
     if any(len(one) > 6 or re.search('[0-9]', one) for one in hashes):
         names = ', '.join(hashes).encode('ascii')
         return {b'nohashes': names, b'publicnode': _public(web.repo, names)}
     timed = query.timed
     if timed and not timed.rest:
         return {b'when': str(timed).encode('ascii')}
-    parts = queries.main_words(timed.rest if timed else hgcompat.to_str(asked))
+    parts = meanings.main_words(timed.rest if timed else hgcompat.to_str(asked))
     if timed:
         parts = [timed.text, *parts]
     if not 1 < len(parts) <= _MOST_WORDS:
