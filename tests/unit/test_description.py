@@ -45,6 +45,8 @@ def test_bugs(text, bugs):
         ('[54321]: 54322; 54323.', [54321, 54322, 54323]),
         ('https://bugzilla.mozilla.org/show_bug.cgi?id=1234567#c1', [1234567]),
         ('eve public http://127.0.0.1:42007/; r=me', []),
+        ('https://example.com/?a=1&b=2#top, http://x.org/bug1/#12345?id=12345 (12345)', [12345]),
+        ('<https://x.org/(12345)>; HTTPS://x.org/show_bug.cgi?id=x;1234567, bug 1', [1]),
         ('pull/1234567, PR #54321, PR 54321, 20261201, 2026-12-01', []),
         ('115.0.12345, v12345, 12345.6, 12345-x, 12345/x, 12:34567, -12345', []),
         ('2 fixes; debug 12, ab=12', []),
@@ -90,8 +92,10 @@ def test_reviewers(text, reviewers):
 @pytest.mark.parametrize(
     ('text', 'reviewers'),
     [
-        ('Bug 1 - it; r=ada r=ada a=RelMan, CLOSED TREE', ['ada', 'RelMan']),
+        ('Bug 1 - it; r=ada r=ada rs=bob, CLOSED TREE', ['ada', 'bob']),
         ('Bug 1 - it; r=ada, DONTBUILD', ['ada']),
+        ('Merge esr/115 to default, a=merge', []),
+        ('Bug 1 - it; r=ada,a=release,bob; a?cy, r?dan', ['ada', 'dan']),
         ('Bug 1 - it; r=ada,CLOSED,ada', ['ada', 'CLOSED']),
     ],
 )
@@ -205,6 +209,8 @@ def test_no_back_outs_on_pages(text):
         'bug ' * 50_000,
         '1' * 200_000 + 'a',
         'a#11111' * 30_000,
+        'https://' * 30_000,
+        'https://x/show_bug.cgi?id=' * 10_000,
         'it; r=' + '.' * 200_000,
         'it; ' + 'r=.' * 70_000,
         'it; r=a' + ',a' * 100_000,

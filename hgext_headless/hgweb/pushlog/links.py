@@ -47,10 +47,12 @@ _BUG = r'(?i)(?:bug|b=|(?=\b#?\d{5,})|^(?=\d))\s*#?(\d+)\b'
 #: The same on pages, where each is a link. A number alone has to stand apart, and has seven digits
 #: at most: ports, versions, dates, revision numbers and pull requests are no bugs.
 _SHOWN_BUG = (
-    r'(?i)(?:\b(?:bug|b=)\s*#?|(?<=[?&]id=)'
+    r'(?i)(?:\b(?:bug|b=)\s*#?|(?<=\bshow_bug\.cgi\?id=)'
     r'|(?<![^\s(\[,;#])(?<!\w#)(?<!\bPR )(?<!\bPR #)(?<!\bports )(?<!\bport )(?<!\bport: )'
     r'(?<!\bversion )(?<!\brev )(?<!\brevision )(?=\d{5,7}(?![\w/-]|[.:]\w)))(\d+)\b'
 )
+#: An address, up to the number of a bug that it is of: on pages it is a link itself.
+_NO_BUG = r'(?i)\bhttps?://(?:(?!\bshow_bug\.cgi\?id=\d)\S)*'
 #: For changesets from GitHub, where other numbers are issues of GitHub.
 _NAMED_BUG = r'(?i)(?:bug|b=)\s*(\d+)\b'
 _FROM_GITHUB = r'(?m)^Source-Repo: https://github\.com/'
@@ -61,7 +63,7 @@ _SEPARATOR = r'[;,/\\]\s*'
 _REVIEWER = rf'#?{_NICK}!?'
 #: "r=one,two", also for "a", "sr", "rs" and "ui-r", and with "?".
 _REVIEW = (
-    r'[\s(.\[;,](?:r|a|sr|rs|ui-r)[=?]'
+    r'[\s(.\[;,](r|a|sr|rs|ui-r)[=?]'
     rf'({_REVIEWER}(?:{_SEPARATOR}(?![a-z0-9.\-]+[=?]){_REVIEWER})*)'
 )
 #: What is for hooks of Mozilla's, and stands where a reviewer could.
@@ -92,22 +94,35 @@ _ADDRESS = r'(?i)\bhttps?://(?:\([^\s()<>"]*\)|[^\s()<>"])+(?<![.,;:!?\'`\]])'
 
 def bugs(text: str, for_people: bool = False) -> list[int]:
     """Return the numbers of the bugs that a description names, each once, in order."""
-    found = _named(_SHOWN_BUG if for_people else _BUG, text)
+    found = _named(text, for_people)
     digits = (match[1].lstrip('0') or '0' for match in found)
     return list(dict.fromkeys(int(number) for number in digits if len(number) <= _DIGITS))
 
 
-def _named(bug: str, text: str) -> Iterator[re.Match[str]]:
-    return re.finditer(_NAMED_BUG if re.search(_FROM_GITHUB, text) else bug, text)
+def _named(text: str, for_people: bool) -> Iterator[re.Match[str]]:
+    bug = _SHOWN_BUG if for_people else _BUG
+    if re.search(_FROM_GITHUB, text):
+        bug = _NAMED_BUG
+    if for_people:
+        text = re.sub(_NO_BUG, lambda address: '/' * len(address[0]), text)
+    return re.finditer(bug, text)
 
 
 def reviewers(text: str, for_people: bool = False) -> list[str]:
-    """Return the reviewers that the first line of a description names; to people, each once."""
+    """Return the reviewers that the first line of a description names.
+
+    To people, each once, and nobody who only approved (``a=``), which is often a word.
+    """
     summary = text.split('\n', 1)[0]
     if for_people:
         summary = re.sub(_FLAG, '', summary)
     lists = re.findall(_REVIEW, summary)
-    names = [name for found in lists for name in re.split(_SEPARATOR, found)]
+    names = [
+        name
+        for kind, found in lists
+        if not (for_people and kind == 'a')
+        for name in re.split(_SEPARATOR, found)
+    ]
     return list(dict.fromkeys(names)) if for_people else names
 
 
@@ -200,7 +215,7 @@ class Links:
         """
         text, start = text[:LOOKED_AT], 0
         urls = {link.label: link.url for link in self.bugs(text)}
-        named = _named(_SHOWN_BUG, text)
+        named = _named(text, for_people=True)
         found = [(match.span(), urls.get(match[1].lstrip('0')) or '') for match in named]
         found += [(span, link.url or '') for span, link in self._spans(text)]
         found += [(match.span(), match[0]) for match in re.finditer(_ADDRESS, text)]
