@@ -94,6 +94,11 @@ return ['.pushlogid', '.pushlognode'].map(
   one => document.querySelector(one).getBoundingClientRect().left);
 """
 
+_BAR = """
+const diff = document.querySelector('.diffblocks');
+return diff.offsetWidth > diff.clientWidth;
+"""
+
 
 @pytest.mark.skipif(DRIVER is None, reason='chromedriver is not installed')
 def test_widths(world, make_server):
@@ -124,6 +129,8 @@ def test_widths(world, make_server):
                     push, changeset = chromium.run(_EDGES)
                     if push != changeset:
                         wrong.append((style, page, 'edges', push, changeset))
+                elif chromium.run(_BAR):
+                    wrong.append((style, page, 'the diff scrolls up and down'))
                 chromium.emulate('print')
                 chromium.resize(700)
                 scrolled, narrowest = chromium.run(_MEASURE)

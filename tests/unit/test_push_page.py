@@ -164,13 +164,14 @@ def test_renames(history, monkeypatch, is_git):
     assert listed == [
         (b'copy', b'copied from kept', (0, 0)),
         (b'new', b'renamed from old', (1, 0)),
-        (b'new2', b'renamed from old', (0, 0)),
+        (b'new2', b'copied from old', (0, 0)),  # as the diff says
     ]
     assert blocks(found) == [b'copy', b'new', b'new2']
     # Of what was renamed and is left out, the diff has no old name either.
     monkeypatch.setattr(push_page, '_LONGEST_LINE', 7)
     found = push_page.counted(made)
     assert [*found.shown] == blocks(found) == [b'copy', b'new2']
+    assert push_page._note(found, b'new2') == b'renamed from old'
     # The file that it was copied from is read, too.
     monkeypatch.setattr(push_page, '_MOST_BYTES', 499)
     assert push_page.counted(made).shown == {}

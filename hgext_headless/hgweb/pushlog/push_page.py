@@ -6,6 +6,7 @@ repository for it. The cost is bounded, and what is left out is said.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -77,6 +78,14 @@ class Diff:
     def lines(self) -> int:
         """Number of changed lines of what is shown."""
         return sum(sum(self.counts[name][:2]) for name in self.shown)
+
+    @functools.cached_property
+    def moved(self) -> set[bytes]:
+        """The files that the diff calls renamed: the first of each source, if that is gone."""
+        first: dict[bytes, bytes] = {}
+        for name in sorted(self.sources, key=lambda name: (name not in self.shown, name)):
+            first.setdefault(self.sources[name], name)
+        return {name for source, name in first.items() if source not in self.head}
 
     def renamed(self, names: Iterable[bytes]) -> set[bytes]:
         """Return the former names of those of ``names`` that were renamed: not on the list."""
@@ -252,7 +261,7 @@ def _note(made: Diff, name: bytes) -> bytes:
         return b'new %s' % kind if kind else b'new'
     notes = []
     if source is not None:
-        notes.append((b'copied from ' if source in made.head else b'renamed from ') + source)
+        notes.append((b'renamed from ' if name in made.moved else b'copied from ') + source)
     if made.base.flags(source or name) != flags:
         notes.append(b'now %s' % (kind or b'a regular file'))
     return b', '.join(notes)
