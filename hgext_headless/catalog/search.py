@@ -49,7 +49,7 @@ _MAX_WORD = 64
 
 WORD = re.compile(r'[^\W_]+')
 #: Chinese and Japanese, which have no blanks between words.
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     '([\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)'
 )
 #: What is folded at a time. The time that Unicode's normalization takes is quadratic in the number
@@ -71,7 +71,7 @@ def split(text: bytes) -> list[str]:
 
 def _words(run: str) -> Iterator[str]:
     """Yield the words of letters and digits in a row; of unspaced writing, pairs of characters."""
-    for number, part in enumerate(_UNSPACED.split(run)):
+    for number, part in enumerate(UNSPACED.split(run)):
         if number % 2:
             yield from (part[i : i + 2] for i in range(max(1, len(part) - 1)))
         elif part:
@@ -141,7 +141,8 @@ def _newest(session: Session, count: int) -> sqlalchemy.Subquery:
 
 def part_of(text: str) -> Callable[[bytes], bool]:
     """Return a function: whether ``text`` is a part of a name that begins with a word."""
-    begins = re.compile(r'(?:\b|(?<=_))' + re.escape(_fold_name(text)))
+    begin = rf'(?:\b|(?<=_)|(?={UNSPACED.pattern}))'
+    begins = re.compile(begin + re.escape(_fold_name(text)))
     return lambda name: begins.search(_fold_name(name.decode('utf-8', 'replace'))) is not None
 
 

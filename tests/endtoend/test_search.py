@@ -85,8 +85,9 @@ def test_search(log):
     log.alice.hg_fast('bookmark', '-r', hashes[3], 'my-mark')
     log.alice.hg_fast('push', '-f', '-B', 'my-mark')
     log.alice.hg_fast('branch', 'side/branch')
-    log.alice.commit('other', None, '-m', 'zzz', '-u', 'Zed')
+    log.alice.commit('other', None, '-m', 'zzz', '-u', 'Zed 李小龍')
     log.alice.hg('push', '-q', '-f', '--new-branch', '-r', '.', env={'USER': 'alice'})
+    short = hashes[1][:11]
     shown = time.strftime('%Y-%m-%d%%20%H:%M:%S%%20UTC', time.gmtime(time.time() - 600))
     for query, expected in {
         # A hash, a part of the name of who wrote or pushed, words without accents, and a time.
@@ -109,6 +110,9 @@ def test_search(log):
         'search=an%20hour%20ago': [1, 2, 3, 4, 5],
         'search=an%20hour%20ago&endID=2': [1, 2],
         'search=li': [],
+        # One Chinese character can be a name.
+        f'search={quote("李")}': [5],
+        f'search={quote("龍")}': [5],
         # As hg, pages and sentences have it.
         f'search=14:{hashes[3][:12]}': [4],
         f'search=changeset:%20%2012:{hashes[1][:12]}': [2],
@@ -125,6 +129,10 @@ def test_search(log):
         f'search=hg%20pull%20-r%20{hashes[1][:12]}': [2],
         f'search={hashes[1][:12]}%2B%20tip': [2],
         f'search=alice%20{hashes[1]}': [2],
+        f'search=why%20did%20{short}%20break%20linux%3F': [2],
+        f'search={short}%E2%80%A6': [2],
+        f'search={hashes[1][:7]}::{hashes[2][:7]}': [2, 3],
+        f'search={hashes[1][:7]}..{hashes[2][:7]}': [2, 3],
         'search=https://bugs/show_bug.cgi?id=1234567%23c1': [1, 4],
         'search=bug1234567': [1, 4],
         'search=b=1234567': [1, 4],
@@ -154,6 +162,7 @@ def test_search(log):
         'search=since%20yesterday': [1, 2, 3, 4, 5],
         # What people say before a name, a day or a hash.
         'search=by%20bob': [2, 4],
+        'search=pushed%20by%20bob': [2, 4],
         'search=crash%20by%20alice': [1, 3],
         'search=today%20by%20bob': [2, 4],
         'search=since%20yesterday%20by%20bob&endID=3': [2],
@@ -230,6 +239,9 @@ def test_page(log):
         'search=999': 'There is no push 999 (the last is 4), and no pushed changeset has',
         'search=push%203&user=bob': 'Among the pushes that meet the other conditions, no changeset',
         'search=rev%20deadbee': 'No changeset that was pushed begins with deadbee.',
+        'search=1234567%207654321': 'search=7654321">7654321</a> finds 1 push.',
+        'search=bo': 'Parts of names are searched for from 3 characters on.',
+        'search=before%20friday': 'The form has &ldquo;pushed after&rdquo; and',
         'search=yesterday': 'Nothing was pushed on ',
         'search=default': 'see <a href="/pushloghtml?branch=default">its pushes</a>',
         'search=build%20in%20zoe': 'build">build</a> finds 1 push, <a href="/pushloghtml?search=zoe'

@@ -42,6 +42,11 @@ def _now(monkeypatch):
         (('today', 'midnight', 'this morning', '2026-12-01', 'Dec 1', 'tuesday'), '0:00:00'),
         (('yesterday', 'monday', 'on Monday', 'this week', '30 nov 2026', 'Nov 30, 2026'), '30.'),
         (('30.11.2026', '30.11.', '11/30/2026', '11/30/2026 00:00 UTC', 'from monday'), '30.'),
+        (('30/11/2026', '2026/11/30', 'mon', 'last Mon', 'Mon 30 Nov'), '30.'),
+        (('14:00 yesterday', '2pm yesterday', 'around 14:00 on monday'), '30. 14:00:00'),
+        (('yesterday around 14:00', 'Nov 30, 14:00', 'Nov 30, 2026 at 2 PM'), '30. 14:00:00'),
+        (('30/11/2026 14:00', 'mon 14:00', '14:00, 2026-11-30'), '30. 14:00:00'),
+        (('Fri 15:00', 'last fri 3pm'), '27. 15:00:00'),
         (('last night', 'tonight', 'yesterday at 6pm', '30.11.2026 18:00'), '30. 18:00:00'),
         (('noon', 'at noon', 'monday afternoon', 'yesterday at noon'), '30. 12:00:00'),
         (('last week', '23 november'), '23.'),
@@ -79,7 +84,8 @@ def test_durations(texts, seconds):
 @pytest.mark.parametrize(
     'text',
     ['', 'x', '12', '2026', 'marker 12', 'last resort', 'this patch', '25:00', 'feb 30', 'may',
-     '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h', '30/11/2026',
+     '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h', '13/13/2026',
+     '2026-11/30', '14:00 bob', 'monkey', '14:00 14:00', 'before friday',
      'last week afternoon', 'monday 3pm evening', 'morning', 'in 2 hours'],
 )  # fmt: skip
 def test_what_is_no_time(text):

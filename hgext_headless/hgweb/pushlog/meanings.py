@@ -15,8 +15,8 @@ from ...catalog import bookmarks, names as catalog_names, pushlog, search, state
 from ...model import Selection
 from . import times
 
-#: Minimum length of a part of a name, and maximum number of users, of hashes, and of pushes with
-#: each, that a search finds beside words.
+#: Minimum length of a part of a name, unless it is Chinese or Japanese, and maximum number of
+#: users, of hashes, and of pushes with each, that a search finds beside words.
 _MIN_NAME, _MAX_MEANT = 3, 20
 #: Maximum number of words one of which may be the name of a user.
 _MOST_NAMED = 3
@@ -25,8 +25,10 @@ _MOST_NAMED = 3
 _MAX_BY_NAME, _BOOKMARKS = 500, 5000
 #: A bug, as people and addresses name it. Without limits, an address could take seconds.
 _BUG = re.compile(rb'(?:\S{0,200}[?&]id=|bug|b=) ?#?([0-9]{1,8})(?:[#&]\S{0,200})?', re.I)
-#: A hash that is unmistakable, and the id of a push, in what was copied.
-_HASH = re.compile(r'(?<![0-9a-z])[0-9a-f]{12,40}(?![0-9a-z])')
+#: A hash that is no word, and the id of a push, in what was copied.
+_HASH = re.compile(
+    '(?<![0-9a-z])(?:[0-9a-f]{12,40}|(?=[a-f]{0,10}[0-9])[0-9a-f]{7,11})(?![0-9a-z])'
+)
 _PUSH = re.compile(rb'\bpush[ /]?#?([0-9]{1,15})\b', re.I)
 #: What people call a hash, in front of it.
 _CALLED = {'rev', 'revision', 'changeset', 'commit', 'node', '-r'}
@@ -65,7 +67,7 @@ def of_text(
         if names and what:
             yield selection._replace(users=names, words=tuple(what))
     named = selection._replace(words=())
-    if len(name) >= _MIN_NAME:
+    if can_be_name(name):
         names = _users(session, selection, name)
         if names:
             yield named._replace(users=names)
@@ -97,6 +99,12 @@ def main_words(text: str) -> list[str]:
     return [word for word in text.split() if not times.BEFORE_NAMES.match(f'{word} .')]
 
 
+def can_be_name(text: str) -> bool:
+    """Return whether a text is long enough for a part of a name."""
+    part = times.BEFORE_NAMES.sub('', text)
+    return len(part) >= _MIN_NAME or search.UNSPACED.search(part) is not None
+
+
 def hashes_in(text: bytes) -> list[str]:
     """Return the hashes, or beginnings of some, that a text consists of or has."""
     lower = text.decode('latin-1').lower()
@@ -115,7 +123,7 @@ def push_in(text: bytes) -> int | None:
 
 def _users(session: statements.Session, selection: Selection, part: str) -> tuple[bytes, ...]:
     """Return the users of a selection of whose name ``part`` is a part; none if it is short."""
-    if len(part) < _MIN_NAME:
+    if not can_be_name(part):
         return ()
     names = search.users(session, part, _MAX_MEANT)
     return tuple(n for n in names if selection.users is None or n in selection.users)
@@ -135,8 +143,9 @@ def _marked(session: statements.Session, repo: Any, part: str) -> list[bytes]:
 
 def _copied(text: str) -> list[str]:
     """Return the words of a text without what hg, people and addresses have around hashes."""
-    words = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'+') for word in text.split())
-    return [word for word in words if word and word not in _CALLED]
+    words = re.split(r'\s+|::|\.\.', text)
+    parts = (re.split('[/=:(]', word)[-1].strip('.,;()[]<>"\'+') for word in words)
+    return [part for part in parts if part and part not in _CALLED]
 
 
 def _among(selection: Selection, push_ids: Iterable[int]) -> Iterator[Selection]:

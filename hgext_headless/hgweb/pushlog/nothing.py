@@ -17,6 +17,10 @@ from .json_format import text
 
 #: Maximum number of names like one that is not found, and of words that are looked for one by one.
 _MOST_SIMILAR, _MOST_WORDS = 10, 3
+#: A hash rather than a word, or the number of a bug.
+_HASH = re.compile('(?![0-9]{1,8}$)(?:.{7,}|.*[0-9].*)')
+#: Words for bounds, which are in the form.
+_BOUNDS = {b'before', b'until', b'till', b'after', b'to'}
 
 
 def found(web: Any, query: queries.Query, last: int) -> dict[bytes, Any]:
@@ -28,6 +32,8 @@ def found(web: Any, query: queries.Query, last: int) -> dict[bytes, Any]:
         meant = _meant(web, session, query, asked, last) if query.selection.words else {}
         return {
             b'lookedfor': asked,
+            b'isshort': not meanings.can_be_name(hgcompat.to_str(asked)),
+            b'isbound': bool(query.timed and _BOUNDS.intersection(asked.lower().split())),
             b'author': queries.searched(params, b'author'),
             b'nousers': _mappings({b'name': name} for name in users or ()),
             b'similar': _mappings(_similar(session, query, params.get(b'branch', b''))),
@@ -61,7 +67,7 @@ def _meant(
     if len(query.words) > 1:
         return {}
     hashes = meanings.hashes_in(asked)
-    if any(len(one) > 6 or re.search('[0-9]', one) for one in hashes):
+    if any(_HASH.fullmatch(one) for one in hashes):
         names = ', '.join(hashes).encode('ascii')
         return {b'nohashes': names, b'publicnode': _public(web.repo, names)}
     timed = query.timed

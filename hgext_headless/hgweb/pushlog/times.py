@@ -8,7 +8,7 @@ import re
 import time
 from typing import NamedTuple
 
-_DAYS = ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+_DAYS = ('mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun')
 _MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
 _DAY = 86400
 #: Seconds of a unit, by its first letter; a month and a year have letters of their own here.
@@ -35,11 +35,14 @@ _ZONE_IN_URL = _ZONE.replace('[+-]', '(?:[+-]|(?<=:[0-9]{2}) )')
 _MONTH = '|'.join(
     f'{name}(?:{whole.lower()[3:]})?' for name, whole in zip(_MONTHS, calendar.month_name[1:])
 )
-_WEEKDAY = rf'(?:(?:{"|".join(name[:3] for name in _DAYS)})[a-z]*,? )?'
+_WEEKDAY = rf'(?:(?:{"|".join(_DAYS)})[a-z]*,? )?'
+_DAY_NAME = '|'.join(
+    f'{name}(?:{whole.lower()[3:]})?' for name, whole in zip(_DAYS, calendar.day_name)
+)
 #: A date, a time of day, or both: as pages and ``hg log`` have them, and others.
 _MOMENTS = (
     re.compile(
-        r'(?P<year>[0-9]{4})-(?P<number>[0-9]{1,2})-(?P<day>[0-9]{1,2})'
+        r'(?P<year>[0-9]{4})(?P<dash>[-/])(?P<number>[0-9]{1,2})(?P=dash)(?P<day>[0-9]{1,2})'
         rf'(?:[ t](?P<clock>[0-9]{{1,2}}(?::[0-9]{{2}}){{0,2}})(?:\.[0-9]{{1,9}})?)?{_ZONE_IN_URL}'
     ),
     re.compile(
@@ -48,7 +51,12 @@ _MOMENTS = (
     ),
     # As Mercurial reads it.
     re.compile(
-        rf'(?P<number>[0-9]{{1,2}})/(?P<day>[0-9]{{1,2}})/(?P<year>[0-9]{{4}})(?: {_CLOCK})?{_ZONE}'
+        r'(?P<number>0?[1-9]|1[0-2])/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4})'
+        rf'(?: {_CLOCK})?{_ZONE}'
+    ),
+    re.compile(
+        r'(?P<day>1[3-9]|[23][0-9])/(?P<number>[0-9]{1,2})/(?P<year>[0-9]{4})'
+        rf'(?: {_CLOCK})?{_ZONE}'
     ),
     re.compile(_CLOCK + _ZONE),
     re.compile(
@@ -61,11 +69,14 @@ _MOMENTS = (
     ),
 )
 _NAMED_DAY = re.compile(
-    rf'(?P<name>today|yesterday|day before yesterday|(?:(?:last|this|past) )?(?:{"|".join(_DAYS)}))'
-    rf'(?: (?:at )?{_CLOCK}(?: ?(?:z|utc|gmt))?)?(?P<zone>)'
+    rf'(?P<name>today|yesterday|day before yesterday|(?:(?:last|this|past) )?(?:{_DAY_NAME}))'
+    rf'(?: {_CLOCK}(?: ?(?:z|utc|gmt))?)?(?P<zone>)'
 )
+#: A time of day as people say it before a day, and behind it.
+_CLOCK_FIRST = re.compile(rf'^({_CLOCK}),? (?:on )?(?!z$|utc|gmt|[+-])(.+)')
+_BEFORE_CLOCK = re.compile(',? (?:(?:at|about|around) )*(?=[0-9]{1,2}:[0-9])')
 #: What people say before a time, and before a name.
-BEFORE_NAMES = re.compile('^(?:(?:by|on|from|in|at) )+(?=.)', re.I)
+BEFORE_NAMES = re.compile('^(?:(?:(?:pushed )?by|on|from|in|at) )+(?=.)', re.I)
 _BEFORE = re.compile('(?:(?:since|on|from|at|in the|the) )*(?:about |around )?')
 #: Maximum number of words of a time.
 _WORDS = 7
@@ -134,6 +145,7 @@ def span(text: str) -> tuple[float, float | None]:
     said = ' '.join(text.lower().split())
     bare = re.sub('^(?:last|past) (?=[0-9])', '', _BEFORE.sub('', said, count=1))
     bare = _WORD_FOR.sub(lambda found: _WORDS_FOR[found[1]], _HALF.sub(_of_day, bare))
+    bare = _CLOCK_FIRST.sub(r'\3 \1', _BEFORE_CLOCK.sub(' ', bare))
     part = _PART_OF_DAY.fullmatch(bare)
     if part:
         bare = {'this': 'today', 'last': 'yesterday'}.get(part[1], part[1])
@@ -168,8 +180,8 @@ def _begins(text: str, now: float) -> tuple[float, bool]:
 def _ago(name: str, now: float) -> int:
     """Return how many days ago a day was."""
     which, _blank, day = name.rpartition(' ')
-    if day in _DAYS:
-        days = (time.gmtime(now).tm_wday - _DAYS.index(day)) % 7
+    if day[:3] in _DAYS:
+        days = (time.gmtime(now).tm_wday - _DAYS.index(day[:3])) % 7
         return 7 if which == 'last' and not days else days
     return {'today': 0, 'yesterday': 1}.get(name, 2)
 
