@@ -47,10 +47,10 @@ def facts(session: statements.Session, repo: Any, drafts: Drafts, for_people: bo
     """Return the facts of the drafts that a request names, and the fates of those around them."""
     held = {node for bundle in drafts.bundles.values() for node in bundle.nodes}
     named = [node for nodes in drafts.nodes.values() for node in nodes]
-    backouts = visibility.backouts(session, repo, named, for_people)
-    again = visibility.backouts(session, repo, backouts.values(), for_people) if backouts else {}
-    replaced = {node: _replaced(session, repo, node) for node in named}
-    return Facts(of(session, repo, held), replaced, {**again, **backouts})
+    digits = visibility.ANY if for_people else visibility.USUAL
+    backouts = visibility.backouts(session, repo, named, for_people, digits)
+    again = visibility.backouts(session, repo, backouts.values(), for_people, digits)
+    return Facts(of(session, repo, held), replaced(session, repo, named), {**again, **backouts})
 
 
 def of(session: statements.Session, repo: Any, nodes: Collection[bytes]) -> dict[bytes, list[Fate]]:
@@ -90,22 +90,28 @@ def predecessors(
     return found
 
 
-def _replaced(session: statements.Session, repo: Any, node: bytes) -> list[bytes]:
-    """Return the last changesets before ``node`` that it replaces and that a push brought."""
-    found: list[bytes] = []
-    pending, seen = {node}, {node}
+def replaced(
+    session: statements.Session, repo: Any, nodes: Collection[bytes]
+) -> dict[bytes, list[bytes]]:
+    """Return the last changesets before ``nodes`` that they replace and a push brought, by node."""
+    found: dict[bytes, list[bytes]] = {node: [] for node in nodes}
+    pending = [(node, node) for node in nodes]  # each with what it leads to
+    seen = set(pending)
     for _step in range(_STEPS):
-        before = predecessors(session, repo, pending, stored.MOST)
-        pending = set().union(*(before.get(one, ()) for one in pending)) - seen
+        before = predecessors(session, repo, {one for one, _node in pending}, stored.MOST)
+        reached = {(new, node) for one, node in pending for new in before.get(one, ())} - seen
+        seen |= reached
+        pending = sorted(reached)[: _WIDTH + len(found)]
+        asked = {one for one, _node in pending}
+        known = {*pushlog.brought(session, asked, with_ends=False)}
+        known |= pushlog.tombstoned(session, asked).keys()
+        for one, node in pending:
+            if one in known:
+                found[node].append(one)
+        pending = [pair for pair in pending if pair[0] not in known]
         if not pending:
             break
-        pending = set(sorted(pending)[:_WIDTH])
-        seen |= pending
-        known = {*pushlog.brought(session, pending, with_ends=False)}
-        known |= pushlog.tombstoned(session, pending).keys()
-        found += sorted(known)
-        pending -= known
-    return found[:_MOST]
+    return {node: earlier[:_MOST] for node, earlier in found.items()}
 
 
 def _followed(

@@ -244,10 +244,12 @@ def test_pages_say_what_became_of_a_draft(world, evolving):
         assert re.search(f'replaces ?:? {first[:12]} ', text), text
         page = fetch_page(f'{url}pushloghtml?style={style}')
         assert f'replaced by <a href="/rev/{second[:12]}' in row(page, first)
-        assert 'replaced' not in row(page, second)
+        assert 'replace' not in row(page, second)
         assert re.search(
             'obsolete</span> <span class="pushlogreplaced">pruned</span>', row(page, pruned)
         )
+        page = fetch_page(f'{url}push/2?style={style}')
+        assert f'>replaces <a href="/rev/{first[:12]}' in row(page, second)
 
     alice.hg_fast('phase', '--public', '.')
     alice.hg_fast('push', '-q')

@@ -273,12 +273,24 @@ def test_children_of_a_growing_stack(world, make_server):
     page = fetch_page(base + f'rev/{one}')
     assert f'itself backed out by <a href="/rev/{again[:12]}"' in page
     # What people understand beside, programs that know Mozilla's parser do not expect.
-    alice.commit('more', None, '-m', f'Bug 5 - Back out rev {two[:12]}')
+    more = alice.commit('more', None, '-m', f'Bug 5 - Back out rev {two[:12]}')
     alice.hg_fast('push', '-q', '-f', '-r', '.')
     assert 'Backed out by' in fetch_page(base + f'rev/{two}')
     assert fetch_json(base + f'json-rev/{two}')['backedoutby'] == ''
     relevant = fetch_json(base + f'json-automationrelevance/{two}?backouts=1')['changesets']
     assert [changeset.get('backedoutby') for changeset in relevant] == [out, None]
+    # Fewer digits are looked up for one changeset or one push, and not in lists.
+    node = more if again[:11].isdigit() else again
+    alice.hg_fast('update', '-q', 'public()')
+    short = alice.commit('short', None, '-m', f'Backed out {node[:11]} for failing')
+    alice.hg_fast('push', '-q', '-f', '-r', '.')
+    by = f'acked out by <a href="/rev/{short[:12]}"'
+    for path in (f'rev/{node}', f'pushloghtml?changeset={node}'):
+        assert by in fetch_page(base + path)
+    assert by not in fetch_page(base + 'pushloghtml')
+    back = f'Backed out <a href="/rev/{node[:11]}">{node[:11]}</a> for'
+    assert back in fetch_page(base + f'pushloghtml?changeset={short}')
+    assert fetch_json(base + f'json-rev/{node}')['backedoutby'] == ''
 
 
 _THIRD_PARTY = """

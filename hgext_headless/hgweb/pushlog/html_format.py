@@ -229,9 +229,8 @@ def push(web: Any, query: Query, entry: Entry, last: int) -> dict[bytes, Any]:
     with web.repo.headless.read_catalog.reading() as session:
         changesets, size = push_page.found(session, entry.push_id)
         listed = changesets[::-1]
-        facts = push_rows.facts_of(
-            session, web, [(entry, listed)], last, lambda c: text(c.description)
-        )
+        whole = [(entry, listed)], last, lambda c: text(c.description)
+        facts = push_rows.facts_of(session, web, *whole, in_a_list=False)
         before, after = Selection(upto=entry.push_id - 1), Selection(entry.push_id, last)
         neighbours = {
             b'previous': pushlog.entries(session, before, newest=True, limit=1),

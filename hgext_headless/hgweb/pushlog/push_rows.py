@@ -33,8 +33,9 @@ class Facts(NamedTuple):
     """What the database knows of listed changesets, by node: see `visibility`.
 
     ``again`` are the pushes that brought what was gone again, ``marked`` the bookmarks of drafts,
-    ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete. ``named``
-    are the URLs of changesets that texts name, by their hashes there.
+    ``relandings`` what backs the back-outs out, ``became`` the fates of what is obsolete,
+    ``replaced`` what others replace. ``named`` are the URLs of changesets that texts name, by their
+    hashes there.
     """
 
     states: dict[visibility.Row, visibility.State]
@@ -43,6 +44,7 @@ class Facts(NamedTuple):
     backouts: dict[bytes, bytes]
     relandings: dict[bytes, bytes]
     became: dict[bytes, list[fates.Fate]]
+    replaced: dict[bytes, list[bytes]]
     named: dict[str, str]
 
     def bookmarks(self, repo: Any, node: bytes) -> list[bytes]:
@@ -57,10 +59,11 @@ def facts_of(
     batch: Listed,
     last: int,
     shown: Callable[[Changeset], str],
+    in_a_list: bool = True,
 ) -> Facts:
     """Return the facts of pushes, of a pushlog that ends with push ``last``.
 
-    ``shown`` returns what of a description is shown.
+    ``shown`` returns what of a description is shown. What takes long is left out ``in_a_list``.
     """
     repo = web.repo
     listed = {entry.push_id: changesets for entry, changesets in batch}
@@ -69,14 +72,16 @@ def facts_of(
     brought = pushlog.brought(session, gone, with_ends=False) if gone else {}
     again = {node: one.entry.push_id for node, one in brought.items()}
     states = visibility.states_of(session, repo, listed)
-    backouts = visibility.backouts(session, repo, live)
+    digits = visibility.USUAL if in_a_list else visibility.ANY
+    backouts = visibility.backouts(session, repo, live, digits=digits)
     return Facts(
         states,
         {node: push_id for node, push_id in again.items() if push_id <= last},
         bookmarks.by_node(session, live),
         backouts,
-        visibility.backouts(session, repo, backouts.values()) if backouts else {},
+        visibility.backouts(session, repo, backouts.values(), digits=digits),
         fates.of(session, repo, [node for node in live if states[node, 0].name == b'obsolete']),
+        {} if in_a_list else fates.replaced(session, repo, live),
         _named_changesets(session, web, itertools.chain.from_iterable(listed.values()), shown),
     )
 
@@ -179,6 +184,9 @@ def row(
         b'gonedate': b'' if state.gone is None else templateutil.date((state.gone, 0)),
         b'again': facts.again.get(node, b'') if changeset.is_tombstone else b'',
         b'fates': fates.mappings(facts.became.get(node, ())),
+        b'replaces': templateutil.hybridlist(
+            list(map(hex, facts.replaced.get(node, ()))), name=b'node'
+        ),
         b'author': _pieces(
             text(templatefilters.person(changeset.author) or changeset.author), words
         ),

@@ -26,6 +26,8 @@ _STATES: dict[str | None, bytes] = {bans.OBLITERATE: b'removed', bans.LOST: b'lo
 _WINDOW = 2000
 #: Number of pushes in one query.
 _BATCH = 200
+#: Numbers of digits of a hash that is not whole: usual ones, and what people write.
+USUAL, ANY = (12,), range(7, 13)
 
 
 class State(NamedTuple):
@@ -119,16 +121,21 @@ def row(changeset: Changeset, push_id: int) -> Row:
 
 
 def backouts(
-    session: statements.Session, repo: Any, nodes: Iterable[bytes], for_people: bool = True
+    session: statements.Session,
+    repo: Any,
+    nodes: Iterable[bytes],
+    for_people: bool = True,
+    digits: Iterable[int] = USUAL,
 ) -> dict[bytes, bytes]:
     """Return the changesets that back one of ``nodes`` out, as their descriptions say, by node.
 
-    How they say it is as in `links`. What a draft says of public history is not so until the draft
-    is public.
+    How they say it is as in `links`, with all digits of a hash or one of the numbers ``digits``,
+    for each of which all nodes are looked up. What a draft says of public history is not so until
+    the draft is public.
     """
     has_node = repo.changelog.hasnode
     whole = {hex(node).decode('ascii'): node for node in nodes}
-    named = {name[:12]: node for name, node in whole.items()}
+    named = {name[:number]: node for number in digits for name, node in whole.items()}
     found: dict[bytes, bytes] = {}
     for other, description in search.naming(session, [*named, *whole]):
         for name in links.backed_out(description.decode('utf-8', 'replace'), for_people):
