@@ -142,6 +142,10 @@ def test_search(log):
         # Not whole, and in another case.
         'search=SIDE/bra': [5],
         'search=branch%20zed': [],
+        # Who pushed it, and its name.
+        'search=side/branch%20by%20alice': [5],
+        'search=bob%20my-mark': [4],
+        'search=bob%20side/branch': [],
         'search=branch&user=alice': [5],
         'search=BRANCH%20today': [5],
         'search=idebranch': [],

@@ -35,6 +35,7 @@ def _now(monkeypatch):
         (('02:00', '2:00 UTC', '02:00:00', 'dec 1 02:00', 'since 2:00'), '2:00:00'),
         (('today 2:00', 'Tuesday 02:00 UTC', 'today at 2am'), '2:00:00'),
         (('yesterday 23:48', 'monday 11:48pm'), '30. 23:48:00'),
+        (('11:00 +0900', '3:00 +01:00', '2026-12-01 03:00+01:00'), '2:00:00'),
         (('2am', '2:00 am', 'at 02:00', 'dec 1 2am'), '2:00:00'),
         (('12am', 'Dec 1 12:00am'), '0:00:00'),
         (('11:48pm',), '30. 23:48:00'),
@@ -85,8 +86,8 @@ def test_durations(texts, seconds):
     'text',
     ['', 'x', '12', '2026', 'marker 12', 'last resort', 'this patch', '25:00', 'feb 30', 'may',
      '13pm', '0am', 'an hour', '1 nov nov', '2026-13-01', '5 monkeys', 'crash 2h', '13/13/2026',
-     '2026-11/30', '14:00 bob', 'monkey', '14:00 14:00', 'before friday',
-     'last week afternoon', 'monday 3pm evening', 'morning', 'in 2 hours'],
+     '2026-11/30', '14:00 bob', 'monkey', '9:00-10:00', '2026-11-30 14:00-15:00', '14:00 14:00',
+     'before friday', 'last week afternoon', 'monday 3pm evening', 'morning', 'in 2 hours'],
 )  # fmt: skip
 def test_what_is_no_time(text):
     with pytest.raises(ValueError):

@@ -66,14 +66,13 @@ def of_text(
         what = search.split(hgcompat.to_bytes(others))
         if names and what:
             yield selection._replace(users=names, words=tuple(what))
+            theirs = selection._replace(users=names, words=())
+            yield from _by_name(session, repo, theirs, others)
     named = selection._replace(words=())
-    if can_be_name(name):
-        names = _users(session, selection, name)
-        if names:
-            yield named._replace(users=names)
-        brought = search.pushes_by_name(session, name, _MAX_BY_NAME)
-        yield from _among(named, brought)
-        yield from _with(session, named, _marked(session, repo, name))
+    names = _users(session, selection, name)
+    if names:
+        yield named._replace(users=names)
+    yield from _by_name(session, repo, named, name)
     hashes = hashes_in(text)
     if hashes:
         found = {i for one in hashes for i in search.pushes_with_prefix(session, one, _MAX_MEANT)}
@@ -127,6 +126,15 @@ def _users(session: statements.Session, selection: Selection, part: str) -> tupl
         return ()
     names = search.users(session, part, _MAX_MEANT)
     return tuple(n for n in names if selection.users is None or n in selection.users)
+
+
+def _by_name(
+    session: statements.Session, repo: Any, selection: Selection, part: str
+) -> Iterator[Selection]:
+    """Yield what ``selection`` has with an author, a branch, a bookmark or a tag of a name."""
+    if can_be_name(part):
+        yield from _among(selection, search.pushes_by_name(session, part, _MAX_BY_NAME))
+        yield from _with(session, selection, _marked(session, repo, part))
 
 
 def _marked(session: statements.Session, repo: Any, part: str) -> list[bytes]:

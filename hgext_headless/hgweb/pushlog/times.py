@@ -29,7 +29,7 @@ _PART_OF_DAY = re.compile(rf'(.+?) (?:in the )?({"|".join(_PARTS)})')
 _WORDS_FOR = {'noon': '12:00', 'midnight': '0:00', 'tonight': '18:00', 'just now': '10 minutes'}
 _WORD_FOR = re.compile(rf'\b({"|".join(_WORDS_FOR)})$')
 _CLOCK = r'(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)'
-_ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-][0-9]{2}:?[0-9]{2})))?'
+_ZONE = r'(?: ?(?:z|utc|gmt|(?P<zone>[+-](?:0[0-9]|1[0-4]):?[0-5][0-9])))?'
 #: In a URL, a plus that is not escaped is a blank.
 _ZONE_IN_URL = _ZONE.replace('[+-]', '(?:[+-]|(?<=:[0-9]{2}) )')
 _MONTH = '|'.join(
@@ -58,7 +58,8 @@ _MOMENTS = (
         r'(?P<day>1[3-9]|[23][0-9])/(?P<number>[0-9]{1,2})/(?P<year>[0-9]{4})'
         rf'(?: {_CLOCK})?{_ZONE}'
     ),
-    re.compile(_CLOCK + _ZONE),
+    # Without a blank, it may be a span.
+    re.compile(_CLOCK + _ZONE.replace('(?P<zone>', '(?<= )(?P<zone>')),
     re.compile(
         rf'{_WEEKDAY}(?P<month>{_MONTH}) (?P<day>[0-9]{{1,2}})(?:,? (?P<year>[0-9]{{4}}))?'
         rf'(?: {_CLOCK})?(?: (?P<later>[0-9]{{4}}))?{_ZONE}'
