@@ -408,6 +408,7 @@ def test_atom(log):
     assert [item.text for item in files] == ['p12.1']
     one = ET.fromstring(fetch(log.base + 'pushlog?startID=3&endID=4&tipsonly=1')[1])
     assert len(one.findall('a:entry', names)) == 1
+    assert one.findtext('a:id', None, names).endswith('/pushlog?startID=3&endID=4&tipsonly=1')
     empty = [fetch(log.base + 'pushlog?user=nobody&style=atom')[1] for _ in range(2)]
     assert empty[0] == empty[1] and b'/pushlog?user=nobody"' in empty[0]
 

@@ -166,8 +166,8 @@ def _changeset(repo: Any, changeset: Changeset) -> dict[bytes, Any]:
 def feed(web: Any, query: Query, entries: Sequence[Entry], last: int) -> dict[bytes, Any]:
     """Return the keywords of the template ``pushlog`` of the Atom style."""
     newest = entries[0].date if entries else 0  # not the time: readers would see a change
-    words = (b'%s=%s' % (kind, util.urlreq.quote(value)) for kind, value in query.words)
-    asked = b'&'.join(words)
+    words = [b'%s=%s' % (kind, util.urlreq.quote(value)) for kind, value in query.words]
+    asked = b'&'.join(words + [b'tipsonly=1'] * query.tips_only)
     return {
         b'entries': templateutil.mappinggenerator(
             lambda context: _feed_entries(web, query, entries)
