@@ -284,6 +284,7 @@ class _Doctor(NamedTuple):
                 yield _OK, b'it answers'
         elif delete.check(self.backend):
             yield _OK, b'an object was written, read, listed and deleted'
+            delete.check_database(self.backend)
         else:
             yield (
                 _OK,

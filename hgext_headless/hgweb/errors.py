@@ -12,7 +12,7 @@ from mercurial.node import hex
 
 from .. import config, hgcompat, timings
 from ..catalog import bans, names, statements
-from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened, clear_errors, of_file
+from ..errors import RETRY_AFTER, HeadlessError, Temporary, Unopened, clear_errors, file_failed
 from ..timings import Stages
 from .pushlog import decorate
 
@@ -54,9 +54,11 @@ def obtained(app: Any) -> Iterator[Any]:
             served = hgcompat.last_repository(app)
             if isinstance(exc, Unopened) or not config.participates(served):
                 raise
-            said = of_file(exc) if isinstance(exc, OSError) else hgcompat.to_str(exc.args[0])
+            text = 'the repository cannot be opened'
             with clear_errors(Unopened, on_page=True):
-                raise Temporary('the repository cannot be opened', said) from exc
+                if isinstance(exc, OSError):
+                    raise file_failed(text, exc) from exc
+                raise Temporary(text, hgcompat.to_str(exc.args[0])) from exc
         yield repo
 
 

@@ -72,15 +72,16 @@ def opened(backend: Backend) -> Iterator[Deleter | None]:
 
     Raise `Misconfigured` if the objects are those of another database.
     """
-    _check_database(backend)
+    check_database(backend, claim=True)
     with backend.catalog.exclusive('removal') as lock:
         yield None if lock is None else Deleter(backend, lock)
 
 
-def _check_database(backend: Backend) -> None:
-    """Let the store say whose objects these are: only a database that knows of all may delete.
+def check_database(backend: Backend, claim: bool = False) -> None:
+    """Raise `Misconfigured` if the store says that its objects are those of another database.
 
-    A copy of one, as for a trial, knows nothing of what is pushed later.
+    Only one that knows of all may delete: a copy of it, as for a trial, knows nothing of what is
+    pushed later. If the store says nothing, ``claim`` them.
     """
     own = backend.catalog.read(diagnosis.identity)
     if own is None:
@@ -93,7 +94,7 @@ def _check_database(backend: Backend) -> None:
             f'another database has these objects: if this one ({own}) has taken its place, delete '
             f'{others[0]} from the store'
         )
-    if not noted:
+    if claim and not noted:
         with scratch() as folder:
             path = os.path.join(folder, 'database')
             with open(path, 'w') as file:

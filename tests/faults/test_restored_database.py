@@ -261,6 +261,9 @@ def test_a_copy_deletes_nothing(world, services):
     ):
         out = fleet.b.hg_fast(f'admin::headless-{command[0]}', *command[1:], code=None)
         assert 'headless: misconfigured: another database has these objects' in out, command
+    assert 'problem: store: ' + out.partition('abort: ')[2] in fleet.b.hg_fast(
+        'admin::headless-doctor', code=1
+    )
     assert 'all is well' in fleet.a.hg_fast('admin::headless-verify', '--full')
     [note] = (world.folder / 'store').glob('try/database/*')
     assert note.name.endswith(f'-{database}') and f'try/database/{note.name}' in out
