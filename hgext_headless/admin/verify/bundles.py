@@ -99,7 +99,10 @@ class _Bundles:
             sizes.update((found.key, found.size) for found in objects)
             orphans = delete.without_row(self._backend, objects)
         old = [found for found in orphans if found.modified < self._certain]
-        text = b'no row points at it: run "hg admin::headless-rebuild", or gc removes it'
+        text = (
+            b'no row points at it: run "hg admin::headless-rebuild", or, if the push failed, '
+            b'"hg admin::headless-gc --grace 1d"'
+        )
         problems = [
             Problem(b'orphan', hgcompat.to_bytes(found.key), text, found)
             for found in old
