@@ -152,6 +152,9 @@ def test_apart():
     assert times.apart(f'crash {said}') == (NOW - 1870, None, said, 'crash')
     assert times.apart('crash in foo') is None
     assert times.apart('') is None
+    # Hashes.
+    assert times.apart('344d92d') is times.apart('123456d') is None
+    assert times.apart('344d') == (NOW + 0.5 - 344 * 86400, None, '344d', '')
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ _DAY = 86400
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': _DAY, 'w': 7 * _DAY, 'M': 30 * _DAY, 'y': 365 * _DAY}
 _UNIT = r'(?:s|m|h|d|w|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?|weeks?|months?|years?)'
 _PART = re.compile(rf'([0-9]{{1,6}}(?:\.[0-9]{{1,3}})?) ?({_UNIT})(?![a-z])(?: and|,)? ?')
-_LASTING = re.compile(rf'(?:{_PART.pattern})+(?:ago)?')
+#: Days are also hexadecimal digits: six are rather those of a hash.
+_LASTING = re.compile(rf'(?![0-9a-f]{{6,}}$)(?:{_PART.pattern})+(?:ago)?')
 _NUMBERS = {'half a': '0.5', 'half an': '0.5', 'a few': '3', 'few': '3', 'an': '1', 'a': '1'}
 _COUNTED = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 _NUMBERS.update((word, str(number)) for number, word in enumerate(_COUNTED, 1))
